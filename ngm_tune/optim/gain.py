@@ -1,0 +1,190 @@
+"""Neuronal gain: one number that scales the effective weights of a network and follows its entropy.
+
+The equations are those of NGM-SGD (arXiv 2507.14056, section 2 of the method):
+
+    z_t     = f(x_t; g_t * W_t)                               logits of a training batch
+    H_t     = mean over the batch of -sum_c pi_c log pi_c     nats, pi = softmax(z_t)
+    g_{t+1} = gamma * g_t + (1 - gamma) * g_0 + eta * H_t
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
+    """Entropy of the softmax of ``logits``, one value per prediction.
+
+    Args:
+        logits: Unnormalised log-probabilities, classes along ``dim``.
+        dim: The class dimension.
+
+    Returns:
+        Entropies in nats, between 0 and ln C, of the shape of ``logits`` without ``dim``. Half
+        precision is computed in float32.
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    return torch.special.entr(logits.softmax(dim)).sum(dim)
+
+
+class NeuronalGain:
+    """The gain of a network: attached to its layers, moved by the entropy of its own predictions.
+
+    Every gained layer computes with ``W_eff = g * W`` (a bias is not multiplied). All gains start
+    at the baseline and are driven by the same batch entropy, so the gain per neuron of the paper is
+    one number per network, and since layers are linear in their weights it is applied to their
+    input: ``W (g x) = (g W) x``, at the cost of one multiplication per input element.
+
+    The gain changes only between training passes (``module.training`` and gradients enabled): an
+    evaluation pass computes with the gain of the last training pass and leaves it alone. Entropies
+    of several passes before one step (gradient accumulation) are averaged over all predictions.
+
+    Args:
+        model: The network. Names of parameters and keys of its ``state_dict`` stay as they are. A
+            gain attached to it earlier is removed.
+        sensitivity: eta >= 0, how strongly entropy raises the gain.
+        smoothing: gamma in [0, 1), the share of the gain's elevation kept from step to step.
+        baseline: g_0 > 0, the resting gain.
+        layers: ``"all"`` linear and convolutional layers, only the ``"output"`` layer, or the names
+            of modules.
+        output: Name of the module that returns the logits; by default the linear or convolutional
+            layer registered last.
+
+    Raises:
+        ValueError: A setting is out of range or a name is not that of a linear or convolutional
+            layer.
+    """
+
+    value: Tensor
+    """g_t, the gain of the latest training pass; a scalar."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        sensitivity: float,
+        smoothing: float,
+        baseline: float = 1.0,
+        layers: str | Iterable[str] = "all",
+        output: str | None = None,
+    ) -> None:
+        if not sensitivity >= 0.0:
+            raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be >= 0)")
+        if not 0.0 <= smoothing < 1.0:
+            raise ValueError(f"Invalid entropy smoothing: {smoothing} (must be in [0, 1))")
+        if not baseline > 0.0:
+            raise ValueError(f"Invalid baseline gain: {baseline} (must be > 0)")
+        self.sensitivity = sensitivity
+        self.smoothing = smoothing
+        self.baseline = baseline
+
+        output_layer, gained = _select(model, layers, output)
+        weight = output_layer.weight
+        self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
+        self._next = self.value
+        self._entropy_sum: Tensor | None = None
+        self._predictions = 0
+
+        _detach(model)
+        self._handles = [layer.register_forward_pre_hook(self._modulate) for layer in gained]
+        self._class_dim = -1 if isinstance(output_layer, nn.Linear) else 1
+        self._handles.append(output_layer.register_forward_hook(self._observe))
+
+    def _modulate(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if layer.training and torch.is_grad_enabled():
+            self.value = self._next
+        return (args[0] * self.value, *args[1:])
+
+    def _observe(self, layer: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
+        if layer.training and torch.is_grad_enabled():
+            entropy = predictive_entropy(logits.detach(), self._class_dim)
+            total = entropy.sum()
+            self._entropy_sum = total if self._entropy_sum is None else self._entropy_sum + total
+            self._predictions += entropy.numel()
+
+    def advance(self) -> None:
+        """Compute g_{t+1} from the entropy seen since the last call; the next training pass uses it.
+
+        Without a training pass in between the gain stays as it is.
+        """
+        if self._entropy_sum is None:
+            return
+        entropy = self._entropy_sum / self._predictions
+        self._next = (
+            self.baseline
+            + self.smoothing * (self.value - self.baseline)
+            + self.sensitivity * entropy
+        )
+        self._entropy_sum, self._predictions = None, 0
+
+    def remove(self) -> None:
+        """Detach from the model, which from then on computes with its plain weights."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Settings and both gains: g_t, which evaluation uses, and g_{t+1}."""
+        return {
+            "sensitivity": self.sensitivity,
+            "smoothing": self.smoothing,
+            "baseline": self.baseline,
+            "value": self.value.clone(),
+            "next": self._next.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned; entropy not yet used by a step is dropped."""
+        self.sensitivity = state["sensitivity"]
+        self.smoothing = state["smoothing"]
+        self.baseline = state["baseline"]
+        self.value = state["value"].to(self.value.device, copy=True)
+        self._next = state["next"].to(self.value.device, copy=True)
+        self._entropy_sum, self._predictions = None, 0
+
+
+def _select(
+    model: nn.Module, layers: str | Iterable[str], output: str | None
+) -> tuple[nn.Linear, list[nn.Module]]:
+    """The output layer and the gained layers that the names stand for."""
+    weighted = {n: m for n, m in model.named_modules() if isinstance(m, _WEIGHTED)}
+    if not weighted:
+        raise ValueError(f"{type(model).__name__} has no linear or convolutional layer to gain")
+
+    def find(name: str, argument: str) -> Any:
+        if name not in weighted:
+            raise ValueError(
+                f"{argument} names {name!r}, which is no linear or convolutional layer of "
+                f"{type(model).__name__}; those are {', '.join(map(repr, weighted))}"
+            )
+        return weighted[name]
+
+    output_layer = find(output, "output") if output is not None else [*weighted.values()][-1]
+    if layers == "all":
+        return output_layer, [*weighted.values()]
+    if layers == "output":
+        return output_layer, [output_layer]
+    if isinstance(layers, str):
+        raise ValueError(
+            f"Invalid layers: {layers!r} (must be 'all', 'output' or a list of module names)"
+        )
+    gained = [find(name, "layers") for name in layers]
+    if not gained:
+        raise ValueError("Invalid layers: an empty list (name at least one module)")
+    return output_layer, gained
+
+
+def _detach(model: nn.Module) -> None:
+    """Remove any gain attached to ``model`` before, so that gains never multiply unnoticed."""
+    for module in model.modules():
+        for hook in [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]:
+            owner = getattr(hook, "__self__", None)
+            if isinstance(owner, NeuronalGain):
+                owner.remove()

@@ -1,0 +1,131 @@
+"""NGM-SGD: stochastic gradient descent on a network whose gain follows its entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import Any, Self
+
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from ngm_tune.optim.defaults import load_defaults
+from ngm_tune.optim.gain import NeuronalGain
+
+
+class NGMSGD(SGD):
+    """Noradrenergic gain-modulated SGD (arXiv 2507.14056).
+
+    Plain SGD on the weights W of a network that computes with ``g * W``. The gain g rises with the
+    entropy of the network's predictions and decays back to its baseline, so that a new task, which
+    makes predictions uncertain, briefly raises both the effective weights and, by g², their
+    effective learning rate::
+
+        W_{t+1} = W_t - lr * dL/dW
+        g_{t+1} = gamma * g_t + (1 - gamma) * g_0 + eta * H_t
+
+    At a constant entropy H the gain settles at ``g_0 + eta * H / (1 - gamma)``. With
+    ``gain_sensitivity=0`` and ``baseline_gain=1`` this is ``torch.optim.SGD``, bit for bit.
+
+    The training loop is the usual one: the gain sees the logits by itself, in training passes of
+    the output layer, and moves with every ``step()``. Evaluation passes use the gain of the latest
+    training pass and never move it. The gain is part of ``state_dict()``.
+
+    Args:
+        model: The network to train; all its parameters that require gradients are optimised.
+        lr: Learning rate.
+        gain_sensitivity: eta, the increase of the gain per nat of entropy and step.
+        entropy_smoothing: gamma in [0, 1); the gain forgets in about 1/(1 - gamma) steps.
+        baseline_gain: g_0, where the gain starts and rests.
+        layers: Which layers are gained: ``"all"`` linear and convolutional ones, only the
+            ``"output"`` layer (the paper's choice for ResNets), or a list of module names.
+        output: Name of the module that returns the logits; by default the linear or convolutional
+            layer registered last.
+        weight_decay: L2 penalty, as in ``torch.optim.SGD``.
+
+    Raises:
+        ValueError: A setting is out of range, or a name is not that of a linear or convolutional
+            layer.
+
+    Example:
+        >>> import torch
+        >>> from ngm_tune import NGMSGD
+        >>> model = torch.nn.Linear(4, 3)
+        >>> optimizer = NGMSGD(model, lr=0.1, gain_sensitivity=0.4, entropy_smoothing=0.9)
+        >>> loss = torch.nn.functional.cross_entropy(model(torch.zeros(2, 4)), torch.tensor([0, 1]))
+        >>> loss.backward()
+        >>> optimizer.step()
+        >>> logits = model(torch.zeros(2, 4))  # the next training pass takes up the new gain
+        >>> round(optimizer.gain.item(), 4)  # 1 + 0.4 * ln 3
+        1.4394
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float | Tensor = 1e-2,
+        gain_sensitivity: float = 0.4,
+        entropy_smoothing: float = 0.9,
+        baseline_gain: float = 1.0,
+        layers: str | Iterable[str] = "all",
+        *,
+        output: str | None = None,
+        weight_decay: float = 0.0,
+    ) -> None:
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        super().__init__(trainable, lr=lr, weight_decay=weight_decay)
+        self.modulation = NeuronalGain(
+            model,
+            sensitivity=gain_sensitivity,
+            smoothing=entropy_smoothing,
+            baseline=baseline_gain,
+            layers=layers,
+            output=output,
+        )
+        self.register_step_post_hook(lambda *_: self.modulation.advance())
+
+    @classmethod
+    def from_defaults(
+        cls,
+        model: nn.Module,
+        benchmark: str | None = None,
+        *,
+        path: str | PathLike[str] | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """Build the optimizer with settings that a study found.
+
+        Args:
+            model: The network to train.
+            benchmark: Whose settings to take, e.g. ``"split-digits"``. May be left out where the
+                file holds settings for one benchmark only.
+            path: A file written by ``ngm-tune defaults``; without it, the settings shipped with
+                ngm-tune.
+            **overrides: Arguments of the constructor that replace those found.
+
+        Raises:
+            ValueError: The file is no defaults file, or holds none for this benchmark.
+            FileNotFoundError: There is no file at ``path``.
+        """
+        settings = load_defaults("ngm-sgd", benchmark, path)
+        return cls(model, **{**settings, **overrides})
+
+    @property
+    def gain(self) -> Tensor:
+        """g_t, the gain of the latest training pass; a scalar tensor."""
+        return self.modulation.value
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of SGD, and under ``"gain"`` that of the gain."""
+        return {**super().state_dict(), "gain": self.modulation.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: ``state_dict`` holds no gain.
+        """
+        if "gain" not in state_dict:
+            raise ValueError("state_dict holds no gain: it is not that of an NGMSGD")
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != "gain"})
+        self.modulation.load_state_dict(state_dict["gain"])

@@ -1,0 +1,46 @@
+"""Fronts and hypervolumes of trials, by moocore; every metric knows which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ngm_tune.metrics import Metric
+
+
+def on_front(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.bool_]:
+    """Which points no other point dominates, shape (N,). Equal points are on the front together.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M).
+        objectives: The M metrics.
+    """
+    points = _minimised(values, objectives)
+    if not len(points):
+        return np.zeros(0, dtype=np.bool_)
+    return np.asarray(moocore.is_nondominated(points, keep_weakly=True), dtype=np.bool_)
+
+
+def hypervolume(
+    values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
+) -> float:
+    """Volume that the points dominate, up to the reference point; in the product of the units.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M).
+        objectives: The M metrics.
+        reference_point: A value per objective; what is not better contributes nothing.
+    """
+    points = _minimised(values, objectives)
+    if not len(points):
+        return 0.0
+    reference = [metric.sign * reference_point[metric.name] for metric in objectives]
+    return float(moocore.hypervolume(points, ref=reference))
+
+
+def _minimised(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.float64]:
+    points = np.asarray(values, dtype=np.float64).reshape(-1, len(objectives))
+    return points * [metric.sign for metric in objectives]

@@ -1,0 +1,286 @@
+"""A study on Ray, start to finish; the same call goes on with one that was interrupted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pyarrow as pa
+
+for _name, _value in {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet instead of JSON, CSV and TensorBoard
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}.items():
+    os.environ.setdefault(_name, _value)  # read when Ray is imported
+
+import ray
+from ray import tune
+
+from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.errors import UserError
+from ngm_tune.methods import get_method
+from ngm_tune.results import Results, trials_schema
+from ngm_tune.search import Arm, FairSearcher, Outcome, Proposal, open_storage
+from ngm_tune.study import Study, validate_study
+from ngm_tune.trainable import JointTrainable, trial_identity, worst_status
+
+THREADS_PER_TRIAL = 1
+"""Two one-thread trials side by side beat one trial with two threads."""
+
+_MAY_CHANGE = {"title", "trials"}
+
+
+def prepare(study: Study, location: str) -> list[Arm]:
+    """Open or create a results directory and reconcile the search with what is in it.
+
+    Raises:
+        UserError: The directory holds results of another study.
+    """
+    results = Results(location)
+    if results.exists():
+        _require_same(study, validate_study(results.study(), f"{location}/study.toml"), location)
+    try:
+        results.write_text("study.toml", study.to_toml())
+        if not results.environment():
+            results.write_text("environment.json", json.dumps(_environment(), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{location}: cannot be written to: {error}") from error
+    finished = _outcomes(results.read("trials"), study)
+    storage = open_storage(Path(location) / "optuna.journal")
+    return [
+        Arm(
+            benchmark,
+            get_method(method),
+            storage=storage,
+            objectives=study.objective_metrics,
+            trials=study.trials,
+            in_flight=study.in_flight,
+            sampler=study.sampler,
+            seed=study.seed,
+            finished=finished,
+        )
+        for benchmark in study.benchmarks
+        for method in study.methods
+    ]
+
+
+def run(
+    study: Study,
+    location: str,
+    arms: list[Arm],
+    *,
+    callbacks: Sequence[tune.Callback] = (),
+    verbose: bool = False,
+) -> None:
+    """Run what is left of a study.
+
+    Ray is joined where ``RAY_ADDRESS`` names a cluster, and otherwise started on this machine.
+    SIGINT and SIGTERM stop gracefully: finished trials are kept and the study can go on later.
+
+    Args:
+        study: What to run.
+        location: The results directory, which every node must reach under the same path.
+        arms: What :func:`prepare` returned.
+        callbacks: Further callbacks of Tune, such as a progress display.
+        verbose: Show what Ray says.
+    """
+    left = sum(arm.trials - arm.done for arm in arms)
+    if not left:
+        _close(arms)
+        return
+    root = Path(location).resolve()
+    with _ray(verbose), _sigterm_as_sigint():
+        data = {name: ray.put(_search_splits(name)) for name in study.benchmarks}
+        trainable = tune.with_resources(
+            tune.with_parameters(JointTrainable, data=data), {"cpu": THREADS_PER_TRIAL}
+        )
+        config_of = partial(trial_config, study, str(root))
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=FairSearcher(arms, config_of),
+                num_samples=left,
+                max_concurrent_trials=len(arms) * study.in_flight,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(root),
+                callbacks=[_FailureRecorder(study, str(root)), *callbacks],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1),
+                failure_config=tune.FailureConfig(max_failures=0),
+                verbose=3 if verbose else 0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            _close(arms)
+
+
+def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, Any]:
+    """The config of one trial of the search phase: plain values only."""
+    return {
+        "study": study.name,
+        "results": location,
+        "benchmark": proposal.benchmark,
+        "method": proposal.method,
+        "trial_id": proposal.trial_id,
+        "phase": "search",
+        "evaluate_on": "validation",
+        "seeds": study.seed_list,
+        "hyperparameters": proposal.hyperparameters,
+        "hyperparameter_columns": study.hyperparameters,
+        "objectives": study.objectives,
+        "iterations_per_task": study.iterations(proposal.benchmark),
+        "eval_every": study.eval_every,
+        "threads": THREADS_PER_TRIAL,
+    }
+
+
+def _search_splits(benchmark: str) -> dict[str, Any]:
+    """What the search phase may see of a benchmark: all but the test data."""
+    data = get_benchmark(benchmark).load()
+    return {"train": data.train.arrays(), "validation": data.validation.arrays()}
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial_id"])
+
+
+def _outcomes(trials: pa.Table, study: Study) -> dict[str, Outcome]:
+    """How each trial in ``trials/`` ended: objectives are means over its seeds."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in trials.to_pylist():
+        rows.setdefault(row["trial_id"], []).append(row)
+    outcomes = {}
+    for trial_id, seeds in rows.items():
+        if any(row["status"] == "failed" for row in seeds):
+            outcomes[trial_id] = Outcome("failed", None)
+        else:
+            values = [float(np.mean([row[name] for row in seeds])) for name in study.objectives]
+            outcomes[trial_id] = Outcome(
+                worst_status(row["status"] for row in seeds), tuple(values)
+            )
+    return outcomes
+
+
+class _FailureRecorder(tune.Callback):
+    """Writes the row of a trial that raised, and its traceback beside it."""
+
+    def __init__(self, study: Study, location: str) -> None:
+        self._hyperparameters = study.hyperparameters
+        self._results = Results(location)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        rows = [
+            {**trial_identity(trial.config, seed), "status": "failed"}
+            for seed in trial.config["seeds"]
+        ]
+        schema = trials_schema(self._hyperparameters)
+        trial_id = trial.config["trial_id"]
+        self._results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
+
+
+def _require_same(study: Study, found: Study, location: str) -> None:
+    """Refuse to mix two studies in one directory; raising ``trials`` extends one."""
+    asked, there = study.model_dump(), found.model_dump()
+    for key in asked.keys() - _MAY_CHANGE:
+        if asked[key] != there[key]:
+            raise UserError(
+                f"{location} holds another study: {key} is {there[key]!r} there and "
+                f"{asked[key]!r} here; choose another directory with --results"
+            )
+    if study.trials < found.trials:
+        raise UserError(
+            f"{location} holds a study of {found.trials} trials per method, more than "
+            f"trials = {study.trials}; trials can only be raised, or choose another --results"
+        )
+
+
+def _close(arms: list[Arm]) -> None:
+    for arm in arms:
+        arm.close()
+
+
+@contextmanager
+def _ray(verbose: bool) -> Iterator[None]:
+    """Ray and Optuna for the time of a run, quiet unless asked otherwise."""
+    level = logging.INFO if verbose else logging.ERROR
+    optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.ERROR)
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            include_dashboard=False,
+            log_to_driver=verbose,
+            logging_level=level,
+        )
+    try:
+        with warnings.catch_warnings():
+            if not verbose:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+@contextmanager
+def _sigterm_as_sigint() -> Iterator[None]:
+    """Treat SIGTERM, which schedulers send, as SIGINT, which Tune stops gracefully on."""
+    try:
+        former = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    except ValueError:  # not the main thread, which alone receives signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _environment() -> dict[str, Any]:
+    """Where and with what a study is run."""
+    packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["ngm-tune", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "git_revision": _git_revision(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def _git_revision() -> str | None:
+    """The commit of the checkout this code lies in, if it lies in one."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

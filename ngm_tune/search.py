@@ -1,0 +1,269 @@
+"""Optuna behind Ray Tune: one Optuna study per benchmark and method, drawn from fairly.
+
+An :class:`Arm` is one (benchmark, method) with its Optuna study; :class:`FairSearcher` hands Tune
+the next trial of whichever arm has started fewest, so one Tune run serves all methods and each ends
+with the same number of trials.
+
+What a suggestion has seen does not depend on timing. Trial n of an arm is asked for once trials
+0 .. n - in_flight are finished; exactly these, in their order, have then been told to Optuna, and
+its sampler starts from a seed of its own. So a study proposes the same configurations on one
+machine and on a hundred, and goes on after an interruption as if there had been none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.search import Searcher
+
+from ngm_tune.methods import Method
+from ngm_tune.metrics import Metric
+
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(multivariate=True, seed=seed),
+    "nsga2": lambda seed: NSGAIISampler(population_size=20, seed=seed),
+    "gp": lambda seed: GPSampler(seed=seed, deterministic_objective=False),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        status: ``completed``, ``diverged``, ``stopped`` or ``failed``.
+        values: Objectives, in the study's order; None where there are none, as for ``failed``.
+    """
+
+    status: str
+    values: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to be run."""
+
+    benchmark: str
+    method: str
+    trial_id: str
+    hyperparameters: dict[str, Any]
+
+
+class Arm:
+    """One benchmark and method: its Optuna study and the trials it still owes.
+
+    Args:
+        benchmark: Name of the benchmark.
+        method: What is searched.
+        storage: Where Optuna keeps its study; may hold an earlier part of this search.
+        objectives: The metrics to optimise.
+        trials: How many trials there are to be in the end.
+        in_flight: How many of them may run at once.
+        sampler: Name of the sampler.
+        seed: Of the search.
+        finished: Outcomes of trials known to be complete, by id: the truth, with which Optuna's
+            study is reconciled.
+    """
+
+    def __init__(
+        self,
+        benchmark: str,
+        method: Method,
+        *,
+        storage: BaseStorage,
+        objectives: list[Metric],
+        trials: int,
+        in_flight: int,
+        sampler: str,
+        seed: int,
+        finished: Mapping[str, Outcome],
+    ) -> None:
+        self.benchmark = benchmark
+        self.method = method
+        self.trials = trials
+        self._in_flight = in_flight
+        self._sampler = _SAMPLERS[sampler]
+        self._seed = seed
+        self._study = optuna.create_study(
+            study_name=f"{benchmark}/{method.name}",
+            storage=storage,
+            directions=[metric.direction for metric in objectives],
+            load_if_exists=True,
+        )
+        self._study.set_metric_names([metric.name for metric in objectives])
+        self._outcomes = {
+            n: finished[self.trial_id(n)] for n in range(trials) if self.trial_id(n) in finished
+        }
+        self._running: set[int] = set()
+        self._optuna_number: dict[int, int] = {}
+        """Optuna's number of each trial of ours that it has, failed ones aside."""
+        self._interrupted: dict[int, Any] = {}
+        """Parameters of trials that were cut off, to be proposed again."""
+        self._told: set[int] = set()
+        for trial in self._study.get_trials(deepcopy=False):
+            self._adopt(trial)
+
+    def _adopt(self, trial: FrozenTrial) -> None:
+        """Take over a trial that Optuna knows from an earlier session."""
+        number = trial.user_attrs.get("number")
+        if number is None:  # killed between asking and naming it
+            if trial.state == TrialState.RUNNING:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+        elif trial.state == TrialState.FAIL:
+            if number not in self._outcomes:
+                self._interrupted[number] = trial.params
+        else:
+            self._optuna_number[number] = trial.number
+            if trial.state.is_finished():
+                self._told.add(number)
+
+    def trial_id(self, number: int) -> str:
+        return f"{self.benchmark}.{self.method.name}.{number:04d}"
+
+    @property
+    def started(self) -> int:
+        """Trials finished or running."""
+        return len(self._outcomes) + len(self._running)
+
+    @property
+    def done(self) -> int:
+        """Trials finished."""
+        return len(self._outcomes)
+
+    def ask(self) -> Proposal | None:
+        """The next trial; None while it must wait for results, or when all are started."""
+        number = next(
+            (n for n in range(self.trials) if n not in self._outcomes and n not in self._running),
+            None,
+        )
+        if number is None:
+            return None
+        if number not in self._optuna_number:
+            informed_by = range(max(0, number - self._in_flight + 1))
+            if any(n not in self._outcomes for n in informed_by):
+                return None
+            self._tell(informed_by)
+            self._optuna_number[number] = self._suggest(number)
+        self._running.add(number)
+        trial = self._study.get_trials(deepcopy=False)[self._optuna_number[number]]
+        return Proposal(
+            self.benchmark,
+            self.method.name,
+            self.trial_id(number),
+            self.method.configure(dict(trial.params)),
+        )
+
+    def _suggest(self, number: int) -> int:
+        entropy = (self._seed, number, *f"{self.benchmark}/{self.method.name}".encode())
+        state = np.random.SeedSequence(entropy).generate_state(1)
+        self._study.sampler = self._sampler(int(state[0]))
+        if number in self._interrupted:
+            self._study.enqueue_trial(self._interrupted.pop(number))
+        trial = self._study.ask(fixed_distributions=dict(self.method.space))
+        trial.set_user_attr("number", number)
+        trial.set_user_attr("trial_id", self.trial_id(number))
+        return trial.number
+
+    def finish(self, trial_id: str, outcome: Outcome) -> None:
+        """Take note of a trial's end; Optuna is told when the next suggestion may know of it."""
+        number = int(trial_id.rsplit(".", 1)[1])
+        self._running.discard(number)
+        self._outcomes[number] = outcome
+
+    def close(self) -> None:
+        """Tell Optuna of every result there is, and of trials that did not get to their end."""
+        self._tell(sorted(self._outcomes))
+        for number in sorted(self._optuna_number.keys() - self._told):
+            self._study.tell(self._optuna_number.pop(number), state=TrialState.FAIL)
+        self._running.clear()
+
+    def _tell(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            if number in self._told or number not in self._optuna_number:
+                continue
+            outcome = self._outcomes[number]
+            state = _OPTUNA_STATES[outcome.status]
+            values = outcome.values if state is TrialState.COMPLETE else None
+            self._study.tell(self._optuna_number[number], values, state=state)
+            self._told.add(number)
+
+
+class FairSearcher(Searcher):
+    """The arms of a study as a search algorithm of Ray Tune.
+
+    It keeps no state of its own that would need saving: what is known is in Optuna's storage and in
+    the results.
+
+    Args:
+        arms: All arms of the study.
+        config_of: Makes the config of Tune's trial for a proposal.
+    """
+
+    def __init__(self, arms: list[Arm], config_of: Callable[[Proposal], dict[str, Any]]) -> None:
+        super().__init__()
+        self._arms = arms
+        self._config_of = config_of
+        self._running: dict[str, tuple[Arm, str]] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """The config of the next trial, of the arm that has started fewest.
+
+        None while every arm waits for results, ``Searcher.FINISHED`` when all trials are started.
+        """
+        if all(arm.started == arm.trials for arm in self._arms):
+            return Searcher.FINISHED
+        for arm in sorted(self._arms, key=lambda arm: arm.started):
+            proposal = arm.ask()
+            if proposal is not None:
+                self._running[trial_id] = (arm, proposal.trial_id)
+                return self._config_of(proposal)
+        return None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Pass on how a trial ended; one that was cut off before it ran is left open."""
+        arm, own_id = self._running.pop(trial_id)
+        if error:
+            arm.finish(own_id, Outcome("failed", None))
+        elif result is not None:
+            arm.finish(own_id, Outcome(result["status"], tuple(result["values"])))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+def open_storage(path: Path) -> JournalStorage:
+    """Optuna's storage in a journal file, made if there is none.
+
+    A line that a killed process left half written would make every later read fail, so it is cut
+    off: what it would have said is known from the results.
+    """
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+_OPTUNA_STATES = {
+    "completed": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}

@@ -1,0 +1,234 @@
+"""What a study is: a TOML file that says what is compared, on what, and at which effort."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ngm_tune.benchmarks import BENCHMARKS, get_benchmark
+from ngm_tune.errors import UserError
+from ngm_tune.methods import get_method, methods
+from ngm_tune.metrics import METRICS, Metric
+
+Sampler = Literal["tpe", "nsga2", "gp", "random"]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Study(BaseModel):
+    """A validated study. Every method gets the same trials, seeds and iterations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """How results call it; by default the file's name."""
+    title: str
+    """One line for `ngm-tune studies` and the report."""
+    benchmarks: Annotated[list[str], Field(min_length=1)]
+    methods: Annotated[list[str], Field(min_length=1)]
+    trials: Count
+    """Configurations tried per benchmark and method."""
+    seeds: Count | Annotated[list[Seed], Field(min_length=1)] = 3
+    """Runs of each configuration: how many (seeds 0, 1, ...), or which."""
+    seed: Seed = 0
+    """Of the search: fixes every suggestion."""
+    sampler: Sampler = "tpe"
+    """How Optuna proposes configurations."""
+    in_flight: Count = 1
+    """Trials of one method that may run at once. A suggestion has seen all results but those of
+    the in_flight - 1 trials before it, whatever order they finish in, so that a study is
+    reproducible on any number of machines; more of them use a larger cluster but inform less."""
+    objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
+    reference_point: dict[str, float]
+    """The corner from which hypervolume is measured: a value per objective, usually chance
+    accuracy and a gap of 1."""
+    eval_every: Count = 1
+    """Iterations between evaluations."""
+    iterations_per_task: Count | None = None
+    """Instead of the benchmark's own."""
+
+    @field_validator("reference_point", mode="before")
+    @classmethod
+    def _floats(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: float(v) if type(v) is int else v for k, v in value.items()}
+        return value
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _known_benchmarks(cls, names: list[str]) -> list[str]:
+        return _known(names, BENCHMARKS, "benchmark")
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, names: list[str]) -> list[str]:
+        return _known(names, methods(), "method")
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, names: list[str]) -> list[str]:
+        bounded = [name for name, metric in METRICS.items() if metric.worst is not None]
+        return _known(names, bounded, "objective")
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, seeds: int | list[int]) -> int | list[int]:
+        if isinstance(seeds, list) and len(set(seeds)) != len(seeds):
+            raise ValueError("a seed is listed twice")
+        return seeds
+
+    @model_validator(mode="after")
+    def _reference_for_each_objective(self) -> Study:
+        if set(self.reference_point) != set(self.objectives):
+            raise ValueError(
+                f"reference_point = {self.reference_point}: must give one value for each of the "
+                f"objectives {', '.join(self.objectives)}"
+            )
+        return self
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds of every trial."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def objective_metrics(self) -> list[Metric]:
+        return [METRICS[name] for name in self.objectives]
+
+    @property
+    def hyperparameters(self) -> list[str]:
+        """Of all methods together, each once."""
+        names = (name for m in self.methods for name in get_method(m).hyperparameters)
+        return list(dict.fromkeys(names))
+
+    def iterations(self, benchmark: str) -> int:
+        """Training iterations per task on ``benchmark``."""
+        return self.iterations_per_task or get_benchmark(benchmark).iterations_per_task
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
+    """Read and validate a study.
+
+    Args:
+        source: Name of a study shipped with ngm-tune, or path of a TOML file.
+        overrides: ``key=value`` pairs that replace entries of the file; a value is TOML, or a plain
+            string.
+
+    Raises:
+        UserError: There is no such study, or something in it is not allowed.
+    """
+    origin, text = _read_source(source)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{origin}: not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(content, override)
+    content.setdefault("name", Path(source).stem)
+    return validate_study(content, origin)
+
+
+def validate_study(content: dict[str, Any], origin: str) -> Study:
+    """The study that ``content`` describes; errors name ``origin``, key, value and the rule."""
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_sentence(error)}") from None
+
+
+def shipped_studies() -> dict[str, Study]:
+    """The studies that come with ngm-tune, by name."""
+    folder = files("ngm_tune") / "studies"
+    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".toml"))
+    return {name.removesuffix(".toml"): load_study(name.removesuffix(".toml")) for name in names}
+
+
+def _read_source(source: str) -> tuple[str, str]:
+    """Where the study is and what stands there: a file if there is one, else a shipped study."""
+    path = Path(source)
+    shipped = files("ngm_tune") / "studies" / f"{source}.toml"
+    try:
+        if path.is_file():
+            return str(path), path.read_text(encoding="utf-8")
+        if path.name == source and shipped.is_file():
+            return f"study {source}", shipped.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{source}: cannot be read: {error}") from error
+    shipped_names = sorted(
+        f.name.removesuffix(".toml") for f in (files("ngm_tune") / "studies").iterdir()
+    )
+    raise UserError(
+        f"{source}: neither a file nor a study of ngm-tune; those are {', '.join(shipped_names)}"
+    )
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    """Put one ``key=value`` of the command line into a study's content."""
+    key, equals, text = override.partition("=")
+    *tables, last = key.strip().split(".")
+    if not equals or not last or not all(tables):
+        raise UserError(f"--set {override}: expected KEY=VALUE, such as trials=4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = content
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise UserError(f"--set {override}: {name} is no table of the study")
+    table[last] = value
+
+
+def _known(names: list[str], known: Iterable[str], kind: str) -> list[str]:
+    allowed = list(known)
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"no {kind} {name!r}; there are {', '.join(allowed)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"a {kind} is listed twice")
+    return names
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing wrong, as one sentence: key, value and what is allowed."""
+    problem = error.errors(include_url=False)[0]
+    location = [part for part in problem["loc"] if isinstance(part, int) or part in _KEYS or not _is_tag(part)]
+    key = ".".join(str(part) for part in location)
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, _KEYS, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"unknown key {key!r}{hint}; allowed are {', '.join(_KEYS)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _is_tag(part: str) -> bool:
+    """Whether ``part`` is pydantic's name for a member of a union, and not a key."""
+    return part in ("int", "str") or "[" in part
+
+
+_KEYS = tuple(Study.model_fields)
+_Check = Callable[[Any], Any]

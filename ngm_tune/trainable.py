@@ -1,0 +1,197 @@
+"""A trial on Ray Tune: one configuration of one method, trained with each seed of the study."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from ray import tune
+
+from ngm_tune.benchmarks import TaskSplit, get_benchmark
+from ngm_tune.methods import get_method
+from ngm_tune.metrics import METRICS, compute_metrics
+from ngm_tune.results import CONFIG_PREFIX, CURVES_SCHEMA, STEPS_SCHEMA, Results, trials_schema
+from ngm_tune.training import JointTraining
+
+_CHECKPOINT = "runs.pt"
+
+
+class JointTrainable(tune.Trainable):
+    """Trains a configuration task by task: one ``step`` is one task, for every seed.
+
+    The last step writes the trial's Parquet files from the worker and reports to Tune
+    ``status`` and ``values``, the objectives averaged over seeds. A seed that diverges counts with
+    the worst value of each objective; the others go on.
+
+    The config is what :func:`ngm_tune.runner.trial_config` makes.
+    """
+
+    def setup(
+        self, config: dict[str, Any], data: Mapping[str, ray.ObjectRef] | None = None
+    ) -> None:
+        """Start the trial. ``data`` holds the splits of every benchmark in Ray's object store."""
+        torch.set_num_threads(config["threads"])
+        self._data = dict(data or {})
+        self._splits: dict[str, dict[str, TaskSplit]] = {}
+        self._start(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in the same actor."""
+        self._last_result = None  # Trainable.reset leaves that of the former trial
+        self._start(new_config)
+        return True
+
+    def _start(self, config: dict[str, Any]) -> None:
+        self._trial = config
+        benchmark = get_benchmark(config["benchmark"])
+        method = get_method(config["method"])
+        if benchmark.name not in self._splits:
+            arrays = ray.get(self._data[benchmark.name])
+            self._splits[benchmark.name] = {
+                split: TaskSplit.from_arrays(part) for split, part in arrays.items()
+            }
+        splits = self._splits[benchmark.name]
+        self._runs = [
+            JointTraining(
+                splits["train"],
+                splits[config["evaluate_on"]],
+                benchmark.build_model,
+                partial(method.build, **config["hyperparameters"]),
+                seed=seed,
+                batch_size=benchmark.batch_size,
+                iterations_per_task=config["iterations_per_task"],
+                eval_every=config["eval_every"],
+            )
+            for seed in config["seeds"]
+        ]
+
+    def step(self) -> dict[str, Any]:
+        """Train the next task with every seed that has not diverged."""
+        for run in self._runs:
+            if not run.finished:
+                run.train_task()
+        if not all(run.finished for run in self._runs):
+            return {"tasks": max(len(run.records) for run in self._runs)}
+        rows = [self._outcome(run) for run in self._runs]
+        self._write(rows)
+        return {
+            "done": True,
+            "status": worst_status(row["status"] for row in rows),
+            "values": [
+                float(np.mean([row[name] for row in rows])) for name in self._trial["objectives"]
+            ],
+        }
+
+    def _outcome(self, run: JointTraining) -> dict[str, Any]:
+        """The row of one seed in ``trials/``."""
+        diverged = run.diverged_at is not None
+        metrics: dict[str, float | None] = (
+            {name: metric.worst for name, metric in METRICS.items()}
+            if diverged
+            else dict(compute_metrics(run.curves()))
+        )
+        return {
+            **trial_identity(self._trial, run.seed),
+            **metrics,
+            "status": "diverged" if diverged else "completed",
+            "iterations": sum(len(record.steps) for record in run.records),
+            "diverged_at": run.diverged_at,
+            "wall_seconds": sum(record.seconds for record in run.records),
+            "node": socket.gethostname(),
+        }
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        results = Results(self._trial["results"])
+        trial_id = self._trial["trial_id"]
+        results.write("curves", trial_id, curves_table(trial_id, self._runs))
+        results.write("steps", trial_id, steps_table(trial_id, self._runs))
+        schema = trials_schema(self._trial["hyperparameter_columns"])
+        results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Keep every run's state after its last finished task."""
+        state = [run.state_dict() for run in self._runs]
+        torch.save(state, Path(checkpoint_dir) / _CHECKPOINT)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        """Go on from a checkpoint, which is read without executing anything."""
+        states = torch.load(Path(checkpoint_dir) / _CHECKPOINT, weights_only=True)
+        for run, state in zip(self._runs, states, strict=True):
+            run.load_state_dict(state)
+
+
+def trial_identity(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The columns of ``trials/`` that say which run a row is, from its trial's config."""
+    settings = {CONFIG_PREFIX + k: v for k, v in config["hyperparameters"].items()}
+    return {
+        "study": config["study"],
+        "benchmark": config["benchmark"],
+        "method": config["method"],
+        "trial_id": config["trial_id"],
+        "seed": seed,
+        "phase": config["phase"],
+        **settings,
+    }
+
+
+def worst_status(statuses: Iterable[str]) -> str:
+    """The status of a trial whose seeds ended with these."""
+    return "diverged" if "diverged" in set(statuses) else "completed"
+
+
+def curves_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:
+    """Accuracy and loss of every run, a row per iteration and evaluated task."""
+    parts = []
+    for run in runs:
+        for task, record in enumerate(run.records):
+            seen, rows = task + 1, len(record.evaluated)
+            parts.append(
+                _columns(
+                    CURVES_SCHEMA,
+                    trial_id,
+                    run.seed,
+                    iteration=np.repeat(record.evaluated.numpy(), seen),
+                    task=np.full(rows * seen, task),
+                    eval_task=np.tile(np.arange(seen), rows),
+                    accuracy=record.accuracy[:, :seen].reshape(-1).numpy(),
+                    loss=record.loss[:, :seen].reshape(-1).numpy(),
+                )
+            )
+    return pa.concat_tables(parts)
+
+
+def steps_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:
+    """Train loss, entropy and gain of every run, a row per iteration."""
+    parts = []
+    for run in runs:
+        for task, record in enumerate(run.records):
+            loss, entropy, gain = record.steps.numpy().T
+            first, rows = record.first_iteration, len(loss)
+            parts.append(
+                _columns(
+                    STEPS_SCHEMA,
+                    trial_id,
+                    run.seed,
+                    iteration=np.arange(first, first + rows),
+                    task=np.full(rows, task),
+                    loss=loss,
+                    entropy=entropy,
+                    gain=gain if run.has_gain else pa.nulls(rows, pa.float32()),
+                )
+            )
+    return pa.concat_tables(parts)
+
+
+def _columns(schema: pa.Schema, trial_id: str, seed: int, **columns: Any) -> pa.Table:
+    rows = len(columns["iteration"])
+    identity = {"trial_id": pa.repeat(trial_id, rows), "seed": np.full(rows, seed)}
+    values = identity | columns
+    arrays = [pa.array(values[field.name]).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
