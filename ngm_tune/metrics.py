@@ -238,6 +238,7 @@ class Metric:
         title: Display name.
         unit: ``"fraction"`` or ``"iterations"``.
         direction: What is better.
+        best: The ideal.
         worst: The value recorded for a run that diverged; None where there is no natural bound,
             and such a metric cannot be an objective.
         source: Where it is defined.
@@ -248,6 +249,7 @@ class Metric:
     title: str
     unit: Literal["fraction", "iterations"]
     direction: Literal["maximize", "minimize"]
+    best: float
     worst: float | None
     source: str
     compute: Callable[[AccuracyCurves], float]
@@ -259,11 +261,11 @@ class Metric:
 
 
 def _up(name: str, title: str, source: str, compute: Callable[[AccuracyCurves], float]) -> Metric:
-    return Metric(name, title, "fraction", "maximize", 0.0, source, compute)
+    return Metric(name, title, "fraction", "maximize", 1.0, 0.0, source, compute)
 
 
 def _down(name: str, title: str, source: str, compute: Callable[[AccuracyCurves], float]) -> Metric:
-    return Metric(name, title, "fraction", "minimize", 1.0, source, compute)
+    return Metric(name, title, "fraction", "minimize", 0.0, 1.0, source, compute)
 
 
 METRICS: dict[str, Metric] = {
@@ -287,7 +289,9 @@ METRICS: dict[str, Metric] = {
         _up("wc_acc", "Worst-case accuracy", "[CE]", worst_case_accuracy),
         _up("first_acc", "First-task accuracy", "[NGM] avg-ACC", first_task_accuracy),
         _up("learning_acc", "Learning accuracy", "[RW]", learning_accuracy),
-        Metric("recovery", "Recovery time", "iterations", "minimize", None, "ngm-tune", recovery),
+        Metric(
+            "recovery", "Recovery time", "iterations", "minimize", 0.0, None, "ngm-tune", recovery
+        ),
         _up("recovered", "Transitions recovered", "ngm-tune", recovered),
         _down("gap_area", "Gap area", "ngm-tune", gap_area),
         _down("forgetting", "Forgetting", "[RW]", forgetting),

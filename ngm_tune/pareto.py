@@ -29,12 +29,17 @@ def hypervolume(
 ) -> float:
     """Volume that the points dominate, up to the reference point; in the product of the units.
 
+    A value beyond the ideal counts as ideal: accuracy that only rises over a transition, as while
+    a network is still learning the old task, has a negative gap but is no more stable than one
+    without a gap.
+
     Args:
         values: One row per point, one column per objective, shape (N, M).
         objectives: The M metrics.
         reference_point: A value per objective; what is not better contributes nothing.
     """
-    points = _minimised(values, objectives)
+    ideal = [metric.sign * metric.best for metric in objectives]
+    points = np.maximum(_minimised(values, objectives), ideal)
     if not len(points):
         return 0.0
     reference = [metric.sign * reference_point[metric.name] for metric in objectives]

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pyarrow as pa
 
 for _name, _value in {
@@ -58,7 +57,7 @@ def prepare(study: Study, location: str) -> list[Arm]:
     try:
         results.write_text("study.toml", study.to_toml())
         if not results.environment():
-            results.write_text("environment.json", json.dumps(_environment(), indent=2) + "\n")
+            results.write_text("environment.json", _environment(study))
     except OSError as error:
         raise UserError(f"{location}: cannot be written to: {error}") from error
     finished = _outcomes(results.read("trials"), study)
@@ -85,7 +84,6 @@ def run(
     location: str,
     arms: list[Arm],
     *,
-    callbacks: Sequence[tune.Callback] = (),
     verbose: bool = False,
 ) -> None:
     """Run what is left of a study.
@@ -97,12 +95,11 @@ def run(
         study: What to run.
         location: The results directory, which every node must reach under the same path.
         arms: What :func:`prepare` returned.
-        callbacks: Further callbacks of Tune, such as a progress display.
         verbose: Show what Ray says.
     """
-    left = sum(arm.trials - arm.done for arm in arms)
+    left = sum(arm.trials - len(arm.outcomes) for arm in arms)
     if not left:
-        _close(arms)
+        close(arms)
         return
     root = Path(location).resolve()
     with _ray(verbose), _sigterm_as_sigint():
@@ -124,7 +121,7 @@ def run(
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(root),
-                callbacks=[_FailureRecorder(study, str(root)), *callbacks],
+                callbacks=[_FailureRecorder(study, str(root))],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1),
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=3 if verbose else 0,
@@ -133,7 +130,7 @@ def run(
         try:
             tuner.fit()
         finally:
-            _close(arms)
+            close(arms)
 
 
 def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, Any]:
@@ -216,23 +213,22 @@ def _require_same(study: Study, found: Study, location: str) -> None:
         )
 
 
-def _close(arms: list[Arm]) -> None:
+def close(arms: list[Arm]) -> None:
+    """Tell Optuna of all results, and of the trials that did not get to their end."""
     for arm in arms:
         arm.close()
 
 
 @contextmanager
 def _ray(verbose: bool) -> Iterator[None]:
-    """Ray and Optuna for the time of a run, quiet unless asked otherwise."""
-    level = logging.INFO if verbose else logging.ERROR
-    optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.ERROR)
+    """Ray for the time of a run, quiet unless asked otherwise."""
     started_here = not ray.is_initialized()
     if started_here:
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
             include_dashboard=False,
             log_to_driver=verbose,
-            logging_level=level,
+            logging_level=logging.INFO if verbose else logging.ERROR,
         )
     try:
         with warnings.catch_warnings():
@@ -258,10 +254,12 @@ def _sigterm_as_sigint() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def _environment() -> dict[str, Any]:
-    """Where and with what a study is run."""
+def _environment(study: Study) -> str:
+    """Where and with what a study is run, and what its names stand for, as JSON."""
     packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
-    return {
+    known = {name: get_benchmark(name) for name in study.benchmarks}
+    compared = {name: get_method(name) for name in study.methods}
+    content = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["ngm-tune", *sys.argv[1:]]),
         "python": platform.python_version(),
@@ -269,7 +267,20 @@ def _environment() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "git_revision": _git_revision(),
         "versions": {name: version(name) for name in packages},
+        "benchmarks": {
+            name: {"title": b.title, "kind": b.kind, "tasks": b.tasks, "classes": b.classes}
+            for name, b in known.items()
+        },
+        "methods": {
+            name: {
+                "title": method.title,
+                "source": method.source,
+                "space": {k: distribution._asdict() for k, distribution in method.space.items()},
+            }
+            for name, method in compared.items()
+        },
     }
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _git_revision() -> str | None:

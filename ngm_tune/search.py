@@ -13,6 +13,7 @@ machine and on a hundred, and goes on after an interruption as if there had been
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -28,6 +30,10 @@ from ray.tune.search import Searcher
 
 from ngm_tune.methods import Method
 from ngm_tune.metrics import Metric
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+# Multivariate TPE, GPSampler and metric names are marked so; the versions are pinned.
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(multivariate=True, seed=seed),
@@ -137,9 +143,9 @@ class Arm:
         return len(self._outcomes) + len(self._running)
 
     @property
-    def done(self) -> int:
-        """Trials finished."""
-        return len(self._outcomes)
+    def outcomes(self) -> list[Outcome]:
+        """How the finished trials ended."""
+        return list(self._outcomes.values())
 
     def ask(self) -> Proposal | None:
         """The next trial; None while it must wait for results, or when all are started."""

@@ -110,6 +110,9 @@ class JointTraining:
         self.device = torch.device(device)
         self.train = train.to(device)
         self.evaluation = evaluation.to(device)
+        self._eval_sizes = torch.tensor(evaluation.sizes, device=device)
+        task_of = torch.arange(self.tasks, device=device).repeat_interleave(self._eval_sizes)
+        self._membership = F.one_hot(task_of, self.tasks).float()
         with torch.random.fork_rng():
             torch.manual_seed(_derive(seed, "weights"))
             self.model = build_model().to(device)
@@ -209,16 +212,14 @@ class JointTraining:
         """Accuracy and loss on every task seen, in one pass; each of shape (K,)."""
         self.model.eval()
         seen = self.evaluation.seen(task + 1)
-        sizes = self.evaluation.sizes[: task + 1]
         labels = self.evaluation.labels[:seen]
         logits = self.model(self.evaluation.inputs[:seen])
         correct = (logits.argmax(dim=1) == labels).float()
         losses = F.cross_entropy(logits, labels, reduction="none")
-        result = torch.full((2, self.tasks), torch.nan, device=self.device)
-        for j, (hits, loss) in enumerate(zip(correct.split(sizes), losses.split(sizes))):
-            result[0, j] = hits.mean()
-            result[1, j] = loss.mean()
-        return result[0], result[1]
+        totals = torch.stack((correct, losses)) @ self._membership[:seen]
+        totals[:, task + 1 :] = torch.nan
+        accuracy, loss = totals / self._eval_sizes
+        return accuracy, loss
 
     def curves(self) -> AccuracyCurves:
         """Accuracy over the whole run.

@@ -1,0 +1,138 @@
+"""One point of every front: which, why, and as settings for the optimizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import tomli_w
+
+from ngm_tune import __version__
+from ngm_tune.errors import UserError
+from ngm_tune.results import CONFIG_PREFIX
+
+from .loading import LoadedStudy, load
+
+
+class Choice(NamedTuple):
+    """The chosen configuration of one method on one benchmark."""
+
+    benchmark: str
+    method: str
+    trial_id: str
+    hyperparameters: dict[str, float]
+    scores: dict[str, float]
+    explanation: str
+
+
+def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
+    """Pick a configuration of every front; benchmarks and methods without one are passed over.
+
+    Args:
+        loaded: The study.
+        pick: ``"knee"``: the point nearest to the ideal, every objective measured in units of the
+            distance from the study's reference point to the ideal. Or the name of an objective:
+            the point best in it.
+
+    Raises:
+        UserError: ``pick`` is neither.
+    """
+    names = [metric.name for metric in loaded.objectives]
+    if pick != "knee" and pick not in names:
+        raise UserError(f"--pick {pick}: allowed are knee, {', '.join(names)}")
+    choices = []
+    for benchmark in loaded.benchmarks:
+        for method in loaded.methods:
+            front = loaded.of(benchmark, method).filter("front")
+            if front.height:
+                row = front.row(_index(front, loaded, pick), named=True)
+                choices.append(_choice(loaded, row, front.height, pick))
+    return choices
+
+
+def _index(front: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
+    objectives = loaded.objectives
+    values = front.select(metric.name for metric in objectives).to_numpy()
+    ideal = np.array([metric.best for metric in objectives])
+    reference = np.array([loaded.study["reference_point"][metric.name] for metric in objectives])
+    shortfall = np.maximum(0.0, (ideal - values) / (ideal - reference))
+    if pick == "knee":
+        return int(np.linalg.norm(shortfall, axis=1).argmin())
+    column = next(i for i, metric in enumerate(objectives) if metric.name == pick)
+    # Of several equally good points, the one that is better in the others.
+    others = np.delete(shortfall, column, axis=1)
+    return int(np.lexsort([*others.T, shortfall[:, column]])[0])
+
+
+def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) -> Choice:
+    hyperparameters = {
+        name.removeprefix(CONFIG_PREFIX): value
+        for name, value in row.items()
+        if name.startswith(CONFIG_PREFIX) and value is not None
+    }
+    scores = {metric.name: row[metric.name] for metric in loaded.objectives}
+    ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
+    why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"
+    settings = ", ".join(f"{name} {value:.4g}" for name, value in hyperparameters.items())
+    reached = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    return Choice(
+        row["benchmark"],
+        row["method"],
+        row["trial_id"],
+        hyperparameters,
+        scores,
+        f"{row['benchmark']}, {row['method']}: {settings} ({reached}): "
+        f"{why} of {points} {'point' if points == 1 else 'points'} on the front",
+    )
+
+
+def write_defaults(
+    location: str, output: Path | None = None, pick: str = "knee"
+) -> tuple[Path, list[Choice]]:
+    """Write the chosen settings of every method as a TOML file, with where they come from.
+
+    Args:
+        location: The results directory.
+        output: The file; by default ``defaults.toml`` in the results directory.
+        pick: As for :func:`choose`.
+
+    Raises:
+        UserError: The results cannot be read, or the file cannot be written.
+    """
+    loaded = load(location)
+    choices = choose(loaded, pick)
+    content = {
+        "provenance": {
+            "study": loaded.study["name"],
+            "pick": pick,
+            "trials": loaded.study["trials"],
+            "seeds": loaded.study["seeds"],
+            "evaluated_on": "validation data (search phase)",
+            "ngm_tune": __version__,
+            **{
+                key: loaded.environment[key]
+                for key in ("started", "git_revision")
+                if loaded.environment.get(key)
+            },
+        },
+        "defaults": [
+            {
+                "benchmark": choice.benchmark,
+                "method": choice.method,
+                "trial_id": choice.trial_id,
+                "why": choice.explanation,
+                "hyperparameters": choice.hyperparameters,
+                "scores": choice.scores,
+            }
+            for choice in choices
+        ],
+    }
+    path = output or Path(location) / "defaults.toml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error}") from error
+    return path, choices

@@ -1,0 +1,163 @@
+"""The Pareto chart: every trial, every method's front, and the chosen configurations."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import altair as alt
+import polars as pl
+
+from ngm_tune.metrics import METRICS, Metric
+from ngm_tune.results import CONFIG_PREFIX
+
+from .choice import Choice
+from .loading import LoadedStudy
+from .palette import INK, colour_scale, styled
+
+
+class ParetoInfo(NamedTuple):
+    """What the chart shows.
+
+    ``trials`` has a row per completed trial: ``Method`` (its title), ``trial_id``, the
+    configuration, all metrics, ``front`` and ``chosen``. The domains frame all the fronts, leaving
+    out what no method would be chosen for.
+    """
+
+    trials: pl.DataFrame
+    methods: list[str]
+    x: Metric
+    y: Metric
+    x_domain: tuple[float, float]
+    y_domain: tuple[float, float]
+    hidden: int
+    """Trials outside the frame."""
+
+
+def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> ParetoInfo:
+    """Collect the completed trials of a benchmark.
+
+    The first objective of the study goes up the y axis and the second along x; a study with one
+    objective is drawn against the stability gap or, if that is it, the average accuracy.
+    """
+    y, x = _axes(loaded.objectives)
+    chosen = [choice.trial_id for choice in choices if choice.benchmark == benchmark]
+    trials = (
+        loaded.of(benchmark)
+        .filter(pl.col("status") == "completed")
+        .with_columns(
+            pl.col("method")
+            .map_elements(lambda name: loaded.title("methods", name), return_dtype=pl.String)
+            .alias("Method"),
+            pl.col("trial_id").is_in(chosen).alias("chosen"),
+        )
+        .sort(x.name)
+    )
+    front = trials.filter("front")
+    x_domain = _frame(front, x)
+    y_domain = _frame(front, y)
+    inside = pl.col(x.name).is_between(*x_domain) & pl.col(y.name).is_between(*y_domain)
+    return ParetoInfo(
+        trials=trials,
+        methods=[loaded.title("methods", name) for name in loaded.methods],
+        x=x,
+        y=y,
+        x_domain=x_domain,
+        y_domain=y_domain,
+        hidden=trials.height - trials.filter(inside).height,
+    )
+
+
+def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:
+    if len(objectives) > 1:
+        return objectives[0], objectives[1]
+    other = "avg_sg" if objectives[0].name != "avg_sg" else "avg_acc"
+    return objectives[0], METRICS[other]
+
+
+def _frame(front: pl.DataFrame, metric: Metric) -> tuple[float, float]:
+    """The range of most of the fronts' points, with some air; what is beyond ideal is left out."""
+    losses = (front[metric.name] * metric.sign).clip(metric.best * metric.sign)
+    low, high = losses.quantile(0.0) or 0.0, losses.quantile(0.85, "linear") or 0.0
+    air = 0.08 * (high - low) or 0.05
+    edges = sorted((metric.sign * (low - air), metric.sign * (high + air)))
+    return edges[0], edges[1]
+
+
+def pareto_chart(info: ParetoInfo) -> Any:
+    """Draw it: trials faint, fronts as attainment lines, chosen configurations ringed.
+
+    Legend entries filter (shift adds to the selection), the wheel zooms, dragging moves, and a
+    double click resets.
+    """
+    shown = alt.selection_point(fields=["Method"], bind="legend")
+    colour = alt.Color(
+        "Method:N", scale=colour_scale(info.methods), sort=info.methods
+    )
+    x = alt.X(
+        info.x.name,
+        type="quantitative",
+        title=_axis_title(info.x),
+        scale=alt.Scale(domain=info.x_domain, nice=False, zero=False),
+        axis=alt.Axis(format="~g"),
+    )
+    y = alt.Y(
+        info.y.name,
+        type="quantitative",
+        title=_axis_title(info.y),
+        scale=alt.Scale(domain=info.y_domain, nice=False, zero=False),
+        axis=alt.Axis(format="~g"),
+    )
+    base = alt.Chart(_plain(info.trials)).encode(
+        x=x, y=y, color=colour, tooltip=_tooltips(info.trials)
+    )
+    points = base.mark_circle(size=45, clip=True).encode(
+        opacity=alt.when(shown).then(alt.value(0.28)).otherwise(alt.value(0.02))
+    )
+    front = base.transform_filter("datum.front")
+    steps = "step-after" if info.x.direction == "minimize" else "step-before"
+    line = front.mark_line(interpolate=steps, strokeWidth=2, clip=True).encode(
+        opacity=alt.when(shown).then(alt.value(0.9)).otherwise(alt.value(0.05)),
+        tooltip=alt.value(None),
+    )
+    dots = front.mark_circle(size=60, clip=True).encode(
+        opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05))
+    )
+    rings = base.transform_filter("datum.chosen").mark_point(
+        size=230, strokeWidth=2.2, filled=False, clip=True
+    )
+    rings = rings.encode(
+        opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05)),
+        stroke=alt.value(INK),
+    )
+    layers = alt.layer(points, line, dots, rings).add_params(
+        shown, alt.selection_interval(bind="scales")
+    )
+    return styled(layers.properties(width=780, height=440))
+
+
+def _axis_title(metric: Metric) -> str:
+    arrow = "better →" if metric.direction == "maximize" else "← better"
+    return f"{metric.title}  ({arrow})"
+
+
+def _plain(trials: pl.DataFrame) -> pl.DataFrame:
+    """Only columns that are shown, and these without digits that mean nothing."""
+    shown = ["Method", "trial_id", "front", "chosen", "seeds"]
+    shown += [n for n in trials.columns if n.startswith(CONFIG_PREFIX) or n in METRICS]
+    return trials.select(pl.col(shown)).with_columns(pl.col(pl.Float64).round_sig_figs(5))
+
+
+def _tooltips(trials: pl.DataFrame) -> list[alt.Tooltip]:
+    """Everything that is known of a trial."""
+    settings = [n for n in trials.columns if n.startswith(CONFIG_PREFIX)]
+    metrics = [n for n in METRICS if n in trials.columns]
+    return [
+        alt.Tooltip("Method:N"),
+        alt.Tooltip("trial_id:N", title="Trial"),
+        *(
+            alt.Tooltip(f"{name}:Q", title=name.removeprefix(CONFIG_PREFIX), format=".4g")
+            for name in settings
+        ),
+        *(alt.Tooltip(f"{n}:Q", title=METRICS[n].title, format=".4~f") for n in metrics),
+        alt.Tooltip("seeds:Q", title="Seeds"),
+    ]

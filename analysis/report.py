@@ -1,0 +1,193 @@
+"""The report: one HTML file that opens offline, and its charts and table as files beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import altair as alt
+import jinja2
+import polars as pl
+import vl_convert
+from tabulate import tabulate
+
+from ngm_tune import __version__
+from ngm_tune.errors import UserError
+
+from .choice import Choice, choose
+from .loading import LoadedStudy, load
+from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
+from .tables import display_rows, findings, methods_table
+from .transition_charts import gain_chart, gain_info, transition_chart, transition_info
+
+_PIXELS_PER_POINT = 2.0
+_VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+
+
+class Figure(NamedTuple):
+    """A chart of the report: the name of its files, its place in the text, and its Vega-Lite."""
+
+    name: str
+    heading: str
+    caption: str
+    spec: dict[str, Any]
+
+
+class Section(NamedTuple):
+    """A benchmark in the report."""
+
+    title: str
+    figures: list[Figure]
+    rows: list[dict[str, str]]
+
+
+def write_report(location: str, output: Path | None = None, pick: str = "knee") -> Path:
+    """Write the report of a results directory.
+
+    Beside ``report.html`` it leaves every chart as PNG and SVG, and the table of the methods as
+    ``methods.csv`` (all columns, full precision) and ``methods.md``.
+
+    Args:
+        location: The results directory.
+        output: Where to write; by default ``report`` in the results directory.
+        pick: Which configuration of each front is shown in detail; as for
+            :func:`analysis.choice.choose`.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        UserError: The results cannot be read, or the report cannot be written.
+    """
+    loaded = load(location)
+    choices = choose(loaded, pick)
+    table = methods_table(loaded, choices)
+    sections = [_section(loaded, name, choices, table) for name in loaded.benchmarks]
+    folder = output or Path(location) / "report"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for section in sections:
+            for figure in section.figures:
+                _write_images(figure, folder)
+        table.write_csv(folder / "methods.csv")
+        markdown = tabulate(
+            [
+                {"Benchmark": loaded.title("benchmarks", name), **row}
+                for name, row in zip(table["benchmark"], display_rows(loaded, table), strict=True)
+            ],
+            headers="keys",
+            tablefmt="github",
+        )
+        (folder / "methods.md").write_text(markdown + "\n", encoding="utf-8")
+        report = folder / "report.html"
+        draft = report.with_suffix(".html.part")
+        draft.write_text(_html(loaded, sections, table, pick), encoding="utf-8")
+        os.replace(draft, report)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error}") from error
+    return report
+
+
+def _section(
+    loaded: LoadedStudy, benchmark: str, choices: list[Choice], table: pl.DataFrame
+) -> Section:
+    pareto = pareto_info(loaded, benchmark, choices)
+    figures = [
+        Figure(
+            f"{benchmark}-pareto",
+            f"{pareto.y.title} against {pareto.x.title.lower()}",
+            _pareto_caption(loaded, pareto),
+            pareto_chart(pareto).to_dict(),
+        )
+    ]
+    transitions = transition_info(loaded, benchmark, choices)
+    if transitions.accuracy.height:
+        figures.append(
+            Figure(
+                f"{benchmark}-transitions",
+                "First-task accuracy around the transitions",
+                "Each method's chosen configuration: the mean over seeds, and the range of the "
+                "seeds as a band. The dashed line is the arrival of a new task.",
+                transition_chart(transitions).to_dict(),
+            )
+        )
+    gain = gain_info(loaded, benchmark, choices)
+    if gain.traces.height:
+        figures.append(
+            Figure(
+                f"{benchmark}-gain",
+                "Neuronal gain",
+                "The gain of the methods that have one, and the entropy of the training batches "
+                "that drives it: the mean over seeds and their range. Dashed lines are transitions.",
+                gain_chart(gain).to_dict(),
+            )
+        )
+    rows = table.filter(pl.col("benchmark") == benchmark)
+    return Section(loaded.title("benchmarks", benchmark), figures, display_rows(loaded, rows))
+
+
+def _pareto_caption(loaded: LoadedStudy, info: ParetoInfo) -> str:
+    seeds = loaded.study["seeds"]
+    count = seeds if isinstance(seeds, int) else len(seeds)
+    hidden = f" {info.hidden} trials lie outside the frame; zoom out to see them." * bool(info.hidden)
+    return (
+        f"A faint point is a trial, the mean of {count} seeds; a line is what a method attains, its "
+        f"Pareto front; rings are the configurations chosen for the figures below.{hidden}"
+    )
+
+
+def _write_images(figure: Figure, folder: Path) -> None:
+    svg = vl_convert.vegalite_to_svg(figure.spec, vl_version=_VEGA_LITE)
+    png = vl_convert.vegalite_to_png(
+        figure.spec, vl_version=_VEGA_LITE, scale=_PIXELS_PER_POINT
+    )
+    (folder / f"{figure.name}.svg").write_text(svg, encoding="utf-8")
+    (folder / f"{figure.name}.png").write_bytes(png)
+
+
+def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pick: str) -> str:
+    """The page; whatever comes from results is escaped."""
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        (files(__package__) / "report.html.jinja").read_text(encoding="utf-8")
+    )
+    specs = {figure.name: figure.spec for section in sections for figure in section.figures}
+    return template.render(
+        study=loaded.study,
+        sections=sections,
+        findings=findings(loaded, table),
+        facts=_facts(loaded, pick),
+        version=__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        # "<" could end the script element that the specs stand in.
+        specs=json.dumps(specs, ensure_ascii=False).replace("<", "\\u003c"),
+        bundle=vl_convert.javascript_bundle(vl_version=_VEGA_LITE),
+    )
+
+
+def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
+    """What a reader must know to judge the study."""
+    study, environment = loaded.study, loaded.environment
+    seeds = study["seeds"] if isinstance(study["seeds"], int) else len(study["seeds"])
+    versions = environment.get("versions", {})
+    reference = ", ".join(f"{k} {v:g}" for k, v in study["reference_point"].items())
+    return {
+        "Effort": f"{study['trials']} trials of {seeds} seeds for every method and benchmark",
+        "Search": f"Optuna, {study['sampler']}, seed {study['seed']}",
+        "Evaluated on": "validation data; test data is untouched",
+        "Reference point": reference,
+        "Chosen configurations": f"--pick {pick}",
+        "Compute": f"{loaded.trials['wall_seconds'].sum() / 60:.1f} minutes of training and evaluation",
+        "Run": " · ".join(
+            str(part)
+            for part in (
+                environment.get("started", ""),
+                *(f"{name} {versions[name]}" for name in ("torch", "ray", "optuna") if name in versions),
+                (environment.get("git_revision") or "")[:10],
+            )
+            if part
+        ),
+    }

@@ -1,0 +1,187 @@
+"""What happens at transitions: first-task accuracy, gain and entropy of chosen configurations."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import altair as alt
+import polars as pl
+
+from .choice import Choice
+from .loading import LoadedStudy
+from .palette import INK, MUTED, colour_scale, styled
+
+BEFORE, AFTER = 10, 60
+"""Iterations shown on either side of a transition."""
+
+_POINTS = 600
+"""Points drawn per gain trace; longer runs are thinned."""
+
+
+class TransitionInfo(NamedTuple):
+    """First-task accuracy around each transition.
+
+    ``accuracy`` has a row per method, transition and iteration: ``Method``, ``Transition`` (such as
+    "into task 2"), ``elapsed`` (iterations since the transition; 0 is the last of the old task),
+    ``mean``, ``low`` and ``high`` over seeds.
+    """
+
+    accuracy: pl.DataFrame
+    methods: list[str]
+    transitions: list[str]
+
+
+class GainInfo(NamedTuple):
+    """Gain and entropy over a run.
+
+    ``traces`` has a row per method, iteration and quantity: ``Method``, ``iteration``, ``quantity``
+    ("Gain" or "Entropy, nats"), ``mean``, ``low`` and ``high`` over seeds. ``task_starts`` are the
+    first iterations of the second and later tasks.
+    """
+
+    traces: pl.DataFrame
+    methods: list[str]
+    task_starts: list[int]
+
+
+def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> TransitionInfo:
+    """Read the curves of the chosen configurations of a benchmark."""
+    chosen = _titles(loaded, benchmark, choices)
+    curves = pl.DataFrame(loaded.results.read("curves", chosen))
+    first_task = curves.filter(pl.col("eval_task") == 0)
+    starts = _task_starts(curves)
+    windows = [
+        first_task.filter(pl.col("iteration").is_between(start - BEFORE, start - 1 + AFTER))
+        .with_columns(
+            (pl.col("iteration") - (start - 1)).alias("elapsed"),
+            pl.lit(f"into task {task + 1}").alias("Transition"),
+        )
+        .filter(pl.col("task").is_in([task - 1, task]))
+        for task, start in starts.items()
+    ]
+    accuracy = pl.concat(windows) if windows else first_task.with_columns(
+        pl.lit(0).alias("elapsed"), pl.lit("").alias("Transition")
+    ).clear()
+    return TransitionInfo(
+        _over_seeds(accuracy, chosen, ["Transition", "elapsed"], "accuracy"),
+        [loaded.title("methods", name) for name in loaded.methods],
+        [f"into task {task + 1}" for task in starts],
+    )
+
+
+def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> GainInfo:
+    """Read the gain traces of the chosen configurations that have a gain."""
+    chosen = _titles(loaded, benchmark, choices)
+    steps = pl.DataFrame(loaded.results.read("steps", chosen)).filter(
+        pl.col("gain").is_not_null() & pl.col("gain").is_not_nan()
+    )
+    starts = _task_starts(steps)
+    last = int(steps["iteration"].max() or 0)  # type: ignore[arg-type]
+    stride = max(1, last // _POINTS)
+    kept = steps.filter(pl.col("iteration") % stride == 0)
+    traces = [
+        _over_seeds(kept, chosen, ["iteration"], column).with_columns(pl.lit(name).alias("quantity"))
+        for column, name in (("gain", "Gain"), ("entropy", "Entropy, nats"))
+    ]
+    return GainInfo(
+        pl.concat(traces),
+        [loaded.title("methods", name) for name in loaded.methods],
+        list(starts.values()),
+    )
+
+
+def _titles(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> dict[str, str]:
+    return {
+        choice.trial_id: loaded.title("methods", choice.method)
+        for choice in choices
+        if choice.benchmark == benchmark
+    }
+
+
+def _task_starts(rows: pl.DataFrame) -> dict[int, int]:
+    """First iteration of the second and every later task."""
+    starts = rows.group_by("task").agg(pl.col("iteration").min()).sort("task")
+    return {task: start for task, start in starts.iter_rows() if task > 0}
+
+
+def _over_seeds(
+    rows: pl.DataFrame, titles: dict[str, str], key: list[str], column: str
+) -> pl.DataFrame:
+    value = pl.col(column).cast(pl.Float64)
+    return (
+        rows.with_columns(pl.col("trial_id").replace_strict(titles).alias("Method"))
+        .group_by("Method", *key)
+        .agg(value.mean().alias("mean"), value.min().alias("low"), value.max().alias("high"))
+        .with_columns(pl.col("mean", "low", "high").round_sig_figs(4))
+        .sort("Method", *key)
+    )
+
+
+def transition_chart(info: TransitionInfo) -> Any:
+    """A panel per transition: the mean over seeds as a line, their range as a band."""
+    shown = alt.selection_point(fields=["Method"], bind="legend")
+    base = alt.Chart(info.accuracy).encode(
+        x=alt.X(
+            "elapsed:Q",
+            title="Iterations since the transition",
+            axis=alt.Axis(values=[0, 20, 40, 60], grid=False),
+        ),
+        color=alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods),
+    )
+    band = base.mark_area(clip=True).encode(
+        y=alt.Y("low:Q"),
+        y2="high:Q",
+        opacity=alt.when(shown).then(alt.value(0.13)).otherwise(alt.value(0.0)),
+    )
+    line = base.mark_line(strokeWidth=2, clip=True).encode(
+        y=alt.Y("mean:Q", title="First-task accuracy", scale=alt.Scale(zero=False)),
+        opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.04)),
+        tooltip=[
+            alt.Tooltip("Method:N"),
+            alt.Tooltip("elapsed:Q", title="Iterations since the transition"),
+            alt.Tooltip("mean:Q", title="Mean over seeds", format=".3f"),
+            alt.Tooltip("low:Q", title="Lowest seed", format=".3f"),
+            alt.Tooltip("high:Q", title="Highest seed", format=".3f"),
+        ],
+    )
+    rule = alt.Chart(info.accuracy).mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.datum(0))
+    columns = min(4, max(1, len(info.transitions)))
+    panels = (
+        alt.layer(band, line, rule)
+        .add_params(shown)
+        .properties(width=(780 - 24 * (columns - 1)) // columns - 8, height=230)
+        .facet(
+            facet=alt.Facet("Transition:N", sort=info.transitions, title=None),
+            columns=columns,
+            spacing=18,
+        )
+    )
+    return styled(panels)
+
+
+def gain_chart(info: GainInfo) -> Any:
+    """Gain and entropy over the whole run, transitions marked."""
+    rules = alt.Chart(pl.DataFrame({"iteration": info.task_starts}, schema={"iteration": pl.Int64}))
+    rules_mark = rules.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="iteration:Q")
+
+    def panel(quantity: str, height: int, axis: alt.Axis | None) -> Any:
+        traces = info.traces.filter(pl.col("quantity") == quantity)
+        base = alt.Chart(traces).encode(
+            x=alt.X("iteration:Q", title="Iteration", axis=axis),
+            color=alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods),
+        )
+        band = base.mark_area(opacity=0.15, clip=True).encode(y=alt.Y("low:Q"), y2="high:Q")
+        line = base.mark_line(strokeWidth=1.6, clip=True).encode(
+            y=alt.Y("mean:Q", title=quantity, scale=alt.Scale(zero=False)),
+            tooltip=[
+                alt.Tooltip("Method:N"),
+                alt.Tooltip("iteration:Q", title="Iteration"),
+                alt.Tooltip("mean:Q", title=quantity, format=".3f"),
+            ],
+        )
+        return alt.layer(band, line, rules_mark).properties(width=780, height=height)
+
+    zoom = alt.selection_interval(bind="scales", encodings=["x"])
+    gain = panel("Gain", 200, alt.Axis(labels=False, title=None, ticks=False)).add_params(zoom)
+    entropy = panel("Entropy, nats", 120, alt.Axis(titleColor=INK))
+    return styled(alt.vconcat(gain, entropy, spacing=14).resolve_scale(x="shared"))
