@@ -93,7 +93,7 @@ def transitions(curves: AccuracyCurves, of: GapOf = "previous") -> list[Transiti
         iterations, accuracy = curves.between(ends[task - 1], ends[task])
         found.append(
             Transition(
-                before=float(at_ends[task - 1, column].mean()),
+                before=float(at_ends[task - 1 : task, column].mean(axis=1)[0]),
                 elapsed=iterations - ends[task - 1],
                 accuracy=accuracy[:, column].mean(axis=1),
             )

@@ -6,6 +6,7 @@ A results directory holds::
     trials/<trial_id>.parquet       a row per seed: configuration, status, metrics
     curves/<trial_id>.parquet       a row per seed, iteration and evaluated task
     steps/<trial_id>.parquet        a row per seed and iteration
+    failures/<trial_id>.txt         the traceback of a trial that raised
     optuna.journal, tune/           state of the search and of Ray Tune
 
 Iterations count from 1 over the whole run, tasks from 0; accuracy is a fraction, entropy and loss
@@ -146,7 +147,7 @@ class Results:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the directory, whole or not at all."""
-        self._fs.create_dir(str(self._root), recursive=True)
+        self._fs.create_dir(str((self._root / name).parent), recursive=True)
         draft = self._draft(name)
         with self._fs.open_output_stream(draft) as stream:
             stream.write(text.encode())

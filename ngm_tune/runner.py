@@ -194,7 +194,15 @@ class _FailureRecorder(tune.Callback):
         ]
         schema = trials_schema(self._hyperparameters)
         trial_id = trial.config["trial_id"]
+        self._results.write_text(f"failures/{trial_id}.txt", _traceback(trial))
         self._results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
+
+
+def _traceback(trial: Any) -> str:
+    """What the trial's worker said when it raised."""
+    if trial.error_file and Path(trial.error_file).is_file():
+        return Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    return "the worker left no traceback\n"
 
 
 def _require_same(study: Study, found: Study, location: str) -> None:
@@ -228,7 +236,7 @@ def _ray(verbose: bool) -> Iterator[None]:
             address=os.environ.get("RAY_ADDRESS", "local"),
             include_dashboard=False,
             log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
+            logging_level=logging.INFO if verbose else logging.CRITICAL,
         )
     try:
         with warnings.catch_warnings():

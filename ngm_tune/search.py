@@ -12,6 +12,7 @@ machine and on a hundred, and goes on after an interruption as if there had been
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -182,10 +183,23 @@ class Arm:
         return trial.number
 
     def finish(self, trial_id: str, outcome: Outcome) -> None:
-        """Take note of a trial's end; Optuna is told when the next suggestion may know of it."""
+        """Take note of a trial's end; Optuna is told when the next suggestion may know of it.
+
+        Objectives that are not finite make it a failed one.
+        """
+        number = self._release(trial_id)
+        if outcome.values is not None and not all(map(math.isfinite, outcome.values)):
+            outcome = Outcome("failed", None)
+        self._outcomes[number] = outcome
+
+    def reopen(self, trial_id: str) -> None:
+        """Offer a trial again that was cut off before it had an end."""
+        self._release(trial_id)
+
+    def _release(self, trial_id: str) -> int:
         number = int(trial_id.rsplit(".", 1)[1])
         self._running.discard(number)
-        self._outcomes[number] = outcome
+        return number
 
     def close(self) -> None:
         """Tell Optuna of every result there is, and of trials that did not get to their end."""
@@ -239,12 +253,14 @@ class FairSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass on how a trial ended; one that was cut off before it ran is left open."""
+        """Pass on how a trial ended; one that was cut off before it ran is offered again."""
         arm, own_id = self._running.pop(trial_id)
         if error:
             arm.finish(own_id, Outcome("failed", None))
         elif result is not None:
             arm.finish(own_id, Outcome(result["status"], tuple(result["values"])))
+        else:
+            arm.reopen(own_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""

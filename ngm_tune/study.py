@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -151,7 +151,7 @@ def validate_study(content: dict[str, Any], origin: str) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_sentence(error)}") from None
+        raise UserError(f"{origin}: {_sentence(error, content)}") from None
 
 
 def shipped_studies() -> dict[str, Study]:
@@ -208,11 +208,11 @@ def _known(names: list[str], known: Iterable[str], kind: str) -> list[str]:
     return names
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first thing wrong, as one sentence: key, value and what is allowed."""
-    problem = error.errors(include_url=False)[0]
-    location = [part for part in problem["loc"] if isinstance(part, int) or part in _KEYS or not _is_tag(part)]
-    key = ".".join(str(part) for part in location)
+def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
+    """What is wrong, as one sentence: key, value and what is allowed."""
+    # Of several, the one deepest in the file: for a union it is the member that was meant.
+    problems = [(_key(p["loc"], content), p) for p in error.errors(include_url=False)]
+    key, problem = max(problems, key=lambda found: found[0].count("."))
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, _KEYS, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -225,10 +225,14 @@ def _sentence(error: ValidationError) -> str:
     return f"{key} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _is_tag(part: str) -> bool:
-    """Whether ``part`` is pydantic's name for a member of a union, and not a key."""
-    return part in ("int", "str") or "[" in part
+def _key(location: tuple[int | str, ...], content: Any) -> str:
+    """The key as it stands in the file: pydantic's location without the members of unions."""
+    parts = []
+    for part in location:
+        if isinstance(content, dict) or (isinstance(content, list) and isinstance(part, int)):
+            parts.append(str(part))
+            content = content.get(part) if isinstance(content, dict) else content[part]
+    return ".".join(parts)
 
 
 _KEYS = tuple(Study.model_fields)
-_Check = Callable[[Any], Any]

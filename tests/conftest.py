@@ -1,0 +1,128 @@
+"""A small study, run once for all tests through the command line, Ray and Optuna."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import NamedTuple
+
+import pytest
+import torch
+
+PLUGIN = """
+    from optuna.distributions import FloatDistribution
+    from torch.optim import SGD
+
+    from ngm_tune.methods import Method
+
+    LR = {"lr": FloatDistribution(0.01, 0.1, log=True)}
+
+
+    def explode(model, lr):
+        raise RuntimeError("<b>no such luck</b>")
+
+
+    raises = Method(name="raises", title="Raises <i>", source="tests", space=LR, build=explode)
+    diverges = Method(
+        name="diverges",
+        title="Diverges",
+        source="tests",
+        space=LR,
+        build=lambda model, lr: SGD(model.parameters(), lr=1e9 * lr),
+    )
+"""
+
+STUDY = """
+    title = "A small study </script><script>alert(1)</script>"
+    benchmarks = ["split-digits", "rotated-digits"]
+    methods = ["ngm-sgd", "sgd", "raises", "diverges"]
+    trials = 2
+    seeds = [7, 8]
+    iterations_per_task = 24
+    eval_every = 2
+    reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+"""
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of someone's own with two methods, found through its entry points."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "own_methods.py").write_text(dedent(PLUGIN))
+    info = site / "own_methods-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-methods\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[ngm_tune.methods]\nraises = own_methods:raises\ndiverges = own_methods:diverges\n"
+    )
+    return site
+
+
+@pytest.fixture(scope="session")
+def ngm_tune(plugin: Path) -> Command:
+    """Run ``ngm-tune`` in a process of its own, with the plugin installed."""
+
+    def command(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "ngm_tune", *map(str, arguments)],
+            env=environment(plugin),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return command
+
+
+def environment(*paths: Path) -> dict[str, str]:
+    """The environment of a subprocess: ours, hermetic, with more to import."""
+    return {
+        **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "RAY_AUTH_MODE": "disabled",
+    }
+
+
+@pytest.fixture(scope="session")
+def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "small.toml"
+    path.write_text(dedent(STUDY))
+    return path
+
+
+class Finished(NamedTuple):
+    location: Path
+    outcome: Outcome
+
+
+@pytest.fixture(scope="session")
+def finished(
+    ngm_tune: Command, study_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """The results of the small study; tests leave them as they are."""
+    location = tmp_path_factory.mktemp("results") / "small"
+    return Finished(location, ngm_tune("run", study_file, "--results", location))

@@ -1,0 +1,89 @@
+"""The methods and their search spaces."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+import torch
+from optuna.distributions import FloatDistribution
+from torch import nn
+from torch.optim import SGD, Adam
+
+from ngm_tune import NGMSGD
+from ngm_tune.methods import get_method, methods
+
+
+def model() -> nn.Module:
+    return nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("name", methods())
+def test_every_corner_of_a_search_space_builds_an_optimizer(name: str) -> None:
+    method = get_method(name)
+    for corner in ("low", "high"):
+        point = {k: getattr(distribution, corner) for k, distribution in method.space.items()}
+        settings = method.configure(point)
+        assert tuple(settings) == method.hyperparameters
+        optimizer = method.build(model(), **settings)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        assert optimizer.param_groups[0]["lr"] == point["lr"]
+    assert method.title
+    assert method.source
+
+
+def test_every_learning_rate_is_searched_on_a_log_scale() -> None:
+    for method in methods().values():
+        lr = method.space["lr"]
+        assert isinstance(lr, FloatDistribution)
+        assert lr.log
+
+
+def test_what_the_methods_are() -> None:
+    assert isinstance(get_method("ngm-sgd").build(model()), NGMSGD)
+    momentum = get_method("momentum-sgd").build(model(), lr=0.1)
+    assert isinstance(momentum, SGD)
+    assert momentum.param_groups[0]["momentum"] == 0.9
+    plain = get_method("sgd").build(model(), lr=0.1)
+    assert isinstance(plain, SGD)
+    assert plain.param_groups[0]["momentum"] == 0.0
+    assert isinstance(get_method("adam").build(model(), lr=0.1), Adam)
+
+
+def test_a_frozen_gain_stays_where_it_is() -> None:
+    layer = model()
+    optimizer = get_method("ngm-sgd-frozen-gain").build(layer, lr=0.1, baseline_gain=2.5)
+    for _ in range(5):
+        nn.functional.cross_entropy(layer(torch.randn(4, 2)), torch.tensor([0, 1, 0, 1])).backward()
+        optimizer.step()
+    assert isinstance(optimizer, NGMSGD)
+    assert optimizer.gain.item() == 2.5
+
+
+def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
+    settings = get_method("ngm-sgd").configure({"lr": 0.1, "dc_gain": 4.0, "gain_decay": 0.1})
+    assert settings == pytest.approx({"lr": 0.1, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("builtins:dict", "is no ngm_tune.methods.Method"), ("tests.test_methods:TWIN", "'sgd' exists")],
+)
+def test_entry_points_that_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, value: str, message: str
+) -> None:
+    point = EntryPoint(name="x", value=value, group="ngm_tune.methods")
+    monkeypatch.setattr("ngm_tune.methods.entry_points", lambda group: [point])
+    methods.cache_clear()
+    with pytest.raises(ValueError, match=message):
+        methods()
+    monkeypatch.undo()
+    methods.cache_clear()
+
+
+TWIN = get_method("sgd")
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(ValueError, match="no method 'sdg'; there are ngm-sgd"):
+        get_method("sdg")

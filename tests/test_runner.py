@@ -1,0 +1,261 @@
+"""A study from the command line to Parquet, on real Ray and Optuna."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import optuna
+import polars as pl
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.methods import get_method
+from ngm_tune.metrics import METRICS, AccuracyCurves, compute_metrics
+from ngm_tune.search import open_storage
+from ngm_tune.training import JointTraining
+
+from .conftest import Command, Finished, environment
+
+TASKS = {"split-digits": 5, "rotated-digits": 3}
+
+
+@pytest.fixture(scope="module")
+def trials(finished: Finished) -> pl.DataFrame:
+    return pl.read_parquet(finished.location / "trials" / "*.parquet")
+
+
+def test_the_study_ends_well_and_quietly(finished: Finished) -> None:
+    assert finished.outcome.code == 0, finished.outcome
+    assert finished.outcome.err == ""
+    assert "4 of 16 trials failed" in finished.outcome.out
+    assert "ngm-tune analyze" in finished.outcome.out
+    assert "\x1b" not in finished.outcome.out
+
+
+def test_every_method_got_the_same_effort(trials: pl.DataFrame) -> None:
+    effort = trials.group_by("benchmark", "method").agg(
+        pl.col("trial_id").n_unique().alias("trials"), pl.col("seed").unique().sort()
+    )
+    assert effort.height == 8
+    assert effort["trials"].to_list() == [2] * 8
+    assert effort["seed"].to_list() == [[7, 8]] * 8
+
+
+def test_rows_say_how_each_run_ended(trials: pl.DataFrame) -> None:
+    statuses = dict(trials.group_by("method").agg(pl.col("status").unique()).iter_rows())
+    assert statuses["sgd"] == ["completed"]
+    assert statuses["raises"] == ["failed"]
+    assert statuses["diverges"] == ["diverged"]
+    completed = trials.filter(pl.col("status") == "completed")
+    assert set(completed["phase"]) == {"search"}
+    for benchmark, tasks in TASKS.items():
+        assert set(completed.filter(benchmark=benchmark)["iterations"]) == {24 * tasks}
+    assert completed["diverged_at"].null_count() == completed.height
+    assert (completed["wall_seconds"] > 0).all()
+    diverged = trials.filter(pl.col("status") == "diverged")
+    assert diverged["diverged_at"].null_count() == 0
+    assert (diverged["avg_acc"] == 0.0).all()
+    assert (diverged["avg_sg"] == 1.0).all()
+
+
+def test_failures_keep_their_traceback(finished: Finished) -> None:
+    files = sorted((finished.location / "failures").iterdir())
+    assert len(files) == 4
+    assert "no such luck" in files[0].read_text()
+
+
+def test_hyperparameters_are_typed_columns(finished: Finished, trials: pl.DataFrame) -> None:
+    schema = pq.read_schema(finished.location / "trials" / "split-digits.sgd.0000.parquet")
+    names = ["config_lr", "config_gain_sensitivity", "config_entropy_smoothing"]
+    assert [str(schema.field(name).type) for name in names] == ["double"] * 3
+    ngm = trials.filter(method="ngm-sgd")
+    sgd = trials.filter(method="sgd")
+    assert ngm.select(names).null_count().sum_horizontal().item() == 0
+    assert sgd["config_gain_sensitivity"].null_count() == sgd.height
+
+
+def test_other_readers_see_one_table(finished: Finished, trials: pl.DataFrame) -> None:
+    folder = finished.location / "trials"
+    arrow = ds.dataset(folder, format="parquet").to_table()
+    pandas = pl.from_pandas(__import__("pandas").read_parquet(folder))
+    assert arrow.num_rows == pandas.height == trials.height == 32
+    assert set(arrow.column_names) == set(pandas.columns) == set(trials.columns)
+
+
+def test_stored_metrics_are_those_of_the_stored_curves(
+    finished: Finished, trials: pl.DataFrame
+) -> None:
+    row = trials.filter(trial_id="split-digits.ngm-sgd.0000", seed=8).to_dicts()[0]
+    curves = pl.read_parquet(finished.location / "curves" / f"{row['trial_id']}.parquet")
+    wide = (
+        curves.filter(seed=8)
+        .with_columns(pl.col("accuracy").cast(pl.Float64))
+        .pivot(on="eval_task", index="iteration", values="accuracy")
+        .sort("iteration")
+    )
+    accuracy = wide.select(map(str, range(5))).cast(pl.Float64).to_numpy()
+    expected = compute_metrics(
+        AccuracyCurves(wide["iteration"], accuracy, [24, 48, 72, 96, 120])
+    )
+    for name in METRICS:
+        assert row[name] == pytest.approx(expected[name], abs=1e-12)
+
+
+def test_a_trial_can_be_reproduced_from_its_row(finished: Finished, trials: pl.DataFrame) -> None:
+    row = trials.filter(trial_id="rotated-digits.ngm-sgd.0000", seed=7).to_dicts()[0]
+    benchmark = get_benchmark("rotated-digits")
+    data = benchmark.load()
+    settings = {
+        name: row[f"config_{name}"] for name in ("lr", "gain_sensitivity", "entropy_smoothing")
+    }
+    run = JointTraining(
+        data.train,
+        data.validation,
+        benchmark.build_model,
+        lambda model: get_method("ngm-sgd").build(model, **settings),
+        seed=7,
+        batch_size=benchmark.batch_size,
+        iterations_per_task=24,
+        eval_every=2,
+    )
+    while not run.finished:
+        run.train_task()
+    steps = pl.read_parquet(finished.location / "steps" / f"{row['trial_id']}.parquet")
+    stored = steps.filter(seed=7).sort("iteration")
+    ours = torch.cat([record.steps for record in run.records])
+    assert stored["iteration"].to_list() == list(range(1, 73))
+    for column, name in enumerate(("loss", "entropy", "gain")):
+        assert torch.equal(torch.tensor(stored[name].to_list()), ours[:, column])
+    assert compute_metrics(run.curves())["avg_sg"] == row["avg_sg"]
+
+
+def test_curve_and_step_rows_are_unique_and_complete(finished: Finished) -> None:
+    for name, key in (("curves", ["seed", "iteration", "eval_task"]), ("steps", ["seed", "iteration"])):
+        table = pl.read_parquet(finished.location / name / "split-digits.sgd.0000.parquet")
+        assert table.select(key).is_duplicated().sum() == 0
+        assert table.null_count().drop("gain", strict=False).sum_horizontal().item() == 0
+    assert table["gain"].null_count() == table.height
+    curves = pl.read_parquet(finished.location / "curves" / "split-digits.sgd.0000.parquet")
+    assert curves.height == 2 * 12 * (1 + 2 + 3 + 4 + 5)
+    assert (curves["eval_task"] <= curves["task"]).all()
+
+
+def test_optuna_knows_every_trial(finished: Finished, trials: pl.DataFrame) -> None:
+    storage = open_storage(finished.location / "optuna.journal")
+    summaries = optuna.get_all_study_names(storage)
+    assert len(summaries) == 8
+    study = optuna.load_study(study_name="split-digits/ngm-sgd", storage=storage)
+    assert study.metric_names == ["avg_acc", "avg_sg"]
+    means = trials.group_by("trial_id").agg(pl.col("avg_acc").mean(), pl.col("avg_sg").mean())
+    for trial in study.trials:
+        assert trial.state == TrialState.COMPLETE
+        row = means.filter(trial_id=trial.user_attrs["trial_id"]).row(0)
+        assert trial.values == pytest.approx(row[1:])
+    failed = optuna.load_study(study_name="split-digits/raises", storage=storage)
+    assert {trial.state for trial in failed.trials} == {TrialState.FAIL}
+
+
+def test_the_environment_is_kept(finished: Finished) -> None:
+    environment = json.loads((finished.location / "environment.json").read_text())
+    assert environment["versions"]["torch"] == version("torch")
+    assert environment["methods"]["ngm-sgd"]["title"] == "NGM-SGD"
+    assert environment["methods"]["ngm-sgd"]["space"]["lr"]["log"] is True
+
+
+def test_a_complete_study_says_so_and_changes_nothing(
+    finished: Finished, study_file: Path, ngm_tune: Command
+) -> None:
+    before = written(finished.location)
+    again = ngm_tune("run", study_file, "--results", finished.location)
+    assert again.code == 0
+    assert "small is complete: all 16 trials" in again.out
+    assert written(finished.location) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("seed=5", "seed is 0 there and 5 here"),
+        ("eval_every=3", "eval_every is 2 there and 3 here"),
+        ("trials=1", "trials can only be raised"),
+    ],
+)
+def test_another_study_is_refused(
+    finished: Finished, study_file: Path, ngm_tune: Command, change: str, sentence: str
+) -> None:
+    refused = ngm_tune("run", study_file, "--set", change, "--results", finished.location)
+    assert refused.code == 2
+    assert sentence in refused.err
+    assert refused.err.count("\n") == 1
+
+
+INTERRUPTED = (
+    *("run", "quickstart", "--set", "trials=4", "--set", "seeds=1"),
+    *("--set", "iterations_per_task=120", "--set", 'methods=["ngm-sgd", "sgd"]'),
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run that was never interrupted."""
+    location = tmp_path_factory.mktemp("results") / "whole"
+    assert ngm_tune(*INTERRUPTED, "--results", location).code == 0
+    return location
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_study_goes_on_and_ends_the_same(
+    tmp_path: Path, plugin: Path, ngm_tune: Command, undisturbed: Path, how: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ngm_tune", *INTERRUPTED, "--results", str(tmp_path)],
+        env=environment(plugin),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("trials/*.parquet"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=120)
+    kept = written(tmp_path)
+    assert 2 <= len(kept) < 8
+    if how != signal.SIGKILL:
+        assert process.returncode == 130, err
+        assert "The same command goes on" in out
+        storage = open_storage(tmp_path / "optuna.journal")
+        for name in optuna.get_all_study_names(storage):
+            known = optuna.load_study(study_name=name, storage=storage).trials
+            assert not any(trial.state == TrialState.RUNNING for trial in known)
+
+    resumed = ngm_tune(*INTERRUPTED, "--results", tmp_path)
+    assert resumed.code == 0, resumed.err
+    assert f"{len(kept)} of 8 trials are there already" in resumed.out
+    assert kept.items() <= written(tmp_path).items()
+    for table in ("trials", "curves", "steps"):
+        assert read_all(tmp_path, table).equals(read_all(undisturbed, table))
+
+
+def written(location: Path) -> dict[str, int]:
+    """Every trial's file and when it was written."""
+    return {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*.parquet")}
+
+
+def read_all(location: Path, table: str) -> pl.DataFrame:
+    """A table of results without what differs from run to run, in one order."""
+    frame = pl.read_parquet(location / table / "*.parquet").drop(
+        "wall_seconds", "node", strict=False
+    )
+    key = ("trial_id", "seed", "iteration", "eval_task")
+    return frame.sort(name for name in key if name in frame.columns)

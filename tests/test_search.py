@@ -1,0 +1,217 @@
+"""Drawing from Optuna: fair, deterministic, and true to the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from ngm_tune.methods import get_method
+from ngm_tune.metrics import METRICS
+from ngm_tune.search import Arm, FairSearcher, Outcome, Proposal, open_storage
+
+OBJECTIVES = [METRICS["avg_acc"], METRICS["avg_sg"]]
+
+
+def arm(journal: Path, method: str = "sgd", **settings: object) -> Arm:
+    defaults = {"trials": 14, "in_flight": 1, "sampler": "tpe", "seed": 0, "finished": {}}
+    return Arm(
+        "split-digits",
+        get_method(method),
+        storage=open_storage(journal),
+        objectives=OBJECTIVES,
+        **{**defaults, **settings},  # type: ignore[arg-type]
+    )
+
+
+def score(proposal: Proposal) -> Outcome:
+    """An invented trade-off with its best learning rates between 0.01 and 0.1."""
+    x = math.log10(proposal.hyperparameters["lr"])
+    return Outcome("completed", (1.0 - 0.1 * (x + 1) ** 2, 0.1 * (x + 2) ** 2))
+
+
+def draw(searched: Arm, stop: int | None = None) -> dict[str, Mapping[str, float]]:
+    """Ask and finish one after another; the proposals by trial id."""
+    proposals: dict[str, Mapping[str, float]] = {}
+    while len(proposals) != stop and (proposal := searched.ask()):
+        proposals[proposal.trial_id] = proposal.hyperparameters
+        searched.finish(proposal.trial_id, score(proposal))
+    return proposals
+
+
+def optuna_trials(journal: Path, method: str = "sgd") -> list[optuna.trial.FrozenTrial]:
+    study = optuna.load_study(study_name=f"split-digits/{method}", storage=open_storage(journal))
+    return study.trials
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
+def test_a_seed_fixes_every_suggestion(tmp_path: Path, sampler: str) -> None:
+    trials = 12
+    first = draw(arm(tmp_path / "a", sampler=sampler, trials=trials))
+    again = draw(arm(tmp_path / "b", sampler=sampler, trials=trials))
+    other = draw(arm(tmp_path / "c", sampler=sampler, trials=trials, seed=1))
+    assert first == again
+    assert first != other
+    assert list(first) == [f"split-digits.sgd.{n:04d}" for n in range(trials)]
+
+
+def test_methods_of_one_study_draw_differently(tmp_path: Path) -> None:
+    a, b = draw(arm(tmp_path / "a")), draw(arm(tmp_path / "a", "momentum-sgd"))
+    assert [p["lr"] for p in a.values()] != [p["lr"] for p in b.values()]
+
+
+def test_ngm_sgd_is_searched_through_dc_gain_and_decay(tmp_path: Path) -> None:
+    proposals = draw(arm(tmp_path / "a", "ngm-sgd"))
+    for proposal, trial in zip(
+        proposals.values(), optuna_trials(tmp_path / "a", "ngm-sgd"), strict=True
+    ):
+        decay = 1.0 - proposal["entropy_smoothing"]
+        assert trial.params["gain_decay"] == pytest.approx(decay)
+        assert trial.params["dc_gain"] == pytest.approx(proposal["gain_sensitivity"] / decay)
+        assert trial.params["lr"] == proposal["lr"]
+
+
+def test_suggestions_do_not_depend_on_the_order_of_completion(tmp_path: Path) -> None:
+    orders = ((0, 1, 2), (2, 1, 0), (1, 2, 0))
+    drawn = []
+    for order in orders:
+        searched = arm(tmp_path / str(order), in_flight=3, trials=24)
+        proposals: dict[str, Mapping[str, float]] = {}
+        running: list[Proposal] = []
+        while True:
+            while proposal := searched.ask():
+                proposals[proposal.trial_id] = proposal.hyperparameters
+                running.append(proposal)
+            if not running:
+                break
+            done = running.pop(min(order[len(proposals) % 3], len(running) - 1))
+            searched.finish(done.trial_id, score(done))
+        drawn.append(proposals)
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert len(drawn[0]) == 24
+
+
+def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", in_flight=2)
+    first, second = searched.ask(), searched.ask()
+    assert first is not None
+    assert second is not None
+    assert searched.ask() is None
+    searched.finish(second.trial_id, score(second))
+    assert searched.ask() is None  # the third may only know of the first
+    searched.finish(first.trial_id, score(first))
+    assert searched.ask() is not None
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["stopped", "killed"])
+def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path: Path, closed: bool) -> None:
+    whole = draw(arm(tmp_path / "whole"))
+
+    first = arm(tmp_path / "broken")
+    before = draw(first, stop=11)
+    cut_off = first.ask()
+    assert cut_off is not None
+    if closed:
+        first.close()
+    finished = {
+        trial_id: score(Proposal("split-digits", "sgd", trial_id, dict(settings)))
+        for trial_id, settings in before.items()
+    }
+    second = arm(tmp_path / "broken", finished=finished)
+    after = draw(second)
+    second.close()
+    assert next(iter(after)) == cut_off.trial_id
+    assert {**before, **after} == whole
+    states = [t.state for t in optuna_trials(tmp_path / "broken")]
+    assert states.count(TrialState.COMPLETE) == 14
+    assert states.count(TrialState.RUNNING) == 0
+
+
+def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> None:
+    """Killed after a trial's file was written: the file is the truth."""
+    first = arm(tmp_path / "a", trials=1)
+    proposal = first.ask()
+    assert proposal is not None
+    second = arm(tmp_path / "a", trials=1, finished={proposal.trial_id: score(proposal)})
+    assert second.ask() is None
+    second.close()
+    (trial,) = optuna_trials(tmp_path / "a")
+    assert trial.state == TrialState.COMPLETE
+    assert tuple(trial.values) == score(proposal).values
+    assert trial.user_attrs["trial_id"] == proposal.trial_id
+
+
+def test_more_trials_extend_a_search(tmp_path: Path) -> None:
+    few = draw(arm(tmp_path / "a", trials=5))
+    finished = {
+        trial_id: score(Proposal("split-digits", "sgd", trial_id, dict(settings)))
+        for trial_id, settings in few.items()
+    }
+    more = draw(arm(tmp_path / "a", trials=14, finished=finished))
+    assert {**few, **more} == draw(arm(tmp_path / "b", trials=14))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (Outcome("completed", (0.9, 0.1)), TrialState.COMPLETE),
+        (Outcome("diverged", (0.0, 1.0)), TrialState.COMPLETE),
+        (Outcome("stopped", (0.9, 0.1)), TrialState.PRUNED),
+        (Outcome("failed", None), TrialState.FAIL),
+        (Outcome("completed", (math.nan, 0.1)), TrialState.FAIL),
+    ],
+)
+def test_optuna_is_told_how_a_trial_ended(
+    tmp_path: Path, outcome: Outcome, state: TrialState
+) -> None:
+    searched = arm(tmp_path / "a", trials=2)
+    proposal = searched.ask()
+    assert proposal is not None
+    searched.finish(proposal.trial_id, outcome)
+    assert searched.ask() is not None  # the search goes on, whatever happened
+    searched.close()
+    first, second = optuna_trials(tmp_path / "a")
+    assert first.state == state
+    assert second.state == TrialState.FAIL  # cut off
+
+
+def test_a_torn_journal_is_repaired(tmp_path: Path) -> None:
+    journal = tmp_path / "optuna.journal"
+    draw(arm(journal), stop=3)
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "worker')
+    assert len(optuna_trials(journal)) == 3
+    assert journal.read_bytes() == whole
+
+
+def test_the_searcher_serves_all_arms_equally(tmp_path: Path) -> None:
+    arms = [arm(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")]
+    searcher = FairSearcher(arms, lambda proposal: {"id": proposal.trial_id})
+    for round_ in range(4):
+        ids = [f"t{round_}{n}" for n in range(3)]
+        configs = [searcher.suggest(tune_id) for tune_id in ids]
+        assert [c["id"] for c in configs] == [
+            f"split-digits.{name}.{round_:04d}" for name in ("sgd", "adam", "ngm-sgd")
+        ]
+        if round_ < 3:
+            assert searcher.suggest("waits") is None
+        for tune_id in ids:
+            searcher.on_trial_complete(tune_id, {"status": "completed", "values": [0.5, 0.5]})
+    assert searcher.suggest("none") == Searcher.FINISHED
+    assert [len(a.outcomes) for a in arms] == [4, 4, 4]
+
+
+def test_the_searcher_counts_a_trial_that_raised_and_reopens_one_cut_off(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=1)
+    searcher = FairSearcher([searched], lambda proposal: {"id": proposal.trial_id})
+    config = searcher.suggest("t1")
+    searcher.on_trial_complete("t1")
+    assert searched.outcomes == []
+    assert searcher.suggest("t2") == config
+    searcher.on_trial_complete("t2", error=True)
+    assert [o.status for o in searched.outcomes] == ["failed"]

@@ -1,0 +1,139 @@
+"""Study files: what is allowed, and what is said of everything else."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ngm_tune.errors import UserError
+from ngm_tune.study import load_study, shipped_studies, validate_study
+
+MINIMAL = """
+title = "A study"
+benchmarks = ["split-digits"]
+methods = ["sgd", "adam"]
+trials = 4
+reference_point = { avg_acc = 0.1, avg_sg = 1 }
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_defaults(file: Path) -> None:
+    study = load_study(str(file))
+    assert study.name == "mine"
+    assert study.objectives == ["avg_acc", "avg_sg"]
+    assert (study.sampler, study.seed_list, study.eval_every) == ("tpe", [0, 1, 2], 1)
+    assert study.iterations("split-digits") == 200
+    assert study.hyperparameters == ["lr"]
+
+
+def test_overrides(file: Path) -> None:
+    changes = ["trials=7", "seeds=[4, 2]", "sampler=nsga2", "reference_point.avg_acc=0.2"]
+    study = load_study(str(file), changes)
+    assert (study.trials, study.seed_list, study.sampler) == (7, [4, 2], "nsga2")
+    assert study.reference_point == {"avg_acc": 0.2, "avg_sg": 1.0}
+
+
+def test_writing_and_reading_again_gives_the_same_study(file: Path) -> None:
+    study = load_study(str(file), ["iterations_per_task=50"])
+    assert validate_study(tomllib.loads(study.to_toml()), "copy") == study
+
+
+def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
+    studies = shipped_studies()
+    assert {"quickstart", "digits"} <= studies.keys()
+    assert all(name == study.name for name, study in studies.items())
+    assert "ngm-sgd-frozen-gain" in studies["quickstart"].methods
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("trials=0", "trials = 0: input should be greater than or equal to 1"),
+        ("trials=many", "trials = 'many': input should be a valid integer"),
+        ("trials=2.5", "trials = 2.5: input should be a valid integer"),
+        ("trials=true", "trials = True: input should be a valid integer"),
+        ("seeds=0", "seeds = 0: input should be greater than or equal to 1"),
+        ("seeds=[1, 1]", "seeds = [1, 1]: a seed is listed twice"),
+        ("seeds=[-1]", "seeds.0 = -1: input should be greater than or equal to 0"),
+        ("sampler=grid", "sampler = 'grid': input should be 'tpe', 'nsga2', 'gp' or 'random'"),
+        ('methods=["sgdd"]', "no method 'sgdd'; there are ngm-sgd, "),
+        ("methods=[]", "methods = []: list should have at least 1 item"),
+        ('benchmarks=["mnist"]', "no benchmark 'mnist'; there are split-digits, rotated-digits"),
+        ('objectives=["accuracy"]', "no objective 'accuracy'; there are avg_acc, avg_sg, "),
+        ('objectives=["recovery"]', "no objective 'recovery'"),
+        ('objectives=["avg_acc"]', "one value for each of the objectives avg_acc"),
+        ('methods=["sgd", "sgd"]', "a method is listed twice"),
+        ("trails=3", "unknown key 'trails' (did you mean 'trials'?); allowed are name, title"),
+        ("name=a/b", "name = 'a/b': string should match pattern"),
+        ("trials.x=1", "trials is no table of the study"),
+        ("trials", "expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+    ],
+)
+def test_what_is_not_allowed_is_said_in_one_sentence(
+    file: Path, override: str, sentence: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        load_study(str(file), [override])
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+    if not sentence.startswith(("expected", "trials is")):
+        assert str(error.value).startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("title = ", "not valid TOML"),
+        (MINIMAL.replace("trials = 4", ""), "trials is missing"),
+        ("\x00", "not valid TOML"),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=sentence):
+        load_study(str(path))
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_study(str(path))
+
+
+def test_no_such_study() -> None:
+    with pytest.raises(UserError, match=r"nope: neither a file nor a study .* digits, quickstart"):
+        load_study("nope")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*tomllib.loads(MINIMAL), "name", "seeds", "seed", "sampler", "x"]),
+        json_values,
+    )
+)
+def test_whatever_stands_in_a_study_it_is_accepted_or_explained(changes: dict[str, object]) -> None:
+    try:
+        validate_study({"name": "fuzz", **tomllib.loads(MINIMAL), **changes}, "fuzz.toml")
+    except UserError as error:
+        assert str(error).startswith("fuzz.toml: ")
