@@ -47,7 +47,9 @@ class LoadedStudy(NamedTuple):
     def of(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
         """The trials of a benchmark, or of one arm."""
         wanted = pl.col("benchmark") == benchmark
-        return self.trials.filter(wanted if method is None else wanted & (pl.col("method") == method))
+        return self.trials.filter(
+            wanted if method is None else wanted & (pl.col("method") == method)
+        )
 
 
 def load(location: str) -> LoadedStudy:

@@ -90,9 +90,7 @@ def pareto_chart(info: ParetoInfo) -> Any:
     double click resets.
     """
     shown = alt.selection_point(fields=["Method"], bind="legend")
-    colour = alt.Color(
-        "Method:N", scale=colour_scale(info.methods), sort=info.methods
-    )
+    colour = alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods)
     x = alt.X(
         info.x.name,
         type="quantitative",
@@ -114,8 +112,11 @@ def pareto_chart(info: ParetoInfo) -> Any:
         opacity=alt.when(shown).then(alt.value(0.28)).otherwise(alt.value(0.02))
     )
     front = base.transform_filter("datum.front")
-    steps = "step-after" if info.x.direction == "minimize" else "step-before"
-    line = front.mark_line(interpolate=steps, strokeWidth=2, clip=True).encode(
+    # Attainment: of all budgets in x, up to the next point, the y of the last.
+    lower_is_better = info.x.direction == "minimize"
+    line = front.mark_line(
+        interpolate="step-after" if lower_is_better else "step-before", strokeWidth=2, clip=True
+    ).encode(
         opacity=alt.when(shown).then(alt.value(0.9)).otherwise(alt.value(0.05)),
         tooltip=alt.value(None),
     )
@@ -127,7 +128,7 @@ def pareto_chart(info: ParetoInfo) -> Any:
     )
     rings = rings.encode(
         opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05)),
-        stroke=alt.value(INK),
+        color=alt.value(INK),
     )
     layers = alt.layer(points, line, dots, rings).add_params(
         shown, alt.selection_interval(bind="scales")

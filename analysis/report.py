@@ -122,7 +122,8 @@ def _section(
                 f"{benchmark}-gain",
                 "Neuronal gain",
                 "The gain of the methods that have one, and the entropy of the training batches "
-                "that drives it: the mean over seeds and their range. Dashed lines are transitions.",
+                "that drives it: the mean over seeds and their range. Dashed lines are the "
+                "transitions.",
                 gain_chart(gain).to_dict(),
             )
         )
@@ -133,18 +134,18 @@ def _section(
 def _pareto_caption(loaded: LoadedStudy, info: ParetoInfo) -> str:
     seeds = loaded.study["seeds"]
     count = seeds if isinstance(seeds, int) else len(seeds)
-    hidden = f" {info.hidden} trials lie outside the frame; zoom out to see them." * bool(info.hidden)
+    hidden = f" {info.hidden} trials lie outside the frame; zoom out to see them." * bool(
+        info.hidden
+    )
     return (
-        f"A faint point is a trial, the mean of {count} seeds; a line is what a method attains, its "
-        f"Pareto front; rings are the configurations chosen for the figures below.{hidden}"
+        f"A faint point is a trial, the mean of {count} seeds; a line is what a method attains, "
+        f"its Pareto front; rings are the configurations chosen for the figures below.{hidden}"
     )
 
 
 def _write_images(figure: Figure, folder: Path) -> None:
     svg = vl_convert.vegalite_to_svg(figure.spec, vl_version=_VEGA_LITE)
-    png = vl_convert.vegalite_to_png(
-        figure.spec, vl_version=_VEGA_LITE, scale=_PIXELS_PER_POINT
-    )
+    png = vl_convert.vegalite_to_png(figure.spec, vl_version=_VEGA_LITE, scale=_PIXELS_PER_POINT)
     (folder / f"{figure.name}.svg").write_text(svg, encoding="utf-8")
     (folder / f"{figure.name}.png").write_bytes(png)
 
@@ -164,7 +165,7 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         # "<" could end the script element that the specs stand in.
         specs=json.dumps(specs, ensure_ascii=False).replace("<", "\\u003c"),
-        bundle=vl_convert.javascript_bundle(vl_version=_VEGA_LITE),
+        bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE),
     )
 
 
@@ -173,6 +174,7 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
     study, environment = loaded.study, loaded.environment
     seeds = study["seeds"] if isinstance(study["seeds"], int) else len(study["seeds"])
     versions = environment.get("versions", {})
+    minutes = loaded.trials["wall_seconds"].sum() / 60
     reference = ", ".join(f"{k} {v:g}" for k, v in study["reference_point"].items())
     return {
         "Effort": f"{study['trials']} trials of {seeds} seeds for every method and benchmark",
@@ -180,12 +182,16 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
         "Evaluated on": "validation data; test data is untouched",
         "Reference point": reference,
         "Chosen configurations": f"--pick {pick}",
-        "Compute": f"{loaded.trials['wall_seconds'].sum() / 60:.1f} minutes of training and evaluation",
+        "Compute": f"{minutes:.1f} minutes of training and evaluation",
         "Run": " · ".join(
             str(part)
             for part in (
                 environment.get("started", ""),
-                *(f"{name} {versions[name]}" for name in ("torch", "ray", "optuna") if name in versions),
+                *(
+                    f"{name} {versions[name]}"
+                    for name in ("torch", "ray", "optuna")
+                    if name in versions
+                ),
                 (environment.get("git_revision") or "")[:10],
             )
             if part

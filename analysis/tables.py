@@ -35,9 +35,7 @@ def methods_table(loaded: LoadedStudy, choices: list[Choice]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _row(
-    loaded: LoadedStudy, benchmark: str, method: str, choice: Choice | None
-) -> dict[str, Any]:
+def _row(loaded: LoadedStudy, benchmark: str, method: str, choice: Choice | None) -> dict[str, Any]:
     arm = loaded.of(benchmark, method)
     completed = arm.filter(pl.col("status") == "completed")
     values = completed.select(metric.name for metric in loaded.objectives).to_numpy()
@@ -59,15 +57,16 @@ def _row(
         )
     row |= _compared(loaded, benchmark, completed)
     row["chosen"] = choice.trial_id if choice else None
-    chosen = completed.filter(pl.col("trial_id") == row["chosen"]).to_dicts()
     row["settings"] = (
         ", ".join(f"{k} {v:.3g}" for k, v in choice.hyperparameters.items()) if choice else None
     )
-    row |= {
-        column: chosen[0][column] if chosen else None
-        for name in METRICS
-        for column in (name, f"{name}_sd")
-    }
+    scores = (
+        completed.row(by_predicate=pl.col("trial_id") == choice.trial_id, named=True)
+        if choice
+        else {}
+    )
+    for name in METRICS:
+        row |= {column: scores.get(column) for column in (name, f"{name}_sd")}
     return row
 
 
@@ -128,9 +127,11 @@ def _finding(loaded: LoadedStudy, table: pl.DataFrame, benchmark: str) -> str:
     answer = (
         f"{loaded.title('benchmarks', benchmark)}: the best {first.title.lower()} found is "
         f"{best[f'best_{first.name}']:.3f} ({best['title']}). "
-        + (f"Within {WITHIN:g} of it, {focus} has a {second.title.lower()} of {mine:.3f}"
-           if mine is not None
-           else f"{focus} does not come within {WITHIN:g} of it")
+        + (
+            f"Within {WITHIN:g} of it, {focus} has a {second.title.lower()} of {mine:.3f}"
+            if mine is not None
+            else f"{focus} does not come within {WITHIN:g} of it"
+        )
         + (f"; the best rival, {rival['title']}, {rival[key]:.3f}." if rival else ".")
     )
     volumes = rows.sort("hypervolume", descending=True).to_dicts()

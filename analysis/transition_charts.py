@@ -59,9 +59,13 @@ def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) 
         .filter(pl.col("task").is_in([task - 1, task]))
         for task, start in starts.items()
     ]
-    accuracy = pl.concat(windows) if windows else first_task.with_columns(
-        pl.lit(0).alias("elapsed"), pl.lit("").alias("Transition")
-    ).clear()
+    accuracy = (
+        pl.concat(windows)
+        if windows
+        else first_task.with_columns(
+            pl.lit(0).alias("elapsed"), pl.lit("").alias("Transition")
+        ).clear()
+    )
     return TransitionInfo(
         _over_seeds(accuracy, chosen, ["Transition", "elapsed"], "accuracy"),
         [loaded.title("methods", name) for name in loaded.methods],
@@ -80,7 +84,9 @@ def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> Gai
     stride = max(1, last // _POINTS)
     kept = steps.filter(pl.col("iteration") % stride == 0)
     traces = [
-        _over_seeds(kept, chosen, ["iteration"], column).with_columns(pl.lit(name).alias("quantity"))
+        _over_seeds(kept, chosen, ["iteration"], column).with_columns(
+            pl.lit(name).alias("quantity")
+        )
         for column, name in (("gain", "Gain"), ("entropy", "Entropy, nats"))
     ]
     return GainInfo(
@@ -99,9 +105,12 @@ def _titles(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> dict[
 
 
 def _task_starts(rows: pl.DataFrame) -> dict[int, int]:
-    """First iteration of the second and every later task."""
-    starts = rows.group_by("task").agg(pl.col("iteration").min()).sort("task")
-    return {task: start for task, start in starts.iter_rows() if task > 0}
+    """First iteration of the second and every later task.
+
+    Taken from where the former task ends, which unlike a task's beginning is always evaluated.
+    """
+    ends = rows.group_by("task").agg(pl.col("iteration").max()).sort("task")
+    return {task + 1: end + 1 for task, end in ends.head(-1).iter_rows()}
 
 
 def _over_seeds(
@@ -162,13 +171,18 @@ def transition_chart(info: TransitionInfo) -> Any:
 def gain_chart(info: GainInfo) -> Any:
     """Gain and entropy over the whole run, transitions marked."""
     rules = alt.Chart(pl.DataFrame({"iteration": info.task_starts}, schema={"iteration": pl.Int64}))
+    gained = set(info.traces["Method"])
     rules_mark = rules.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="iteration:Q")
 
     def panel(quantity: str, height: int, axis: alt.Axis | None) -> Any:
         traces = info.traces.filter(pl.col("quantity") == quantity)
         base = alt.Chart(traces).encode(
             x=alt.X("iteration:Q", title="Iteration", axis=axis),
-            color=alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods),
+            color=alt.Color(
+                "Method:N",
+                scale=colour_scale(info.methods),
+                legend=alt.Legend(values=[name for name in info.methods if name in gained]),
+            ),
         )
         band = base.mark_area(opacity=0.15, clip=True).encode(y=alt.Y("low:Q"), y2="high:Q")
         line = base.mark_line(strokeWidth=1.6, clip=True).encode(

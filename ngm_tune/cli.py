@@ -43,7 +43,9 @@ def _print_version(wanted: bool) -> None:
 def _root(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Hyper-parameter studies of NGM-SGD and its rivals in continual learning.
@@ -122,9 +124,7 @@ def analyze(
     results: ResultsArgument,
     output: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Where the report goes.", show_default="RESULTS/report"
-        ),
+        typer.Option(metavar="DIR", help="Where the report goes.", show_default="RESULTS/report"),
     ] = None,
     pick: PickOption = "knee",
 ) -> None:

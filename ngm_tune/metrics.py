@@ -79,17 +79,16 @@ class Transition(NamedTuple):
 
 
 def transitions(curves: AccuracyCurves, of: GapOf = "previous") -> list[Transition]:
-    """The K-1 transitions as seen by the previous task, the first, or the mean over all old ones."""
-    columns: dict[str, Callable[[int], slice]] = {
-        "previous": lambda task: slice(task - 1, task),
-        "first": lambda task: slice(0, 1),
-        "old": lambda task: slice(0, task),
-    }
+    """The K-1 transitions, seen by the previous task, the first, or the mean of all old ones."""
     ends = curves.task_ends
     at_ends = curves.at_task_ends()
     found = []
     for task in range(1, curves.tasks):
-        column = columns[of](task)
+        column = {
+            "previous": slice(task - 1, task),
+            "first": slice(0, 1),
+            "old": slice(0, task),
+        }[of]
         iterations, accuracy = curves.between(ends[task - 1], ends[task])
         found.append(
             Transition(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class MLP(nn.Sequential):
@@ -23,7 +23,7 @@ class MLP(nn.Sequential):
 
     def __init__(self, widths: Sequence[int], *, hidden_std: float, output_std: float) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
-        for fan_in, fan_out in zip(widths, widths[1:-1], strict=False):
+        for fan_in, fan_out in pairwise(widths[:-1]):
             layers += [nn.Linear(fan_in, fan_out, bias=False), nn.ReLU()]
         layers.append(nn.Linear(widths[-2], widths[-1], bias=False))
         super().__init__(*layers)

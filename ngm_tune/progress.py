@@ -80,9 +80,7 @@ def _clock(arms: list[Arm], done_before: int, elapsed: float) -> Text:
     left = "?"
     if done > done_before:
         left = _duration(elapsed / (done - done_before) * (total - done))
-    return Text(
-        f"{done} of {total} trials, {_duration(elapsed)} elapsed, {left} left", style="dim"
-    )
+    return Text(f"{done} of {total} trials, {_duration(elapsed)} elapsed, {left} left", style="dim")
 
 
 def _duration(seconds: float) -> str:

@@ -20,14 +20,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
-for _name, _value in {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet instead of JSON, CSV and TensorBoard
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}.items():
-    os.environ.setdefault(_name, _value)  # read when Ray is imported
-
 import ray
 from ray import tune
 
@@ -43,6 +35,12 @@ THREADS_PER_TRIAL = 1
 """Two one-thread trials side by side beat one trial with two threads."""
 
 _MAY_CHANGE = {"title", "trials"}
+
+_RAY_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet instead of JSON, CSV and TensorBoard
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 def prepare(study: Study, location: str) -> list[Arm]:
@@ -230,6 +228,8 @@ def close(arms: list[Arm]) -> None:
 @contextmanager
 def _ray(verbose: bool) -> Iterator[None]:
     """Ray for the time of a run, quiet unless asked otherwise."""
+    for name, value in _RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
     started_here = not ray.is_initialized()
     if started_here:
         ray.init(

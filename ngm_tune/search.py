@@ -136,6 +136,7 @@ class Arm:
                 self._told.add(number)
 
     def trial_id(self, number: int) -> str:
+        """The name of the arm's trial of that number."""
         return f"{self.benchmark}.{self.method.name}.{number:04d}"
 
     @property

@@ -108,6 +108,7 @@ class Study(BaseModel):
 
     @property
     def objective_metrics(self) -> list[Metric]:
+        """The metrics to optimise."""
         return [METRICS[name] for name in self.objectives]
 
     @property
@@ -121,6 +122,7 @@ class Study(BaseModel):
         return self.iterations_per_task or get_benchmark(benchmark).iterations_per_task
 
     def to_toml(self) -> str:
+        """The study as a file that :func:`load_study` reads."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
@@ -229,9 +231,13 @@ def _key(location: tuple[int | str, ...], content: Any) -> str:
     """The key as it stands in the file: pydantic's location without the members of unions."""
     parts = []
     for part in location:
-        if isinstance(content, dict) or (isinstance(content, list) and isinstance(part, int)):
-            parts.append(str(part))
-            content = content.get(part) if isinstance(content, dict) else content[part]
+        if isinstance(content, dict):
+            content = content.get(part)
+        elif isinstance(content, list) and isinstance(part, int):
+            content = content[part]
+        else:
+            continue
+        parts.append(str(part))
     return ".".join(parts)
 
 

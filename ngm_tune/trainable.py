@@ -120,7 +120,7 @@ class JointTrainable(tune.Trainable):
         state = [run.state_dict() for run in self._runs]
         torch.save(state, Path(checkpoint_dir) / _CHECKPOINT)
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on from a checkpoint, which is read without executing anything."""
         states = torch.load(Path(checkpoint_dir) / _CHECKPOINT, weights_only=True)
         for run, state in zip(self._runs, states, strict=True):

@@ -201,10 +201,10 @@ class JointTraining:
         logits = self.model(inputs)
         loss = F.cross_entropy(logits, labels)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         entropy = predictive_entropy(logits.detach()).mean()
-        gain = self.optimizer.gain if self.has_gain else torch.full_like(entropy, torch.nan)
+        gain = getattr(self.optimizer, "gain", torch.full_like(entropy, torch.nan))
         return torch.stack((loss.detach(), entropy, gain))
 
     @torch.no_grad()

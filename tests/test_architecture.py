@@ -62,7 +62,10 @@ def loaded_by(statement: str) -> set[str]:
         ("import ngm_tune", {*HEAVY, "pyarrow", "altair", "typer"}),
         ("import ngm_tune.cli", {*HEAVY, "altair", "polars"}),
         ("import ngm_tune.analysis", set(HEAVY)),
-        ("from ngm_tune import NGMSGD", {"ray", "optuna", "altair", "pyarrow", "polars", "sklearn"}),
+        (
+            "from ngm_tune import NGMSGD",
+            {"ray", "optuna", "altair", "pyarrow", "polars", "sklearn"},
+        ),
     ],
 )
 def test_nothing_heavier_is_loaded_than_needed(statement: str, absent: set[str]) -> None:

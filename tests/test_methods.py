@@ -67,7 +67,10 @@ def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("builtins:dict", "is no ngm_tune.methods.Method"), ("tests.test_methods:TWIN", "'sgd' exists")],
+    [
+        ("builtins:dict", "is no ngm_tune.methods.Method"),
+        ("tests.test_methods:TWIN", "'sgd' exists"),
+    ],
 )
 def test_entry_points_that_do_not_fit(
     monkeypatch: pytest.MonkeyPatch, value: str, message: str

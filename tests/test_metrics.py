@@ -186,9 +186,8 @@ def test_values_stay_within_their_bounds(curves: AccuracyCurves) -> None:
             assert 0.0 <= value <= LENGTH, name
 
 
-@given(runs(), st.permutations(range(1, TASKS)))
-def test_old_task_gap_lies_between_its_parts(curves: AccuracyCurves, _: object) -> None:
-    """With equal accuracies before, dropping together is never worse than the worst alone."""
+@given(runs())
+def test_old_tasks_together_drop_no_deeper_than_the_worst_of_them(curves: AccuracyCurves) -> None:
     for task in (1, 2):
         curves.accuracy[task * LENGTH - 1, :task] = 0.8
     gap = metrics.stability_gaps(curves, "old")[1]

@@ -76,7 +76,15 @@ def test_analyze_runs_where_torch_and_ray_cannot_be_imported(
         (blocked / f"{name}.py").write_text(f"raise ImportError('{name} is not installed')\n")
     for command in ("analyze", "defaults"):
         done = subprocess.run(
-            [sys.executable, "-m", "ngm_tune", command, finished.location, "--output", f"out-{command}"],
+            [
+                sys.executable,
+                "-m",
+                "ngm_tune",
+                command,
+                finished.location,
+                "--output",
+                f"out-{command}",
+            ],
             cwd=elsewhere,
             env=environment(blocked, installed),
             capture_output=True,

@@ -90,7 +90,7 @@ def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_results_says_how_to_get_some(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no results there.*ngm-tune run"):
+    with pytest.raises(UserError, match=r"no results there.*ngm-tune run"):
         Results(str(tmp_path)).require()
 
 

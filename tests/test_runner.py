@@ -104,9 +104,7 @@ def test_stored_metrics_are_those_of_the_stored_curves(
         .sort("iteration")
     )
     accuracy = wide.select(map(str, range(5))).cast(pl.Float64).to_numpy()
-    expected = compute_metrics(
-        AccuracyCurves(wide["iteration"], accuracy, [24, 48, 72, 96, 120])
-    )
+    expected = compute_metrics(AccuracyCurves(wide["iteration"], accuracy, [24, 48, 72, 96, 120]))
     for name in METRICS:
         assert row[name] == pytest.approx(expected[name], abs=1e-12)
 
@@ -140,7 +138,10 @@ def test_a_trial_can_be_reproduced_from_its_row(finished: Finished, trials: pl.D
 
 
 def test_curve_and_step_rows_are_unique_and_complete(finished: Finished) -> None:
-    for name, key in (("curves", ["seed", "iteration", "eval_task"]), ("steps", ["seed", "iteration"])):
+    for name, key in (
+        ("curves", ["seed", "iteration", "eval_task"]),
+        ("steps", ["seed", "iteration"]),
+    ):
         table = pl.read_parquet(finished.location / name / "split-digits.sgd.0000.parquet")
         assert table.select(key).is_duplicated().sum() == 0
         assert table.null_count().drop("gain", strict=False).sum_horizontal().item() == 0

@@ -64,7 +64,6 @@ def test_a_run_does_not_depend_on_or_touch_the_global_random_state() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-
 def test_methods_are_paired() -> None:
     """Same seed: same initial weights and, whatever the optimizer, same batches."""
     builds = [

@@ -32,6 +32,7 @@ class TaskSplit:
         return sum(self.sizes[:tasks])
 
     def to(self, device: torch.device | str) -> TaskSplit:
+        """The same on another device."""
         return TaskSplit(self.inputs.to(device), self.labels.to(device), self.sizes)
 
     def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, ...]]:
@@ -42,6 +43,7 @@ class TaskSplit:
     def from_arrays(
         arrays: tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, ...]],
     ) -> TaskSplit:
+        """What :meth:`arrays` was called on, on the memory of the arrays."""
         inputs, labels, sizes = arrays
         return TaskSplit(_shared_tensor(inputs), _shared_tensor(labels), sizes)
 

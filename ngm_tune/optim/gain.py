@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+_Weighted = nn.Linear | nn.modules.conv._ConvNd
 
 
 def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
@@ -31,7 +31,8 @@ def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
     """
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    return torch.special.entr(logits.softmax(dim)).sum(dim)
+    entropy: Tensor = torch.special.entr(logits.softmax(dim)).sum(dim)
+    return entropy
 
 
 class NeuronalGain:
@@ -110,7 +111,7 @@ class NeuronalGain:
             self._predictions += entropy.numel()
 
     def advance(self) -> None:
-        """Compute g_{t+1} from the entropy seen since the last call; the next training pass uses it.
+        """Compute g_{t+1}, for the next training pass, from the entropy seen since the last call.
 
         Without a training pass in between the gain stays as it is.
         """
@@ -152,13 +153,13 @@ class NeuronalGain:
 
 def _select(
     model: nn.Module, layers: str | Iterable[str], output: str | None
-) -> tuple[nn.Linear, list[nn.Module]]:
+) -> tuple[_Weighted, list[_Weighted]]:
     """The output layer and the gained layers that the names stand for."""
-    weighted = {n: m for n, m in model.named_modules() if isinstance(m, _WEIGHTED)}
+    weighted = {n: m for n, m in model.named_modules() if isinstance(m, _Weighted)}
     if not weighted:
         raise ValueError(f"{type(model).__name__} has no linear or convolutional layer to gain")
 
-    def find(name: str, argument: str) -> Any:
+    def find(name: str, argument: str) -> _Weighted:
         if name not in weighted:
             raise ValueError(
                 f"{argument} names {name!r}, which is no linear or convolutional layer of "

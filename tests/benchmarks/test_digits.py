@@ -111,7 +111,7 @@ def test_unknown_benchmark() -> None:
 def test_mlp_starts_as_asked_and_has_no_bias() -> None:
     torch.manual_seed(0)
     model = MLP((64, 100, 100, 10), hidden_std=0.03, output_std=0.1)
-    weights = [p for p in model.parameters()]
+    weights = list(model.parameters())
     assert [tuple(w.shape) for w in weights] == [(100, 64), (100, 100), (10, 100)]
     stds = [w.std().item() for w in weights]
     assert stds == pytest.approx([0.03, 0.03, 0.1], rel=0.05)

@@ -1,0 +1,119 @@
+"""Which point of a front is chosen, and what is written of it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ngm_tune.analysis.choice import choose, write_defaults
+from ngm_tune.analysis.loading import load
+from ngm_tune.errors import UserError
+from ngm_tune.results import Results, trials_schema
+
+STUDY = """
+name = "made-up"
+title = "Made up"
+benchmarks = ["split-digits"]
+methods = ["ngm-sgd", "sgd", "adam"]
+trials = 5
+seeds = 2
+seed = 0
+sampler = "tpe"
+objectives = ["avg_acc", "avg_sg"]
+reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+"""
+
+# Trial: status, accuracies and gaps of the two seeds.
+NGM = [
+    ("completed", (0.95, 0.97), (0.30, 0.30)),  # front: best accuracy
+    ("completed", (0.93, 0.93), (0.08, 0.12)),  # front: the knee
+    ("completed", (0.50, 0.50), (0.05, 0.05)),  # front: smallest gap
+    ("completed", (0.90, 0.90), (0.20, 0.20)),  # dominated
+    ("stopped", (0.99, 0.99), (0.00, 0.00)),  # a part of a run: never on a front
+]
+
+
+def write(results: Results, method: str, trials: list[tuple[str, tuple, tuple]]) -> None:
+    for number, (status, accuracies, gaps) in enumerate(trials):
+        trial_id = f"split-digits.{method}.{number:04d}"
+        rows = [
+            {
+                "study": "made-up",
+                "benchmark": "split-digits",
+                "method": method,
+                "trial_id": trial_id,
+                "seed": seed,
+                "phase": "search",
+                "status": status,
+                "config_lr": 0.1 * (number + 1),
+                "config_gain_sensitivity": 0.25 if method == "ngm-sgd" else None,
+                "avg_acc": accuracy,
+                "avg_sg": gap,
+                "wall_seconds": 1.5,
+            }
+            for seed, (accuracy, gap) in enumerate(zip(accuracies, gaps, strict=True))
+        ]
+        schema = trials_schema(["lr", "gain_sensitivity"])
+        results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
+
+
+@pytest.fixture
+def location(tmp_path: Path) -> Path:
+    results = Results(str(tmp_path))
+    results.write_text("study.toml", STUDY)
+    write(results, "ngm-sgd", NGM)
+    write(results, "sgd", [("completed", (0.9, 0.9), (0.1, 0.1))])
+    write(results, "adam", [("diverged", (0.0, 0.0), (1.0, 1.0))])
+    return tmp_path
+
+
+def test_trials_are_means_over_seeds_with_their_fronts(location: Path) -> None:
+    loaded = load(str(location))
+    ngm = loaded.of("split-digits", "ngm-sgd").sort("trial_id")
+    assert ngm["avg_acc"].to_list() == pytest.approx([0.96, 0.93, 0.5, 0.9, 0.99])
+    assert ngm["avg_acc_sd"][0] == pytest.approx(0.01 * 2**0.5)
+    assert ngm["front"].to_list() == [True, True, True, False, False]
+    assert ngm["seeds"].to_list() == [2] * 5
+
+
+@pytest.mark.parametrize(("pick", "number"), [("knee", 1), ("avg_acc", 0), ("avg_sg", 2)])
+def test_the_picks(location: Path, pick: str, number: int) -> None:
+    first, second = choose(load(str(location)), pick)
+    assert first.trial_id == f"split-digits.ngm-sgd.{number:04d}"
+    assert second.method == "sgd"
+    assert "of 3 points on the front" in first.explanation
+    assert "of 1 point on the front" in second.explanation
+
+
+def test_defaults_name_settings_reasons_and_provenance(location: Path) -> None:
+    path, choices = write_defaults(str(location))
+    content = tomllib.loads(path.read_text())
+    assert path == location / "defaults.toml"
+    assert len(choices) == 2  # adam has no completed trial
+    entry = content["defaults"][0]
+    assert entry["hyperparameters"] == pytest.approx({"lr": 0.2, "gain_sensitivity": 0.25})
+    assert entry["scores"]["avg_sg"] == pytest.approx(0.1)
+    assert "nearest to the ideal" in entry["why"]
+    assert content["provenance"]["study"] == "made-up"
+    assert content["provenance"]["pick"] == "knee"
+
+
+def test_unknown_pick(location: Path) -> None:
+    with pytest.raises(UserError, match="--pick x: allowed are knee, avg_acc, avg_sg"):
+        choose(load(str(location)), "x")
+
+
+def test_nothing_completed_is_said(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    results.write_text("study.toml", STUDY)
+    with pytest.raises(UserError, match="no completed trial yet"):
+        load(str(tmp_path))
+
+
+def test_a_study_file_that_is_none(tmp_path: Path) -> None:
+    Results(str(tmp_path)).write_text("study.toml", "x = 1\n")
+    with pytest.raises(UserError, match=r"study\.toml: no study of this version"):
+        load(str(tmp_path))

@@ -1,0 +1,161 @@
+"""The report: its data, its files, and how it looks to a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+
+from ngm_tune.analysis import write_report
+from ngm_tune.analysis.choice import choose
+from ngm_tune.analysis.loading import LoadedStudy, load
+from ngm_tune.analysis.pareto_chart import pareto_chart, pareto_info
+from ngm_tune.analysis.tables import findings, methods_table
+from ngm_tune.analysis.transition_charts import gain_info, transition_info
+
+from ..conftest import Command, Finished
+
+
+@pytest.fixture(scope="module")
+def loaded(finished: Finished) -> LoadedStudy:
+    return load(str(finished.location))
+
+
+@pytest.fixture(scope="module")
+def report(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(str(finished.location), tmp_path_factory.mktemp("report"))
+
+
+def test_the_pareto_chart_shows_every_completed_trial(loaded: LoadedStudy) -> None:
+    info = pareto_info(loaded, "split-digits", choose(loaded))
+    assert set(info.trials["status"]) == {"completed"}
+    completed = loaded.of("split-digits").filter(pl.col("status") == "completed")
+    assert set(info.trials["trial_id"]) == set(completed["trial_id"])
+    assert info.trials["chosen"].sum() == info.trials["Method"].n_unique()
+    assert (info.x.name, info.y.name) == ("avg_sg", "avg_acc")
+    tooltips = str(pareto_chart(info).to_dict())
+    for shown in ("config_lr", "config_gain_sensitivity", "Recovery time", "Stability gap"):
+        assert shown in tooltips
+
+
+def test_transitions_show_the_first_task_before_and_after(loaded: LoadedStudy) -> None:
+    info = transition_info(loaded, "split-digits", choose(loaded))
+    assert info.transitions == [f"into task {k}" for k in (2, 3, 4, 5)]
+    choice = next(c for c in choose(loaded) if (c.benchmark, c.method) == ("split-digits", "sgd"))
+    curves = pl.DataFrame(loaded.results.read("curves", [choice.trial_id]))
+    # Iteration 26 is the second after the first transition, at 24.
+    seeds = curves.filter((pl.col("iteration") == 26) & (pl.col("eval_task") == 0))["accuracy"]
+    row = info.accuracy.filter(Method="SGD", Transition="into task 2", elapsed=2).to_dicts()[0]
+    assert row["mean"] == pytest.approx(seeds.mean(), rel=1e-3)
+    assert row["low"] == pytest.approx(seeds.min(), rel=1e-3)
+    assert row["high"] == pytest.approx(seeds.max(), rel=1e-3)
+    assert info.accuracy["elapsed"].min() < 0  # type: ignore[operator]
+
+
+def test_gain_traces_are_of_methods_with_a_gain(loaded: LoadedStudy) -> None:
+    info = gain_info(loaded, "rotated-digits", choose(loaded))
+    assert info.traces["Method"].unique().to_list() == ["NGM-SGD"]
+    assert set(info.traces["quantity"]) == {"Gain", "Entropy, nats"}
+    assert info.task_starts == [25, 49]
+    first = info.traces.filter(quantity="Gain", iteration=1)
+    assert first["mean"].to_list() == [1.0]
+
+
+def test_the_table_counts_what_did_not_complete(loaded: LoadedStudy) -> None:
+    table = methods_table(loaded, choose(loaded))
+    assert table.height == 8
+    raises = table.filter(method="raises").to_dicts()
+    assert [row["failed"] for row in raises] == [2, 2]
+    assert all(row["chosen"] is None and row["hypervolume"] == 0.0 for row in raises)
+    assert table.filter(method="diverges")["diverged"].to_list() == [2, 2]
+    sgd = table.filter(method="sgd", benchmark="split-digits").to_dicts()[0]
+    best = loaded.of("split-digits", "sgd")["avg_acc"].max()
+    assert sgd["best_avg_acc"] == best
+    assert len(findings(loaded, table)) == 2
+
+
+def test_files_beside_the_report(report: Path) -> None:
+    names = {path.name for path in report.parent.iterdir()}
+    for benchmark in ("split-digits", "rotated-digits"):
+        for figure in ("pareto", "transitions", "gain"):
+            assert {f"{benchmark}-{figure}.png", f"{benchmark}-{figure}.svg"} <= names
+    assert names >= {"methods.csv", "methods.md", "report.html"}
+    assert not [name for name in names if name.endswith(".part")]
+    assert (report.parent / "split-digits-pareto.png").read_bytes().startswith(b"\x89PNG")
+    table = pl.read_csv(report.parent / "methods.csv")
+    assert table.height == 8
+    markdown = (report.parent / "methods.md").read_text()
+    assert markdown.count("\n") == 8 + 2
+
+
+def test_text_from_results_is_escaped(report: Path) -> None:
+    page = report.read_text()
+    assert "<script>alert(1)" not in page
+    assert "A small study &lt;/script&gt;" in page
+    assert "Raises <i>" not in page
+
+
+def test_nothing_is_loaded_from_a_network(report: Path) -> None:
+    page = report.read_text()
+    assert "<script src" not in page
+    markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"(src|href)=|@import|url\(", markup)
+
+
+class Opened(NamedTuple):
+    dom: str
+    log: str
+
+
+@pytest.fixture(scope="module")
+def opened(report: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """The report's document after headless Chromium has run its scripts, cut off from the net."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine: `apt-get install chromium` to run this test")
+    flags = [
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"),
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ]
+    done = subprocess.run(
+        [browser, *flags, "--virtual-time-budget=20000", "--dump-dom", report.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return Opened(done.stdout, done.stderr)
+
+
+def test_every_chart_is_drawn_in_a_browser(opened: Opened) -> None:
+    assert opened.dom.count("<svg") >= 6
+    assert "First-task accuracy around the transitions" in opened.dom
+    assert 'aria-label="Stability gap' in opened.dom or "Stability gap  (" in opened.dom
+    assert "CONSOLE" not in opened.log
+
+
+def test_an_unfinished_study_can_be_analyzed(
+    finished: Finished, tmp_path: Path, ngm_tune: Command
+) -> None:
+    part = tmp_path / "part"
+    shutil.copytree(finished.location, part)
+    for path in part.glob("*/rotated-digits.*"):
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    (part / "environment.json").unlink()
+    done = ngm_tune("analyze", part)
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert (part / "report" / "report.html").is_file()
+
+
+def test_an_output_that_cannot_be_written(finished: Finished, ngm_tune: Command) -> None:
+    done = ngm_tune("analyze", finished.location, "--output", "/proc/nowhere")
+    assert done.code == 2
+    assert "/proc/nowhere: cannot be written" in done.err

@@ -1,0 +1,96 @@
+"""What NGM-SGD and the training loop cost, as ratios against a reference in the same run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from ngm_tune import NGMSGD
+from ngm_tune.benchmarks import TaskSplit
+from ngm_tune.models import MLP
+from ngm_tune.training import JointTraining
+
+
+def paper_mlp() -> nn.Module:
+    return MLP((784, 400, 400, 10), hidden_std=0.01, output_std=0.05)
+
+
+def sgd(model: nn.Module) -> Optimizer:
+    return SGD(model.parameters(), lr=0.01)
+
+
+def median_ratio(
+    measured: Callable[[], object], reference: Callable[[], object], rounds: int = 9
+) -> float:
+    """Median of the ratios of wall times, taken in turn so that a slow moment hits both."""
+    ratios = []
+    measured(), reference()
+    for _ in range(rounds):
+        times = []
+        for work in (measured, reference):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+        ratios.append(times[0] / times[1])
+    return statistics.median(ratios)
+
+
+def training(build: Callable[[nn.Module], Optimizer], batch: int = 128) -> Callable[[], None]:
+    torch.manual_seed(0)
+    model = paper_mlp()
+    optimizer = build(model)
+    inputs, labels = torch.randn(batch, 784), torch.randint(10, (batch,))
+
+    def thirty_iterations() -> None:
+        for _ in range(30):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+
+    return thirty_iterations
+
+
+def test_ngm_sgd_costs_little_more_than_sgd() -> None:
+    """On the paper's MLP at its batch size."""
+    ratio = median_ratio(training(NGMSGD), training(sgd))
+    print(f"NGM-SGD / SGD, seconds per training iteration: {ratio:.3f}")
+    assert ratio < 1.25
+
+
+def test_tensor_batches_beat_a_data_loader() -> None:
+    """The loop with its recording against a plain loop over torch's DataLoader."""
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(4000, 1, 28, 28), torch.randint(10, (4000,))
+    split = TaskSplit(inputs, labels, (4000,))
+    few = TaskSplit(inputs[:10], labels[:10], (10,))
+
+    def ours() -> None:
+        run = JointTraining(
+            split, few, paper_mlp, sgd, seed=0, batch_size=128, iterations_per_task=50,
+            eval_every=50,
+        )  # fmt: skip
+        run.train_task()
+
+    def batches() -> Iterator[list[torch.Tensor]]:
+        dataset = TensorDataset(inputs, labels)
+        sampler = RandomSampler(dataset, replacement=True, num_samples=50 * 128)
+        yield from DataLoader(dataset, batch_size=128, sampler=sampler)
+
+    def data_loader() -> None:
+        model = paper_mlp()
+        optimizer = sgd(model)
+        for x, y in batches():
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+    ratio = median_ratio(ours, data_loader, rounds=5)
+    print(f"JointTraining / DataLoader loop, seconds per 50 iterations: {ratio:.3f}")
+    assert ratio < 1.0
