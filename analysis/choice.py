@@ -11,6 +11,7 @@ import tomli_w
 
 from ngm_tune import __version__
 from ngm_tune.errors import UserError
+from ngm_tune.pareto import knee, shortfall
 from ngm_tune.results import CONFIG_PREFIX
 
 from .loading import LoadedStudy, load
@@ -32,9 +33,8 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
 
     Args:
         loaded: The study.
-        pick: ``"knee"``: the point nearest to the ideal, every objective measured in units of the
-            distance from the study's reference point to the ideal. Or the name of an objective:
-            the point best in it.
+        pick: ``"knee"`` (:func:`ngm_tune.pareto.knee`), or the name of an objective: the point best
+            in it.
 
     Raises:
         UserError: ``pick`` is neither.
@@ -53,17 +53,14 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
 
 
 def _index(front: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
-    objectives = loaded.objectives
+    objectives, reference_point = loaded.objectives, loaded.study["reference_point"]
     values = front.select(metric.name for metric in objectives).to_numpy()
-    ideal = np.array([metric.best for metric in objectives])
-    reference = np.array([loaded.study["reference_point"][metric.name] for metric in objectives])
-    shortfall = np.maximum(0.0, (ideal - values) / (ideal - reference))
     if pick == "knee":
-        return int(np.linalg.norm(shortfall, axis=1).argmin())
+        return knee(values, objectives, reference_point)
     column = next(i for i, metric in enumerate(objectives) if metric.name == pick)
     # Of several equally good points, the one that is better in the others.
-    others = np.delete(shortfall, column, axis=1)
-    return int(np.lexsort([*others.T, shortfall[:, column]])[0])
+    losses = shortfall(values, objectives, reference_point)
+    return int(np.lexsort([*np.delete(losses, column, axis=1).T, losses[:, column]])[0])
 
 
 def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) -> Choice:

@@ -20,6 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 140  # a file or pipe has no width to fit
 
 ResultsArgument = Annotated[
     str, typer.Argument(metavar="RESULTS", help="A results directory, as `ngm-tune run` makes.")

@@ -46,6 +46,32 @@ def hypervolume(
     return float(moocore.hypervolume(points, ref=reference))
 
 
+def knee(
+    values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
+) -> int:
+    """Index of the point nearest to the ideal.
+
+    Every objective is measured in units of the distance from the reference point to the ideal, so
+    that the choice does not depend on which other points there are.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M), N > 0.
+        objectives: The M metrics.
+        reference_point: A value per objective.
+    """
+    return int(np.linalg.norm(shortfall(values, objectives, reference_point), axis=1).argmin())
+
+
+def shortfall(
+    values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """How far each value is from ideal: 0 there and beyond, 1 at the reference point."""
+    ideal = np.array([metric.best for metric in objectives])
+    reference = np.array([reference_point[metric.name] for metric in objectives])
+    points = np.asarray(values, dtype=np.float64).reshape(-1, len(objectives))
+    return np.asarray(np.maximum(0.0, (ideal - points) / (ideal - reference)))
+
+
 def _minimised(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.float64]:
     points = np.asarray(values, dtype=np.float64).reshape(-1, len(objectives))
     return points * [metric.sign for metric in objectives]

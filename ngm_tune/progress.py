@@ -12,8 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ngm_tune.methods import get_method
-from ngm_tune.pareto import hypervolume
+from ngm_tune.pareto import hypervolume, knee
 from ngm_tune.search import Arm
 from ngm_tune.study import Study
 
@@ -39,38 +38,37 @@ def progress_display(console: Console, study: Study, arms: list[Arm]) -> Iterato
 
 
 def standing(study: Study, arms: list[Arm]) -> Table:
-    """A table of the arms: trials finished, and the best that they found."""
+    """A table of the arms: trials finished, and the best trade-off among them."""
+    objectives, reference_point = study.objective_metrics, study.reference_point
     table = Table(box=None, pad_edge=False, header_style="dim")
     several = len(study.benchmarks) > 1
     if several:
-        table.add_column("benchmark")
-    table.add_column("method")
+        table.add_column("benchmark", no_wrap=True)
+    table.add_column("method", no_wrap=True)
     table.add_column("", width=16)
     table.add_column("trials", justify="right")
-    for metric in study.objective_metrics:
-        best = "highest" if metric.direction == "maximize" else "lowest"
-        table.add_column(f"{best} {metric.title.lower()}", justify="right")
-    if len(study.objectives) > 1:
-        table.add_column("hypervolume", justify="right")
+    for metric in objectives:
+        table.add_column(metric.title.lower(), justify="right")
+    table.add_column("hypervolume", justify="right")
     former = None
     for arm in arms:
         outcomes = arm.outcomes
         values = [o.values for o in outcomes if o.values is not None and o.status == "completed"]
         row: list[RenderableType] = [
-            get_method(arm.method.name).title,
+            arm.method.title,
             ProgressBar(total=arm.trials, completed=len(outcomes), width=16),
             f"{len(outcomes)}/{arm.trials}",
         ]
-        for column, metric in enumerate(study.objective_metrics):
-            choose = max if metric.direction == "maximize" else min
-            row.append(f"{choose(v[column] for v in values):.3f}" if values else "–")
-        if len(study.objectives) > 1:
-            volume = hypervolume(values, study.objective_metrics, study.reference_point)
-            row.append(f"{volume:.3f}" if values else "–")
+        if values:
+            best = values[knee(values, objectives, reference_point)]
+            volume = hypervolume(values, objectives, reference_point)
+            row += [f"{value:.3f}" for value in (*best, volume)]
         if several:
             row.insert(0, arm.benchmark if arm.benchmark != former else "")
             former = arm.benchmark
         table.add_row(*row)
+    table.caption = "values at the trade-off nearest to the ideal"
+    table.caption_justify = "left"
     return table
 
 

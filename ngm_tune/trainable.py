@@ -50,6 +50,7 @@ class JointTrainable(tune.Trainable):
 
     def _start(self, config: dict[str, Any]) -> None:
         self._trial = config
+        self._result: dict[str, Any] | None = None
         benchmark = get_benchmark(config["benchmark"])
         method = get_method(config["method"])
         if benchmark.name not in self._splits:
@@ -74,19 +75,28 @@ class JointTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train the next task with every seed that has not diverged."""
-        for run in self._runs:
-            if not run.finished:
-                run.train_task()
-        if not all(run.finished for run in self._runs):
-            return {"tasks": max(len(run.records) for run in self._runs)}
+        if self._result is None:
+            for run in self._runs:
+                if not run.finished:
+                    run.train_task()
+            if not all(run.finished for run in self._runs):
+                return {"tasks": max(len(run.records) for run in self._runs)}
+            self._result = self._finish()
+        return {"done": True, **self._result}
+
+    def _finish(self) -> dict[str, Any]:
+        """Write the trial's files, its row in ``trials/`` last; what Tune is told of it."""
+        results = Results(self._trial["results"])
+        trial_id = self._trial["trial_id"]
         rows = [self._outcome(run) for run in self._runs]
-        self._write(rows)
+        schema = trials_schema(self._trial["hyperparameter_columns"])
+        results.write("curves", trial_id, curves_table(trial_id, self._runs))
+        results.write("steps", trial_id, steps_table(trial_id, self._runs))
+        results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
+        objectives = self._trial["objectives"]
         return {
-            "done": True,
             "status": worst_status(row["status"] for row in rows),
-            "values": [
-                float(np.mean([row[name] for row in rows])) for name in self._trial["objectives"]
-            ],
+            "values": [float(np.mean([row[name] for row in rows])) for name in objectives],
         }
 
     def _outcome(self, run: JointTraining) -> dict[str, Any]:
@@ -107,24 +117,19 @@ class JointTrainable(tune.Trainable):
             "node": socket.gethostname(),
         }
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        results = Results(self._trial["results"])
-        trial_id = self._trial["trial_id"]
-        results.write("curves", trial_id, curves_table(trial_id, self._runs))
-        results.write("steps", trial_id, steps_table(trial_id, self._runs))
-        schema = trials_schema(self._trial["hyperparameter_columns"])
-        results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
-
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Keep every run's state after its last finished task."""
-        state = [run.state_dict() for run in self._runs]
+        """Keep every run's state after its last finished task, or all that is left to be said."""
+        runs = [] if self._result else [run.state_dict() for run in self._runs]
+        state = {"result": self._result, "runs": runs}
         torch.save(state, Path(checkpoint_dir) / _CHECKPOINT)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on from a checkpoint, which is read without executing anything."""
-        states = torch.load(Path(checkpoint_dir) / _CHECKPOINT, weights_only=True)
-        for run, state in zip(self._runs, states, strict=True):
-            run.load_state_dict(state)
+        state = torch.load(Path(checkpoint_dir) / _CHECKPOINT, weights_only=True)
+        self._result = state["result"]
+        if self._result is None:
+            for run, run_state in zip(self._runs, state["runs"], strict=True):
+                run.load_state_dict(run_state)
 
 
 def trial_identity(config: Mapping[str, Any], seed: int) -> dict[str, Any]:

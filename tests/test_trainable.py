@@ -1,0 +1,107 @@
+"""The Trainable by itself: steps, checkpoints, and a second trial in the same actor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import ray
+from ray import tune
+
+from ngm_tune.runner import trial_config
+from ngm_tune.search import Proposal
+from ngm_tune.study import load_study
+from ngm_tune.trainable import JointTrainable
+
+
+@pytest.fixture(scope="module")
+def data() -> Iterator[dict[str, Any]]:
+    from ngm_tune.benchmarks import get_benchmark
+
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    splits = get_benchmark("split-digits").load()
+    arrays = {"train": splits.train.arrays(), "validation": splits.validation.arrays()}
+    yield {"split-digits": ray.put(arrays)}
+    ray.shutdown()
+
+
+def config(location: Path, method: str = "ngm-sgd", **settings: float) -> dict[str, Any]:
+    study = load_study("quickstart", ["seeds=2", "iterations_per_task=20"])
+    proposal = Proposal(
+        "split-digits", method, f"split-digits.{method}.0000", settings or {"lr": 0.05}
+    )
+    return trial_config(study, str(location), proposal)
+
+
+def start(settings: dict[str, Any], data: dict[str, Any]) -> JointTrainable:
+    return tune.with_parameters(JointTrainable, data=data)(config=settings)
+
+
+def finish(trial: JointTrainable) -> dict[str, Any]:
+    while not (result := trial.step()).get("done"):
+        pass
+    return result
+
+
+def read(location: Path, table: str, method: str = "ngm-sgd") -> pl.DataFrame:
+    frame = pl.read_parquet(location / table / f"split-digits.{method}.0000.parquet")
+    return frame.drop("wall_seconds", "node", strict=False)
+
+
+def test_one_step_is_one_task_for_every_seed(tmp_path: Path, data: dict[str, Any]) -> None:
+    trial = start(config(tmp_path), data)
+    assert [trial.step() for _ in range(4)] == [{"tasks": k} for k in (1, 2, 3, 4)]
+    assert not (tmp_path / "trials").exists()
+    result = trial.step()
+    assert result["done"]
+    assert result["status"] == "completed"
+    rows = read(tmp_path, "trials")
+    assert result["values"] == pytest.approx([rows["avg_acc"].mean(), rows["avg_sg"].mean()])
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 5])
+def test_a_trial_restored_from_a_checkpoint_ends_the_same(
+    tmp_path: Path, data: dict[str, Any], tasks: int
+) -> None:
+    expected = finish(start(config(tmp_path / "whole"), data))
+
+    first = start(config(tmp_path / "parts"), data)
+    for _ in range(tasks):
+        first.step()
+    first.save_checkpoint(str(tmp_path))
+    second = start(config(tmp_path / "parts"), data)
+    second.load_checkpoint(str(tmp_path))
+    assert finish(second) == expected
+    for table in ("trials", "curves", "steps"):
+        assert read(tmp_path / "parts", table).equals(read(tmp_path / "whole", table))
+
+
+def test_a_second_trial_in_the_same_actor_is_as_good_as_new(
+    tmp_path: Path, data: dict[str, Any]
+) -> None:
+    fresh = start(config(tmp_path / "fresh"), data)
+    reused = start(config(tmp_path / "first", "momentum-sgd"), data)
+    finish(reused)
+    assert reused.reset_config(config(tmp_path / "reused")) is True
+    assert finish(reused) == finish(fresh)
+    assert read(tmp_path / "fresh", "curves").equals(read(tmp_path / "reused", "curves"))
+
+
+def test_seeds_that_diverge_count_with_the_worst_values(
+    tmp_path: Path, data: dict[str, Any]
+) -> None:
+    trial = start(config(tmp_path, "sgd", lr=1e9), data)
+    assert finish(trial) == {"done": True, "status": "diverged", "values": [0.0, 1.0]}
+    rows = read(tmp_path, "trials", "sgd")
+    assert rows["status"].to_list() == ["diverged"] * 2
+    assert rows["diverged_at"].null_count() == 0
+    assert (rows["iterations"] == rows["diverged_at"]).all()
+
+
+def test_workers_are_not_sent_test_data(data: dict[str, Any]) -> None:
+    from ngm_tune.runner import _search_splits
+
+    assert set(_search_splits("split-digits")) == {"train", "validation"}
