@@ -181,7 +181,11 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
         "Search": f"Optuna, {study['sampler']}, seed {study['seed']}",
         "Evaluated on": "validation data; test data is untouched",
         "Reference point": reference,
-        "Chosen configurations": f"--pick {pick}",
+        "Chosen configurations": (
+            "the knee of each front: the point nearest to the ideal"
+            if pick == "knee"
+            else f"the point of each front that is best in {pick}"
+        ),
         "Compute": f"{minutes:.1f} minutes of training and evaluation",
         "Run": " · ".join(
             str(part)

@@ -98,8 +98,8 @@ def run(
         return
 
     console.print(
-        f"{loaded.name}: {loaded.trials} trials x {len(loaded.seed_list)} seeds for each of "
-        f"{len(loaded.methods)} methods on {', '.join(loaded.benchmarks)}"
+        f"{loaded.name}: {_count(loaded.trials, 'trial')} of {_count(len(loaded.seed_list), 'seed')}"
+        f" for each of {_count(len(loaded.methods), 'method')} on {', '.join(loaded.benchmarks)}"
         + (f"; {done} of {total} trials are there already" if done else "")
     )
     with progress_display(console, loaded, arms):
@@ -220,6 +220,10 @@ def _range(distribution: object) -> str:
     if low is None:
         return str(getattr(distribution, "choices", distribution))
     return f"{low:g}..{high:g}" + (" (log)" if getattr(distribution, "log", False) else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _print_table(header: tuple[str, ...], rows: object) -> None:

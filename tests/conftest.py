@@ -12,6 +12,16 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# Machines that tests run on can be slow for a moment, which says nothing about the code.
+settings.register_profile(
+    "ngm-tune",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("ngm-tune")
 
 PLUGIN = """
     from optuna.distributions import FloatDistribution
