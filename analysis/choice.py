@@ -106,7 +106,9 @@ def write_defaults(
             "pick": pick,
             "trials": loaded.study["trials"],
             "seeds": loaded.study["seeds"],
-            "evaluated_on": "validation data (search phase)",
+            "evaluated_on": {"search": "validation data", "confirm": "test data"}[
+                str(loaded.trials["phase"][0])
+            ],
             "ngm_tune": __version__,
             **{
                 key: loaded.environment[key]

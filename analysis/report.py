@@ -179,7 +179,11 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
     return {
         "Effort": f"{study['trials']} trials of {seeds} seeds for every method and benchmark",
         "Search": f"Optuna, {study['sampler']}, seed {study['seed']}",
-        "Evaluated on": "validation data; test data is untouched",
+        "Evaluated on": (
+            "validation data; test data is untouched"
+            if set(loaded.trials["phase"]) == {"search"}
+            else "test data, with settings that were given and not searched"
+        ),
         "Reference point": reference,
         "Chosen configurations": (
             "the knee of each front: the point nearest to the ideal"

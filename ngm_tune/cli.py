@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,15 @@ if not console.is_terminal:
 
 ResultsArgument = Annotated[
     str, typer.Argument(metavar="RESULTS", help="A results directory, as `ngm-tune run` makes.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="The folder that datasets are in, or are downloaded to.",
+        show_default="the environment variable NGM_TUNE_DATA",
+    ),
 ]
 PickOption = Annotated[
     str,
@@ -77,11 +87,13 @@ def run(
             metavar="DIR", help="Where results go.", show_default="results/ and the study's name"
         ),
     ] = None,
+    data: DataOption = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what Ray and its workers say.")
     ] = False,
 ) -> None:
     """Run a study, or go on with one that was interrupted."""
+    _use_data_folder(data)
     from ngm_tune import runner
     from ngm_tune.progress import progress_display, standing
     from ngm_tune.study import load_study
@@ -97,9 +109,10 @@ def run(
         console.print(standing(loaded, arms))
         return
 
+    trials, seeds = _count(loaded.trials, "trial"), _count(len(loaded.seed_list), "seed")
     console.print(
-        f"{loaded.name}: {_count(loaded.trials, 'trial')} of {_count(len(loaded.seed_list), 'seed')}"
-        f" for each of {_count(len(loaded.methods), 'method')} on {', '.join(loaded.benchmarks)}"
+        f"{loaded.name}: {trials} of {seeds} for each of {_count(len(loaded.methods), 'method')} "
+        f"on {', '.join(loaded.benchmarks)}"
         + (f"; {done} of {total} trials are there already" if done else "")
     )
     with progress_display(console, loaded, arms):
@@ -161,6 +174,33 @@ def defaults(
     console.print(f"Written to {path}")
 
 
+@app.command(epilog="Example:\n\n`ngm-tune data split-mnist --data /datasets`")
+def data(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark of `ngm-tune benchmarks`.")],
+    folder: DataOption = None,
+) -> None:
+    """Find or download the data of a benchmark, verify it, and say what there is."""
+    from ngm_tune.benchmarks import BENCHMARKS
+
+    _use_data_folder(folder)
+    if benchmark not in BENCHMARKS:
+        raise UserError(f"no benchmark {benchmark!r}; there are {', '.join(BENCHMARKS)}")
+    loaded = BENCHMARKS[benchmark].load()
+    splits = (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
+    _print_table(
+        ("split", "examples", "shape", "examples per task"),
+        (
+            (
+                name,
+                len(split.labels),
+                " x ".join(map(str, split.inputs.shape[1:])),
+                ", ".join(map(str, split.sizes)),
+            )
+            for name, split in splits
+        ),
+    )
+
+
 @app.command()
 def studies() -> None:
     """List the studies that come with ngm-tune."""
@@ -220,6 +260,14 @@ def _range(distribution: object) -> str:
     if low is None:
         return str(getattr(distribution, "choices", distribution))
     return f"{low:g}..{high:g}" + (" (log)" if getattr(distribution, "log", False) else "")
+
+
+def _use_data_folder(folder: Path | None) -> None:
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise UserError(f"--data {folder}: no such folder")
+    os.environ["NGM_TUNE_DATA"] = str(folder.resolve())
 
 
 def _count(number: int, what: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -13,12 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ngm_tune.pareto import hypervolume, knee
-from ngm_tune.search import Arm
+from ngm_tune.search import Arm, FixedArm
 from ngm_tune.study import Study
 
 
 @contextmanager
-def progress_display(console: Console, study: Study, arms: list[Arm]) -> Iterator[None]:
+def progress_display(
+    console: Console, study: Study, arms: Sequence[Arm | FixedArm]
+) -> Iterator[None]:
     """Show trials done, best trade-offs and time left while the context lasts.
 
     Nothing is shown where ``console`` is no terminal.
@@ -37,7 +39,7 @@ def progress_display(console: Console, study: Study, arms: list[Arm]) -> Iterato
         yield
 
 
-def standing(study: Study, arms: list[Arm]) -> Table:
+def standing(study: Study, arms: Sequence[Arm | FixedArm]) -> Table:
     """A table of the arms: trials finished, and the best trade-off among them."""
     objectives, reference_point = study.objective_metrics, study.reference_point
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -72,7 +74,7 @@ def standing(study: Study, arms: list[Arm]) -> Table:
     return table
 
 
-def _clock(arms: list[Arm], done_before: int, elapsed: float) -> Text:
+def _clock(arms: Sequence[Arm | FixedArm], done_before: int, elapsed: float) -> Text:
     total = sum(arm.trials for arm in arms)
     done = sum(len(arm.outcomes) for arm in arms)
     left = "?"

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +27,7 @@ from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.results import Results, trials_schema
-from ngm_tune.search import Arm, FairSearcher, Outcome, Proposal, open_storage
+from ngm_tune.search import Arm, FairSearcher, FixedArm, Outcome, Proposal, open_storage
 from ngm_tune.study import Study, validate_study
 from ngm_tune.trainable import JointTrainable, trial_identity, worst_status
 
@@ -43,7 +43,7 @@ _RAY_SETTINGS = {
 }
 
 
-def prepare(study: Study, location: str) -> list[Arm]:
+def prepare(study: Study, location: str) -> list[Arm | FixedArm]:
     """Open or create a results directory and reconcile the search with what is in it.
 
     Raises:
@@ -59,6 +59,17 @@ def prepare(study: Study, location: str) -> list[Arm]:
     except OSError as error:
         raise UserError(f"{location}: cannot be written to: {error}") from error
     finished = _outcomes(results.read("trials"), study)
+    arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    if study.settings is not None:
+        return [
+            FixedArm(
+                benchmark,
+                get_method(method),
+                hyperparameters=dict(study.settings[method]),
+                finished=finished,
+            )
+            for benchmark, method in arms
+        ]
     storage = open_storage(Path(location) / "optuna.journal")
     return [
         Arm(
@@ -72,15 +83,14 @@ def prepare(study: Study, location: str) -> list[Arm]:
             seed=study.seed,
             finished=finished,
         )
-        for benchmark in study.benchmarks
-        for method in study.methods
+        for benchmark, method in arms
     ]
 
 
 def run(
     study: Study,
     location: str,
-    arms: list[Arm],
+    arms: Sequence[Arm | FixedArm],
     *,
     verbose: bool = False,
 ) -> None:
@@ -100,8 +110,9 @@ def run(
         close(arms)
         return
     root = Path(location).resolve()
+    splits = {name: splits_for(study, name) for name in study.benchmarks}
     with _ray(verbose), _sigterm_as_sigint():
-        data = {name: ray.put(_search_splits(name)) for name in study.benchmarks}
+        data = {name: ray.put(arrays) for name, arrays in splits.items()}
         trainable = tune.with_resources(
             tune.with_parameters(JointTrainable, data=data), {"cpu": THREADS_PER_TRIAL}
         )
@@ -132,29 +143,37 @@ def run(
 
 
 def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, Any]:
-    """The config of one trial of the search phase: plain values only."""
+    """The config of one trial: plain values only."""
     return {
         "study": study.name,
         "results": location,
         "benchmark": proposal.benchmark,
         "method": proposal.method,
         "trial_id": proposal.trial_id,
-        "phase": "search",
-        "evaluate_on": "validation",
+        "phase": "search" if study.settings is None else "confirm",
         "seeds": study.seed_list,
         "hyperparameters": proposal.hyperparameters,
         "hyperparameter_columns": study.hyperparameters,
         "objectives": study.objectives,
         "iterations_per_task": study.iterations(proposal.benchmark),
         "eval_every": study.eval_every,
+        "evaluate": study.evaluate,
         "threads": THREADS_PER_TRIAL,
     }
 
 
-def _search_splits(benchmark: str) -> dict[str, Any]:
-    """What the search phase may see of a benchmark: all but the test data."""
+def splits_for(study: Study, benchmark: str) -> dict[str, Any]:
+    """What trials may see of a benchmark, as arrays: ``train``, and ``evaluation``.
+
+    A search gets the validation split and no test data; settings that are given, and so cannot have
+    been chosen on any data here, are trained on all training data and evaluated on the test data.
+    """
     data = get_benchmark(benchmark).load()
-    return {"train": data.train.arrays(), "validation": data.validation.arrays()}
+    if study.settings is None:
+        train, evaluation = data.train, data.validation
+    else:
+        train, evaluation = data.train.joined(data.validation), data.test
+    return {"train": train.arrays(), "evaluation": evaluation.arrays()}
 
 
 def _trial_name(trial: Any) -> str:
@@ -219,7 +238,7 @@ def _require_same(study: Study, found: Study, location: str) -> None:
         )
 
 
-def close(arms: list[Arm]) -> None:
+def close(arms: Sequence[Arm | FixedArm]) -> None:
     """Tell Optuna of all results, and of the trials that did not get to their end."""
     for arm in arms:
         arm.close()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,6 +220,63 @@ class Arm:
             self._told.add(number)
 
 
+class FixedArm:
+    """One benchmark and method with given hyper-parameters: a single trial, and no search.
+
+    Args:
+        benchmark: Name of the benchmark.
+        method: What is run.
+        hyperparameters: Its settings.
+        finished: Outcomes of trials known to be complete, by id.
+    """
+
+    trials = 1
+
+    def __init__(
+        self,
+        benchmark: str,
+        method: Method,
+        *,
+        hyperparameters: dict[str, Any],
+        finished: Mapping[str, Outcome],
+    ) -> None:
+        self.benchmark = benchmark
+        self.method = method
+        self._proposal = Proposal(
+            benchmark, method.name, f"{benchmark}.{method.name}.0000", hyperparameters
+        )
+        self._outcome = finished.get(self._proposal.trial_id)
+        self._running = False
+
+    @property
+    def started(self) -> int:
+        """Trials finished or running."""
+        return int(self._running or self._outcome is not None)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """How the trial ended, if it did."""
+        return [] if self._outcome is None else [self._outcome]
+
+    def ask(self) -> Proposal | None:
+        """The trial, unless it is started."""
+        if self.started:
+            return None
+        self._running = True
+        return self._proposal
+
+    def finish(self, trial_id: str, outcome: Outcome) -> None:
+        """Take note of the trial's end."""
+        self._running, self._outcome = False, outcome
+
+    def reopen(self, trial_id: str) -> None:
+        """Offer the trial again, which was cut off before it had an end."""
+        self._running = False
+
+    def close(self) -> None:
+        """Nobody needs to be told."""
+
+
 class FairSearcher(Searcher):
     """The arms of a study as a search algorithm of Ray Tune.
 
@@ -231,11 +288,13 @@ class FairSearcher(Searcher):
         config_of: Makes the config of Tune's trial for a proposal.
     """
 
-    def __init__(self, arms: list[Arm], config_of: Callable[[Proposal], dict[str, Any]]) -> None:
+    def __init__(
+        self, arms: Sequence[Arm | FixedArm], config_of: Callable[[Proposal], dict[str, Any]]
+    ) -> None:
         super().__init__()
         self._arms = arms
         self._config_of = config_of
-        self._running: dict[str, tuple[Arm, str]] = {}
+        self._running: dict[str, tuple[Arm | FixedArm, str]] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """The config of the next trial, of the arm that has started fewest.

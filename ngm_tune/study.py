@@ -24,6 +24,7 @@ from ngm_tune.benchmarks import BENCHMARKS, get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method, methods
 from ngm_tune.metrics import METRICS, Metric
+from ngm_tune.training import Evaluated
 
 Sampler = Literal["tpe", "nsga2", "gp", "random"]
 Count = Annotated[int, Field(ge=1)]
@@ -59,8 +60,13 @@ class Study(BaseModel):
     accuracy and a gap of 1."""
     eval_every: Count = 1
     """Iterations between evaluations."""
+    evaluate: Evaluated = "seen"
+    """Which tasks are evaluated while one is trained."""
     iterations_per_task: Count | None = None
     """Instead of the benchmark's own."""
+    settings: dict[str, dict[str, float]] | None = None
+    """Hyper-parameters of every method, instead of a search: each method is one trial, trained on
+    all training data and evaluated on the test data."""
 
     @field_validator("reference_point", mode="before")
     @classmethod
@@ -99,6 +105,25 @@ class Study(BaseModel):
                 f"reference_point = {self.reference_point}: must give one value for each of the "
                 f"objectives {', '.join(self.objectives)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_fit_the_methods(self) -> Study:
+        if self.settings is None:
+            return self
+        if self.trials != 1:
+            raise ValueError(f"trials = {self.trials}: with settings there is one trial per method")
+        if set(self.settings) != set(self.methods):
+            raise ValueError(
+                f"settings has {', '.join(self.settings)}: it must have the methods of the study, "
+                f"{', '.join(self.methods)}"
+            )
+        for name, settings in self.settings.items():
+            expected = get_method(name).hyperparameters
+            if set(settings) != set(expected):
+                raise ValueError(
+                    f"settings.{name} has {', '.join(settings)}: it must have {', '.join(expected)}"
+                )
         return self
 
     @property

@@ -62,13 +62,15 @@ class JointTrainable(tune.Trainable):
         self._runs = [
             JointTraining(
                 splits["train"],
-                splits[config["evaluate_on"]],
+                splits["evaluation"],
                 benchmark.build_model,
                 partial(method.build, **config["hyperparameters"]),
                 seed=seed,
                 batch_size=benchmark.batch_size,
                 iterations_per_task=config["iterations_per_task"],
                 eval_every=config["eval_every"],
+                evaluated=config["evaluate"],
+                prepare=benchmark.prepare,
             )
             for seed in config["seeds"]
         ]

@@ -11,9 +11,9 @@ with the same seed are paired.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,13 @@ from torch.optim import Optimizer
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.metrics import AccuracyCurves
 from ngm_tune.optim.gain import predictive_entropy
+
+Evaluated = Literal["seen", "first-and-previous"]
+"""Which tasks are evaluated while one is trained: all seen so far, or the first, the one before and
+the current one, which is enough for the stability gap and cheaper. At a task's end all are."""
+
+_EVALUATION_BATCH = 4096
+"""Examples per forward pass of an evaluation."""
 
 _DIVERGENCE_CHECK = 20
 """Iterations between looks at the loss, each of which waits for the device."""
@@ -54,6 +61,17 @@ class TaskRecord:
     diverged_at: int | None
 
 
+class _EvaluationSet(NamedTuple):
+    """Examples of some tasks, N in all, with what is needed to count per task."""
+
+    inputs: Tensor
+    labels: Tensor
+    membership: Tensor
+    """One-hot task of each example, shape (N, K)."""
+    sizes: Tensor
+    """Examples per task, shape (K,); NaN for tasks that are not among them."""
+
+
 class JointTraining:
     """One run of one optimizer through a sequence of tasks.
 
@@ -68,6 +86,9 @@ class JointTraining:
         iterations_per_task: Training iterations on each task.
         eval_every: Iterations between evaluations; the last iteration of a task is always
             evaluated.
+        evaluated: Which tasks.
+        prepare: Turns stored examples into what the network takes, such as pixels into normalised
+            float32; on the fly for training batches, once for the evaluation set.
         device: Where to train.
 
     Example:
@@ -97,6 +118,8 @@ class JointTraining:
         batch_size: int,
         iterations_per_task: int,
         eval_every: int = 1,
+        evaluated: Evaluated = "seen",
+        prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs,
         device: torch.device | str = "cpu",
     ) -> None:
         if len(train.sizes) != len(evaluation.sizes):
@@ -108,8 +131,11 @@ class JointTraining:
         self.iterations_per_task = iterations_per_task
         self.eval_every = eval_every
         self.device = torch.device(device)
+        self.prepare = prepare
         self.train = train.to(device)
         self.evaluation = evaluation.to(device)
+        self._evaluated = evaluated
+        self._eval_inputs = prepare(self.evaluation.inputs)
         self._eval_sizes = torch.tensor(evaluation.sizes, device=device)
         task_of = torch.arange(self.tasks, device=device).repeat_interleave(self._eval_sizes)
         self._membership = F.one_hot(task_of, self.tasks).float()
@@ -154,11 +180,15 @@ class JointTraining:
         steps = torch.full((len(batches), 3), torch.nan, device=self.device)
         evaluated, accuracies, losses = [], [], []
         diverged_at = None
+        everything = self._eval_set(range(task + 1))
+        looked_at = everything
+        if self._evaluated == "first-and-previous" and task > 2:
+            looked_at = self._eval_set((0, task - 1, task))
 
         with torch.random.fork_rng():
             torch.manual_seed(_derive(self.seed, "training", task))
             for i, batch in enumerate(batches):
-                steps[i] = self._train_step(self.train.inputs[batch], self.train.labels[batch])
+                steps[i] = self._train_step(batch)
                 last = i == len(batches) - 1
                 if last or i % _DIVERGENCE_CHECK == 0:
                     bad = (~steps[: i + 1, 0].isfinite()).nonzero()
@@ -166,7 +196,7 @@ class JointTraining:
                         diverged_at = first + int(bad[0])
                         break
                 if last or (i + 1) % self.eval_every == 0:
-                    accuracy, loss = self._evaluate(task)
+                    accuracy, loss = self._evaluate(everything if last else looked_at)
                     evaluated.append(first + i)
                     accuracies.append(accuracy)
                     losses.append(loss)
@@ -195,11 +225,11 @@ class JointTraining:
         seen = self.train.seen(task + 1)
         return torch.randint(seen, shape, generator=generator).to(self.device)
 
-    def _train_step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+    def _train_step(self, batch: Tensor) -> Tensor:
         """One optimizer step; the batch's loss, entropy and gain, before the step."""
         self.model.train()
-        logits = self.model(inputs)
-        loss = F.cross_entropy(logits, labels)
+        logits = self.model(self.prepare(self.train.inputs[batch]))
+        loss = F.cross_entropy(logits, self.train.labels[batch])
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -207,18 +237,41 @@ class JointTraining:
         gain = getattr(self.optimizer, "gain", torch.full_like(entropy, torch.nan))
         return torch.stack((loss.detach(), entropy, gain))
 
+    def _eval_set(self, tasks: Sequence[int]) -> _EvaluationSet:
+        """The evaluation examples of some tasks, in order."""
+        ends = [self.evaluation.seen(task + 1) for task in tasks]
+        parts = [
+            slice(end - self.evaluation.sizes[task], end)
+            for task, end in zip(tasks, ends, strict=True)
+        ]
+        if list(tasks) == list(range(len(parts))):  # a prefix needs no copy
+            parts = [slice(0, ends[-1])]
+
+        def chosen(values: Tensor) -> Tensor:
+            return values[parts[0]] if len(parts) == 1 else torch.cat([values[p] for p in parts])
+
+        sizes = torch.full_like(self._eval_sizes, torch.nan, dtype=torch.float32)
+        sizes[list(tasks)] = self._eval_sizes[list(tasks)].float()
+        return _EvaluationSet(
+            chosen(self._eval_inputs),
+            chosen(self.evaluation.labels),
+            chosen(self._membership),
+            sizes,
+        )
+
     @torch.no_grad()
-    def _evaluate(self, task: int) -> tuple[Tensor, Tensor]:
-        """Accuracy and loss on every task seen, in one pass; each of shape (K,)."""
+    def _evaluate(self, examples: _EvaluationSet) -> tuple[Tensor, Tensor]:
+        """Accuracy and loss on every task of a set, NaN on others; each of shape (K,)."""
         self.model.eval()
-        seen = self.evaluation.seen(task + 1)
-        labels = self.evaluation.labels[:seen]
-        logits = self.model(self.evaluation.inputs[:seen])
-        correct = (logits.argmax(dim=1) == labels).float()
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        totals = torch.stack((correct, losses)) @ self._membership[:seen]
-        totals[:, task + 1 :] = torch.nan
-        accuracy, loss = totals / self._eval_sizes
+        totals = torch.zeros(2, self.tasks, device=self.device)
+        for start in range(0, len(examples.labels), _EVALUATION_BATCH):
+            part = slice(start, start + _EVALUATION_BATCH)
+            labels = examples.labels[part]
+            logits = self.model(examples.inputs[part])
+            correct = (logits.argmax(dim=1) == labels).float()
+            losses = F.cross_entropy(logits, labels, reduction="none")
+            totals += torch.stack((correct, losses)) @ examples.membership[part]
+        accuracy, loss = totals / examples.sizes
         return accuracy, loss
 
     def curves(self) -> AccuracyCurves:

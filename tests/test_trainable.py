@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import ray
 from ray import tune
 
-from ngm_tune.runner import trial_config
+from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.runner import splits_for, trial_config
 from ngm_tune.search import Proposal
 from ngm_tune.study import load_study
 from ngm_tune.trainable import JointTrainable
@@ -19,12 +21,8 @@ from ngm_tune.trainable import JointTrainable
 
 @pytest.fixture(scope="module")
 def data() -> Iterator[dict[str, Any]]:
-    from ngm_tune.benchmarks import get_benchmark
-
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    splits = get_benchmark("split-digits").load()
-    arrays = {"train": splits.train.arrays(), "validation": splits.validation.arrays()}
-    yield {"split-digits": ray.put(arrays)}
+    yield {"split-digits": ray.put(splits_for(load_study("quickstart"), "split-digits"))}
     ray.shutdown()
 
 
@@ -101,7 +99,17 @@ def test_seeds_that_diverge_count_with_the_worst_values(
     assert (rows["iterations"] == rows["diverged_at"]).all()
 
 
-def test_workers_are_not_sent_test_data(data: dict[str, Any]) -> None:
-    from ngm_tune.runner import _search_splits
-
-    assert set(_search_splits("split-digits")) == {"train", "validation"}
+def test_a_search_never_sees_test_data_and_given_settings_see_it_all() -> None:
+    data = get_benchmark("split-digits").load()
+    searched = splits_for(load_study("quickstart"), "split-digits")
+    assert np.array_equal(searched["train"][0], data.train.inputs.numpy())
+    assert np.array_equal(searched["evaluation"][0], data.validation.inputs.numpy())
+    given = load_study(
+        "quickstart",
+        ['methods=["sgd"]', "trials=1", "settings.sgd.lr=0.1"],
+    )
+    confirmed = splits_for(given, "split-digits")
+    assert confirmed["train"][2] == tuple(
+        a + b for a, b in zip(data.train.sizes, data.validation.sizes, strict=True)
+    )
+    assert np.array_equal(confirmed["evaluation"][0], data.test.inputs.numpy())

@@ -1,9 +1,25 @@
 """Benchmarks by name."""
 
 from ngm_tune.benchmarks.digits import ROTATED_DIGITS, SPLIT_DIGITS
+from ngm_tune.benchmarks.mnist import (
+    PERMUTED_MNIST,
+    ROTATED_MNIST,
+    SPLIT_FASHION_MNIST,
+    SPLIT_MNIST,
+)
 from ngm_tune.benchmarks.tasks import Benchmark, TaskData, TaskSplit
 
-BENCHMARKS: dict[str, Benchmark] = {b.name: b for b in (SPLIT_DIGITS, ROTATED_DIGITS)}
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        SPLIT_DIGITS,
+        ROTATED_DIGITS,
+        SPLIT_MNIST,
+        ROTATED_MNIST,
+        PERMUTED_MNIST,
+        SPLIT_FASHION_MNIST,
+    )
+}
 
 __all__ = ["BENCHMARKS", "Benchmark", "TaskData", "TaskSplit", "get_benchmark"]
 

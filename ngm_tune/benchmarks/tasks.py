@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,13 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ngm_tune.benchmarks.sources import Images
+
+_VALIDATION_SHARE = 0.1
+_VALIDATION_SEED = 0
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per channel, of pixels in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class TaskSplit:
     """Examples of a sequence of tasks, ordered by task, so that the tasks seen are a prefix.
 
     Attributes:
-        inputs: Normalised inputs, shape (N, ...), float32.
+        inputs: Shape (N, ...): float32 as the network takes them, or uint8 pixels that
+            :meth:`Benchmark.prepare` turns into that.
         labels: Class indices, shape (N,), int64.
         sizes: Examples per task; they sum to N.
     """
@@ -35,13 +44,30 @@ class TaskSplit:
         """The same on another device."""
         return TaskSplit(self.inputs.to(device), self.labels.to(device), self.sizes)
 
-    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, ...]]:
+    def joined(self, other: TaskSplit) -> TaskSplit:
+        """The examples of both, task by task."""
+
+        def both(mine: Tensor, theirs: Tensor) -> Tensor:
+            tasks = zip(
+                torch.split(mine, list(self.sizes)),
+                torch.split(theirs, list(other.sizes)),
+                strict=True,
+            )
+            return torch.cat([part for parts in tasks for part in parts])
+
+        return TaskSplit(
+            both(self.inputs, other.inputs),
+            both(self.labels, other.labels),
+            tuple(a + b for a, b in zip(self.sizes, other.sizes, strict=True)),
+        )
+
+    def arrays(self) -> tuple[NDArray[Any], NDArray[np.int64], tuple[int, ...]]:
         """The same as numpy arrays, which Ray shares between processes without a copy."""
         return self.inputs.numpy(), self.labels.numpy(), self.sizes
 
     @staticmethod
     def from_arrays(
-        arrays: tuple[NDArray[np.float32], NDArray[np.int64], tuple[int, ...]],
+        arrays: tuple[NDArray[Any], NDArray[np.int64], tuple[int, ...]],
     ) -> TaskSplit:
         """What :meth:`arrays` was called on, on the memory of the arrays."""
         inputs, labels, sizes = arrays
@@ -57,7 +83,7 @@ class TaskData:
     test: TaskSplit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """A sequence of tasks with the protocol it is trained under (arXiv 2507.14056, section 3).
 
@@ -71,6 +97,7 @@ class Benchmark:
         iterations_per_task: Training iterations on each task.
         load: Reads the data; the same every time.
         build_model: Makes a freshly initialised network from torch's global random state.
+        normalisation: For uint8 images; None where the data is float32 already.
     """
 
     name: str
@@ -82,11 +109,66 @@ class Benchmark:
     iterations_per_task: int
     load: Callable[[], TaskData] = field(repr=False)
     build_model: Callable[[], nn.Module] = field(repr=False)
+    normalisation: Normalisation | None = None
 
     @property
     def chance(self) -> float:
         """Accuracy of guessing."""
         return 1.0 / self.classes
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """What the network takes: uint8 pixels of shape (B, channels, H, W) normalised, as float32.
+
+        Inputs that are float32 already are returned as they are.
+        """
+        if self.normalisation is None:
+            return inputs
+        mean, std = (
+            torch.tensor(values, device=inputs.device).view(-1, 1, 1)
+            for values in self.normalisation
+        )
+        return (inputs.float() / 255.0 - mean) / std
+
+
+def by_class(images: Images, tasks: int) -> TaskSplit:
+    """Class-incremental tasks: as many classes each, in order; a rest of classes is left out."""
+    classes = (int(images.labels.max()) + 1) // tasks
+    task_of = images.labels // classes
+    order = np.argsort(task_of, kind="stable")
+    order = order[task_of[order] < tasks]
+    sizes = np.bincount(task_of[order], minlength=tasks)
+    return TaskSplit(
+        torch.from_numpy(images.pixels[order]),
+        torch.from_numpy(images.labels[order]),
+        tuple(sizes.tolist()),
+    )
+
+
+def in_tasks(guises: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]) -> TaskSplit:
+    """Domain-incremental tasks: the same examples in one guise after another."""
+    return TaskSplit(
+        torch.from_numpy(np.concatenate(guises)),
+        torch.from_numpy(np.tile(labels, len(guises))),
+        (len(labels),) * len(guises),
+    )
+
+
+def train_and_validation(images: Images) -> tuple[Images, Images]:
+    """Set a tenth of the training images aside, stratified by class and always the same."""
+    # Slow to import, and not needed by workers, which get their data from the driver.
+    from sklearn.model_selection import train_test_split
+
+    parts = train_test_split(
+        np.arange(len(images.labels)),
+        test_size=_VALIDATION_SHARE,
+        stratify=images.labels,
+        random_state=_VALIDATION_SEED,
+    )
+    train, validation = (
+        Images(images.pixels[part], images.labels[part], images.origin)
+        for part in map(np.sort, parts)
+    )
+    return train, validation
 
 
 def _shared_tensor(array: NDArray[Any]) -> Tensor:

@@ -1,0 +1,133 @@
+"""The benchmarks on MNIST and Fashion-MNIST (arXiv 2507.14056, section 3)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ngm_tune.benchmarks.sources import Images, Source, load_images, mnist_reader
+from ngm_tune.benchmarks.tasks import Benchmark, TaskData, by_class, in_tasks, train_and_validation
+from ngm_tune.models import MLP
+
+MNIST = Source(
+    name="MNIST",
+    folders=("mnist", "MNIST"),
+    label="label",
+    counts={"train": 60_000, "test": 10_000},
+    shape=(1, 28, 28),
+    classes=10,
+    torchvision=mnist_reader("MNIST"),
+    command="python -c \"from torchvision.datasets import MNIST; MNIST('DIR', download=True)\"",
+)
+
+FASHION_MNIST = Source(
+    name="Fashion-MNIST",
+    folders=("fashion_mnist", "fashion-mnist", "FashionMNIST"),
+    label="label",
+    counts={"train": 60_000, "test": 10_000},
+    shape=(1, 28, 28),
+    classes=10,
+    torchvision=mnist_reader("FashionMNIST"),
+    command=(
+        'python -c "from torchvision.datasets import FashionMNIST; '
+        "FashionMNIST('DIR', download=True)\""
+    ),
+)
+
+ANGLES = (0.0, 80.0, 160.0)
+_PERMUTATIONS = 2
+_PERMUTATION_SEED = 0
+
+
+def _mlp() -> MLP:
+    """The paper's 784-400-400-10."""
+    return MLP((784, 400, 400, 10), hidden_std=0.01, output_std=0.05)
+
+
+def _split(source: Source) -> TaskData:
+    return TaskData(*(by_class(images, tasks=5) for images in _three_splits(source)))
+
+
+def _rotated(source: Source) -> TaskData:
+    def turned(images: Images) -> list[NDArray[np.uint8]]:
+        return [_rotate(images.pixels, angle) for angle in ANGLES]
+
+    return TaskData(*(in_tasks(turned(images), images.labels) for images in _three_splits(source)))
+
+
+def _permuted(source: Source) -> TaskData:
+    """The identity, then pixel permutations that are the same every time."""
+    random = np.random.default_rng(_PERMUTATION_SEED)
+    orders = [np.arange(784), *(random.permutation(784) for _ in range(_PERMUTATIONS))]
+
+    def shuffled(images: Images) -> list[NDArray[np.uint8]]:
+        shape = images.pixels.shape
+        return [images.pixels.reshape(-1, 784)[:, order].reshape(shape) for order in orders]
+
+    return TaskData(
+        *(in_tasks(shuffled(images), images.labels) for images in _three_splits(source))
+    )
+
+
+def _three_splits(source: Source) -> tuple[Images, Images, Images]:
+    return (*train_and_validation(load_images(source, "train")), load_images(source, "test"))
+
+
+def _rotate(pixels: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
+    """Turn images counter-clockwise by ``angle`` degrees, bilinearly."""
+    from torchvision.transforms.functional import InterpolationMode, rotate
+
+    if angle == 0.0:
+        return pixels
+    images = torch.from_numpy(np.array(pixels))
+    turned = rotate(images, angle, interpolation=InterpolationMode.BILINEAR)
+    return np.asarray(turned.numpy())
+
+
+_mnist = partial(
+    Benchmark,
+    classes=10,
+    batch_size=128,
+    normalisation=((0.1307,), (0.3081,)),
+    build_model=_mlp,
+)
+
+SPLIT_MNIST = _mnist(
+    name="split-mnist",
+    title="Split-MNIST",
+    kind="class-incremental",
+    tasks=5,
+    iterations_per_task=200,
+    load=partial(_split, MNIST),
+)
+
+ROTATED_MNIST = _mnist(
+    name="rotated-mnist",
+    title="Rotated-MNIST",
+    kind="domain-incremental",
+    tasks=len(ANGLES),
+    iterations_per_task=400,
+    load=partial(_rotated, MNIST),
+)
+
+PERMUTED_MNIST = _mnist(
+    name="permuted-mnist",
+    title="Permuted-MNIST",
+    kind="domain-incremental",
+    tasks=1 + _PERMUTATIONS,
+    iterations_per_task=200,
+    load=partial(_permuted, MNIST),
+)
+
+SPLIT_FASHION_MNIST = _mnist(
+    name="split-fashion-mnist",
+    title="Split-Fashion-MNIST",
+    kind="class-incremental",
+    tasks=5,
+    iterations_per_task=200,
+    normalisation=((0.2860,), (0.3530,)),
+    load=partial(_split, FASHION_MNIST),
+)

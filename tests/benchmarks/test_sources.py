@@ -1,0 +1,210 @@
+"""Finding, downloading, decoding and verifying images, on small files made here."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import multiprocessing
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from torchvision import datasets
+
+from ngm_tune.benchmarks import sources
+from ngm_tune.benchmarks.mnist import MNIST
+from ngm_tune.benchmarks.sources import Source, load_images
+from ngm_tune.errors import UserError
+
+COUNTS = {"train": 30, "test": 20}
+SMALL_MNIST = replace(MNIST, counts=COUNTS)
+COLOURED = Source(
+    name="Tiny",
+    folders=("tiny",),
+    label="label",
+    counts=COUNTS,
+    shape=(3, 8, 8),
+    classes=5,
+    torchvision=None,
+    command="fetch-tiny",
+)
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("NGM_TUNE_DATA", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+def pixels(count: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """The file format of MNIST: magic number, dimensions, bytes."""
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def write_mnist(folder: Path) -> None:
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        count = COUNTS[split]
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", pixels(count, (28, 28)))
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+
+
+def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(
+        stream, format=kind, **({"lossless": True} if kind == "WEBP" else {})
+    )
+    return stream.getvalue()
+
+
+def write_parquet(folder: Path, split: str, kind: str = "PNG", column: str = "img") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    images = [
+        {"bytes": encoded(image, kind), "path": None} for image in pixels(COUNTS[split], (8, 8, 3))
+    ]
+    labels = np.arange(len(images)) % 5
+    table = pa.table({column: images, "label": labels}).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": {}}})}
+    )
+    half = len(images) // 2
+    for part, rows in enumerate((table[:half], table[half:])):
+        pq.write_table(rows, folder / f"{split}-0000{part}-of-00002.parquet", row_group_size=4)
+
+
+def test_torchvision_layout(data: Path) -> None:
+    write_mnist(data)
+    images = load_images(SMALL_MNIST, "train")
+    assert images.pixels.shape == (30, 1, 28, 28)
+    assert np.array_equal(images.pixels[:, 0], pixels(30, (28, 28)))
+    assert images.labels.tolist() == [n % 10 for n in range(30)]
+
+
+@pytest.mark.parametrize("place", ["tiny", "tiny/data"])
+@pytest.mark.parametrize(("kind", "column"), [("PNG", "img"), ("WEBP", "image")])
+def test_parquet_layout(data: Path, place: str, kind: str, column: str) -> None:
+    write_parquet(data / place, "test", kind, column)
+    images = load_images(COLOURED, "test")
+    assert np.array_equal(images.pixels.transpose(0, 2, 3, 1), pixels(20, (8, 8, 3)))
+    assert images.labels.tolist() == [n % 5 for n in range(20)]
+    assert images.pixels.dtype == np.uint8
+
+
+def test_images_are_decoded_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parquet(data / "tiny", "train")
+    first = load_images(COLOURED, "train")
+    monkeypatch.setattr(sources, "_decode", lambda *_: pytest.fail("decoded again"))
+    second = load_images(COLOURED, "train")
+    assert isinstance(second.pixels, np.memmap)
+    assert np.array_equal(first.pixels, second.pixels)
+
+
+def test_changed_files_are_decoded_again(data: Path) -> None:
+    write_parquet(data / "tiny", "train", "PNG")
+    load_images(COLOURED, "train")
+    for path in (data / "tiny").iterdir():
+        path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UserError, match="not readable as Parquet"):
+        load_images(COLOURED, "train")
+
+
+def _load(_: int) -> int:
+    return int(load_images(COLOURED, "train").pixels.sum())
+
+
+def test_several_processes_may_decode_at_once(data: Path, tmp_path: Path) -> None:
+    write_parquet(data / "tiny", "train")
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        sums = pool.map(_load, range(8))
+    assert set(sums) == {int(pixels(30, (8, 8, 3)).sum())}
+    assert len(list((tmp_path / "cache" / "ngm-tune" / "decoded").iterdir())) == 1
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A web server on this machine, and the folder it serves."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", folder
+        server.shutdown()
+
+
+def test_torchvision_downloads_what_is_missing(
+    data: Path, mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its real download code, from a server on this machine."""
+    url, folder = mirror
+    write_mnist(folder)
+    resources = []
+    for path in sorted((folder / "MNIST" / "raw").iterdir()):
+        packed = folder / f"{path.name}.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        resources.append((packed.name, hashlib.md5(packed.read_bytes()).hexdigest()))
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [url])
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    assert np.array_equal(load_images(SMALL_MNIST, "test").pixels[:, 0], pixels(20, (28, 28)))
+    assert (data / "MNIST" / "raw" / "t10k-images-idx3-ubyte").is_file()
+
+
+def test_a_download_that_fails_says_what_would_get_the_data(
+    mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [mirror[0]])
+    with pytest.raises(UserError, match=r"nor could be downloaded: .*MNIST\('DIR', download=True"):
+        load_images(SMALL_MNIST, "test")
+
+
+@pytest.mark.parametrize(("split", "change"), [("train", "count"), ("test", "labels")])
+def test_data_that_is_not_whole_is_refused(data: Path, split: str, change: str) -> None:
+    write_parquet(data / "tiny", split)
+    odd = (
+        replace(COLOURED, counts={"train": 31, "test": 20})
+        if change == "count"
+        else replace(COLOURED, classes=6)
+    )
+    with pytest.raises(UserError, match=r"Tiny in .* expected"):
+        load_images(odd, split)  # type: ignore[arg-type]
+
+
+def test_missing_data_says_what_would_get_it(data: Path) -> None:
+    with pytest.raises(UserError) as error:
+        load_images(COLOURED, "train")
+    for part in ("Tiny", str(data), "tiny", "fetch-tiny", "--data", "NGM_TUNE_DATA"):
+        assert part in str(error.value)
+
+
+def test_what_stands_in_a_parquet_file_is_checked(data: Path) -> None:
+    (data / "tiny").mkdir()
+    path = data / "tiny" / "train-0.parquet"
+    pq.write_table(pa.table({"label": [1]}), path)
+    with pytest.raises(UserError, match=r"train-0\.parquet: no column of images"):
+        load_images(COLOURED, "train")
+    pq.write_table(pa.table({"img": [{"bytes": b"x", "path": None}]}), path)
+    with pytest.raises(UserError, match=r"train-0\.parquet: no column label; there are img"):
+        load_images(COLOURED, "train")
+    pq.write_table(pa.table({"img": [{"bytes": b"x", "path": None}], "label": [0]}), path)
+    with pytest.raises(UserError, match=r"train-0\.parquet: image 0 cannot be decoded"):
+        load_images(COLOURED, "train")

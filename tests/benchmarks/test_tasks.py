@@ -1,0 +1,77 @@
+"""Cutting images into tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ngm_tune.benchmarks import TaskSplit, get_benchmark
+from ngm_tune.benchmarks.sources import Images
+from ngm_tune.benchmarks.tasks import by_class, in_tasks, train_and_validation
+
+
+def images(count: int = 40, classes: int = 10) -> Images:
+    """Every image holds its own number."""
+    pixels = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(4, axis=3)
+    return Images(pixels, np.arange(count) * 7 % classes, "here")
+
+
+def test_tasks_by_class_take_classes_in_order_and_keep_every_example() -> None:
+    split = by_class(images(), tasks=5)
+    assert split.sizes == (8, 8, 8, 8, 8)
+    for task, labels in enumerate(split.labels.split(split.sizes)):
+        assert set(labels.tolist()) == {2 * task, 2 * task + 1}
+    assert sorted(split.inputs[:, 0, 0, 0].tolist()) == list(range(40))
+    numbers = split.inputs[:, 0, 0, 0].long()
+    assert torch.equal(split.labels, numbers * 7 % 10)
+
+
+def test_classes_that_do_not_fill_a_task_are_left_out() -> None:
+    split = by_class(images(), tasks=3)
+    assert set(split.labels.tolist()) == set(range(9))
+    assert split.sizes == (12, 12, 12)
+
+
+def test_guises_follow_each_other() -> None:
+    original = images(4)
+    split = in_tasks([original.pixels, 255 - original.pixels], original.labels)
+    assert split.sizes == (4, 4)
+    assert split.inputs[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 255, 254, 253, 252]
+    assert split.labels.tolist() == [*original.labels, *original.labels]
+
+
+def test_validation_is_a_stratified_tenth_and_always_the_same() -> None:
+    train, validation = train_and_validation(images(200))
+    assert len(validation.labels) == 20
+    assert np.bincount(validation.labels).tolist() == [2] * 10
+    assert not set(train.pixels[:, 0, 0, 0]) & set(validation.pixels[:, 0, 0, 0])
+    again = train_and_validation(images(200))[1]
+    assert np.array_equal(again.pixels, validation.pixels)
+
+
+def test_joining_keeps_tasks_together() -> None:
+    a = TaskSplit(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 0, 1]), (2, 1))
+    b = TaskSplit(torch.tensor([4.0, 5.0]), torch.tensor([0, 1]), (1, 1))
+    both = a.joined(b)
+    assert both.inputs.tolist() == [1.0, 2.0, 4.0, 3.0, 5.0]
+    assert both.labels.tolist() == [0, 0, 0, 1, 1]
+    assert both.sizes == (3, 2)
+
+
+def test_pixels_are_normalised_on_the_fly_and_floats_left_alone() -> None:
+    mnist, digits = get_benchmark("split-mnist"), get_benchmark("split-digits")
+    white = torch.full((2, 1, 28, 28), 255, dtype=torch.uint8)
+    torch.testing.assert_close(
+        mnist.prepare(white), torch.full((2, 1, 28, 28), (1 - 0.1307) / 0.3081)
+    )
+    floats = torch.randn(2, 1, 8, 8)
+    assert digits.prepare(floats) is floats
+
+
+def test_arrays_and_back_share_memory() -> None:
+    split = by_class(images(), tasks=5)
+    arrays = split.arrays()
+    arrays[0].flags.writeable = False
+    again = TaskSplit.from_arrays(arrays)
+    assert torch.equal(again.inputs, split.inputs)
+    assert again.inputs.data_ptr() == split.inputs.data_ptr()
