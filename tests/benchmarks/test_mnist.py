@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from ngm_tune.training import JointTraining
 
 
 @pytest.fixture(scope="module", autouse=True)
-def data() -> Iterator[Path]:
+def data() -> Path:
     folder = os.environ.get("NGM_TUNE_DATA")
     if folder is None or not (Path(folder) / "MNIST" / "raw").is_dir():
         pytest.skip("NGM_TUNE_DATA names no folder with MNIST/raw")
-    yield Path(folder)
+    return Path(folder)
 
 
 @pytest.fixture(scope="module")
