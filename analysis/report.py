@@ -21,6 +21,7 @@ from ngm_tune.errors import UserError
 from .choice import Choice, choose
 from .loading import LoadedStudy, load
 from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
+from .published import Cell, comparison, comparison_rows
 from .tables import display_rows, findings, methods_table
 from .transition_charts import gain_chart, gain_info, transition_chart, transition_info
 
@@ -43,9 +44,19 @@ class Section(NamedTuple):
     title: str
     figures: list[Figure]
     rows: list[dict[str, str]]
+    published: list[dict[str, str]]
+    """The paper's numbers next to ours, where there are any."""
 
 
-def write_report(location: str, output: Path | None = None, pick: str = "knee") -> Path:
+class Report(NamedTuple):
+    """What was written."""
+
+    page: Path
+    published: list[dict[str, str]]
+    """The paper's numbers next to ours, as in the page."""
+
+
+def write_report(location: str, output: Path | None = None, pick: str = "knee") -> Report:
     """Write the report of a results directory.
 
     Beside ``report.html`` it leaves every chart as PNG and SVG, and the table of the methods as
@@ -57,16 +68,14 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
         pick: Which configuration of each front is shown in detail; as for
             :func:`analysis.choice.choose`.
 
-    Returns:
-        The HTML file.
-
     Raises:
         UserError: The results cannot be read, or the report cannot be written.
     """
     loaded = load(location)
     choices = choose(loaded, pick)
     table = methods_table(loaded, choices)
-    sections = [_section(loaded, name, choices, table) for name in loaded.benchmarks]
+    cells = comparison(loaded)
+    sections = [_section(loaded, name, choices, table, cells) for name in loaded.benchmarks]
     folder = output or Path(location) / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,17 +92,25 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
             tablefmt="github",
         )
         (folder / "methods.md").write_text(markdown + "\n", encoding="utf-8")
+        published = comparison_rows(loaded, cells)
+        if published:
+            text = tabulate(published, headers="keys", tablefmt="github", disable_numparse=True)
+            (folder / "published.md").write_text(text + "\n", encoding="utf-8")
         report = folder / "report.html"
         draft = report.with_suffix(".html.part")
         draft.write_text(_html(loaded, sections, table, pick), encoding="utf-8")
         os.replace(draft, report)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error}") from error
-    return report
+    return Report(report, published)
 
 
 def _section(
-    loaded: LoadedStudy, benchmark: str, choices: list[Choice], table: pl.DataFrame
+    loaded: LoadedStudy,
+    benchmark: str,
+    choices: list[Choice],
+    table: pl.DataFrame,
+    cells: list[Cell],
 ) -> Section:
     pareto = pareto_info(loaded, benchmark, choices)
     figures = [
@@ -128,7 +145,10 @@ def _section(
             )
         )
     rows = table.filter(pl.col("benchmark") == benchmark)
-    return Section(loaded.title("benchmarks", benchmark), figures, display_rows(loaded, rows))
+    published = comparison_rows(loaded, [cell for cell in cells if cell.benchmark == benchmark])
+    return Section(
+        loaded.title("benchmarks", benchmark), figures, display_rows(loaded, rows), published
+    )
 
 
 def _pareto_caption(loaded: LoadedStudy, info: ParetoInfo) -> str:

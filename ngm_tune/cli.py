@@ -147,7 +147,9 @@ def analyze(
     from ngm_tune.analysis import write_report
 
     report = write_report(results, output, pick)
-    console.print(f"Report: {report}")
+    if report.published:
+        _print_table(tuple(report.published[0]), [row.values() for row in report.published])
+    console.print(f"Report: {report.page}")
 
 
 @app.command(

@@ -28,7 +28,7 @@ def loaded(finished: Finished) -> LoadedStudy:
 
 @pytest.fixture(scope="module")
 def report(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(str(finished.location), tmp_path_factory.mktemp("report"))
+    return write_report(str(finished.location), tmp_path_factory.mktemp("report")).page
 
 
 def test_the_pareto_chart_shows_every_completed_trial(loaded: LoadedStudy) -> None:

@@ -1,0 +1,167 @@
+"""Our numbers next to the paper's, in the authors' way of averaging and in ours.
+
+Published values are those of arXiv 2507.14056 and of the Split-MNIST seeds that its authors
+published. Their tables take the minima of the stability gap on the mean curve over seeds, which
+hides dips that fall on different iterations in different seeds; "per seed" takes each seed's own
+minima first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ngm_tune.metrics import AccuracyCurves, stability_gaps
+
+from .loading import LoadedStudy
+
+
+class Published(NamedTuple):
+    """A published mean and, where it was given, its standard deviation over seeds."""
+
+    mean: float
+    sd: float | None = None
+
+
+class Cell(NamedTuple):
+    """A quantity, as published and as found here."""
+
+    benchmark: str
+    method: str
+    quantity: str
+    published: Published
+    ours: float
+    our_sd: float
+
+    @property
+    def outside(self) -> bool:
+        """Whether the two differ by more than two standard deviations of their difference.
+
+        A published value without a spread is taken to have ours.
+        """
+        theirs = self.our_sd if self.published.sd is None else self.published.sd
+        return abs(self.ours - self.published.mean) > 2.0 * float(np.hypot(theirs, self.our_sd))
+
+
+MEAN_CURVE = "avg-SG, first task, minima on the mean curve"
+PER_SEED = "avg-SG, first task, minima per seed"
+
+_MEAN_CURVE = {
+    "split-mnist": {
+        "ngm-sgd": Published(0.017),
+        "momentum-sgd": Published(0.267),
+        "adam": Published(0.283),
+        "sgd": Published(0.034),
+    },
+    "rotated-mnist": {
+        "ngm-sgd": Published(0.054),
+        "momentum-sgd": Published(0.117),
+        "adam": Published(0.092),
+        "sgd": Published(0.053),
+    },
+}
+
+_PER_SEED = {
+    "split-mnist": {
+        "ngm-sgd": Published(0.028, 0.002),
+        "momentum-sgd": Published(0.274, 0.007),
+        "adam": Published(0.259, 0.078),
+        "sgd": Published(0.010, 0.001),
+    },
+}
+
+_TASK_ENDS = {
+    "split-mnist": {
+        "ngm-sgd": (0.9988, 0.9922, 0.9909, 0.9871, 0.9818),
+        "momentum-sgd": (0.9993, 0.9919, 0.9900, 0.9889, 0.9841),
+        "adam": (0.9994, 0.9911, 0.9836, 0.9820, 0.9739),
+        "sgd": (0.9982, 0.9853, 0.9805, 0.9769, 0.9741),
+    },
+}
+
+_GAINS = {"split-mnist": ((1.31, 1.68, 1.89, 1.94, 2.11), 3.09)}
+"""Gain at the end of each task, and its peak."""
+
+
+def comparison(loaded: LoadedStudy) -> list[Cell]:
+    """Every published quantity that the study measured; none for a study that searched."""
+    if not loaded.study.get("settings"):
+        return []
+    cells = []
+    for row in loaded.trials.filter(pl.col("status") == "completed").to_dicts():
+        benchmark, method, trial = row["benchmark"], row["method"], row["trial_id"]
+        curves = _first_task_curves(loaded, trial)
+
+        def add(
+            quantity: str,
+            published: Published | None,
+            values: NDArray[np.float64],
+            ours: float | None = None,
+            benchmark: str = benchmark,
+            method: str = method,
+        ) -> None:
+            if published is not None:
+                sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+                mean = float(values.mean()) if ours is None else ours
+                cells.append(Cell(benchmark, method, quantity, published, mean, sd))
+
+        gaps = np.array([stability_gaps(curve, "first").mean() for curve in curves])
+        on_mean = float(stability_gaps(_mean_curve(curves), "first").mean())
+        add(MEAN_CURVE, _MEAN_CURVE.get(benchmark, {}).get(method), gaps, on_mean)
+        add(PER_SEED, _PER_SEED.get(benchmark, {}).get(method), gaps)
+        ends = np.array([curve.at_task_ends()[:, 0] for curve in curves])
+        for task, value in enumerate(_TASK_ENDS.get(benchmark, {}).get(method, ())):
+            add(f"first-task accuracy, end of task {task + 1}", Published(value), ends[:, task])
+        if method == "ngm-sgd" and benchmark in _GAINS:
+            at_ends, peak = _GAINS[benchmark]
+            gains = _gains(loaded, trial, curves[0].task_ends)
+            for task, value in enumerate(at_ends):
+                add(f"gain, end of task {task + 1}", Published(value), gains[:, task])
+            add("gain, peak", Published(peak), gains[:, -1])
+    return cells
+
+
+def comparison_rows(loaded: LoadedStudy, cells: list[Cell]) -> list[dict[str, str]]:
+    """The comparison as people read it; ``≠`` marks what lies outside the spread."""
+    return [
+        {
+            "Benchmark": loaded.title("benchmarks", cell.benchmark),
+            "Method": loaded.title("methods", cell.method),
+            "Quantity": cell.quantity,
+            "Published": f"{cell.published.mean:.3f}"
+            + (f" ± {cell.published.sd:.3f}" if cell.published.sd is not None else ""),
+            "Here": f"{cell.ours:.3f} ± {cell.our_sd:.3f}",
+            "": "≠" if cell.outside else "",
+        }
+        for cell in cells
+    ]
+
+
+def _first_task_curves(loaded: LoadedStudy, trial_id: str) -> list[AccuracyCurves]:
+    """First-task accuracy of every seed; the other tasks' columns are left NaN."""
+    rows = pl.DataFrame(loaded.results.read("curves", [trial_id])).filter(pl.col("eval_task") == 0)
+    ends = rows.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"].to_numpy()
+    curves = []
+    for _, seed in rows.sort("iteration").group_by("seed", maintain_order=True):
+        accuracy = np.full((seed.height, len(ends)), np.nan)
+        accuracy[:, 0] = seed["accuracy"].to_numpy()
+        curves.append(AccuracyCurves(seed["iteration"].to_numpy(), accuracy, ends))
+    return curves
+
+
+def _mean_curve(curves: list[AccuracyCurves]) -> AccuracyCurves:
+    accuracy = np.mean([curve.accuracy for curve in curves], axis=0)
+    return AccuracyCurves(curves[0].iterations, accuracy, curves[0].task_ends)
+
+
+def _gains(loaded: LoadedStudy, trial_id: str, task_ends: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Gain of every seed at the end of each task, and last its peak; shape (seeds, K + 1)."""
+    steps = pl.DataFrame(loaded.results.read("steps", [trial_id])).sort("iteration")
+    rows = []
+    for _, seed in steps.group_by("seed", maintain_order=True):
+        gain = seed["gain"].cast(pl.Float64).to_numpy()
+        rows.append([*gain[task_ends - 1], gain.max()])
+    return np.array(rows)

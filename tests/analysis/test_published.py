@@ -1,0 +1,109 @@
+"""The paper's numbers next to ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ngm_tune.analysis.loading import load
+from ngm_tune.analysis.published import (
+    MEAN_CURVE,
+    PER_SEED,
+    Cell,
+    Published,
+    comparison,
+    comparison_rows,
+)
+from ngm_tune.results import CURVES_SCHEMA, STEPS_SCHEMA, Results, trials_schema
+
+STUDY = """
+name = "paper-split-mnist"
+title = "Made up"
+benchmarks = ["split-mnist"]
+methods = ["ngm-sgd"]
+trials = 1
+seeds = [1, 2]
+seed = 0
+sampler = "tpe"
+objectives = ["avg_acc", "avg_sg_first"]
+reference_point = { avg_acc = 0.1, avg_sg_first = 1.0 }
+
+[settings.ngm-sgd]
+lr = 0.01
+"""
+
+TRIAL = "split-mnist.ngm-sgd.0000"
+LENGTH, TASKS = 4, 5
+
+
+@pytest.fixture
+def location(tmp_path: Path) -> Path:
+    """Two seeds whose first-task accuracy is 0.8, but for a dip per task, at different times."""
+    results = Results(str(tmp_path))
+    results.write_text("study.toml", STUDY)
+    curves, steps = [], []
+    for seed, dip in ((1, 1), (2, 2)):
+        for t in range(1, LENGTH * TASKS + 1):
+            task = (t - 1) // LENGTH
+            dipped = task > 0 and t - task * LENGTH == dip
+            row = {"trial_id": TRIAL, "seed": seed, "iteration": t, "task": task}
+            curves.append({**row, "eval_task": 0, "accuracy": 0.4 if dipped else 0.8, "loss": 0.1})
+            steps.append({**row, "loss": 0.1, "entropy": 0.1, "gain": 1.0 + 0.1 * t})
+    identity = {"benchmark": "split-mnist", "method": "ngm-sgd", "trial_id": TRIAL}
+    rows = [
+        {**identity, "seed": s, "phase": "confirm", "status": "completed", "avg_acc": 0.9,
+         "avg_sg_first": 0.5, "wall_seconds": 1.0}
+        for s in (1, 2)
+    ]  # fmt: skip
+    results.write("curves", TRIAL, pa.Table.from_pylist(curves, CURVES_SCHEMA))
+    results.write("steps", TRIAL, pa.Table.from_pylist(steps, STEPS_SCHEMA))
+    results.write("trials", TRIAL, pa.Table.from_pylist(rows, trials_schema(["lr"])))
+    return tmp_path
+
+
+def test_the_mean_curve_hides_dips_that_seeds_do_not_share(location: Path) -> None:
+    cells = {cell.quantity: cell for cell in comparison(load(str(location)))}
+    assert cells[PER_SEED].ours == pytest.approx(0.5)
+    assert cells[MEAN_CURVE].ours == pytest.approx(0.25)
+    assert cells[PER_SEED].published == Published(0.028, 0.002)
+    assert cells[PER_SEED].outside
+    assert cells["first-task accuracy, end of task 3"].ours == pytest.approx(0.8)
+    assert cells["gain, end of task 2"].ours == pytest.approx(1.8)
+    assert cells["gain, peak"].ours == pytest.approx(3.0)
+
+
+def test_rows_mark_what_is_outside(location: Path) -> None:
+    loaded = load(str(location))
+    rows = comparison_rows(loaded, comparison(loaded))
+    assert rows[0] == {
+        "Benchmark": "split-mnist",
+        "Method": "ngm-sgd",
+        "Quantity": MEAN_CURVE,
+        "Published": "0.017",
+        "Here": "0.250 ± 0.000",
+        "": "≠",
+    }
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "our_sd", "outside"),
+    [
+        (Published(0.5, 0.03), 0.59, 0.04, False),
+        (Published(0.5, 0.03), 0.61, 0.04, True),
+        (Published(0.5), 0.55, 0.02, False),
+        (Published(0.5), 0.56, 0.02, True),
+    ],
+)
+def test_outside_is_two_standard_deviations_of_the_difference(
+    published: Published, ours: float, our_sd: float, outside: bool
+) -> None:
+    assert Cell("b", "m", "q", published, ours, our_sd).outside is outside
+
+
+def test_a_study_that_searched_is_not_compared(location: Path) -> None:
+    Results(str(location)).write_text("study.toml", STUDY.partition("[settings")[0])
+    assert comparison(load(str(location))) == []
+    assert np.isfinite(load(str(location)).trials["avg_acc"][0])
