@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,13 +27,16 @@ from ray import tune
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
-from ngm_tune.results import Results, trials_schema
+from ngm_tune.results import Results
 from ngm_tune.search import Arm, FairSearcher, FixedArm, Outcome, Proposal, open_storage
 from ngm_tune.study import Study, validate_study
-from ngm_tune.trainable import JointTrainable, trial_identity, worst_status
+from ngm_tune.trainable import JointTrainable, worst_status, write_failure
 
 THREADS_PER_TRIAL = 1
 """Two one-thread trials side by side beat one trial with two threads."""
+
+_LOST_WORKERS = 3
+"""How often a trial goes on elsewhere, from its last finished task, after losing its worker."""
 
 _MAY_CHANGE = {"title", "trials"}
 
@@ -49,11 +53,14 @@ def prepare(study: Study, location: str) -> list[Arm | FixedArm]:
     Raises:
         UserError: The directory holds results of another study.
     """
+    if "://" in location:
+        raise UserError(f"{location}: a study is run into a folder; this looks like a URI")
     results = Results(location)
     if results.exists():
         _require_same(study, validate_study(results.study(), f"{location}/study.toml"), location)
     try:
-        results.write_text("study.toml", study.to_toml())
+        if not results.exists() or validate_study(results.study(), "study.toml") != study:
+            results.write_text("study.toml", study.to_toml())
         if not results.environment():
             results.write_text("environment.json", _environment(study))
     except OSError as error:
@@ -130,9 +137,9 @@ def run(
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(root),
-                callbacks=[_FailureRecorder(study, str(root))],
+                callbacks=[_LostTrials()],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1),
-                failure_config=tune.FailureConfig(max_failures=0),
+                failure_config=tune.FailureConfig(max_failures=_LOST_WORKERS),
                 verbose=3 if verbose else 0,
             ),
         )
@@ -187,39 +194,23 @@ def _outcomes(trials: pa.Table, study: Study) -> dict[str, Outcome]:
         rows.setdefault(row["trial_id"], []).append(row)
     outcomes = {}
     for trial_id, seeds in rows.items():
-        if any(row["status"] == "failed" for row in seeds):
-            outcomes[trial_id] = Outcome("failed", None)
-        else:
-            values = [float(np.mean([row[name] for row in seeds])) for name in study.objectives]
-            outcomes[trial_id] = Outcome(
-                worst_status(row["status"] for row in seeds), tuple(values)
+        status = worst_status(row["status"] for row in seeds)
+        values = None
+        if status != "failed":
+            values = tuple(
+                float(np.mean([row[name] for row in seeds])) for name in study.objectives
             )
+        outcomes[trial_id] = Outcome(status, values)
     return outcomes
 
 
-class _FailureRecorder(tune.Callback):
-    """Writes the row of a trial that raised, and its traceback beside it."""
-
-    def __init__(self, study: Study, location: str) -> None:
-        self._hyperparameters = study.hyperparameters
-        self._results = Results(location)
+class _LostTrials(tune.Callback):
+    """Records a trial as failed whose worker was lost again and again."""
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        rows = [
-            {**trial_identity(trial.config, seed), "status": "failed"}
-            for seed in trial.config["seeds"]
-        ]
-        schema = trials_schema(self._hyperparameters)
-        trial_id = trial.config["trial_id"]
-        self._results.write_text(f"failures/{trial_id}.txt", _traceback(trial))
-        self._results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
-
-
-def _traceback(trial: Any) -> str:
-    """What the trial's worker said when it raised."""
-    if trial.error_file and Path(trial.error_file).is_file():
-        return Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-    return "the worker left no traceback\n"
+        path = Path(trial.error_file) if trial.error_file else None
+        report = path.read_text(errors="replace") if path and path.is_file() else "no report\n"
+        write_failure(trial.config, report)
 
 
 def _require_same(study: Study, found: Study, location: str) -> None:
@@ -311,14 +302,13 @@ def _environment(study: Study) -> str:
 
 
 def _git_revision() -> str | None:
-    """The commit of the checkout this code lies in, if it lies in one."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
+    """The commit of the checkout this code lies in, if it lies in one of its own."""
+    root = Path(__file__).resolve().parent.parent
+    found = [
+        subprocess.run(
+            ["git", "-C", str(root), "rev-parse", what], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        for what in ("--show-toplevel", "HEAD")
+        if shutil.which("git")
+    ]
+    return found[1] if found and found[0] == str(root) else None

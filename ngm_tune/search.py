@@ -5,9 +5,9 @@ the next trial of whichever arm has started fewest, so one Tune run serves all m
 with the same number of trials.
 
 What a suggestion has seen does not depend on timing. Trial n of an arm is asked for once trials
-0 .. n - in_flight are finished; exactly these, in their order, have then been told to Optuna, and
-its sampler starts from a seed of its own. So a study proposes the same configurations on one
-machine and on a hundred, and goes on after an interruption as if there had been none.
+0 .. n - in_flight are finished; the sampler knows exactly these, told in their order, and starts
+from a seed of its own. So a study proposes the same configurations on one machine and on a hundred,
+and goes on after an interruption as if there had been none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,19 +68,23 @@ class Proposal:
 
 
 class Arm:
-    """One benchmark and method: its Optuna study and the trials it still owes.
+    """One benchmark and method: its search and the trials it still owes.
+
+    Suggestions are drawn from a study in memory that knows, at each of them, exactly what it may
+    know. Optuna's storage is a record of it that is told everything at once, and from which the
+    study in memory is rebuilt; a trial that the record lost is suggested again, the same as before.
 
     Args:
         benchmark: Name of the benchmark.
         method: What is searched.
-        storage: Where Optuna keeps its study; may hold an earlier part of this search.
+        storage: Where Optuna keeps the record; may hold an earlier part of this search.
         objectives: The metrics to optimise.
         trials: How many trials there are to be in the end.
         in_flight: How many of them may run at once.
         sampler: Name of the sampler.
         seed: Of the search.
-        finished: Outcomes of trials known to be complete, by id: the truth, with which Optuna's
-            study is reconciled.
+        finished: Outcomes of trials known to be complete, by id: the truth, with which the record
+            is reconciled.
     """
 
     def __init__(
@@ -102,38 +106,27 @@ class Arm:
         self._in_flight = in_flight
         self._sampler = _SAMPLERS[sampler]
         self._seed = seed
-        self._study = optuna.create_study(
-            study_name=f"{benchmark}/{method.name}",
-            storage=storage,
-            directions=[metric.direction for metric in objectives],
-            load_if_exists=True,
-        )
-        self._study.set_metric_names([metric.name for metric in objectives])
         self._outcomes = {
             n: finished[self.trial_id(n)] for n in range(trials) if self.trial_id(n) in finished
         }
         self._running: set[int] = set()
-        self._optuna_number: dict[int, int] = {}
-        """Optuna's number of each trial of ours that it has, failed ones aside."""
-        self._interrupted: dict[int, Any] = {}
-        """Parameters of trials that were cut off, to be proposed again."""
-        self._told: set[int] = set()
-        for trial in self._study.get_trials(deepcopy=False):
-            self._adopt(trial)
 
-    def _adopt(self, trial: FrozenTrial) -> None:
-        """Take over a trial that Optuna knows from an earlier session."""
-        number = trial.user_attrs.get("number")
-        if number is None:  # killed between asking and naming it
-            if trial.state == TrialState.RUNNING:
-                self._study.tell(trial.number, state=TrialState.FAIL)
-        elif trial.state == TrialState.FAIL:
-            if number not in self._outcomes:
-                self._interrupted[number] = trial.params
-        else:
-            self._optuna_number[number] = trial.number
-            if trial.state.is_finished():
-                self._told.add(number)
+        directions = [metric.direction for metric in objectives]
+        self._study = optuna.create_study(directions=directions)
+        self._told = 0
+        """How many trials of the study in memory have been told their outcome: 0 .. told - 1."""
+
+        self._record = optuna.create_study(
+            study_name=f"{benchmark}/{method.name}",
+            storage=storage,
+            directions=directions,
+            load_if_exists=True,
+        )
+        self._record.set_metric_names([metric.name for metric in objectives])
+        self._recorded: dict[int, FrozenTrial] = {}
+        """The latest record of each trial, by our number."""
+        for trial in self._record.get_trials(deepcopy=False):
+            self._recorded[trial.user_attrs["number"]] = trial
 
     def trial_id(self, number: int) -> str:
         """The name of the arm's trial of that number."""
@@ -157,34 +150,20 @@ class Arm:
         )
         if number is None:
             return None
-        if number not in self._optuna_number:
-            informed_by = range(max(0, number - self._in_flight + 1))
-            if any(n not in self._outcomes for n in informed_by):
-                return None
-            self._tell(informed_by)
-            self._optuna_number[number] = self._suggest(number)
+        if any(n not in self._outcomes for n in range(self._known_to(number))):
+            return None
+        params = self._suggestion(number).params
+        self._write_record(number)
         self._running.add(number)
-        trial = self._study.get_trials(deepcopy=False)[self._optuna_number[number]]
         return Proposal(
             self.benchmark,
             self.method.name,
             self.trial_id(number),
-            self.method.configure(dict(trial.params)),
+            self.method.configure(dict(params)),
         )
 
-    def _suggest(self, number: int) -> int:
-        entropy = (self._seed, number, *f"{self.benchmark}/{self.method.name}".encode())
-        state = np.random.SeedSequence(entropy).generate_state(1)
-        self._study.sampler = self._sampler(int(state[0]))
-        if number in self._interrupted:
-            self._study.enqueue_trial(self._interrupted.pop(number))
-        trial = self._study.ask(fixed_distributions=dict(self.method.space))
-        trial.set_user_attr("number", number)
-        trial.set_user_attr("trial_id", self.trial_id(number))
-        return trial.number
-
     def finish(self, trial_id: str, outcome: Outcome) -> None:
-        """Take note of a trial's end; Optuna is told when the next suggestion may know of it.
+        """Take note of a trial's end.
 
         Objectives that are not finite make it a failed one.
         """
@@ -192,32 +171,86 @@ class Arm:
         if outcome.values is not None and not all(map(math.isfinite, outcome.values)):
             outcome = Outcome("failed", None)
         self._outcomes[number] = outcome
+        self._write_record(number)
 
     def reopen(self, trial_id: str) -> None:
         """Offer a trial again that was cut off before it had an end."""
         self._release(trial_id)
+
+    def close(self) -> None:
+        """Bring the record up to date: every outcome, and no trial left running."""
+        for number in range(self.trials):
+            if number in self._outcomes:
+                self._suggestion(number)
+                self._write_record(number)
+        for number, trial in self._recorded.items():
+            if number not in self._outcomes and not trial.state.is_finished():
+                self._record.tell(trial.number, state=TrialState.FAIL)
+        self._running.clear()
 
     def _release(self, trial_id: str) -> int:
         number = int(trial_id.rsplit(".", 1)[1])
         self._running.discard(number)
         return number
 
-    def close(self) -> None:
-        """Tell Optuna of every result there is, and of trials that did not get to their end."""
-        self._tell(sorted(self._outcomes))
-        for number in sorted(self._optuna_number.keys() - self._told):
-            self._study.tell(self._optuna_number.pop(number), state=TrialState.FAIL)
-        self._running.clear()
+    def _known_to(self, number: int) -> int:
+        """How many trials, the first ones, the suggestion of a trial may know the outcomes of."""
+        return max(0, number - self._in_flight + 1)
 
-    def _tell(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            if number in self._told or number not in self._optuna_number:
-                continue
-            outcome = self._outcomes[number]
-            state = _OPTUNA_STATES[outcome.status]
-            values = outcome.values if state is TrialState.COMPLETE else None
-            self._study.tell(self._optuna_number[number], values, state=state)
-            self._told.add(number)
+    def _suggestion(self, number: int) -> FrozenTrial:
+        """A trial of the study in memory, which is extended as far as that needs."""
+        for n in range(len(self._study.get_trials(deepcopy=False)), number + 1):
+            for told in range(self._told, self._known_to(n)):
+                _tell(self._study, told, self._outcomes[told])
+                self._told = told + 1
+            if n in self._recorded:
+                self._study.add_trial(_as_running(self._recorded[n]))
+            else:
+                entropy = (self._seed, n, *f"{self.benchmark}/{self.method.name}".encode())
+                state = np.random.SeedSequence(entropy).generate_state(1)
+                self._study.sampler = self._sampler(int(state[0]))
+                self._study.ask(fixed_distributions=dict(self.method.space))
+        return self._study.get_trials(deepcopy=False)[number]
+
+    def _write_record(self, number: int) -> None:
+        """Bring the record of a trial up to date: running, or ended as its outcome says."""
+        outcome = self._outcomes.get(number)
+        trial = self._recorded.get(number)
+        wanted = TrialState.RUNNING if outcome is None else _OPTUNA_STATES[outcome.status]
+        if trial is not None and trial.state == wanted:
+            return
+        if trial is None or trial.state != TrialState.RUNNING:
+            record = _as_running(self._suggestion(number))
+            record.user_attrs = {"number": number, "trial_id": self.trial_id(number)}
+            self._record.add_trial(record)
+            trial = self._record.get_trials(deepcopy=False)[-1]
+        if outcome is not None:
+            trial = _tell(self._record, trial.number, outcome)
+        self._recorded[number] = trial
+
+
+def _tell(study: optuna.Study, number: int, outcome: Outcome) -> FrozenTrial:
+    state = _OPTUNA_STATES[outcome.status]
+    values = outcome.values if state is TrialState.COMPLETE else None
+    return study.tell(number, values, state=state)
+
+
+def _as_running(trial: FrozenTrial) -> FrozenTrial:
+    """The same suggestion, without an end; with what the sampler noted of it."""
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,
+    )
+
+
+_OPTUNA_STATES = {
+    "completed": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 
 class FixedArm:
@@ -318,7 +351,8 @@ class FairSearcher(Searcher):
         if error:
             arm.finish(own_id, Outcome("failed", None))
         elif result is not None:
-            arm.finish(own_id, Outcome(result["status"], tuple(result["values"])))
+            values = result["values"]
+            arm.finish(own_id, Outcome(result["status"], values and tuple(values)))
         else:
             arm.reopen(own_id)
 
@@ -341,11 +375,3 @@ def open_storage(path: Path) -> JournalStorage:
         if whole < len(content):
             os.truncate(path, whole)
     return JournalStorage(JournalFileBackend(str(path)))
-
-
-_OPTUNA_STATES = {
-    "completed": TrialState.COMPLETE,
-    "diverged": TrialState.COMPLETE,
-    "stopped": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import traceback
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,8 @@ class JointTrainable(tune.Trainable):
 
     The last step writes the trial's Parquet files from the worker and reports to Tune
     ``status`` and ``values``, the objectives averaged over seeds. A seed that diverges counts with
-    the worst value of each objective; the others go on.
+    the worst value of each objective; the others go on. A method that raises makes its trial a
+    ``failed`` one, not the actor, which goes on with the next.
 
     The config is what :func:`ngm_tune.runner.trial_config` makes.
     """
@@ -50,7 +52,15 @@ class JointTrainable(tune.Trainable):
 
     def _start(self, config: dict[str, Any]) -> None:
         self._trial = config
+        self._runs: list[JointTraining] = []
         self._result: dict[str, Any] | None = None
+        try:
+            self._runs = self._build_runs()
+        except Exception:
+            self._result = self._fail()
+
+    def _build_runs(self) -> list[JointTraining]:
+        config = self._trial
         benchmark = get_benchmark(config["benchmark"])
         method = get_method(config["method"])
         if benchmark.name not in self._splits:
@@ -59,7 +69,7 @@ class JointTrainable(tune.Trainable):
                 split: TaskSplit.from_arrays(part) for split, part in arrays.items()
             }
         splits = self._splits[benchmark.name]
-        self._runs = [
+        return [
             JointTraining(
                 splits["train"],
                 splits["evaluation"],
@@ -78,13 +88,22 @@ class JointTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train the next task with every seed that has not diverged."""
         if self._result is None:
-            for run in self._runs:
-                if not run.finished:
-                    run.train_task()
+            try:
+                for run in self._runs:
+                    if not run.finished:
+                        run.train_task()
+            except Exception:
+                self._result = self._fail()
+        if self._result is None:
             if not all(run.finished for run in self._runs):
                 return {"tasks": max(len(run.records) for run in self._runs)}
             self._result = self._finish()
         return {"done": True, **self._result}
+
+    def _fail(self) -> dict[str, Any]:
+        """Write the row of a trial whose method raised, and the traceback beside it."""
+        write_failure(self._trial, traceback.format_exc())
+        return {"status": "failed", "values": None}
 
     def _finish(self) -> dict[str, Any]:
         """Write the trial's files, its row in ``trials/`` last; what Tune is told of it."""
@@ -134,6 +153,15 @@ class JointTrainable(tune.Trainable):
                 run.load_state_dict(run_state)
 
 
+def write_failure(config: Mapping[str, Any], report: str) -> None:
+    """Write the rows of a trial that failed, and the report of why."""
+    results = Results(config["results"])
+    rows = [{**trial_identity(config, seed), "status": "failed"} for seed in config["seeds"]]
+    schema = trials_schema(config["hyperparameter_columns"])
+    results.write_text(f"failures/{config['trial_id']}.txt", report)
+    results.write("trials", config["trial_id"], pa.Table.from_pylist(rows, schema))
+
+
 def trial_identity(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The columns of ``trials/`` that say which run a row is, from its trial's config."""
     settings = {CONFIG_PREFIX + k: v for k, v in config["hyperparameters"].items()}
@@ -150,7 +178,7 @@ def trial_identity(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 def worst_status(statuses: Iterable[str]) -> str:
     """The status of a trial whose seeds ended with these."""
-    return "diverged" if "diverged" in set(statuses) else "completed"
+    return max(statuses, key=("completed", "diverged", "stopped", "failed").index)
 
 
 def curves_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:

@@ -108,28 +108,59 @@ def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
     assert searched.ask() is not None
 
 
-@pytest.mark.parametrize("closed", [True, False], ids=["stopped", "killed"])
-def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path: Path, closed: bool) -> None:
-    whole = draw(arm(tmp_path / "whole"))
+def draw_newest_first(
+    searched: Arm, stop: int | None = None
+) -> tuple[dict[str, Mapping[str, float]], dict[str, Outcome]]:
+    """Ask for all that may run at once and finish the newest; proposals and outcomes by id."""
+    proposals: dict[str, Mapping[str, float]] = {}
+    outcomes: dict[str, Outcome] = {}
+    running: list[Proposal] = []
+    while len(outcomes) != stop:
+        while proposal := searched.ask():
+            proposals[proposal.trial_id] = proposal.hyperparameters
+            running.append(proposal)
+        if not running:
+            break
+        done = running.pop()
+        outcomes[done.trial_id] = score(done)
+        searched.finish(done.trial_id, outcomes[done.trial_id])
+    return proposals, outcomes
 
-    first = arm(tmp_path / "broken")
-    before = draw(first, stop=11)
-    cut_off = first.ask()
-    assert cut_off is not None
-    if closed:
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("how", ["stopped", "killed", "record lost", "unseen result"])
+def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, how: str, in_flight: int, sampler: str
+) -> None:
+    settings = {"in_flight": in_flight, "sampler": sampler, "trials": 26}
+    whole, _ = draw_newest_first(arm(tmp_path / "whole", **settings))
+
+    journal = tmp_path / "broken"
+    first = arm(journal, **settings)
+    before, outcomes = draw_newest_first(first, stop=14)
+    if how == "unseen result":  # the worker wrote it, the driver was stopped before it knew
+        if cut_off := first.ask():
+            before[cut_off.trial_id] = cut_off.hyperparameters
+        unseen = next(trial_id for trial_id in before if trial_id not in outcomes)
+        settings_of = dict(before[unseen])
+        outcomes[unseen] = score(Proposal("split-digits", "sgd", unseen, settings_of))
+    if how != "killed":
         first.close()
-    finished = {
-        trial_id: score(Proposal("split-digits", "sgd", trial_id, dict(settings)))
-        for trial_id, settings in before.items()
-    }
-    second = arm(tmp_path / "broken", finished=finished)
-    after = draw(second)
+        assert not any(t.state == TrialState.RUNNING for t in optuna_trials(journal))
+    if how == "record lost":
+        journal.unlink()
+    second = arm(journal, finished=outcomes, **settings)
+    after, later = draw_newest_first(second)
     second.close()
-    assert next(iter(after)) == cut_off.trial_id
+
     assert {**before, **after} == whole
-    states = [t.state for t in optuna_trials(tmp_path / "broken")]
-    assert states.count(TrialState.COMPLETE) == 14
+    assert outcomes.keys().isdisjoint(later)
+    states = [t.state for t in optuna_trials(journal)]
+    assert states.count(TrialState.COMPLETE) == 26
     assert states.count(TrialState.RUNNING) == 0
+    numbers = [t.user_attrs["number"] for t in optuna_trials(journal) if t.values]
+    assert sorted(numbers) == list(range(26))
 
 
 def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> None:
@@ -146,14 +177,15 @@ def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> N
     assert trial.user_attrs["trial_id"] == proposal.trial_id
 
 
-def test_more_trials_extend_a_search(tmp_path: Path) -> None:
-    few = draw(arm(tmp_path / "a", trials=5))
-    finished = {
-        trial_id: score(Proposal("split-digits", "sgd", trial_id, dict(settings)))
-        for trial_id, settings in few.items()
-    }
-    more = draw(arm(tmp_path / "a", trials=14, finished=finished))
-    assert {**few, **more} == draw(arm(tmp_path / "b", trials=14))
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_more_trials_extend_a_search(tmp_path: Path, in_flight: int) -> None:
+    journal = tmp_path / "a"
+    first = arm(journal, trials=12, in_flight=in_flight)
+    few, outcomes = draw_newest_first(first)
+    first.close()
+    more, _ = draw_newest_first(arm(journal, trials=24, in_flight=in_flight, finished=outcomes))
+    whole, _ = draw_newest_first(arm(tmp_path / "b", trials=24, in_flight=in_flight))
+    assert {**few, **more} == whole
 
 
 @pytest.mark.parametrize(
