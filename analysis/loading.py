@@ -41,8 +41,10 @@ class LoadedStudy(NamedTuple):
 
     def title(self, kind: str, name: str) -> str:
         """How people call a benchmark or method; ``kind`` is the plural."""
-        described = self.environment.get(kind, {}).get(name, {})
-        return str(described.get("title", name))
+        try:
+            return str(self.environment[kind][name]["title"])
+        except (KeyError, TypeError):
+            return name
 
     def of(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
         """The trials of a benchmark, or of one arm."""
@@ -63,8 +65,11 @@ def load(location: str) -> LoadedStudy:
     study = results.study()
     try:
         objectives = [METRICS[name] for name in study["objectives"]]
-        {**study["reference_point"]}, [*study["benchmarks"]], [*study["methods"]]
-    except (KeyError, TypeError) as error:
+        for metric in objectives:
+            float(study["reference_point"][metric.name])
+        for key in ("name", "title", "benchmarks", "methods", "trials", "seeds", "sampler", "seed"):
+            study[key]
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{location}/study.toml: no study of this version: {error!r}") from error
     rows = pl.DataFrame(results.read("trials"))
     if not (rows["status"] == "completed").any():

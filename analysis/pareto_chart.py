@@ -19,8 +19,9 @@ class ParetoInfo(NamedTuple):
     """What the chart shows.
 
     ``trials`` has a row per completed trial: ``Method`` (its title), ``trial_id``, the
-    configuration, all metrics, ``front`` and ``chosen``. The domains frame all the fronts, leaving
-    out what no method would be chosen for.
+    configuration, all metrics, ``front`` and ``chosen``. The domains frame the chosen points and
+    most of the fronts. ``attained`` says whether the front is one in the plane of x and y, so that
+    a line can show what it attains: with a third objective it is not.
     """
 
     trials: pl.DataFrame
@@ -29,6 +30,7 @@ class ParetoInfo(NamedTuple):
     y: Metric
     x_domain: tuple[float, float]
     y_domain: tuple[float, float]
+    attained: bool
     hidden: int
     """Trials outside the frame."""
 
@@ -53,8 +55,9 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         .sort(x.name)
     )
     front = trials.filter("front")
-    x_domain = _frame(front, x)
-    y_domain = _frame(front, y)
+    rings = trials.filter("chosen")
+    x_domain = _frame(front, rings, x)
+    y_domain = _frame(front, rings, y)
     inside = pl.col(x.name).is_between(*x_domain) & pl.col(y.name).is_between(*y_domain)
     return ParetoInfo(
         trials=trials,
@@ -63,6 +66,7 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         y=y,
         x_domain=x_domain,
         y_domain=y_domain,
+        attained=len(loaded.objectives) == 2,
         hidden=trials.height - trials.filter(inside).height,
     )
 
@@ -74,10 +78,16 @@ def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:
     return objectives[0], METRICS[other]
 
 
-def _frame(front: pl.DataFrame, metric: Metric) -> tuple[float, float]:
-    """The range of most of the fronts' points, with some air; what is beyond ideal is left out."""
-    losses = (front[metric.name] * metric.sign).clip(metric.best * metric.sign)
-    low, high = losses.quantile(0.0) or 0.0, losses.quantile(0.85, "linear") or 0.0
+def _frame(front: pl.DataFrame, chosen: pl.DataFrame, metric: Metric) -> tuple[float, float]:
+    """The range of the chosen and most other points of the fronts, with some air.
+
+    What is beyond ideal is left out.
+    """
+    ideal = metric.best * metric.sign
+    losses = (front[metric.name] * metric.sign).clip(ideal)
+    low = float(losses.quantile(0.0) or 0.0)
+    high = float(losses.quantile(0.85, "linear") or 0.0)
+    high = max([high, *(chosen[metric.name] * metric.sign).clip(ideal)])
     air = 0.08 * (high - low) or 0.05
     edges = sorted((metric.sign * (low - air), metric.sign * (high + air)))
     return edges[0], edges[1]
@@ -130,9 +140,8 @@ def pareto_chart(info: ParetoInfo) -> Any:
         opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05)),
         color=alt.value(INK),
     )
-    layers = alt.layer(points, line, dots, rings).add_params(
-        shown, alt.selection_interval(bind="scales")
-    )
+    marks = [points, *([line] if info.attained else []), dots, rings]
+    layers = alt.layer(*marks).add_params(shown, alt.selection_interval(bind="scales"))
     return styled(layers.properties(width=780, height=440))
 
 

@@ -119,6 +119,8 @@ def _finding(loaded: LoadedStudy, table: pl.DataFrame, benchmark: str) -> str:
     first, second = loaded.objectives[:2]
     key = f"{second.name}_near_best_{first.name}"
     rows = table.filter((pl.col("benchmark") == benchmark) & (pl.col("completed") > 0))
+    if not rows.height:
+        return f"{loaded.title('benchmarks', benchmark)}: no trial completed."
     best = rows.sort(pl.col(f"best_{first.name}") * first.sign).row(0, named=True)
     near = rows.filter(pl.col(key).is_not_null()).sort(pl.col(key) * second.sign).to_dicts()
     focus = loaded.title("methods", loaded.methods[0])

@@ -12,10 +12,15 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+)
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
+from ngm_tune.errors import UserError
 from ngm_tune.optim import NGMSGD
 
 Config = dict[str, Any]
@@ -47,10 +52,16 @@ class Method:
     configure: Callable[[Config], Config] = field(default=dict, repr=False)
 
     @property
-    def hyperparameters(self) -> tuple[str, ...]:
-        """Names of the hyper-parameters that ``build`` takes."""
-        corner = {name: distribution.low for name, distribution in self.space.items()}  # type: ignore[attr-defined]
-        return tuple(self.configure(corner))
+    def hyperparameters(self) -> dict[str, type]:
+        """Names and types of the hyper-parameters that ``build`` takes."""
+        corner = {name: _some_value(distribution) for name, distribution in self.space.items()}
+        return {name: type(value) for name, value in self.configure(corner).items()}
+
+
+def _some_value(distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    return distribution.low  # type: ignore[attr-defined]
 
 
 def _gain_dynamics(point: Config) -> Config:
@@ -123,16 +134,21 @@ def methods() -> dict[str, Method]:
     """Every method by name: the built-in ones, then those of installed packages.
 
     Raises:
-        ValueError: An entry point names something that is no :class:`Method`, or two methods have
-            the same name.
+        UserError: An entry point cannot be loaded or is no :class:`Method`, or two methods have the
+            same name.
     """
     found = {method.name: method for method in _BUILT_IN}
     for entry_point in entry_points(group="ngm_tune.methods"):
-        method = entry_point.load()
+        try:
+            method = entry_point.load()
+        except Exception as error:
+            raise UserError(
+                f"entry point {entry_point.value} of ngm_tune.methods cannot be loaded: {error!r}"
+            ) from error
         if not isinstance(method, Method):
-            raise ValueError(f"entry point {entry_point.value} is no ngm_tune.methods.Method")
+            raise UserError(f"entry point {entry_point.value} is no ngm_tune.methods.Method")
         if method.name in found:
-            raise ValueError(f"entry point {entry_point.value}: {method.name!r} exists already")
+            raise UserError(f"entry point {entry_point.value}: {method.name!r} exists already")
         found[method.name] = method
     return found
 

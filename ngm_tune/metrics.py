@@ -218,9 +218,9 @@ def _largest_change(curves: AccuracyCurves, window: int, sign: float) -> float:
 
 
 def forgetting(curves: AccuracyCurves) -> float:
-    """[RW]: mean over j < K of the best a_j(T_k) so far minus a_j(T_K); NaN for a single task."""
+    """[RW]: mean over j < K of the best a_j(T_k), k < K, minus a_j(T_K); NaN for a single task."""
     at_ends = curves.at_task_ends()
-    lost = [at_ends[j:, j].max() - at_ends[-1, j] for j in range(curves.tasks - 1)]
+    lost = [at_ends[j:-1, j].max() - at_ends[-1, j] for j in range(curves.tasks - 1)]
     return _mean(np.array(lost))
 
 

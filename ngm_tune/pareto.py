@@ -1,4 +1,9 @@
-"""Fronts and hypervolumes of trials, by moocore; every metric knows which way is better."""
+"""Fronts and hypervolumes of trials, by moocore; every metric knows which way is better.
+
+A value beyond the ideal counts as ideal: accuracy that only rises over a transition, as while a
+network is still learning the old task, has a negative gap but is no more stable than one without a
+gap.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +34,12 @@ def hypervolume(
 ) -> float:
     """Volume that the points dominate, up to the reference point; in the product of the units.
 
-    A value beyond the ideal counts as ideal: accuracy that only rises over a transition, as while
-    a network is still learning the old task, has a negative gap but is no more stable than one
-    without a gap.
-
     Args:
         values: One row per point, one column per objective, shape (N, M).
         objectives: The M metrics.
         reference_point: A value per objective; what is not better contributes nothing.
     """
-    ideal = [metric.sign * metric.best for metric in objectives]
-    points = np.maximum(_minimised(values, objectives), ideal)
+    points = _minimised(values, objectives)
     if not len(points):
         return 0.0
     reference = [metric.sign * reference_point[metric.name] for metric in objectives]
@@ -74,4 +74,5 @@ def shortfall(
 
 def _minimised(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.float64]:
     points = np.asarray(values, dtype=np.float64).reshape(-1, len(objectives))
-    return points * [metric.sign for metric in objectives]
+    ideal = [metric.sign * metric.best for metric in objectives]
+    return np.maximum(points * [metric.sign for metric in objectives], ideal)

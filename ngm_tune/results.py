@@ -40,8 +40,20 @@ STATUSES = ("completed", "diverged", "stopped", "failed")
 CONFIG_PREFIX = "config_"
 
 
-def trials_schema(hyperparameters: Iterable[str]) -> pa.Schema:
-    """Columns of ``trials/`` for a study whose methods have these hyper-parameters."""
+_ARROW_TYPES = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "str": pa.string(),
+}
+
+
+def trials_schema(hyperparameters: Mapping[str, str]) -> pa.Schema:
+    """Columns of ``trials/`` for a study whose methods have these hyper-parameters.
+
+    Args:
+        hyperparameters: By name ``float``, ``int``, ``bool`` or ``str``.
+    """
     fixed = [
         ("study", pa.string()),
         ("benchmark", pa.string()),
@@ -51,7 +63,7 @@ def trials_schema(hyperparameters: Iterable[str]) -> pa.Schema:
         ("phase", pa.string()),
         ("status", pa.string()),
     ]
-    config = [(CONFIG_PREFIX + name, pa.float64()) for name in hyperparameters]
+    config = [(CONFIG_PREFIX + name, _ARROW_TYPES[kind]) for name, kind in hyperparameters.items()]
     metrics = [(name, pa.float64()) for name in METRICS]
     outcome = [
         ("iterations", pa.int64()),
@@ -143,7 +155,9 @@ class Results:
             found = json.loads(self._read("environment.json"))
         except json.JSONDecodeError as error:
             raise UserError(f"{self.location}/environment.json: not JSON: {error}") from error
-        return dict(found)
+        if not isinstance(found, dict):
+            raise UserError(f"{self.location}/environment.json: not a JSON object")
+        return found
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the directory, whole or not at all."""
@@ -172,7 +186,7 @@ class Results:
             names = [name for name in names if name in wanted]
         parts = [self._read_parquet(str(self._root / table / name)) for name in names]
         if not parts:
-            empty = {"trials": trials_schema(()), "curves": CURVES_SCHEMA, "steps": STEPS_SCHEMA}
+            empty = {"trials": trials_schema({}), "curves": CURVES_SCHEMA, "steps": STEPS_SCHEMA}
             return empty[table].empty_table()
         return pa.concat_tables(parts, promote_options="default")
 
@@ -191,7 +205,11 @@ class Results:
 
     def _trial_files(self, table: Table) -> list[str]:
         selector = fs.FileSelector(str(self._root / table), allow_not_found=True)
-        names = (info.base_name for info in self._fs.get_file_info(selector) if info.is_file)
+        try:
+            found = self._fs.get_file_info(selector)
+        except OSError as error:
+            raise UserError(f"{self.location}/{table}: cannot be listed: {error}") from error
+        names = (info.base_name for info in found if info.is_file)
         return sorted(n for n in names if n.endswith(".parquet") and not n.startswith("."))
 
     def _draft(self, name: str) -> str:
@@ -203,5 +221,8 @@ class Results:
         return bool(self._fs.get_file_info(str(self._root / name)).is_file)
 
     def _read(self, name: str) -> str:
-        with self._fs.open_input_stream(str(self._root / name)) as stream:
-            return str(stream.read().decode())
+        try:
+            with self._fs.open_input_stream(str(self._root / name)) as stream:
+                return str(stream.read().decode())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.location}/{name}: cannot be read: {error}") from error

@@ -29,6 +29,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from ngm_tune.errors import UserError
 from ngm_tune.methods import Method
 from ngm_tune.metrics import Metric
 
@@ -369,9 +370,15 @@ def open_storage(path: Path) -> JournalStorage:
     A line that a killed process left half written would make every later read fail, so it is cut
     off: what it would have said is known from the results.
     """
-    if path.exists():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        if path.exists():
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(path, whole)
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not readable as Optuna's journal: {error}; move it away and run the study "
+            "again: it is rebuilt from the results"
+        ) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import tomllib
 from collections.abc import Iterable
 from importlib.resources import files
@@ -27,7 +29,8 @@ from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.training import Evaluated
 
 Sampler = Literal["tpe", "nsga2", "gp", "random"]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+SeedCount = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -44,7 +47,7 @@ class Study(BaseModel):
     methods: Annotated[list[str], Field(min_length=1)]
     trials: Count
     """Configurations tried per benchmark and method."""
-    seeds: Count | Annotated[list[Seed], Field(min_length=1)] = 3
+    seeds: SeedCount | Annotated[list[Seed], Field(min_length=1)] = 3
     """Runs of each configuration: how many (seeds 0, 1, ...), or which."""
     seed: Seed = 0
     """Of the search: fixes every suggestion."""
@@ -105,6 +108,13 @@ class Study(BaseModel):
                 f"reference_point = {self.reference_point}: must give one value for each of the "
                 f"objectives {', '.join(self.objectives)}"
             )
+        for metric in self.objective_metrics:
+            value = self.reference_point[metric.name]
+            if not (math.isfinite(value) and metric.sign * value > metric.sign * metric.best):
+                raise ValueError(
+                    f"reference_point.{metric.name} = {value}: must be a number worse than the "
+                    f"ideal, {metric.best:g}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -137,10 +147,15 @@ class Study(BaseModel):
         return [METRICS[name] for name in self.objectives]
 
     @property
-    def hyperparameters(self) -> list[str]:
-        """Of all methods together, each once."""
-        names = (name for m in self.methods for name in get_method(m).hyperparameters)
-        return list(dict.fromkeys(names))
+    def hyperparameters(self) -> dict[str, str]:
+        """Names and types of those of all methods together, as results have them."""
+        types: dict[str, str] = {}
+        for method in self.methods:
+            for name, kind in get_method(method).hyperparameters.items():
+                before = types.setdefault(name, kind.__name__)
+                if before != kind.__name__:  # such as whole numbers here and fractions there
+                    types[name] = "float" if {before, kind.__name__} == {"int", "float"} else "str"
+        return types
 
     def iterations(self, benchmark: str) -> int:
         """Training iterations per task on ``benchmark``."""
@@ -169,7 +184,7 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
         raise UserError(f"{origin}: not valid TOML: {error}") from error
     for override in overrides:
         _apply(content, override)
-    content.setdefault("name", Path(source).stem)
+    content.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._"))
     return validate_study(content, origin)
 
 

@@ -48,8 +48,8 @@ class TaskRecord:
         accuracy: Accuracy per task, shape (E, K); NaN for tasks not seen yet.
         loss: Cross-entropy per task in nats, shape (E, K); NaN likewise.
         seconds: Wall time.
-        diverged_at: The iteration whose loss was not finite, the last one recorded; None if all
-            went well.
+        diverged_at: The iteration whose loss was not finite, or after which the task ended with
+            one that is not, the last one recorded; None if all went well.
     """
 
     first_iteration: int
@@ -197,6 +197,9 @@ class JointTraining:
                         break
                 if last or (i + 1) % self.eval_every == 0:
                     accuracy, loss = self._evaluate(everything if last else looked_at)
+                    if last and not loss[: task + 1].isfinite().all():
+                        diverged_at = first + i  # the last step itself broke the weights
+                        break
                     evaluated.append(first + i)
                     accuracies.append(accuracy)
                     losses.append(loss)

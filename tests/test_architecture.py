@@ -32,10 +32,17 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module or "")
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ["ngm_tune", *path.relative_to(ROOT).parent.parts]
+            up = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*up, *([node.module] if node.module else [])])
+            found.add(module)
+            found.update(f"{module}.{alias.name}" for alias in node.names)
     return found
+
+
+def test_relative_imports_are_seen() -> None:
+    assert "ngm_tune.analysis.loading" in imports(ROOT / "analysis" / "report.py")
 
 
 @pytest.mark.parametrize("part", FORBIDDEN)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from ngm_tune import NGMSGD
+from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method, methods
 
 
@@ -24,7 +25,7 @@ def test_every_corner_of_a_search_space_builds_an_optimizer(name: str) -> None:
     for corner in ("low", "high"):
         point = {k: getattr(distribution, corner) for k, distribution in method.space.items()}
         settings = method.configure(point)
-        assert tuple(settings) == method.hyperparameters
+        assert {k: type(v) for k, v in settings.items()} == method.hyperparameters
         optimizer = method.build(model(), **settings)
         assert isinstance(optimizer, torch.optim.Optimizer)
         assert optimizer.param_groups[0]["lr"] == point["lr"]
@@ -68,6 +69,7 @@ def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
+        ("nowhere:x", "cannot be loaded: ModuleNotFoundError"),
         ("builtins:dict", "is no ngm_tune.methods.Method"),
         ("tests.test_methods:TWIN", "'sgd' exists"),
     ],
@@ -78,7 +80,7 @@ def test_entry_points_that_do_not_fit(
     point = EntryPoint(name="x", value=value, group="ngm_tune.methods")
     monkeypatch.setattr("ngm_tune.methods.entry_points", lambda group: [point])
     methods.cache_clear()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         methods()
     monkeypatch.undo()
     methods.cache_clear()

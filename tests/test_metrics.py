@@ -91,6 +91,8 @@ def test_windows_and_forgetting_by_hand() -> None:
     # Within the whole run: 0.2 to 0.9 rises 0.7; 0 to 0.6; 0.1 to 0.7.
     assert metrics.windowed_plasticity(HAND, 100) == pytest.approx((0.7 + 0.6 + 0.6) / 3)
     assert metrics.forgetting(HAND) == pytest.approx(((0.9 - 0.75) + (0.6 - 0.45)) / 2)
+    rising = AccuracyCurves([1, 2, 3], [[0.5, NAN], [0.6, 0.2], [0.9, 0.8]], [1, 3])
+    assert metrics.forgetting(rising) == pytest.approx(-0.4)
 
 
 def test_windows_count_iterations_and_not_evaluations() -> None:

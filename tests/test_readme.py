@@ -23,7 +23,7 @@ def test_python_examples_run() -> None:
     for block in blocks("python"):
         exec(block, scope)
     method = scope["rmsprop"]
-    assert method.hyperparameters == ("lr", "alpha")  # type: ignore[attr-defined]
+    assert list(method.hyperparameters) == ["lr", "alpha"]  # type: ignore[attr-defined]
     method.build(scope["model"], lr=0.1, alpha=0.9)  # type: ignore[attr-defined]
 
 

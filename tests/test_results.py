@@ -16,7 +16,7 @@ from ngm_tune.results import CURVES_SCHEMA, SCHEMA_VERSION, Results, trials_sche
 def trial(trial_id: str, **columns: object) -> pa.Table:
     row = {"trial_id": trial_id, "seed": 0, "status": "completed", **columns}
     names = [name.removeprefix("config_") for name in columns if name.startswith("config_")]
-    return pa.Table.from_pylist([row], trials_schema(names))
+    return pa.Table.from_pylist([row], trials_schema(dict.fromkeys(names, "float")))
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -34,8 +34,10 @@ def test_what_is_written_is_read_again(tmp_path: Path, scheme: str) -> None:
 
 
 def test_schema_is_typed_versioned_and_has_every_metric() -> None:
-    schema = trials_schema(["lr"])
+    schema = trials_schema({"lr": "float", "depth": "int", "name": "str"})
     assert schema.field("config_lr").type == pa.float64()
+    assert schema.field("config_depth").type == pa.int64()
+    assert schema.field("config_name").type == pa.string()
     assert schema.field("seed").type == pa.int64()
     assert all(schema.field(name).type == pa.float64() for name in METRICS)
     assert schema.metadata[b"ngm_tune.schema_version"] == str(SCHEMA_VERSION).encode()

@@ -34,7 +34,7 @@ def test_defaults(file: Path) -> None:
     assert study.objectives == ["avg_acc", "avg_sg"]
     assert (study.sampler, study.seed_list, study.eval_every) == ("tpe", [0, 1, 2], 1)
     assert study.iterations("split-digits") == 200
-    assert study.hyperparameters == ["lr"]
+    assert study.hyperparameters == {"lr": "float"}
 
 
 def test_overrides(file: Path) -> None:
@@ -76,6 +76,9 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ('methods=["sgd", "sgd"]', "a method is listed twice"),
         ("trails=3", "unknown key 'trails' (did you mean 'trials'?); allowed are name, title"),
         ("name=a/b", "name = 'a/b': string should match pattern"),
+        ("reference_point.avg_sg=nan", "reference_point.avg_sg = nan: must be a number worse than"),
+        ("reference_point.avg_acc=1.0", "reference_point.avg_acc = 1.0: must be a number worse"),
+        ("trials=10000000000", "trials = 10000000000: input should be less than or equal to"),
         ("trials.x=1", "trials is no table of the study"),
         ("trials", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
@@ -115,7 +118,9 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 
 def test_no_such_study() -> None:
-    with pytest.raises(UserError, match=r"nope: neither a file nor a study .* digits, quickstart"):
+    with pytest.raises(
+        UserError, match=r"nope: neither a file nor a study .* digits, .*, quickstart"
+    ):
         load_study("nope")
 
 

@@ -9,6 +9,8 @@ The equations are those of NGM-SGD (arXiv 2507.14056, section 2 of the method):
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -76,12 +78,12 @@ class NeuronalGain:
         layers: str | Iterable[str] = "all",
         output: str | None = None,
     ) -> None:
-        if not sensitivity >= 0.0:
-            raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be >= 0)")
+        if not 0.0 <= sensitivity < math.inf:
+            raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
         if not 0.0 <= smoothing < 1.0:
             raise ValueError(f"Invalid entropy smoothing: {smoothing} (must be in [0, 1))")
-        if not baseline > 0.0:
-            raise ValueError(f"Invalid baseline gain: {baseline} (must be > 0)")
+        if not 0.0 < baseline < math.inf:
+            raise ValueError(f"Invalid baseline gain: {baseline} (must be finite and > 0)")
         self.sensitivity = sensitivity
         self.smoothing = smoothing
         self.baseline = baseline
@@ -92,16 +94,24 @@ class NeuronalGain:
         self._next = self.value
         self._entropy_sum: Tensor | None = None
         self._predictions = 0
+        self._trained = False
 
         _detach(model)
-        self._handles = [layer.register_forward_pre_hook(self._modulate) for layer in gained]
+        self._handles = [
+            layer.register_forward_pre_hook(self._modulate, with_kwargs=True) for layer in gained
+        ]
         self._class_dim = -1 if isinstance(output_layer, nn.Linear) else 1
         self._handles.append(output_layer.register_forward_hook(self._observe))
 
-    def _modulate(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _modulate(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if layer.training and torch.is_grad_enabled():
             self.value = self._next
-        return (args[0] * self.value, *args[1:])
+            self._trained = True
+        if args:
+            return (args[0] * self.value, *args[1:]), kwargs
+        return args, {**kwargs, "input": kwargs["input"] * self.value}
 
     def _observe(self, layer: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
         if layer.training and torch.is_grad_enabled():
@@ -113,9 +123,16 @@ class NeuronalGain:
     def advance(self) -> None:
         """Compute g_{t+1}, for the next training pass, from the entropy seen since the last call.
 
-        Without a training pass in between the gain stays as it is.
+        Without a training pass in between the gain stays as it is. It also does, with a warning,
+        where the output layer took no part in the training pass.
         """
         if self._entropy_sum is None:
+            if self._trained:
+                warnings.warn(
+                    "the gain saw no logits: the layer taken for the output layer took no part in "
+                    "the training pass; name the right one with output=...",
+                    stacklevel=4,
+                )
             return
         entropy = self._entropy_sum / self._predictions
         self._next = (
@@ -123,7 +140,7 @@ class NeuronalGain:
             + self.smoothing * (self.value - self.baseline)
             + self.sensitivity * entropy
         )
-        self._entropy_sum, self._predictions = None, 0
+        self._entropy_sum, self._predictions, self._trained = None, 0, False
 
     def remove(self) -> None:
         """Detach from the model, which from then on computes with its plain weights."""
@@ -148,7 +165,7 @@ class NeuronalGain:
         self.baseline = state["baseline"]
         self.value = state["value"].to(self.value.device, copy=True)
         self._next = state["next"].to(self.value.device, copy=True)
-        self._entropy_sum, self._predictions = None, 0
+        self._entropy_sum, self._predictions, self._trained = None, 0, False
 
 
 def _select(

@@ -82,7 +82,19 @@ class NGMSGD(SGD):
             layers=layers,
             output=output,
         )
+        self._follow_steps()
+
+    def _follow_steps(self) -> None:
         self.register_step_post_hook(lambda *_: self.modulation.advance())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "modulation": self.modulation}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        # load_state_dict comes here too, with a state that has no gain of its own.
+        if "modulation" in state:
+            self._follow_steps()
 
     @classmethod
     def from_defaults(

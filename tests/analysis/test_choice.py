@@ -56,7 +56,7 @@ def write(results: Results, method: str, trials: list[tuple[str, tuple, tuple]])
             }
             for seed, (accuracy, gap) in enumerate(zip(accuracies, gaps, strict=True))
         ]
-        schema = trials_schema(["lr", "gain_sensitivity"])
+        schema = trials_schema({"lr": "float", "gain_sensitivity": "float"})
         results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
 
 

@@ -60,7 +60,7 @@ def location(tmp_path: Path) -> Path:
     ]  # fmt: skip
     results.write("curves", TRIAL, pa.Table.from_pylist(curves, CURVES_SCHEMA))
     results.write("steps", TRIAL, pa.Table.from_pylist(steps, STEPS_SCHEMA))
-    results.write("trials", TRIAL, pa.Table.from_pylist(rows, trials_schema(["lr"])))
+    results.write("trials", TRIAL, pa.Table.from_pylist(rows, trials_schema({"lr": "float"})))
     return tmp_path
 
 

@@ -337,6 +337,34 @@ def test_a_model_with_a_gain_can_be_copied_and_pickled() -> None:
         assert torch.equal(twin(x), model(x))
 
 
+def test_model_and_optimizer_copied_together_go_on_together() -> None:
+    model, x, y = tiny(), torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
+    optimizer = NGMSGD(model, lr=0.1)
+    step(model, optimizer, x, y)
+    pickled = pickle.loads(pickle.dumps((model, optimizer)))
+    for twin, its_optimizer in (copy.deepcopy((model, optimizer)), pickled):
+        for _ in range(3):
+            step(twin, its_optimizer, x, y)
+        assert its_optimizer.gain.item() > 1.5
+        assert its_optimizer.param_groups[0]["params"][0] is next(twin.parameters())
+    assert optimizer.gain.item() == 1.0
+    for _ in range(3):
+        step(model, optimizer, x, y)
+    assert torch.equal(optimizer.gain, its_optimizer.gain)
+
+
+def test_an_output_layer_that_takes_no_part_is_warned_of() -> None:
+    class Unused(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self[0](input=x)
+
+    model = Unused(nn.Linear(3, 2), nn.Linear(2, 2))
+    optimizer = NGMSGD(model)
+    with pytest.warns(UserWarning, match="the gain saw no logits"):
+        step(model, optimizer, torch.randn(2, 3), torch.tensor([0, 1]))
+    assert optimizer.gain.item() == 1.0
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -345,6 +373,8 @@ def test_a_model_with_a_gain_can_be_copied_and_pickled() -> None:
         ({"gain_sensitivity": math.nan}, "Invalid gain sensitivity: nan"),
         ({"entropy_smoothing": 1.0}, "Invalid entropy smoothing: 1.0"),
         ({"baseline_gain": 0.0}, "Invalid baseline gain: 0.0"),
+        ({"baseline_gain": math.inf}, "Invalid baseline gain: inf"),
+        ({"gain_sensitivity": math.inf}, "Invalid gain sensitivity: inf"),
         ({"layers": "fc1"}, "Invalid layers: 'fc1'"),
         ({"layers": ["1"]}, "'1', which is no linear or convolutional layer.*'0', '2'"),
         ({"layers": []}, "empty list"),
