@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 class MLP(nn.Sequential):
@@ -31,3 +33,62 @@ class MLP(nn.Sequential):
         for layer in hidden:
             nn.init.normal_(layer.weight, std=hidden_std)
         nn.init.normal_(output.weight, std=output_std)
+
+
+class SlimResNet18(nn.Sequential):
+    """The reduced ResNet-18 of continual learning (Lopez-Paz and Ranzato 2017; arXiv 2507.14056).
+
+    Four stages of two basic blocks with 20, 40, 80 and 160 channels, a 3x3 stem without pooling,
+    global average pooling, and a linear head without bias whose weights start at N(0, 0.05²).
+
+    Args:
+        classes: Outputs of the head.
+        width: Channels of the first stage.
+    """
+
+    def __init__(self, classes: int, width: int = 20) -> None:
+        channels = [width, 2 * width, 4 * width, 8 * width]
+        stages = [
+            nn.Sequential(
+                BasicBlock(before, after, stride=1 if stage == 0 else 2), BasicBlock(after, after)
+            )
+            for stage, (before, after) in enumerate(pairwise([width, *channels]))
+        ]
+        head = nn.Linear(channels[-1], classes, bias=False)
+        nn.init.normal_(head.weight, std=0.05)
+        super().__init__(
+            OrderedDict(
+                stem=nn.Sequential(_conv3x3(3, width), nn.BatchNorm2d(width), nn.ReLU()),
+                stages=nn.Sequential(*stages),
+                pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+                head=head,
+            )
+        )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016)."""
+
+    def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            _conv3x3(channels, out_channels, stride),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            _conv3x3(out_channels, out_channels),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, out_channels, kernel_size=1, stride=stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, channels, H, W) to (B, out_channels, H / stride, W / stride)."""
+        return torch.relu(self.residual(x) + self.shortcut(x))
+
+
+def _conv3x3(channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)

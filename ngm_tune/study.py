@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,7 +68,7 @@ class Study(BaseModel):
     """Which tasks are evaluated while one is trained."""
     iterations_per_task: Count | None = None
     """Instead of the benchmark's own."""
-    settings: dict[str, dict[str, float]] | None = None
+    settings: dict[str, dict[str, bool | int | float | str]] | None = None
     """Hyper-parameters of every method, instead of a search: each method is one trial, trained on
     all training data and evaluated on the test data."""
 
@@ -129,11 +130,14 @@ class Study(BaseModel):
                 f"{', '.join(self.methods)}"
             )
         for name, settings in self.settings.items():
-            expected = get_method(name).hyperparameters
-            if set(settings) != set(expected):
+            method = get_method(name)
+            try:
+                signature(method.build).bind(None, **settings)
+            except TypeError as error:
                 raise ValueError(
-                    f"settings.{name} has {', '.join(settings)}: it must have {', '.join(expected)}"
-                )
+                    f"settings.{name} has {', '.join(settings)}: {error}; searched are "
+                    f"{', '.join(method.hyperparameters)}"
+                ) from error
         return self
 
     @property
@@ -151,7 +155,10 @@ class Study(BaseModel):
         """Names and types of those of all methods together, as results have them."""
         types: dict[str, str] = {}
         for method in self.methods:
-            for name, kind in get_method(method).hyperparameters.items():
+            kinds = get_method(method).hyperparameters
+            if self.settings is not None:
+                kinds = {name: type(value) for name, value in self.settings[method].items()}
+            for name, kind in kinds.items():
                 before = types.setdefault(name, kind.__name__)
                 if before != kind.__name__:  # such as whole numbers here and fractions there
                     types[name] = "float" if {before, kind.__name__} == {"int", "float"} else "str"

@@ -81,6 +81,7 @@ class JointTrainable(tune.Trainable):
                 eval_every=config["eval_every"],
                 evaluated=config["evaluate"],
                 prepare=benchmark.prepare,
+                augment=benchmark.augment,
             )
             for seed in config["seeds"]
         ]

@@ -89,6 +89,7 @@ class JointTraining:
         evaluated: Which tasks.
         prepare: Turns stored examples into what the network takes, such as pixels into normalised
             float32; on the fly for training batches, once for the evaluation set.
+        augment: Changes stored training examples at random before they are prepared.
         device: Where to train.
 
     Example:
@@ -120,6 +121,7 @@ class JointTraining:
         eval_every: int = 1,
         evaluated: Evaluated = "seen",
         prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs,
+        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if len(train.sizes) != len(evaluation.sizes):
@@ -132,6 +134,8 @@ class JointTraining:
         self.eval_every = eval_every
         self.device = torch.device(device)
         self.prepare = prepare
+        self.augment = augment
+        self._augmentation = torch.Generator(device)
         self.train = train.to(device)
         self.evaluation = evaluation.to(device)
         self._evaluated = evaluated
@@ -177,6 +181,7 @@ class JointTraining:
         task = len(self.records)
         first = task * self.iterations_per_task + 1
         batches = self._draw_batches(task)
+        self._augmentation.manual_seed(_derive(self.seed, "augmentation", task))
         steps = torch.full((len(batches), 3), torch.nan, device=self.device)
         evaluated, accuracies, losses = [], [], []
         diverged_at = None
@@ -231,7 +236,10 @@ class JointTraining:
     def _train_step(self, batch: Tensor) -> Tensor:
         """One optimizer step; the batch's loss, entropy and gain, before the step."""
         self.model.train()
-        logits = self.model(self.prepare(self.train.inputs[batch]))
+        inputs = self.train.inputs[batch]
+        if self.augment is not None:
+            inputs = self.augment(inputs, self._augmentation)
+        logits = self.model(self.prepare(inputs))
         loss = F.cross_entropy(logits, self.train.labels[batch])
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

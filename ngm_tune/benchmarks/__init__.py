@@ -1,5 +1,11 @@
 """Benchmarks by name."""
 
+from ngm_tune.benchmarks.cifar import (
+    DOMAIN_CIFAR100,
+    SPLIT_CIFAR10,
+    SPLIT_CIFAR100_10,
+    SPLIT_CIFAR100_20,
+)
 from ngm_tune.benchmarks.digits import ROTATED_DIGITS, SPLIT_DIGITS
 from ngm_tune.benchmarks.mnist import (
     PERMUTED_MNIST,
@@ -18,6 +24,10 @@ BENCHMARKS: dict[str, Benchmark] = {
         ROTATED_MNIST,
         PERMUTED_MNIST,
         SPLIT_FASHION_MNIST,
+        SPLIT_CIFAR10,
+        SPLIT_CIFAR100_10,
+        SPLIT_CIFAR100_20,
+        DOMAIN_CIFAR100,
     )
 }
 

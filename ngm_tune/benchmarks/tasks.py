@@ -21,6 +21,10 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, of pixels in [0, 1]."""
 
 
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+"""From a batch of stored examples and a source of randomness on their device to a batch like it."""
+
+
 @dataclass(frozen=True)
 class TaskSplit:
     """Examples of a sequence of tasks, ordered by task, so that the tasks seen are a prefix.
@@ -98,6 +102,7 @@ class Benchmark:
         load: Reads the data; the same every time.
         build_model: Makes a freshly initialised network from torch's global random state.
         normalisation: For uint8 images; None where the data is float32 already.
+        augment: Changes a batch of stored training examples at random; None to leave them.
     """
 
     name: str
@@ -110,6 +115,7 @@ class Benchmark:
     load: Callable[[], TaskData] = field(repr=False)
     build_model: Callable[[], nn.Module] = field(repr=False)
     normalisation: Normalisation | None = None
+    augment: Augmentation | None = field(default=None, repr=False)
 
     @property
     def chance(self) -> float:
@@ -128,6 +134,30 @@ class Benchmark:
             for values in self.normalisation
         )
         return (inputs.float() / 255.0 - mean) / std
+
+
+def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crops after padding by 4 pixels of zero, and horizontal flips, image by image.
+
+    Args:
+        images: Shape (B, channels, H, W).
+        generator: Of the device of ``images``.
+
+    Returns:
+        The same shape and type.
+    """
+    batch, _, height, width = images.shape
+
+    def draw(high: int) -> Tensor:
+        return torch.randint(high, (batch, 1), generator=generator, device=images.device)
+
+    rows = draw(9) + torch.arange(height, device=images.device)
+    columns = draw(9) + torch.arange(width, device=images.device)
+    columns = torch.where(draw(2) == 1, columns.flip(1), columns)
+    padded = nn.functional.pad(images, (4, 4, 4, 4))
+    image = torch.arange(batch, device=images.device)[:, None, None]
+    cropped = padded[image, :, rows[:, :, None], columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)
 
 
 def by_class(images: Images, tasks: int) -> TaskSplit:

@@ -59,6 +59,8 @@ class NeuronalGain:
             of modules.
         output: Name of the module that returns the logits; by default the linear or convolutional
             layer registered last.
+        normalise_entropy: Divide the entropy by ln C, so that it lies in [0, 1] whatever the number
+            of classes and one sensitivity can be carried between benchmarks.
 
     Raises:
         ValueError: A setting is out of range or a name is not that of a linear or convolutional
@@ -77,6 +79,7 @@ class NeuronalGain:
         baseline: float = 1.0,
         layers: str | Iterable[str] = "all",
         output: str | None = None,
+        normalise_entropy: bool = False,
     ) -> None:
         if not 0.0 <= sensitivity < math.inf:
             raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
@@ -87,8 +90,9 @@ class NeuronalGain:
         self.sensitivity = sensitivity
         self.smoothing = smoothing
         self.baseline = baseline
+        self.normalise_entropy = normalise_entropy
 
-        output_layer, gained = _select(model, layers, output)
+        output_layer, gained = select_layers(model, layers, output)
         weight = output_layer.weight
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
@@ -116,6 +120,8 @@ class NeuronalGain:
     def _observe(self, layer: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
         if layer.training and torch.is_grad_enabled():
             entropy = predictive_entropy(logits.detach(), self._class_dim)
+            if self.normalise_entropy:
+                entropy = entropy / math.log(logits.shape[self._class_dim])
             total = entropy.sum()
             self._entropy_sum = total if self._entropy_sum is None else self._entropy_sum + total
             self._predictions += entropy.numel()
@@ -154,6 +160,7 @@ class NeuronalGain:
             "sensitivity": self.sensitivity,
             "smoothing": self.smoothing,
             "baseline": self.baseline,
+            "normalise_entropy": self.normalise_entropy,
             "value": self.value.clone(),
             "next": self._next.clone(),
         }
@@ -163,15 +170,20 @@ class NeuronalGain:
         self.sensitivity = state["sensitivity"]
         self.smoothing = state["smoothing"]
         self.baseline = state["baseline"]
+        self.normalise_entropy = state["normalise_entropy"]
         self.value = state["value"].to(self.value.device, copy=True)
         self._next = state["next"].to(self.value.device, copy=True)
         self._entropy_sum, self._predictions, self._trained = None, 0, False
 
 
-def _select(
+def select_layers(
     model: nn.Module, layers: str | Iterable[str], output: str | None
 ) -> tuple[_Weighted, list[_Weighted]]:
-    """The output layer and the gained layers that the names stand for."""
+    """The output layer and the gained layers that the names stand for.
+
+    Raises:
+        ValueError: A name is not that of a linear or convolutional layer.
+    """
     weighted = {n: m for n, m in model.named_modules() if isinstance(m, _Weighted)}
     if not weighted:
         raise ValueError(f"{type(model).__name__} has no linear or convolutional layer to gain")

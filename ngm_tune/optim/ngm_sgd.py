@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from ngm_tune.optim.defaults import load_defaults
-from ngm_tune.optim.gain import NeuronalGain
+from ngm_tune.optim.gain import NeuronalGain, select_layers
 
 
 class NGMSGD(SGD):
@@ -41,6 +41,10 @@ class NGMSGD(SGD):
             ``"output"`` layer (the paper's choice for ResNets), or a list of module names.
         output: Name of the module that returns the logits; by default the linear or convolutional
             layer registered last.
+        backbone_momentum: Momentum of the parameters that belong to no gained layer. The authors
+            train ResNets with gain on the output layer and a backbone momentum of 0.9.
+        normalise_entropy: Divide the entropy by ln C, so that one ``gain_sensitivity`` can be
+            carried between benchmarks of different numbers of classes.
         weight_decay: L2 penalty, as in ``torch.optim.SGD``.
 
     Raises:
@@ -70,10 +74,25 @@ class NGMSGD(SGD):
         layers: str | Iterable[str] = "all",
         *,
         output: str | None = None,
+        backbone_momentum: float = 0.0,
+        normalise_entropy: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
+        if not 0.0 <= backbone_momentum < 1.0:
+            raise ValueError(f"Invalid backbone momentum: {backbone_momentum} (must be in [0, 1))")
+        layers = layers if isinstance(layers, str) else list(layers)
+        _, gained_layers = select_layers(model, layers, output)
+        in_gained = {id(p) for layer in gained_layers for p in layer.parameters()}
         trainable = [p for p in model.parameters() if p.requires_grad]
-        super().__init__(trainable, lr=lr, weight_decay=weight_decay)
+        gained = [p for p in trainable if id(p) in in_gained]
+        backbone = [p for p in trainable if id(p) not in in_gained]
+        groups: list[dict[str, Any]] = [
+            {"params": gained},
+            {"params": backbone, "momentum": backbone_momentum},
+        ]
+        super().__init__(
+            [group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay
+        )
         self.modulation = NeuronalGain(
             model,
             sensitivity=gain_sensitivity,
@@ -81,6 +100,7 @@ class NGMSGD(SGD):
             baseline=baseline_gain,
             layers=layers,
             output=output,
+            normalise_entropy=normalise_entropy,
         )
         self._follow_steps()
 

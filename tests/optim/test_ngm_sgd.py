@@ -337,6 +337,41 @@ def test_a_model_with_a_gain_can_be_copied_and_pickled() -> None:
         assert torch.equal(twin(x), model(x))
 
 
+def test_backbone_momentum_is_for_what_is_not_gained() -> None:
+    """The gained head is trained by plain SGD, the rest as by SGD with momentum."""
+    ours, theirs = tiny(), tiny()
+    ngm = NGMSGD(ours, lr=0.1, gain_sensitivity=0.0, layers="output", backbone_momentum=0.9)
+    sgd = torch.optim.SGD(
+        [
+            {"params": theirs[2].parameters()},
+            {"params": theirs[0].parameters(), "momentum": 0.9},
+        ],
+        lr=0.1,
+    )
+    for _ in range(20):
+        x, y = torch.randn(8, 3), torch.randint(2, (8,))
+        step(ours, ngm, x, y)
+        sgd.zero_grad()
+        F.cross_entropy(theirs(x), y).backward()
+        sgd.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_normalised_entropy_raises_the_gain_alike_for_any_number_of_classes(classes: int) -> None:
+    model = nn.Linear(2, classes)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    optimizer = NGMSGD(model, lr=0.0, gain_sensitivity=0.3, normalise_entropy=True)
+    step(model, optimizer, torch.randn(4, 2), torch.zeros(4, dtype=torch.long))
+    model(torch.randn(4, 2))
+    assert optimizer.gain.item() == pytest.approx(1.3)
+    other = NGMSGD(nn.Linear(2, classes))
+    other.load_state_dict(optimizer.state_dict())
+    assert other.modulation.normalise_entropy is True
+
+
 def test_model_and_optimizer_copied_together_go_on_together() -> None:
     model, x, y = tiny(), torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
     optimizer = NGMSGD(model, lr=0.1)
@@ -379,6 +414,7 @@ def test_an_output_layer_that_takes_no_part_is_warned_of() -> None:
         ({"layers": ["1"]}, "'1', which is no linear or convolutional layer.*'0', '2'"),
         ({"layers": []}, "empty list"),
         ({"output": "nope"}, "output names 'nope'"),
+        ({"backbone_momentum": 1.0}, "Invalid backbone momentum: 1.0"),
     ],
 )
 def test_bad_settings_say_what_is_wrong(settings: dict[str, object], message: str) -> None:

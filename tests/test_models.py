@@ -1,0 +1,37 @@
+"""The networks."""
+
+from __future__ import annotations
+
+import torch
+
+from ngm_tune import NGMSGD
+from ngm_tune.models import SlimResNet18
+
+
+def test_slim_resnet_has_the_papers_shape() -> None:
+    torch.manual_seed(0)
+    model = SlimResNet18(classes=10)
+    x = torch.randn(2, 3, 32, 32)
+    stages = model.stages(model.stem(x))
+    assert stages.shape == (2, 160, 4, 4)
+    assert model.pool(stages).shape == (2, 160)
+    assert model(x).shape == (2, 10)
+    head = model.head
+    assert isinstance(head, torch.nn.Linear)
+    assert head.bias is None
+    assert abs(head.weight.std().item() - 0.05) < 0.005
+    convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    # Stem, sixteen of the blocks, three shortcuts.
+    assert [m.kernel_size for m in convolutions].count((3, 3)) == 17
+    assert [m.kernel_size for m in convolutions].count((1, 1)) == 3
+    assert sorted({m.out_channels for m in convolutions}) == [20, 40, 80, 160]
+
+
+def test_the_output_layer_of_a_resnet_is_its_head() -> None:
+    model = SlimResNet18(classes=5, width=4)
+    optimizer = NGMSGD(model, layers="output", backbone_momentum=0.9)
+    head, backbone = optimizer.param_groups
+    assert [tuple(p.shape) for p in head["params"]] == [(5, 32)]
+    assert head["momentum"] == 0.0
+    assert backbone["momentum"] == 0.9
+    assert len(backbone["params"]) == len(list(model.parameters())) - 1
