@@ -14,7 +14,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.pareto import knee, shortfall
 from ngm_tune.results import CONFIG_PREFIX
 
-from .loading import LoadedStudy, load
+from .loading import LoadedStudy, load, output_beside
 
 
 class Choice(NamedTuple):
@@ -128,7 +128,7 @@ def write_defaults(
             for choice in choices
         ],
     }
-    path = output or Path(location) / "defaults.toml"
+    path = output or output_beside(location, "defaults.toml")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(tomli_w.dumps(content), encoding="utf-8")

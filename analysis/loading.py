@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -77,6 +78,17 @@ def load(location: str) -> LoadedStudy:
     return LoadedStudy(
         results, study, results.environment(), objectives, _per_trial(rows, objectives)
     )
+
+
+def output_beside(location: str, name: str) -> Path:
+    """Where a file or folder goes by default: into the results directory.
+
+    Raises:
+        UserError: The results are at a URI, where only reading is done.
+    """
+    if "://" in location:
+        raise UserError(f"{location}: say with --output where on this machine to write")
+    return Path(location) / name
 
 
 def _per_trial(rows: pl.DataFrame, objectives: list[Metric]) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from ngm_tune import __version__
 from ngm_tune.errors import UserError
 
 from .choice import Choice, choose
-from .loading import LoadedStudy, load
+from .loading import LoadedStudy, load, output_beside
 from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
 from .published import Cell, comparison, comparison_rows
 from .tables import display_rows, findings, methods_table
@@ -76,7 +76,7 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
     table = methods_table(loaded, choices)
     cells = comparison(loaded)
     sections = [_section(loaded, name, choices, table, cells) for name in loaded.benchmarks]
-    folder = output or Path(location) / "report"
+    folder = output or output_beside(location, "report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for section in sections:

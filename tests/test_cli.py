@@ -54,8 +54,11 @@ def test_methods_of_installed_packages_are_listed(ngm_tune: Command) -> None:
         (("run", "nope"), "nope: neither a file nor a study of ngm-tune"),
         (("run", "quickstart", "--set", "trials=-1"), "trials = -1: input should be greater"),
         (("run", "quickstart", "--results", "/proc/none"), "/proc/none: cannot be written to"),
-        (("run", "quickstart", "--results", "s3x://a"), "no usable results location"),
+        (("run", "quickstart", "--results", "s3x://a"), "s3x://a: a study is run into a folder"),
         (("analyze", "nowhere"), "nowhere: no results there"),
+        (("analyze", "s3x://a"), "s3x://a: no usable results location"),
+        (("data", "mnist"), "no benchmark 'mnist'; there are split-digits"),
+        (("data", "split-mnist", "--data", "nowhere"), "--data nowhere: no such folder"),
         (("defaults", "nowhere"), "nowhere: no results there"),
     ],
 )

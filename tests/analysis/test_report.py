@@ -167,6 +167,19 @@ def test_an_unfinished_study_can_be_analyzed(
     assert (part / "report" / "report.html").is_file()
 
 
+def test_results_at_a_uri_need_an_output(
+    finished: Finished, ngm_tune: Command, tmp_path: Path
+) -> None:
+    uri = finished.location.as_uri()
+    refused = ngm_tune("analyze", uri, cwd=tmp_path)
+    assert refused.code == 2
+    assert "say with --output" in refused.err
+    assert list(tmp_path.iterdir()) == []
+    done = ngm_tune("defaults", uri, "--output", "mine.toml", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert (tmp_path / "mine.toml").is_file()
+
+
 def test_an_output_that_cannot_be_written(finished: Finished, ngm_tune: Command) -> None:
     done = ngm_tune("analyze", finished.location, "--output", "/proc/nowhere")
     assert done.code == 2
