@@ -72,7 +72,7 @@ def load(location: str) -> LoadedStudy:
             study[key]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{location}/study.toml: no study of this version: {error!r}") from error
-    rows = pl.DataFrame(results.read("trials"))
+    rows = pl.DataFrame(results.read("trials")).with_columns(pl.col(pl.Float64).fill_nan(None))
     if not (rows["status"] == "completed").any():
         raise UserError(f"{location}: no completed trial yet, so there is nothing to analyze")
     return LoadedStudy(

@@ -81,13 +81,14 @@ def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:
 def _frame(front: pl.DataFrame, chosen: pl.DataFrame, metric: Metric) -> tuple[float, float]:
     """The range of the chosen and most other points of the fronts, with some air.
 
-    What is beyond ideal is left out.
+    What is beyond ideal is left out, unless it was chosen.
     """
     ideal = metric.best * metric.sign
     losses = (front[metric.name] * metric.sign).clip(ideal)
     low = float(losses.quantile(0.0) or 0.0)
     high = float(losses.quantile(0.85, "linear") or 0.0)
-    high = max([high, *(chosen[metric.name] * metric.sign).clip(ideal)])
+    rings = (chosen[metric.name] * metric.sign).to_list()
+    low, high = min([low, *rings]), max([high, *rings])
     air = 0.08 * (high - low) or 0.05
     edges = sorted((metric.sign * (low - air), metric.sign * (high + air)))
     return edges[0], edges[1]

@@ -196,13 +196,17 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
     versions = environment.get("versions", {})
     minutes = loaded.trials["wall_seconds"].sum() / 60
     reference = ", ".join(f"{k} {v:g}" for k, v in study["reference_point"].items())
+    settings_given = bool(study.get("settings"))
+    effort = (
+        f"settings as given, {seeds} seeds for every method and benchmark"
+        if settings_given
+        else f"{study['trials']} trials of {seeds} seeds for every method and benchmark, "
+        f"searched by Optuna ({study['sampler']}, seed {study['seed']})"
+    )
     return {
-        "Effort": f"{study['trials']} trials of {seeds} seeds for every method and benchmark",
-        "Search": f"Optuna, {study['sampler']}, seed {study['seed']}",
+        "Effort": effort,
         "Evaluated on": (
-            "validation data; test data is untouched"
-            if set(loaded.trials["phase"]) == {"search"}
-            else "test data, with settings that were given and not searched"
+            "test data" if settings_given else "validation data; test data is untouched"
         ),
         "Reference point": reference,
         "Chosen configurations": (

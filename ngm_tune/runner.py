@@ -19,7 +19,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 from ray import tune
@@ -30,7 +29,7 @@ from ngm_tune.methods import get_method
 from ngm_tune.results import Results
 from ngm_tune.search import Arm, FairSearcher, FixedArm, Outcome, Proposal, open_storage
 from ngm_tune.study import Study, validate_study
-from ngm_tune.trainable import JointTrainable, worst_status, write_failure
+from ngm_tune.trainable import JointTrainable, mean_objectives, worst_status, write_failure
 
 THREADS_PER_TRIAL = 1
 """Two one-thread trials side by side beat one trial with two threads."""
@@ -197,9 +196,7 @@ def _outcomes(trials: pa.Table, study: Study) -> dict[str, Outcome]:
         status = worst_status(row["status"] for row in seeds)
         values = None
         if status != "failed":
-            values = tuple(
-                float(np.mean([row[name] for row in seeds])) for name in study.objectives
-            )
+            values = mean_objectives(seeds, study.objectives)
         outcomes[trial_id] = Outcome(status, values)
     return outcomes
 

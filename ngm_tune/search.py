@@ -353,7 +353,7 @@ class FairSearcher(Searcher):
             arm.finish(own_id, Outcome("failed", None))
         elif result is not None:
             values = result["values"]
-            arm.finish(own_id, Outcome(result["status"], values and tuple(values)))
+            arm.finish(own_id, Outcome(result["status"], values))
         else:
             arm.reopen(own_id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class JointTrainable(tune.Trainable):
         objectives = self._trial["objectives"]
         return {
             "status": worst_status(row["status"] for row in rows),
-            "values": [float(np.mean([row[name] for row in rows])) for name in objectives],
+            "values": mean_objectives(rows, objectives),
         }
 
     def _outcome(self, run: JointTraining) -> dict[str, Any]:
@@ -127,7 +127,10 @@ class JointTrainable(tune.Trainable):
         metrics: dict[str, float | None] = (
             {name: metric.worst for name, metric in METRICS.items()}
             if diverged
-            else dict(compute_metrics(run.curves()))
+            else {
+                name: None if np.isnan(value) else value  # what was not evaluated, not a number
+                for name, value in compute_metrics(run.curves()).items()
+            }
         )
         return {
             **trial_identity(self._trial, run.seed),
@@ -175,6 +178,14 @@ def trial_identity(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
         "phase": config["phase"],
         **settings,
     }
+
+
+def mean_objectives(
+    rows: Sequence[Mapping[str, Any]], objectives: Iterable[str]
+) -> tuple[float, ...]:
+    """Objectives of a trial: the means over its seeds' rows; NaN where one has none."""
+    columns = [[row[name] for row in rows] for name in objectives]
+    return tuple(float(np.array(column, dtype=np.float64).mean()) for column in columns)
 
 
 def worst_status(statuses: Iterable[str]) -> str:

@@ -233,7 +233,7 @@ def test_the_searcher_serves_all_arms_equally(tmp_path: Path) -> None:
         if round_ < 3:
             assert searcher.suggest("waits") is None
         for tune_id in ids:
-            searcher.on_trial_complete(tune_id, {"status": "completed", "values": [0.5, 0.5]})
+            searcher.on_trial_complete(tune_id, {"status": "completed", "values": (0.5, 0.5)})
     assert searcher.suggest("none") == Searcher.FINISHED
     assert [len(a.outcomes) for a in arms] == [4, 4, 4]
 

@@ -92,7 +92,7 @@ def test_seeds_that_diverge_count_with_the_worst_values(
     tmp_path: Path, data: dict[str, Any]
 ) -> None:
     trial = start(config(tmp_path, "sgd", lr=1e9), data)
-    assert finish(trial) == {"done": True, "status": "diverged", "values": [0.0, 1.0]}
+    assert finish(trial) == {"done": True, "status": "diverged", "values": (0.0, 1.0)}
     rows = read(tmp_path, "trials", "sgd")
     assert rows["status"].to_list() == ["diverged"] * 2
     assert rows["diverged_at"].null_count() == 0
