@@ -198,17 +198,18 @@ def curves_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:
     parts = []
     for run in runs:
         for task, record in enumerate(run.records):
-            seen, rows = task + 1, len(record.evaluated)
+            accuracy, loss = record.accuracy.numpy(), record.loss.numpy()
+            row, eval_task = np.nonzero(~np.isnan(accuracy))
             parts.append(
                 _columns(
                     CURVES_SCHEMA,
                     trial_id,
                     run.seed,
-                    iteration=np.repeat(record.evaluated.numpy(), seen),
-                    task=np.full(rows * seen, task),
-                    eval_task=np.tile(np.arange(seen), rows),
-                    accuracy=record.accuracy[:, :seen].reshape(-1).numpy(),
-                    loss=record.loss[:, :seen].reshape(-1).numpy(),
+                    iteration=record.evaluated.numpy()[row],
+                    task=np.full(len(row), task),
+                    eval_task=eval_task,
+                    accuracy=accuracy[row, eval_task],
+                    loss=loss[row, eval_task],
                 )
             )
     return pa.concat_tables(parts)

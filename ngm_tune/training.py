@@ -26,8 +26,8 @@ from ngm_tune.metrics import AccuracyCurves
 from ngm_tune.optim.gain import predictive_entropy
 
 Evaluated = Literal["seen", "first-and-previous"]
-"""Which tasks are evaluated while one is trained: all seen so far, or the first, the one before and
-the current one, which is enough for the stability gap and cheaper. At a task's end all are."""
+"""Which tasks are evaluated while one is trained: all seen so far, or the first and the one before,
+which is enough for their stability gaps and cheaper. At a task's end all are."""
 
 _EVALUATION_BATCH = 4096
 """Examples per forward pass of an evaluation."""
@@ -187,8 +187,8 @@ class JointTraining:
         diverged_at = None
         everything = self._eval_set(range(task + 1))
         looked_at = everything
-        if self._evaluated == "first-and-previous" and task > 2:
-            looked_at = self._eval_set((0, task - 1, task))
+        if self._evaluated == "first-and-previous" and task > 0:
+            looked_at = self._eval_set(sorted({0, task - 1}))
 
         with torch.random.fork_rng():
             torch.manual_seed(_derive(self.seed, "training", task))

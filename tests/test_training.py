@@ -15,6 +15,7 @@ from torch.optim import SGD, Optimizer
 from ngm_tune import NGMSGD
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.methods import get_method
+from ngm_tune.metrics import average_stability_gap
 from ngm_tune.models import MLP
 from ngm_tune.training import JointTraining, TaskRecord
 
@@ -133,6 +134,20 @@ def test_every_seen_task_is_evaluated_as_often_as_asked() -> None:
         assert record.accuracy.isnan().logical_not().sum(dim=1).tolist() == [task + 1] * 5
         assert record.steps.shape == (30, 3)
         assert record.first_iteration == first
+
+
+def test_evaluating_the_first_and_previous_task_only() -> None:
+    every, some = finish(start()), finish(start(evaluated="first-and-previous"))
+    looked_at = [[0], [0], [0, 1], [0, 2], [0, 3]]
+    for task, (a, b) in enumerate(zip(every.records, some.records, strict=True)):
+        assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
+        assert torch.equal(a.accuracy[-1].nan_to_num(-1), b.accuracy[-1].nan_to_num(-1))
+        columns = looked_at[task]
+        assert torch.equal(a.accuracy[:, columns], b.accuracy[:, columns])
+        others = [k for k in range(5) if k not in columns]
+        assert b.accuracy[:-1, others].isnan().all()
+    for of in ("previous", "first"):
+        assert average_stability_gap(some.curves(), of) == average_stability_gap(every.curves(), of)
 
 
 def test_recorded_accuracy_is_exact_and_of_each_task_alone() -> None:
