@@ -18,7 +18,7 @@ from optuna.distributions import (
     FloatDistribution,
 )
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ngm_tune.errors import UserError
 from ngm_tune.optim import NGMSGD
@@ -77,11 +77,12 @@ def _gain_dynamics(point: Config) -> Config:
     }
 
 
-def _sgd(model: nn.Module, lr: float, momentum: float = 0.0) -> SGD:
-    return SGD(model.parameters(), lr=lr, momentum=momentum)
+def _sgd(model: nn.Module, lr: float, momentum: float = 0.0, nesterov: bool = False) -> SGD:
+    return SGD(model.parameters(), lr=lr, momentum=momentum, nesterov=nesterov)
 
 
 _SGD_LR = log_uniform(1e-3, 1.0)
+_ADAM_LR = log_uniform(1e-4, 1e-1)
 
 _BUILT_IN = (
     Method(
@@ -106,6 +107,19 @@ _BUILT_IN = (
         ),
     ),
     Method(
+        name="temperature",
+        title="SGD, fixed temperature",
+        source="control: the logits times a constant, whatever the entropy",
+        space={"lr": _SGD_LR, "inverse_temperature": log_uniform(0.2, 50.0)},
+        build=lambda model, lr, inverse_temperature: NGMSGD(
+            model,
+            lr=lr,
+            gain_sensitivity=0.0,
+            baseline_gain=inverse_temperature,
+            layers="output",
+        ),
+    ),
+    Method(
         name="sgd",
         title="SGD",
         source="Robbins and Monro 1951",
@@ -120,11 +134,27 @@ _BUILT_IN = (
         build=lambda model, lr: _sgd(model, lr, momentum=0.9),
     ),
     Method(
+        name="nesterov",
+        title="Nesterov momentum 0.9",
+        source="Sutskever et al. 2013",
+        space={"lr": _SGD_LR},
+        build=lambda model, lr: _sgd(model, lr, momentum=0.9, nesterov=True),
+    ),
+    Method(
         name="adam",
         title="Adam",
         source="arXiv 1412.6980",
-        space={"lr": log_uniform(1e-4, 1e-1)},
+        space={"lr": _ADAM_LR},
         build=lambda model, lr: Adam(model.parameters(), lr=lr),
+    ),
+    Method(
+        name="adamw",
+        title="AdamW",
+        source="arXiv 1711.05101",
+        space={"lr": _ADAM_LR, "weight_decay": log_uniform(1e-5, 1e-1)},
+        build=lambda model, lr, weight_decay: AdamW(
+            model.parameters(), lr=lr, weight_decay=weight_decay
+        ),
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -59,6 +60,47 @@ def test_a_frozen_gain_stays_where_it_is() -> None:
         optimizer.step()
     assert isinstance(optimizer, NGMSGD)
     assert optimizer.gain.item() == 2.5
+
+
+def two_steps(name: str, **settings: float) -> list[float]:
+    """A weight that starts at 1, after each of two steps with gradients 0.5 and -0.2."""
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    optimizer = get_method(name).build(layer, **settings)
+    weights = []
+    for gradient in (0.5, -0.2):
+        layer.weight.grad = torch.tensor([[gradient]])
+        optimizer.step()
+        weights.append(layer.weight.item())
+    return weights
+
+
+def test_updates_by_hand() -> None:
+    assert two_steps("sgd", lr=0.1) == pytest.approx([0.95, 0.97])
+    # v1 = 0.5, v2 = 0.9 v1 - 0.2 = 0.25
+    assert two_steps("momentum-sgd", lr=0.1) == pytest.approx([0.95, 0.925])
+    # g + 0.9 v: 0.5 + 0.45, then -0.2 + 0.225
+    assert two_steps("nesterov", lr=0.1) == pytest.approx([0.905, 0.9025])
+    # Adam's first step is lr; m2 = 0.025/0.19, v2 = (0.999 * 2.5e-4 + 4e-5)/0.001999
+    second = 0.1 * (0.025 / 0.19) / math.sqrt((0.999 * 2.5e-4 + 4e-5) / 0.001999)
+    assert two_steps("adam", lr=0.1) == pytest.approx([0.9, 0.9 - second], rel=1e-5)
+    # AdamW shrinks the weight by 1 - lr * decay before each of the same steps.
+    decayed = [1.0 * 0.95 - 0.1, (1.0 * 0.95 - 0.1) * 0.95 - second]
+    assert two_steps("adamw", lr=0.1, weight_decay=0.5) == pytest.approx(decayed, rel=1e-5)
+
+
+def test_temperature_is_sgd_on_logits_times_a_constant() -> None:
+    ours, theirs = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    cold = get_method("temperature").build(ours, lr=0.1, inverse_temperature=4.0)
+    plain = SGD(theirs.parameters(), lr=0.1)
+    for _ in range(5):
+        x, y = torch.randn(6, 3), torch.randint(2, (6,))
+        for layer, optimizer, factor in ((ours, cold, 1.0), (theirs, plain, 4.0)):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(factor * layer(x), y).backward()
+            optimizer.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
 
 
 def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
