@@ -29,7 +29,13 @@ from ngm_tune.methods import get_method
 from ngm_tune.results import Results
 from ngm_tune.search import Arm, FairSearcher, FixedArm, Outcome, Proposal, open_storage
 from ngm_tune.study import Study, validate_study
-from ngm_tune.trainable import JointTrainable, mean_objectives, worst_status, write_failure
+from ngm_tune.trainable import (
+    TUNE_FOLDER,
+    JointTrainable,
+    mean_objectives,
+    worst_status,
+    write_failure,
+)
 
 THREADS_PER_TRIAL = 1
 """Two one-thread trials side by side beat one trial with two threads."""
@@ -134,7 +140,7 @@ def run(
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
-                name="tune",
+                name=TUNE_FOLDER,
                 storage_path=str(root),
                 callbacks=[_LostTrials()],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,12 @@ from ngm_tune.metrics import METRICS, compute_metrics
 from ngm_tune.results import CONFIG_PREFIX, CURVES_SCHEMA, STEPS_SCHEMA, Results, trials_schema
 from ngm_tune.training import JointTraining
 
+TUNE_FOLDER = "tune"
+"""Where in a results directory Tune keeps its state, a folder per trial."""
+
 _CHECKPOINT = "runs.pt"
+_DAMAGED = (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError)
+"""What reading a checkpoint that was cut off while it was written can raise."""
 
 
 class JointTrainable(tune.Trainable):
@@ -56,8 +62,23 @@ class JointTrainable(tune.Trainable):
         self._result: dict[str, Any] | None = None
         try:
             self._runs = self._build_runs()
+            self._resume()
         except Exception:
             self._result = self._fail()
+
+    def _resume(self) -> None:
+        """Go on from the last checkpoint that an interrupted session left of this trial."""
+        folder = Path(self._trial["results"]) / TUNE_FOLDER / self._trial["trial_id"]
+        left = sorted(folder.glob(f"checkpoint_*/{_CHECKPOINT}"), key=lambda p: p.stat().st_mtime)
+        for path in reversed(left):
+            try:
+                states = torch.load(path, weights_only=True)["runs"]
+            except _DAMAGED:
+                continue
+            if len(states) == len(self._runs):  # none of a trial that had finished
+                for run, state in zip(self._runs, states, strict=True):
+                    run.load_state_dict(state)
+                return
 
     def _build_runs(self) -> list[JointTraining]:
         config = self._trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,35 @@ def test_a_trial_restored_from_a_checkpoint_ends_the_same(
     assert finish(second) == expected
     for table in ("trials", "curves", "steps"):
         assert read(tmp_path / "parts", table).equals(read(tmp_path / "whole", table))
+
+
+@pytest.mark.parametrize("damage", ["none", "cut off", "trial was finished"])
+def test_a_trial_goes_on_from_what_an_interrupted_session_left(
+    tmp_path: Path, data: dict[str, Any], damage: str
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    expected = finish(start(config(whole), data))
+    first = start(config(broken), data)
+    tasks = 5 if damage == "trial was finished" else 3
+    for number in range(tasks):
+        first.step()
+        place = broken / "tune" / "split-digits.ngm-sgd.0000" / f"checkpoint_00000{number}"
+        place.mkdir(parents=True)
+        first.save_checkpoint(str(place))
+        os.utime(place / "runs.pt", (number, number))
+    if damage == "cut off":
+        os.truncate(place / "runs.pt", 1000)
+        os.utime(place / "runs.pt", (tasks, tasks))
+
+    second = start(config(broken), data)
+    assert [len(run.records) for run in second._runs] == {
+        "none": [3, 3],
+        "cut off": [2, 2],
+        "trial was finished": [4, 4],
+    }[damage]
+    assert finish(second) == expected
+    for table in ("trials", "curves", "steps"):
+        assert read(broken, table).equals(read(whole, table))
 
 
 def test_a_second_trial_in_the_same_actor_is_as_good_as_new(
