@@ -47,7 +47,7 @@ class JointTrainable(tune.Trainable):
         """Start the trial. ``data`` holds the splits of every benchmark in Ray's object store."""
         torch.set_num_threads(config["threads"])
         self._data = dict(data or {})
-        self._splits: dict[str, dict[str, TaskSplit]] = {}
+        self._splits: dict[str, tuple[TaskSplit, TaskSplit]] = {}
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -86,14 +86,15 @@ class JointTrainable(tune.Trainable):
         method = get_method(config["method"])
         if benchmark.name not in self._splits:
             arrays = ray.get(self._data[benchmark.name])
-            self._splits[benchmark.name] = {
-                split: TaskSplit.from_arrays(part) for split, part in arrays.items()
-            }
-        splits = self._splits[benchmark.name]
+            self._splits[benchmark.name] = (
+                TaskSplit.from_arrays(arrays["train"]),
+                TaskSplit.from_arrays(arrays["evaluation"]).prepared(benchmark.prepare),
+            )
+        train, evaluation = self._splits[benchmark.name]
         return [
             JointTraining(
-                splits["train"],
-                splits["evaluation"],
+                train,
+                evaluation,
                 benchmark.build_model,
                 partial(method.build, **config["hyperparameters"]),
                 seed=seed,

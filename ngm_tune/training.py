@@ -77,7 +77,8 @@ class JointTraining:
 
     Args:
         train: Training examples.
-        evaluation: Examples on which accuracy is measured, cut into the same tasks.
+        evaluation: Examples on which accuracy is measured, cut into the same tasks, as the network
+            takes them: already prepared.
         build_model: Makes a network, its initial weights drawn from torch's global random state.
         build_optimizer: Makes the optimizer of that network. One with a ``gain`` attribute (a
             scalar tensor) has it recorded.
@@ -87,8 +88,8 @@ class JointTraining:
         eval_every: Iterations between evaluations; the last iteration of a task is always
             evaluated.
         evaluated: Which tasks.
-        prepare: Turns stored examples into what the network takes, such as pixels into normalised
-            float32; on the fly for training batches, once for the evaluation set.
+        prepare: Turns stored training examples into what the network takes, such as pixels into
+            normalised float32, batch by batch.
         augment: Changes stored training examples at random before they are prepared.
         device: Where to train.
 
@@ -139,7 +140,6 @@ class JointTraining:
         self.train = train.to(device)
         self.evaluation = evaluation.to(device)
         self._evaluated = evaluated
-        self._eval_inputs = prepare(self.evaluation.inputs)
         self._eval_sizes = torch.tensor(evaluation.sizes, device=device)
         task_of = torch.arange(self.tasks, device=device).repeat_interleave(self._eval_sizes)
         self._membership = F.one_hot(task_of, self.tasks).float()
@@ -264,7 +264,7 @@ class JointTraining:
         sizes = torch.full_like(self._eval_sizes, torch.nan, dtype=torch.float32)
         sizes[list(tasks)] = self._eval_sizes[list(tasks)].float()
         return _EvaluationSet(
-            chosen(self._eval_inputs),
+            chosen(self.evaluation.inputs),
             chosen(self.evaluation.labels),
             chosen(self._membership),
             sizes,

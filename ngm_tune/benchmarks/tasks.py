@@ -48,6 +48,10 @@ class TaskSplit:
         """The same on another device."""
         return TaskSplit(self.inputs.to(device), self.labels.to(device), self.sizes)
 
+    def prepared(self, prepare: Callable[[Tensor], Tensor]) -> TaskSplit:
+        """The same with inputs as the network takes them."""
+        return TaskSplit(prepare(self.inputs), self.labels, self.sizes)
+
     def joined(self, other: TaskSplit) -> TaskSplit:
         """The examples of both, task by task."""
 

@@ -58,7 +58,7 @@ def two_tasks(data: TaskData, method: str, **settings: float) -> JointTraining:
     benchmark = get_benchmark("split-mnist")
     run = JointTraining(
         data.train.joined(data.validation),
-        data.test,
+        data.test.prepared(benchmark.prepare),
         benchmark.build_model,
         partial(get_method(method).build, **settings),
         seed=42,

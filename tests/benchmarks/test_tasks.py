@@ -66,6 +66,8 @@ def test_pixels_are_normalised_on_the_fly_and_floats_left_alone() -> None:
     )
     floats = torch.randn(2, 1, 8, 8)
     assert digits.prepare(floats) is floats
+    split = TaskSplit(white, torch.tensor([0, 1]), (1, 1))
+    assert torch.equal(split.prepared(mnist.prepare).inputs, mnist.prepare(white))
 
 
 def test_arrays_and_back_share_memory() -> None:
