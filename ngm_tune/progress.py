@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ngm_tune.arms import Arm, FixedArm
 from ngm_tune.pareto import hypervolume, knee
-from ngm_tune.search import Arm, FixedArm
 from ngm_tune.study import Study
 
 

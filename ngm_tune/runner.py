@@ -23,11 +23,12 @@ import pyarrow as pa
 import ray
 from ray import tune
 
+from ngm_tune.arms import Arm, FixedArm, Outcome, Proposal, open_storage
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.results import Results
-from ngm_tune.search import Arm, FairSearcher, FixedArm, Outcome, Proposal, open_storage
+from ngm_tune.search import FairSearcher
 from ngm_tune.study import Study, validate_study
 from ngm_tune.trainable import (
     TUNE_FOLDER,

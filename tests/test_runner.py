@@ -18,10 +18,10 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from ngm_tune.arms import open_storage
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.methods import get_method
 from ngm_tune.metrics import METRICS, AccuracyCurves, compute_metrics
-from ngm_tune.search import open_storage
 from ngm_tune.training import JointTraining
 
 from .conftest import Command, Finished, environment
