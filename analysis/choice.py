@@ -23,9 +23,17 @@ class Choice(NamedTuple):
     benchmark: str
     method: str
     trial_id: str
-    hyperparameters: dict[str, float]
+    hyperparameters: dict[str, Any]
     scores: dict[str, float]
     explanation: str
+
+    @property
+    def settings(self) -> str:
+        """The hyper-parameters as people read them."""
+        return ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.hyperparameters.items()
+        )
 
 
 def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
@@ -72,16 +80,13 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) ->
     scores = {metric.name: row[metric.name] for metric in loaded.objectives}
     ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
     why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"
-    settings = ", ".join(f"{name} {value:.4g}" for name, value in hyperparameters.items())
     reached = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-    return Choice(
-        row["benchmark"],
-        row["method"],
-        row["trial_id"],
-        hyperparameters,
-        scores,
-        f"{row['benchmark']}, {row['method']}: {settings} ({reached}): "
-        f"{why} of {points} {'point' if points == 1 else 'points'} on the front",
+    choice = Choice(
+        row["benchmark"], row["method"], row["trial_id"], hyperparameters, scores, explanation=""
+    )
+    return choice._replace(
+        explanation=f"{choice.benchmark}, {choice.method}: {choice.settings} ({reached}): "
+        f"{why} of {points} {'point' if points == 1 else 'points'} on the front"
     )
 
 

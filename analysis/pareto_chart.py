@@ -167,6 +167,8 @@ def _tooltips(trials: pl.DataFrame) -> list[alt.Tooltip]:
         alt.Tooltip("trial_id:N", title="Trial"),
         *(
             alt.Tooltip(f"{name}:Q", title=name.removeprefix(CONFIG_PREFIX), format=".4g")
+            if trials.schema[name].is_numeric()
+            else alt.Tooltip(f"{name}:N", title=name.removeprefix(CONFIG_PREFIX))
             for name in settings
         ),
         *(alt.Tooltip(f"{n}:Q", title=METRICS[n].title, format=".4~f") for n in metrics),

@@ -57,9 +57,7 @@ def _row(loaded: LoadedStudy, benchmark: str, method: str, choice: Choice | None
         )
     row |= _compared(loaded, benchmark, completed)
     row["chosen"] = choice.trial_id if choice else None
-    row["settings"] = (
-        ", ".join(f"{k} {v:.3g}" for k, v in choice.hyperparameters.items()) if choice else None
-    )
+    row["settings"] = choice.settings if choice else None
     scores = (
         completed.row(by_predicate=pl.col("trial_id") == choice.trial_id, named=True)
         if choice

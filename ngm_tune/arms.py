@@ -103,7 +103,9 @@ class Arm:
         self._sampler = _SAMPLERS[sampler]
         self._seed = seed
         self._outcomes = {
-            n: finished[self.trial_id(n)] for n in range(trials) if self.trial_id(n) in finished
+            n: _checked(finished[self.trial_id(n)])
+            for n in range(trials)
+            if self.trial_id(n) in finished
         }
         self._running: set[int] = set()
 
@@ -122,7 +124,8 @@ class Arm:
         self._recorded: dict[int, FrozenTrial] = {}
         """The latest record of each trial, by our number."""
         for trial in self._record.get_trials(deepcopy=False):
-            self._recorded[trial.user_attrs["number"]] = trial
+            if "number" in trial.user_attrs:  # not one that somebody else put there
+                self._recorded[trial.user_attrs["number"]] = trial
 
     def trial_id(self, number: int) -> str:
         """The name of the arm's trial of that number."""
@@ -164,9 +167,7 @@ class Arm:
         Objectives that are not finite make it a failed one.
         """
         number = self._release(trial_id)
-        if outcome.values is not None and not all(map(math.isfinite, outcome.values)):
-            outcome = Outcome("failed", None)
-        self._outcomes[number] = outcome
+        self._outcomes[number] = _checked(outcome)
         self._write_record(number)
 
     def reopen(self, trial_id: str) -> None:
@@ -177,7 +178,6 @@ class Arm:
         """Bring the record up to date: every outcome, and no trial left running."""
         for number in range(self.trials):
             if number in self._outcomes:
-                self._suggestion(number)
                 self._write_record(number)
         for number, trial in self._recorded.items():
             if number not in self._outcomes and not trial.state.is_finished():
@@ -223,6 +223,13 @@ class Arm:
         if outcome is not None:
             trial = _tell(self._record, trial.number, outcome)
         self._recorded[number] = trial
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """The outcome, or a failure where its objectives are not finite, which Optuna refuses."""
+    if outcome.values is None or all(map(math.isfinite, outcome.values)):
+        return outcome
+    return Outcome("failed", None)
 
 
 def _tell(study: optuna.Study, number: int, outcome: Outcome) -> FrozenTrial:

@@ -302,6 +302,11 @@ METRICS: dict[str, Metric] = {
 }
 """Every metric by name, in the order of the columns."""
 
+NEED_EVERY_TASK = frozenset(
+    ("avg_sg_old", "min_acc", "wc_acc", "wf_10", "wf_100", "wp_10", "wp_100")
+)
+"""Metrics that look at every old task between task ends, and not at the first and previous only."""
+
 
 def compute_metrics(curves: AccuracyCurves) -> dict[str, float]:
     """All of :data:`METRICS` for one run."""

@@ -62,10 +62,12 @@ def prepare(study: Study, location: str) -> list[Arm | FixedArm]:
     if "://" in location:
         raise UserError(f"{location}: a study is run into a folder; this looks like a URI")
     results = Results(location)
+    found = None
     if results.exists():
-        _require_same(study, validate_study(results.study(), f"{location}/study.toml"), location)
+        found = validate_study(results.study(), f"{location}/study.toml")
+        _require_same(study, found, location)
     try:
-        if not results.exists() or validate_study(results.study(), "study.toml") != study:
+        if found != study:
             results.write_text("study.toml", study.to_toml())
         if not results.environment():
             results.write_text("environment.json", _environment(study))

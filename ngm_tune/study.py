@@ -26,7 +26,7 @@ from pydantic import (
 from ngm_tune.benchmarks import BENCHMARKS, get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method, methods
-from ngm_tune.metrics import METRICS, Metric
+from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, Metric
 from ngm_tune.training import Evaluated
 
 Sampler = Literal["tpe", "nsga2", "gp", "random"]
@@ -115,6 +115,17 @@ class Study(BaseModel):
                 raise ValueError(
                     f"reference_point.{metric.name} = {value}: must be a number worse than the "
                     f"ideal, {metric.best:g}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_are_evaluated(self) -> Study:
+        for name in self.objectives if self.evaluate != "seen" else ():
+            if name in NEED_EVERY_TASK:
+                raise ValueError(
+                    f'objectives has {name}, which needs evaluate = "seen" and not '
+                    f"{self.evaluate!r}; of those that do not, there are avg_acc, avg_sg, "
+                    "avg_sg_first"
                 )
         return self
 

@@ -60,8 +60,9 @@ class JointTrainable(tune.Trainable):
         self._trial = config
         self._runs: list[JointTraining] = []
         self._result: dict[str, Any] | None = None
+        train, evaluation = self._load_splits(config["benchmark"])
         try:
-            self._runs = self._build_runs()
+            self._runs = self._build_runs(train, evaluation)
             self._resume()
         except Exception:
             self._result = self._fail()
@@ -80,17 +81,22 @@ class JointTrainable(tune.Trainable):
                     run.load_state_dict(state)
                 return
 
-    def _build_runs(self) -> list[JointTraining]:
+    def _load_splits(self, benchmark: str) -> tuple[TaskSplit, TaskSplit]:
+        """Training and prepared evaluation examples, fetched once per actor."""
+        if benchmark not in self._splits:
+            arrays = ray.get(self._data[benchmark])
+            self._splits[benchmark] = (
+                TaskSplit.from_arrays(arrays["train"]),
+                TaskSplit.from_arrays(arrays["evaluation"]).prepared(
+                    get_benchmark(benchmark).prepare
+                ),
+            )
+        return self._splits[benchmark]
+
+    def _build_runs(self, train: TaskSplit, evaluation: TaskSplit) -> list[JointTraining]:
         config = self._trial
         benchmark = get_benchmark(config["benchmark"])
         method = get_method(config["method"])
-        if benchmark.name not in self._splits:
-            arrays = ray.get(self._data[benchmark.name])
-            self._splits[benchmark.name] = (
-                TaskSplit.from_arrays(arrays["train"]),
-                TaskSplit.from_arrays(arrays["evaluation"]).prepared(benchmark.prepare),
-            )
-        train, evaluation = self._splits[benchmark.name]
         return [
             JointTraining(
                 train,

@@ -211,6 +211,30 @@ def test_optuna_is_told_how_a_trial_ended(
     assert second.state == TrialState.FAIL  # cut off
 
 
+def test_a_result_without_a_value_is_a_failure_when_taken_over_too(tmp_path: Path) -> None:
+    first = arm(tmp_path / "a", trials=2)
+    proposal = first.ask()
+    assert proposal is not None
+    nothing = {proposal.trial_id: Outcome("completed", (math.nan, 0.1))}
+    second = arm(tmp_path / "a", trials=2, finished=nothing)
+    assert second.ask() is not None
+    assert [o.status for o in second.outcomes] == ["failed"]
+
+
+def test_a_trial_whose_result_was_deleted_is_run_again(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=6)
+    proposals, outcomes = draw_newest_first(searched)
+    searched.close()
+    gone = "split-digits.sgd.0002"
+    del outcomes[gone]
+    again = arm(tmp_path / "a", trials=6, finished=outcomes)
+    proposal = again.ask()
+    assert proposal is not None
+    assert (proposal.trial_id, proposal.hyperparameters) == (gone, proposals[gone])
+    again.close()  # interrupted before it ended
+    assert not any(t.state == TrialState.RUNNING for t in optuna_trials(tmp_path / "a"))
+
+
 def test_a_torn_journal_is_repaired(tmp_path: Path) -> None:
     journal = tmp_path / "optuna.journal"
     draw(arm(journal), stop=3)

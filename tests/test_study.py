@@ -79,6 +79,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("reference_point.avg_sg=nan", "reference_point.avg_sg = nan: must be a number worse than"),
         ("reference_point.avg_acc=1.0", "reference_point.avg_acc = 1.0: must be a number worse"),
         ("trials=10000000000", "trials = 10000000000: input should be less than or equal to"),
+        (
+            'evaluate="first-and-previous" objectives=["min_acc","avg_sg"]',
+            'objectives has min_acc, which needs evaluate = "seen"',
+        ),
         ("trials.x=1", "trials is no table of the study"),
         ("trials", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
@@ -87,8 +91,11 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
 def test_what_is_not_allowed_is_said_in_one_sentence(
     file: Path, override: str, sentence: str
 ) -> None:
+    changes = [override]
+    if override.startswith("evaluate"):
+        changes = [*override.split(" "), "reference_point={min_acc=0.0,avg_sg=1.0}"]
     with pytest.raises(UserError) as error:
-        load_study(str(file), [override])
+        load_study(str(file), changes)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
     if not sentence.startswith(("expected", "trials is")):

@@ -180,6 +180,39 @@ def test_results_at_a_uri_need_an_output(
     assert (tmp_path / "mine.toml").is_file()
 
 
+def test_settings_that_are_no_numbers_are_shown(tmp_path: Path, ngm_tune: Command) -> None:
+    study = tmp_path / "given.toml"
+    study.write_text(
+        """
+title = "Settings of several types"
+benchmarks = ["split-digits"]
+methods = ["ngm-sgd"]
+trials = 1
+seeds = 2
+iterations_per_task = 12
+reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+[settings.ngm-sgd]
+lr = 0.01
+layers = "output"
+normalise_entropy = true
+"""
+    )
+    results = tmp_path / "given"
+    done = ngm_tune("run", study, "--results", results)
+    assert done.code == 0, done
+    rows = pl.read_parquet(results / "trials" / "*.parquet")
+    assert set(rows["config_layers"]) == {"output"}
+    assert set(rows["config_normalise_entropy"]) == {True}
+    assert set(rows["phase"]) == {"confirm"}
+    for command in ("analyze", "defaults"):
+        done = ngm_tune(command, results)
+        assert done.code == 0, done.err
+    assert (
+        "lr 0.01, layers output, normalise_entropy True"
+        in (results / "report" / "report.html").read_text()
+    )
+
+
 def test_an_output_that_cannot_be_written(finished: Finished, ngm_tune: Command) -> None:
     done = ngm_tune("analyze", finished.location, "--output", "/proc/nowhere")
     assert done.code == 2
