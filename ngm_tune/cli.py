@@ -98,12 +98,12 @@ def run(
     from ngm_tune.progress import progress_display, standing
     from ngm_tune.study import load_study
 
-    loaded = load_study(study, set_ or [])
+    loaded = load_study(study, set_ or []).resolved()
     location = results or f"results/{loaded.name}"
     arms = runner.prepare(loaded, location)
     total = sum(arm.trials for arm in arms)
     done = sum(len(arm.outcomes) for arm in arms)
-    if done == total:
+    if done == total and not runner.owes_costs(loaded, location):
         runner.close(arms)
         console.print(f"{loaded.name} is complete: all {total} trials are in {location}")
         console.print(standing(loaded, arms))

@@ -44,21 +44,26 @@ class SlimResNet18(nn.Sequential):
     Args:
         classes: Outputs of the head.
         width: Channels of the first stage.
+        channels: Of the images.
+        blocks: Basic blocks per stage.
     """
 
-    def __init__(self, classes: int, width: int = 20) -> None:
-        channels = [width, 2 * width, 4 * width, 8 * width]
+    def __init__(
+        self, classes: int, width: int = 20, *, channels: int = 3, blocks: int = 2
+    ) -> None:
+        widths = [width, 2 * width, 4 * width, 8 * width]
         stages = [
             nn.Sequential(
-                BasicBlock(before, after, stride=1 if stage == 0 else 2), BasicBlock(after, after)
+                BasicBlock(before, after, stride=1 if stage == 0 else 2),
+                *(BasicBlock(after, after) for _ in range(blocks - 1)),
             )
-            for stage, (before, after) in enumerate(pairwise([width, *channels]))
+            for stage, (before, after) in enumerate(pairwise([width, *widths]))
         ]
-        head = nn.Linear(channels[-1], classes, bias=False)
+        head = nn.Linear(widths[-1], classes, bias=False)
         nn.init.normal_(head.weight, std=0.05)
         super().__init__(
             OrderedDict(
-                stem=nn.Sequential(_conv3x3(3, width), nn.BatchNorm2d(width), nn.ReLU()),
+                stem=nn.Sequential(_conv3x3(channels, width), nn.BatchNorm2d(width), nn.ReLU()),
                 stages=nn.Sequential(*stages),
                 pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
                 head=head,

@@ -6,6 +6,8 @@ A results directory holds::
     trials/<trial_id>.parquet       a row per seed: configuration, status, metrics
     curves/<trial_id>.parquet       a row per seed, iteration and evaluated task
     steps/<trial_id>.parquet        a row per seed and iteration
+    probes/<trial_id>.parquet       a row per seed, iteration and quantity, with probes
+    costs/<study>.parquet           a row per method and network, with costs
     failures/<trial_id>.txt         the traceback of a trial that raised
     optuna.journal, tune/           state of the search and of Ray Tune
 
@@ -35,7 +37,7 @@ from ngm_tune.metrics import METRICS
 SCHEMA_VERSION = 1
 _VERSION_KEY = b"ngm_tune.schema_version"
 
-Table = Literal["trials", "curves", "steps"]
+Table = Literal["trials", "curves", "steps", "probes", "costs"]
 STATUSES = ("completed", "diverged", "stopped", "failed")
 CONFIG_PREFIX = "config_"
 
@@ -108,6 +110,39 @@ STEPS_SCHEMA = _versioned(
 )
 """``gain`` is null for methods that have none."""
 
+PROBES_SCHEMA = _versioned(
+    pa.schema(
+        [
+            ("trial_id", pa.string()),
+            ("seed", pa.int64()),
+            ("iteration", pa.int64()),
+            ("task", pa.int16()),
+            ("quantity", pa.string()),
+            ("value", pa.float64()),
+        ]
+    )
+)
+"""``quantity`` is one of those that :mod:`ngm_tune.probes` names."""
+
+COSTS_SCHEMA = _versioned(
+    pa.schema(
+        [
+            ("method", pa.string()),
+            ("family", pa.string()),
+            ("depth", pa.int64()),
+            ("width", pa.int64()),
+            ("parameters", pa.int64()),
+            ("time_ratio", pa.float64()),
+            ("time_low", pa.float64()),
+            ("time_high", pa.float64()),
+            ("seconds", pa.float64()),
+            ("memory_ratio", pa.float64()),
+            ("bytes", pa.int64()),
+        ]
+    )
+)
+"""A training step against one of SGD; see :class:`ngm_tune.cost.Cost`."""
+
 
 class Results:
     """A results directory.
@@ -168,7 +203,7 @@ class Results:
         self._fs.move(draft, str(self._root / name))
 
     def write(self, table: Table, trial_id: str, rows: pa.Table) -> None:
-        """Write one trial's file of ``table``, whole or not at all."""
+        """Write one trial's file of ``table`` (or the study's, of costs), whole or not at all."""
         self._fs.create_dir(str(self._root / table), recursive=True)
         draft = self._draft(f"{table}/{trial_id}.parquet")
         pq.write_table(rows, draft, filesystem=self._fs, compression="zstd")
@@ -186,7 +221,13 @@ class Results:
             names = [name for name in names if name in wanted]
         parts = [self._read_parquet(str(self._root / table / name)) for name in names]
         if not parts:
-            empty = {"trials": trials_schema({}), "curves": CURVES_SCHEMA, "steps": STEPS_SCHEMA}
+            empty = {
+                "trials": trials_schema({}),
+                "curves": CURVES_SCHEMA,
+                "steps": STEPS_SCHEMA,
+                "probes": PROBES_SCHEMA,
+                "costs": COSTS_SCHEMA,
+            }
             return empty[table].empty_table()
         return pa.concat_tables(parts, promote_options="default")
 

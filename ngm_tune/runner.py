@@ -21,30 +21,28 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+import torch
 from ray import tune
 
+from ngm_tune import cost
 from ngm_tune.arms import Arm, FixedArm, Outcome, Proposal, open_storage
-from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
-from ngm_tune.results import Results
+from ngm_tune.results import COSTS_SCHEMA, Results
 from ngm_tune.search import FairSearcher
 from ngm_tune.study import Study, validate_study
 from ngm_tune.trainable import (
     TUNE_FOLDER,
-    JointTrainable,
+    ContinualTrainable,
     mean_objectives,
     worst_status,
     write_failure,
 )
 
-THREADS_PER_TRIAL = 1
-"""Two one-thread trials side by side beat one trial with two threads."""
-
 _LOST_WORKERS = 3
 """How often a trial goes on elsewhere, from its last finished task, after losing its worker."""
 
-_MAY_CHANGE = {"title", "trials"}
+_MAY_CHANGE = {"title", "trials", "cost", "resources"}
 
 _RAY_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet instead of JSON, CSV and TensorBoard
@@ -123,38 +121,73 @@ def run(
     left = sum(arm.trials - len(arm.outcomes) for arm in arms)
     if not left:
         close(arms)
-        return
-    root = Path(location).resolve()
-    splits = {name: splits_for(study, name) for name in study.benchmarks}
     with _ray(verbose), _sigterm_as_sigint():
-        data = {name: ray.put(arrays) for name, arrays in splits.items()}
-        trainable = tune.with_resources(
-            tune.with_parameters(JointTrainable, data=data), {"cpu": THREADS_PER_TRIAL}
-        )
-        config_of = partial(trial_config, study, str(root))
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=FairSearcher(arms, config_of),
-                num_samples=left,
-                max_concurrent_trials=len(arms) * study.in_flight,
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name=TUNE_FOLDER,
-                storage_path=str(root),
-                callbacks=[_LostTrials()],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1),
-                failure_config=tune.FailureConfig(max_failures=_LOST_WORKERS),
-                verbose=3 if verbose else 0,
-            ),
-        )
-        try:
-            tuner.fit()
-        finally:
-            close(arms)
+        if left:
+            _run_trials(study, Path(location).resolve(), arms, left, verbose)
+        if all(len(arm.outcomes) == arm.trials for arm in arms) and owes_costs(study, location):
+            _measure_costs(study, location)
+
+
+def owes_costs(study: Study, location: str) -> bool:
+    """Whether costs are asked for that were not measured yet."""
+    if not study.cost:
+        return False
+    return set(study.methods) - set(Results(location).read("costs")["method"].to_pylist()) != set()
+
+
+def _measure_costs(study: Study, location: str) -> None:
+    """Measure costs in a worker of their own, once no trial disturbs them."""
+
+    def measure() -> list[dict[str, Any]]:
+        torch.set_num_threads(study.resources.cpu)
+        return [found._asdict() for found in cost.measure(study.methods, device=_device(study))]
+
+    task = ray.remote(measure).options(**_asked(study), max_retries=_LOST_WORKERS)
+    rows = pa.Table.from_pylist(ray.get(task.remote()), COSTS_SCHEMA)
+    Results(location).write("costs", study.name, rows)
+
+
+def _asked(study: Study) -> dict[str, float]:
+    """The study's resources as Ray's tasks take them."""
+    return {"num_cpus": study.resources.cpu, "num_gpus": study.resources.gpu}
+
+
+def _device(study: Study) -> str:
+    return "cuda" if study.resources.gpu else "cpu"
+
+
+def _run_trials(
+    study: Study, root: Path, arms: Sequence[Arm | FixedArm], left: int, verbose: bool
+) -> None:
+    splits = {name: splits_for(study, name) for name in study.benchmarks}
+    data = {name: ray.put(arrays) for name, arrays in splits.items()}
+    trainable = tune.with_resources(
+        tune.with_parameters(ContinualTrainable, data=data), study.resources.model_dump()
+    )
+    config_of = partial(trial_config, study, str(root))
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=FairSearcher(arms, config_of),
+            num_samples=left,
+            max_concurrent_trials=len(arms) * study.in_flight,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE_FOLDER,
+            storage_path=str(root),
+            callbacks=[_LostTrials()],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1),
+            failure_config=tune.FailureConfig(max_failures=_LOST_WORKERS),
+            verbose=3 if verbose else 0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        close(arms)
 
 
 def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, Any]:
@@ -167,13 +200,21 @@ def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, A
         "trial_id": proposal.trial_id,
         "phase": "search" if study.settings is None else "confirm",
         "seeds": study.seed_list,
-        "hyperparameters": proposal.hyperparameters,
+        "hyperparameters": study.given(proposal.benchmark, proposal.method)
+        | proposal.hyperparameters,
         "hyperparameter_columns": study.hyperparameters,
         "objectives": study.objectives,
         "iterations_per_task": study.iterations(proposal.benchmark),
         "eval_every": study.eval_every,
         "evaluate": study.evaluate,
-        "threads": THREADS_PER_TRIAL,
+        "eval_precision": study.eval_precision,
+        "variant": study.variant,
+        "buffer_size": study.buffer_size,
+        "custom": study.custom.model_dump() if study.custom else None,
+        "probes": study.probes,
+        "probe_every": study.probe_every,
+        "threads": study.resources.cpu,
+        "device": _device(study),
     }
 
 
@@ -183,7 +224,7 @@ def splits_for(study: Study, benchmark: str) -> dict[str, Any]:
     A search gets the validation split and no test data; settings that are given, and so cannot have
     been chosen on any data here, are trained on all training data and evaluated on the test data.
     """
-    data = get_benchmark(benchmark).load()
+    data = study.benchmark(benchmark).load()
     if study.settings is None:
         train, evaluation = data.train, data.validation
     else:
@@ -281,7 +322,7 @@ def _sigterm_as_sigint() -> Iterator[None]:
 def _environment(study: Study) -> str:
     """Where and with what a study is run, and what its names stand for, as JSON."""
     packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
-    known = {name: get_benchmark(name) for name in study.benchmarks}
+    known = {name: study.benchmark(name) for name in study.benchmarks}
     compared = {name: get_method(name) for name in study.methods}
     content = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

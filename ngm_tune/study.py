@@ -23,16 +23,32 @@ from pydantic import (
     model_validator,
 )
 
-from ngm_tune.benchmarks import BENCHMARKS, get_benchmark
+from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_benchmark
 from ngm_tune.errors import UserError
-from ngm_tune.methods import get_method, methods
+from ngm_tune.evaluation import Precision
+from ngm_tune.methods import Config, get_method, methods
 from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, Metric
+from ngm_tune.probes import ProbeName
+from ngm_tune.streams import Variant
 from ngm_tune.training import Evaluated
 
 Sampler = Literal["tpe", "nsga2", "gp", "random"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 SeedCount = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Settings = dict[str, dict[str, bool | int | float | str]]
+"""Hyper-parameters by method."""
+
+
+class Resources(BaseModel):
+    """What a trial gets of a machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    cpu: Annotated[int, Field(ge=1)] = 1
+    """Cores, and so threads."""
+    gpu: Annotated[float, Field(ge=0.0, strict=False)] = 0.0
+    """Share of a GPU, on which the trial then trains."""
 
 
 class Study(BaseModel):
@@ -62,15 +78,34 @@ class Study(BaseModel):
     reference_point: dict[str, float]
     """The corner from which hypervolume is measured: a value per objective, usually chance
     accuracy and a gap of 1."""
+    variant: Variant = "joint"
+    """What batches are drawn from: all tasks seen so far, the current one and a buffer, or only the
+    current one."""
+    buffer_size: Count | None = None
+    """Examples that are kept for variant = "replay"."""
     eval_every: Count = 1
     """Iterations between evaluations."""
     evaluate: Evaluated = "seen"
     """Which tasks are evaluated while one is trained."""
+    eval_precision: Precision = "float32"
+    """What evaluation computes in."""
     iterations_per_task: Count | None = None
     """Instead of the benchmark's own."""
-    settings: dict[str, dict[str, bool | int | float | str]] | None = None
+    settings: Settings | None = None
     """Hyper-parameters of every method, instead of a search: each method is one trial, trained on
     all training data and evaluated on the test data."""
+    fixed: Settings = {}
+    """Hyper-parameters that a method does not search or that its benchmark would set, by method."""
+    custom: Custom | None = None
+    """What the benchmark "custom" is."""
+    probes: list[ProbeName] = []
+    """What is looked at besides accuracy while training."""
+    probe_every: Count = 20
+    """Iterations between probes that are costly; after a transition there are more."""
+    cost: bool = False
+    """Whether time and memory of a training step are measured, for every method against SGD."""
+    resources: Resources = Resources()
+    """What each trial gets of a machine."""
 
     @field_validator("reference_point", mode="before")
     @classmethod
@@ -82,7 +117,7 @@ class Study(BaseModel):
     @field_validator("benchmarks")
     @classmethod
     def _known_benchmarks(cls, names: list[str]) -> list[str]:
-        return _known(names, BENCHMARKS, "benchmark")
+        return _known(names, [*BENCHMARKS, CUSTOM], "benchmark")
 
     @field_validator("methods")
     @classmethod
@@ -131,6 +166,13 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _settings_fit_the_methods(self) -> Study:
+        for name, fixed in self.fixed.items():
+            if name not in self.methods:
+                raise ValueError(
+                    f"fixed has {name}, which is no method of the study; those are "
+                    f"{', '.join(self.methods)}"
+                )
+            _fits(f"fixed.{name}", name, fixed, complete=False)
         if self.settings is None:
             return self
         if self.trials != 1:
@@ -141,14 +183,21 @@ class Study(BaseModel):
                 f"{', '.join(self.methods)}"
             )
         for name, settings in self.settings.items():
-            method = get_method(name)
-            try:
-                signature(method.build).bind(None, **settings)
-            except TypeError as error:
-                raise ValueError(
-                    f"settings.{name} has {', '.join(settings)}: {error}; searched are "
-                    f"{', '.join(method.hyperparameters)}"
-                ) from error
+            _fits(f"settings.{name}", name, settings, complete=True)
+        return self
+
+    @model_validator(mode="after")
+    def _keys_that_need_each_other(self) -> Study:
+        if (self.variant == "replay") != (self.buffer_size is not None):
+            raise ValueError(
+                f'variant = "{self.variant}" and buffer_size = {self.buffer_size}: variant = '
+                '"replay" needs a buffer_size, such as 500, and the others have no buffer'
+            )
+        if (CUSTOM in self.benchmarks) != (self.custom is not None):
+            raise ValueError(
+                f"benchmarks = {self.benchmarks}: the benchmark {CUSTOM!r} and the table [custom] "
+                "that says what it is need each other"
+            )
         return self
 
     @property
@@ -169,19 +218,59 @@ class Study(BaseModel):
             kinds = get_method(method).hyperparameters
             if self.settings is not None:
                 kinds = {name: type(value) for name, value in self.settings[method].items()}
+            for benchmark in self.benchmarks:
+                given = self.given(benchmark, method)
+                kinds = {name: type(value) for name, value in given.items()} | kinds
             for name, kind in kinds.items():
                 before = types.setdefault(name, kind.__name__)
                 if before != kind.__name__:  # such as whole numbers here and fractions there
                     types[name] = "float" if {before, kind.__name__} == {"int", "float"} else "str"
         return types
 
+    def given(self, benchmark: str, method: str) -> Config:
+        """Hyper-parameters that are not searched: the benchmark's, then those that are fixed."""
+        built = get_method(method)
+        settings = self.benchmark(benchmark).settings
+        own = {name: value for name, value in settings.items() if built.accepts(name)}
+        return own | self.fixed.get(method, {})
+
+    def benchmark(self, name: str) -> Benchmark:
+        """A benchmark of the study."""
+        return get_benchmark(name, self.custom)
+
+    def resolved(self) -> Study:
+        """The same with what a custom benchmark's data says of it written out.
+
+        Raises:
+            UserError: That data is not there, is damaged, or lacks a class.
+        """
+        if self.custom is None:
+            return self
+        return self.model_copy(update={"custom": self.custom.resolved()})
+
     def iterations(self, benchmark: str) -> int:
         """Training iterations per task on ``benchmark``."""
-        return self.iterations_per_task or get_benchmark(benchmark).iterations_per_task
+        return self.iterations_per_task or self.benchmark(benchmark).iterations_per_task
 
     def to_toml(self) -> str:
         """The study as a file that :func:`load_study` reads."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
+
+
+def _fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
+    """Raise unless a method can be built with these settings."""
+    built = get_method(method)
+    arguments = signature(built.build)
+    try:
+        (arguments.bind if complete else arguments.bind_partial)(None, **settings)
+    except TypeError as error:
+        raise ValueError(
+            f"{key} has {', '.join(settings)}: {error}; searched are "
+            f"{', '.join(built.hyperparameters)}"
+        ) from error
+    searched = [] if complete else [name for name in settings if name in built.hyperparameters]
+    if searched:
+        raise ValueError(f"{key} has {searched[0]}, which {method} searches")
 
 
 def load_study(source: str, overrides: Iterable[str] = ()) -> Study:

@@ -16,11 +16,20 @@ import ray
 import torch
 from ray import tune
 
-from ngm_tune.benchmarks import TaskSplit, get_benchmark
+from ngm_tune.benchmarks import Benchmark, Custom, TaskSplit, get_benchmark
+from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
 from ngm_tune.metrics import METRICS, compute_metrics
-from ngm_tune.results import CONFIG_PREFIX, CURVES_SCHEMA, STEPS_SCHEMA, Results, trials_schema
-from ngm_tune.training import JointTraining
+from ngm_tune.probes import Probes
+from ngm_tune.results import (
+    CONFIG_PREFIX,
+    CURVES_SCHEMA,
+    PROBES_SCHEMA,
+    STEPS_SCHEMA,
+    Results,
+    trials_schema,
+)
+from ngm_tune.training import ContinualTraining
 
 TUNE_FOLDER = "tune"
 """Where in a results directory Tune keeps its state, a folder per trial."""
@@ -30,7 +39,7 @@ _DAMAGED = (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.Unpickl
 """What reading a checkpoint that was cut off while it was written can raise."""
 
 
-class JointTrainable(tune.Trainable):
+class ContinualTrainable(tune.Trainable):
     """Trains a configuration task by task: one ``step`` is one task, for every seed.
 
     The last step writes the trial's Parquet files from the worker and reports to Tune
@@ -47,7 +56,7 @@ class JointTrainable(tune.Trainable):
         """Start the trial. ``data`` holds the splits of every benchmark in Ray's object store."""
         torch.set_num_threads(config["threads"])
         self._data = dict(data or {})
-        self._splits: dict[str, tuple[TaskSplit, TaskSplit]] = {}
+        self._splits: dict[str, tuple[TaskSplit, Evaluator]] = {}
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -58,11 +67,15 @@ class JointTrainable(tune.Trainable):
 
     def _start(self, config: dict[str, Any]) -> None:
         self._trial = config
-        self._runs: list[JointTraining] = []
+        self._runs: list[ContinualTraining] = []
         self._result: dict[str, Any] | None = None
-        train, evaluation = self._load_splits(config["benchmark"])
+        custom = config["custom"]
+        benchmark = get_benchmark(
+            config["benchmark"], Custom.model_validate(custom) if custom else None
+        )
+        train, evaluator = self._load_splits(benchmark)
         try:
-            self._runs = self._build_runs(train, evaluation)
+            self._runs = [self._build_run(benchmark, train, evaluator, s) for s in config["seeds"]]
             self._resume()
         except Exception:
             self._result = self._fail()
@@ -81,38 +94,45 @@ class JointTrainable(tune.Trainable):
                     run.load_state_dict(state)
                 return
 
-    def _load_splits(self, benchmark: str) -> tuple[TaskSplit, TaskSplit]:
-        """Training and prepared evaluation examples, fetched once per actor."""
-        if benchmark not in self._splits:
-            arrays = ray.get(self._data[benchmark])
-            self._splits[benchmark] = (
-                TaskSplit.from_arrays(arrays["train"]),
-                TaskSplit.from_arrays(arrays["evaluation"]).prepared(
-                    get_benchmark(benchmark).prepare
+    def _load_splits(self, benchmark: Benchmark) -> tuple[TaskSplit, Evaluator]:
+        """Training examples, and evaluation on prepared ones; fetched once per actor."""
+        name, device = benchmark.name, self._trial["device"]
+        if name not in self._splits:
+            arrays = ray.get(self._data[name])
+            evaluation = TaskSplit.from_arrays(arrays["evaluation"]).to(device)
+            self._splits[name] = (
+                TaskSplit.from_arrays(arrays["train"]).to(device),
+                Evaluator(
+                    evaluation.prepared(benchmark.prepare), self._trial["eval_precision"], device
                 ),
             )
-        return self._splits[benchmark]
+        return self._splits[name]
 
-    def _build_runs(self, train: TaskSplit, evaluation: TaskSplit) -> list[JointTraining]:
+    def _build_run(
+        self, benchmark: Benchmark, train: TaskSplit, evaluator: Evaluator, seed: int
+    ) -> ContinualTraining:
         config = self._trial
-        benchmark = get_benchmark(config["benchmark"])
         method = get_method(config["method"])
-        return [
-            JointTraining(
-                train,
-                evaluation,
-                benchmark.build_model,
-                partial(method.build, **config["hyperparameters"]),
-                seed=seed,
-                batch_size=benchmark.batch_size,
-                iterations_per_task=config["iterations_per_task"],
-                eval_every=config["eval_every"],
-                evaluated=config["evaluate"],
-                prepare=benchmark.prepare,
-                augment=benchmark.augment,
-            )
-            for seed in config["seeds"]
-        ]
+        probe = Probes(
+            config["probes"], train, benchmark.prepare, seed=seed, every=config["probe_every"]
+        )
+        return ContinualTraining(
+            train,
+            evaluator,
+            benchmark.build_model,
+            partial(method.build, **config["hyperparameters"]),
+            seed=seed,
+            batch_size=benchmark.batch_size,
+            iterations_per_task=config["iterations_per_task"],
+            variant=config["variant"],
+            buffer_size=config["buffer_size"],
+            eval_every=config["eval_every"],
+            evaluated=config["evaluate"],
+            prepare=benchmark.prepare,
+            augment=benchmark.augment,
+            probe=probe if config["probes"] else None,
+            device=config["device"],
+        )
 
     def step(self) -> dict[str, Any]:
         """Train the next task with every seed that has not diverged."""
@@ -142,6 +162,8 @@ class JointTrainable(tune.Trainable):
         schema = trials_schema(self._trial["hyperparameter_columns"])
         results.write("curves", trial_id, curves_table(trial_id, self._runs))
         results.write("steps", trial_id, steps_table(trial_id, self._runs))
+        if self._trial["probes"]:
+            results.write("probes", trial_id, probes_table(trial_id, self._runs))
         results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))
         objectives = self._trial["objectives"]
         return {
@@ -149,7 +171,7 @@ class JointTrainable(tune.Trainable):
             "values": mean_objectives(rows, objectives),
         }
 
-    def _outcome(self, run: JointTraining) -> dict[str, Any]:
+    def _outcome(self, run: ContinualTraining) -> dict[str, Any]:
         """The row of one seed in ``trials/``."""
         diverged = run.diverged_at is not None
         metrics: dict[str, float | None] = (
@@ -221,7 +243,7 @@ def worst_status(statuses: Iterable[str]) -> str:
     return max(statuses, key=("completed", "diverged", "stopped", "failed").index)
 
 
-def curves_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:
+def curves_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
     """Accuracy and loss of every run, a row per iteration and evaluated task."""
     parts = []
     for run in runs:
@@ -243,7 +265,7 @@ def curves_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def steps_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:
+def steps_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
     """Train loss, entropy and gain of every run, a row per iteration."""
     parts = []
     for run in runs:
@@ -263,6 +285,21 @@ def steps_table(trial_id: str, runs: Iterable[JointTraining]) -> pa.Table:
                 )
             )
     return pa.concat_tables(parts)
+
+
+def probes_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
+    """What probes found in every run, a row per iteration and quantity."""
+    rows = [
+        (trial_id, run.seed, iteration, task, quantity, value)
+        for run in runs
+        for task, record in enumerate(run.records)
+        for iteration, quantity, value in record.probed
+    ]
+    columns = zip(*rows, strict=True) if rows else [()] * len(PROBES_SCHEMA)
+    return pa.Table.from_arrays(
+        [pa.array(c, field.type) for c, field in zip(columns, PROBES_SCHEMA, strict=True)],
+        schema=PROBES_SCHEMA,
+    )
 
 
 def _columns(schema: pa.Schema, trial_id: str, seed: int, **columns: Any) -> pa.Table:

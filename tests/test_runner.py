@@ -20,9 +20,10 @@ from optuna.trial import TrialState
 
 from ngm_tune.arms import open_storage
 from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
 from ngm_tune.metrics import METRICS, AccuracyCurves, compute_metrics
-from ngm_tune.training import JointTraining
+from ngm_tune.training import ContinualTraining
 
 from .conftest import Command, Finished, environment
 
@@ -116,9 +117,9 @@ def test_a_trial_can_be_reproduced_from_its_row(finished: Finished, trials: pl.D
     settings = {
         name: row[f"config_{name}"] for name in ("lr", "gain_sensitivity", "entropy_smoothing")
     }
-    run = JointTraining(
+    run = ContinualTraining(
         data.train,
-        data.validation,
+        Evaluator(data.validation),
         benchmark.build_model,
         lambda model: get_method("ngm-sgd").build(model, **settings),
         seed=7,

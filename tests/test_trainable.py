@@ -17,7 +17,7 @@ from ngm_tune.arms import Proposal
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.runner import splits_for, trial_config
 from ngm_tune.study import load_study
-from ngm_tune.trainable import JointTrainable
+from ngm_tune.trainable import ContinualTrainable
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,11 @@ def config(location: Path, method: str = "ngm-sgd", **settings: float) -> dict[s
     return trial_config(study, str(location), proposal)
 
 
-def start(settings: dict[str, Any], data: dict[str, Any]) -> JointTrainable:
-    return tune.with_parameters(JointTrainable, data=data)(config=settings)
+def start(settings: dict[str, Any], data: dict[str, Any]) -> ContinualTrainable:
+    return tune.with_parameters(ContinualTrainable, data=data)(config=settings)
 
 
-def finish(trial: JointTrainable) -> dict[str, Any]:
+def finish(trial: ContinualTrainable) -> dict[str, Any]:
     while not (result := trial.step()).get("done"):
         pass
     return result

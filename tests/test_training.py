@@ -14,10 +14,11 @@ from torch.optim import SGD, Optimizer
 
 from ngm_tune import NGMSGD
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
+from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
 from ngm_tune.metrics import average_stability_gap
 from ngm_tune.models import MLP
-from ngm_tune.training import JointTraining, TaskRecord
+from ngm_tune.training import ContinualTraining, TaskRecord
 
 DIGITS = get_benchmark("split-digits").load()
 
@@ -26,18 +27,18 @@ def sgd(model: nn.Module) -> Optimizer:
     return SGD(model.parameters(), lr=0.1)
 
 
-def start(build: Callable[[nn.Module], Optimizer] = sgd, **settings: Any) -> JointTraining:
+def start(build: Callable[[nn.Module], Optimizer] = sgd, **settings: Any) -> ContinualTraining:
     defaults = {"seed": 3, "batch_size": 16, "iterations_per_task": 30, "eval_every": 1}
-    return JointTraining(
+    return ContinualTraining(
         DIGITS.train,
-        DIGITS.validation,
+        Evaluator(DIGITS.validation),
         get_benchmark("split-digits").build_model,
         build,
         **{**defaults, **settings},
     )
 
 
-def finish(run: JointTraining) -> JointTraining:
+def finish(run: ContinualTraining) -> ContinualTraining:
     while not run.finished:
         run.train_task()
     return run
@@ -76,9 +77,9 @@ def test_methods_are_paired() -> None:
     weights = []
     for build in builds:
         run = start(build, iterations_per_task=5)
-        weights.append(run.model.state_dict())
+        weights.append(run.learner.model.state_dict())
         batches: list[torch.Tensor] = []
-        run.model.register_forward_pre_hook(
+        run.learner.model.register_forward_pre_hook(
             lambda module, args, batches=batches: (
                 batches.append(args[0]) if module.training else None
             )
@@ -101,9 +102,9 @@ def test_batches_come_uniformly_from_all_tasks_seen() -> None:
     sizes = (40, 10, 50)
     inputs = torch.arange(100.0).unsqueeze(1)
     split = TaskSplit(inputs, torch.zeros(100, dtype=torch.long), sizes)
-    run = JointTraining(
+    run = ContinualTraining(
         split,
-        split,
+        Evaluator(split),
         lambda: MLP((1, 2, 2), hidden_std=0.1, output_std=0.1),
         sgd,
         seed=0,
@@ -112,7 +113,7 @@ def test_batches_come_uniformly_from_all_tasks_seen() -> None:
         eval_every=200,
     )
     drawn: list[torch.Tensor] = []
-    run.model.register_forward_pre_hook(
+    run.learner.model.register_forward_pre_hook(
         lambda module, args: drawn.append(args[0].flatten()) if module.training else None
     )
     for seen in (40, 50, 100):
@@ -154,12 +155,12 @@ def test_recorded_accuracy_is_exact_and_of_each_task_alone() -> None:
     run = start(iterations_per_task=10)
     run.train_task()
     record = run.train_task()
-    run.model.eval()
+    run.learner.model.eval()
     offset = 0
     for task, size in enumerate(DIGITS.validation.sizes[:2]):
         part = slice(offset, offset + size)
         with torch.no_grad():
-            logits = run.model(DIGITS.validation.inputs[part])
+            logits = run.learner.model(DIGITS.validation.inputs[part])
         hits = (logits.argmax(1) == DIGITS.validation.labels[part]).sum().item()
         assert record.accuracy[-1, task].item() == torch.tensor(hits / size).item()
         loss = nn.functional.cross_entropy(logits, DIGITS.validation.labels[part])
@@ -229,9 +230,9 @@ def test_curves_hold_the_whole_run() -> None:
 def test_splits_of_different_lengths_are_refused() -> None:
     shorter = TaskSplit(DIGITS.test.inputs, DIGITS.test.labels, (len(DIGITS.test.labels),))
     with pytest.raises(ValueError, match="train has 5 tasks and evaluation 1"):
-        JointTraining(
+        ContinualTraining(
             DIGITS.train,
-            shorter,
+            Evaluator(shorter),
             get_benchmark("split-digits").build_model,
             sgd,
             seed=0,

@@ -6,7 +6,10 @@ from ngm_tune.benchmarks.cifar import (
     SPLIT_CIFAR100_10,
     SPLIT_CIFAR100_20,
 )
+from ngm_tune.benchmarks.custom import NAME as CUSTOM
+from ngm_tune.benchmarks.custom import Custom
 from ngm_tune.benchmarks.digits import ROTATED_DIGITS, SPLIT_DIGITS
+from ngm_tune.benchmarks.imagenet import SPLIT_MINI_IMAGENET
 from ngm_tune.benchmarks.mnist import (
     PERMUTED_MNIST,
     ROTATED_MNIST,
@@ -28,18 +31,26 @@ BENCHMARKS: dict[str, Benchmark] = {
         SPLIT_CIFAR100_10,
         SPLIT_CIFAR100_20,
         DOMAIN_CIFAR100,
+        SPLIT_MINI_IMAGENET,
     )
 }
+"""Those that come with ngm-tune."""
 
-__all__ = ["BENCHMARKS", "Benchmark", "TaskData", "TaskSplit", "get_benchmark"]
+__all__ = ["BENCHMARKS", "CUSTOM", "Benchmark", "Custom", "TaskData", "TaskSplit", "get_benchmark"]
 
 
-def get_benchmark(name: str) -> Benchmark:
+def get_benchmark(name: str, custom: Custom | None = None) -> Benchmark:
     """The benchmark of that name.
+
+    Args:
+        name: One of :data:`BENCHMARKS`, or :data:`CUSTOM`.
+        custom: What that is, resolved.
 
     Raises:
         ValueError: There is none.
     """
+    if name == CUSTOM and custom is not None:
+        return custom.benchmark()
     if name not in BENCHMARKS:
         raise ValueError(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from ngm_tune.benchmarks.sources import Images, Source, cifar_reader, load_images
+from ngm_tune.benchmarks.decoding import Images
+from ngm_tune.benchmarks.sources import Source, cifar_reader, load_images
 from ngm_tune.benchmarks.tasks import (
     Benchmark,
     TaskData,
@@ -68,6 +69,9 @@ SUPERCLASSES = (
 
 _DOMAIN_TASKS = 3
 
+RESNET_SETTINGS: dict[str, str | float] = {"layers": "output", "backbone_momentum": 0.9}
+"""The authors train ResNets with gain on the head only, and the backbone with momentum."""
+
 
 def _split(source: Source, tasks: int) -> TaskData:
     train, validation = train_and_validation(load_images(source, "train"))
@@ -104,6 +108,7 @@ _cifar10 = partial(
     iterations_per_task=400,
     normalisation=((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     augment=crop_and_flip,
+    settings=RESNET_SETTINGS,
 )
 
 _cifar100 = partial(

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ngm_tune.benchmarks.sources import Images, Source, load_images, mnist_reader
+from ngm_tune.benchmarks.decoding import Images
+from ngm_tune.benchmarks.sources import Source, load_images, mnist_reader
 from ngm_tune.benchmarks.tasks import Benchmark, TaskData, by_class, in_tasks, train_and_validation
 from ngm_tune.models import MLP
 
@@ -21,6 +22,10 @@ MNIST = Source(
     classes=10,
     torchvision=mnist_reader("MNIST"),
     command="python -c \"from torchvision.datasets import MNIST; MNIST('DIR', download=True)\"",
+    checksums={
+        "train": "d18cfd466eb143ac1097fde604dba9eec4116885869d04cc648b510949f9e88c",
+        "test": "a0863a96c44e5666edbb30c4071ee79ca0514c621e6349c5967fc78e7305c891",
+    },
 )
 
 FASHION_MNIST = Source(

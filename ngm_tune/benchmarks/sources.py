@@ -9,45 +9,24 @@ sets (without it ``~/.cache/ngm-tune/data``), in two layouts:
   ``<folder>/data/``, with a column of images (a struct of ``bytes`` and ``path``) and one of
   labels.
 
-If neither is there, torchvision downloads what it knows. Images that must be decoded are decoded
-once and kept as memory-mapped arrays in ``~/.cache/ngm-tune/decoded``.
+If neither is there, torchvision downloads what it knows. Counts, shapes, classes and the checksums
+that are known are verified whenever a dataset is loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from uuid import uuid4
+from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from ngm_tune.benchmarks.decoding import Images, cache_folder, decoded, parquet_images
 from ngm_tune.errors import UserError
 
-Split = Literal["train", "test"]
-
-
-class Images(NamedTuple):
-    """A labelled set of images.
-
-    Attributes:
-        pixels: Shape (N, channels, height, width), uint8; may be a read-only memory map.
-        labels: Class indices, shape (N,), int64.
-        origin: Where they were found.
-    """
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    origin: str
-
+Split = Literal["train", "validation", "test"]
 
 Reader = Callable[[Path, Split, bool], Images]
 """Reads a split in torchvision's layout below a folder, downloading it first if told to; fails with
@@ -67,6 +46,7 @@ class Source:
         classes: Number of classes.
         torchvision: Reads torchvision's layout; None where torchvision does not know the dataset.
         command: What a person can run to get the data where downloading is not possible.
+        checksums: SHA-256 of the splits' pixels and labels, for those of which it is known.
     """
 
     name: str
@@ -77,12 +57,13 @@ class Source:
     classes: int
     torchvision: Reader | None
     command: str
+    checksums: Mapping[Split, str] = field(default_factory=dict)
 
 
 def data_folder() -> Path:
     """The folder that data is looked for in and downloaded to."""
     given = os.environ.get("NGM_TUNE_DATA")
-    return Path(given) if given else _cache() / "data"
+    return Path(given) if given else cache_folder() / "data"
 
 
 def load_images(source: Source, split: Split) -> Images:
@@ -94,17 +75,13 @@ def load_images(source: Source, split: Split) -> Images:
     folder = data_folder()
     files = _parquet_files(source, folder, split)
     if files:
-        images = _from_parquet(source, files)
+        images = decoded(parquet_images(files, source.label), source.shape)
     elif source.torchvision is not None:
         images = _from_torchvision(source, source.torchvision, folder, split)
     else:
         raise UserError(_missing(source, folder, "no Parquet files there"))
     _verify(source, split, images)
     return images
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ngm-tune"
 
 
 def _missing(source: Source, folder: Path, reason: str) -> str:
@@ -138,75 +115,6 @@ def _parquet_files(source: Source, folder: Path, split: Split) -> list[Path]:
     return []
 
 
-def _from_parquet(source: Source, files: list[Path]) -> Images:
-    origin = str(files[0].parent)
-    key = [f"{f.resolve()} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
-    digest = hashlib.sha256("\n".join([repr(source), *key]).encode()).hexdigest()[:16]
-    kept = _cache() / "decoded" / f"{files[0].name.partition('-')[0]}-{digest}"
-    if not kept.is_dir():
-        pixels, labels = _decode(source, files)
-        _keep(kept, {"pixels": pixels, "labels": labels})
-    pixels = np.load(kept / "pixels.npy", mmap_mode="r")
-    return Images(pixels, np.load(kept / "labels.npy"), origin)
-
-
-def _decode(source: Source, files: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Decode every image of some Parquet files, a row group at a time."""
-    pixels: list[NDArray[np.uint8]] = []
-    labels: list[NDArray[np.int64]] = []
-    for path in files:
-        try:
-            parquet = pq.ParquetFile(path)
-            column = _image_column(path, parquet.schema_arrow)
-            if source.label not in parquet.schema_arrow.names:
-                raise UserError(
-                    f"{path}: no column {source.label}; "
-                    f"there are {', '.join(parquet.schema_arrow.names)}"
-                )
-            for group in range(parquet.num_row_groups):
-                table = parquet.read_row_group(group, [column, source.label])
-                encoded = table[column].combine_chunks().field("bytes")
-                pixels.append(_decode_images(source, path, encoded))
-                labels.append(table[source.label].to_numpy().astype(np.int64))
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: not readable as Parquet: {error}") from error
-    return np.concatenate(pixels), np.concatenate(labels)
-
-
-def _image_column(path: Path, schema: pa.Schema) -> str:
-    for name in ("img", "image"):
-        if name in schema.names and pa.types.is_struct(schema.field(name).type):
-            return name
-    raise UserError(f"{path}: no column of images (img or image: a struct of bytes and path)")
-
-
-def _decode_images(source: Source, path: Path, encoded: pa.Array) -> NDArray[np.uint8]:
-    channels, height, width = source.shape
-    images = np.empty((len(encoded), channels, height, width), dtype=np.uint8)
-    for i, content in enumerate(encoded):
-        try:
-            image = Image.open(io.BytesIO(content.as_py()))
-            fitted = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height))
-        except (OSError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: image {i} cannot be decoded: {error}") from error
-        images[i] = np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
-    return images
-
-
-def _keep(place: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Put arrays into the cache, whole or not at all, even if several processes do so at once."""
-    draft = place.with_name(f"{place.name}.{uuid4().hex}")
-    draft.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(draft / f"{name}.npy", array)
-    try:
-        draft.rename(place)
-    except OSError:  # another process was faster
-        for file in draft.iterdir():
-            file.unlink()
-        draft.rmdir()
-
-
 def _verify(source: Source, split: Split, images: Images) -> None:
     expected = (source.counts[split], *source.shape)
     if images.pixels.shape != expected:
@@ -220,14 +128,28 @@ def _verify(source: Source, split: Split, images: Images) -> None:
             f"{source.name} in {images.origin}: its {split} labels have {len(found)} classes from "
             f"{found.min()} to {found.max()}, expected {source.classes} from 0"
         )
+    checksum = source.checksums.get(split)
+    if checksum is not None and images.checksum() != checksum:
+        raise UserError(
+            f"{source.name} in {images.origin} is damaged: the SHA-256 of its {split} images and "
+            f"labels is {images.checksum()}, expected {checksum}"
+        )
 
 
 def mnist_reader(dataset: str) -> Reader:
-    """A reader of torchvision's MNIST or FashionMNIST."""
+    """A reader of torchvision's MNIST or FashionMNIST.
+
+    Archives that lie beside the files are held against torchvision's MD5 sums.
+    """
 
     def read(folder: Path, split: Split, download: bool) -> Images:
         from torchvision import datasets
+        from torchvision.datasets.utils import check_integrity
 
+        for name, md5 in getattr(datasets, dataset).resources:
+            archive = folder / dataset / "raw" / name
+            if archive.exists() and not check_integrity(archive, md5) and not download:
+                raise ValueError(f"the MD5 sum of {archive} is not {md5}")
         data = getattr(datasets, dataset)(folder, train=split == "train", download=download)
         pixels = data.data.unsqueeze(1).numpy()
         return Images(pixels, data.targets.numpy(), str(folder / dataset))

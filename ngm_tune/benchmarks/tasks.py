@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ngm_tune.benchmarks.sources import Images
+from ngm_tune.benchmarks.decoding import Images
+from ngm_tune.errors import UserError
 
 _VALIDATION_SHARE = 0.1
 _VALIDATION_SEED = 0
@@ -107,6 +108,8 @@ class Benchmark:
         build_model: Makes a freshly initialised network from torch's global random state.
         normalisation: For uint8 images; None where the data is float32 already.
         augment: Changes a batch of stored training examples at random; None to leave them.
+        settings: Hyper-parameters that methods which have them take on this network, unless a
+            study says otherwise.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Benchmark:
     build_model: Callable[[], nn.Module] = field(repr=False)
     normalisation: Normalisation | None = None
     augment: Augmentation | None = field(default=None, repr=False)
+    settings: Mapping[str, str | float] = field(default_factory=dict)
 
     @property
     def chance(self) -> float:
@@ -167,14 +171,27 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 def by_class(images: Images, tasks: int) -> TaskSplit:
     """Class-incremental tasks: as many classes each, in order; a rest of classes is left out."""
     classes = (int(images.labels.max()) + 1) // tasks
-    task_of = images.labels // classes
-    order = np.argsort(task_of, kind="stable")
-    order = order[task_of[order] < tasks]
-    sizes = np.bincount(task_of[order], minlength=tasks)
+    return in_groups(images, [range(k * classes, (k + 1) * classes) for k in range(tasks)])
+
+
+def in_groups(images: Images, groups: Sequence[Sequence[int]]) -> TaskSplit:
+    """Class-incremental tasks: task k has the classes of the k-th group, and no class is in two.
+
+    Classes are numbered in the order of the groups; those of no group are left out.
+    """
+    flat = [c for group in groups for c in group]
+    classes = max(int(images.labels.max()), *flat) + 1
+    task_of, label_of = np.full(classes, len(groups)), np.full(classes, -1)
+    label_of[flat] = np.arange(len(flat))
+    for task, group in enumerate(groups):
+        task_of[list(group)] = task
+    tasks = task_of[images.labels]
+    order = np.argsort(tasks, kind="stable")
+    order = order[tasks[order] < len(groups)]
     return TaskSplit(
         torch.from_numpy(images.pixels[order]),
-        torch.from_numpy(images.labels[order]),
-        tuple(sizes.tolist()),
+        torch.from_numpy(label_of[images.labels[order]]),
+        tuple(np.bincount(tasks[order], minlength=len(groups)).tolist()),
     )
 
 
@@ -187,17 +204,26 @@ def in_tasks(guises: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]) -> 
     )
 
 
-def train_and_validation(images: Images) -> tuple[Images, Images]:
-    """Set a tenth of the training images aside, stratified by class and always the same."""
+def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tuple[Images, Images]:
+    """Set a share of the images aside, stratified by class and always the same.
+
+    Raises:
+        UserError: There are too few images of a class for that.
+    """
     # Slow to import, and not needed by workers, which get their data from the driver.
     from sklearn.model_selection import train_test_split
 
-    parts = train_test_split(
-        np.arange(len(images.labels)),
-        test_size=_VALIDATION_SHARE,
-        stratify=images.labels,
-        random_state=_VALIDATION_SEED,
-    )
+    try:
+        parts = train_test_split(
+            np.arange(len(images.labels)),
+            test_size=share,
+            stratify=images.labels,
+            random_state=_VALIDATION_SEED,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"{images.origin}: too few images to set {share:.0%} of every class aside: {error}"
+        ) from error
     train, validation = (
         Images(images.pixels[part], images.labels[part], images.origin)
         for part in map(np.sort, parts)

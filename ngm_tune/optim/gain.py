@@ -37,13 +37,21 @@ def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
     return entropy
 
 
+def next_gain(
+    gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: float
+) -> Tensor:
+    """g_{t+1} from g_t and H_t: the leaky integrator of arXiv 2507.14056."""
+    return baseline + smoothing * (gain - baseline) + sensitivity * entropy
+
+
 class NeuronalGain:
     """The gain of a network: attached to its layers, moved by the entropy of its own predictions.
 
     Every gained layer computes with ``W_eff = g * W`` (a bias is not multiplied). All gains start
     at the baseline and are driven by the same batch entropy, so the gain per neuron of the paper is
     one number per network, and since layers are linear in their weights it is applied to their
-    input: ``W (g x) = (g W) x``, at the cost of one multiplication per input element.
+    output: ``g (W x) = (g W) x``, at the cost of one multiplication per output element and of no
+    memory, as the backward pass needs neither the product nor what it was made of.
 
     The gain changes only between training passes (``module.training`` and gradients enabled): an
     evaluation pass computes with the gain of the last training pass and leaves it alone. Entropies
@@ -69,6 +77,8 @@ class NeuronalGain:
 
     value: Tensor
     """g_t, the gain of the latest training pass; a scalar."""
+    layers: tuple[_Weighted, ...]
+    """The gained layers."""
 
     def __init__(
         self,
@@ -93,6 +103,7 @@ class NeuronalGain:
         self.normalise_entropy = normalise_entropy
 
         output_layer, gained = select_layers(model, layers, output)
+        self.layers = tuple(gained)
         weight = output_layer.weight
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
@@ -102,26 +113,26 @@ class NeuronalGain:
 
         _detach(model)
         self._handles = [
-            layer.register_forward_pre_hook(self._modulate, with_kwargs=True) for layer in gained
+            layer.register_forward_hook(self._modulate)
+            for layer in gained  # before _observe
         ]
         self._class_dim = -1 if isinstance(output_layer, nn.Linear) else 1
+        self._classes = output_layer.weight.shape[0]
         self._handles.append(output_layer.register_forward_hook(self._observe))
 
-    def _modulate(
-        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
         if layer.training and torch.is_grad_enabled():
             self.value = self._next
             self._trained = True
-        if args:
-            return (args[0] * self.value, *args[1:]), kwargs
-        return args, {**kwargs, "input": kwargs["input"] * self.value}
+        if layer.bias is None:
+            return output * self.value
+        spatial = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
+        bias = (1 - self.value) * layer.bias.view(-1, *[1] * spatial)
+        return output * self.value + bias.to(output.dtype)
 
     def _observe(self, layer: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
         if layer.training and torch.is_grad_enabled():
             entropy = predictive_entropy(logits.detach(), self._class_dim)
-            if self.normalise_entropy:
-                entropy = entropy / math.log(logits.shape[self._class_dim])
             total = entropy.sum()
             self._entropy_sum = total if self._entropy_sum is None else self._entropy_sum + total
             self._predictions += entropy.numel()
@@ -140,13 +151,22 @@ class NeuronalGain:
                     stacklevel=4,
                 )
             return
-        entropy = self._entropy_sum / self._predictions
-        self._next = (
-            self.baseline
-            + self.smoothing * (self.value - self.baseline)
-            + self.sensitivity * entropy
-        )
+        self._next = self.after(self._entropy_sum / self._predictions)
         self._entropy_sum, self._predictions, self._trained = None, 0, False
+
+    def after(self, entropy: Tensor) -> Tensor:
+        """g_{t+1}, were ``entropy``, a scalar in nats, that of the latest training pass."""
+        return next_gain(
+            self.value,
+            entropy / math.log(self._classes) if self.normalise_entropy else entropy,
+            sensitivity=self.sensitivity,
+            smoothing=self.smoothing,
+            baseline=self.baseline,
+        )
+
+    def override(self, gain: Tensor) -> None:
+        """Take up this gain, a scalar, at the next training pass instead of that found."""
+        self._next = gain
 
     def remove(self) -> None:
         """Detach from the model, which from then on computes with its plain weights."""
@@ -214,7 +234,7 @@ def select_layers(
 def _detach(model: nn.Module) -> None:
     """Remove any gain attached to ``model`` before, so that gains never multiply unnoticed."""
     for module in model.modules():
-        for hook in [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]:
+        for hook in module._forward_hooks.values():
             owner = getattr(hook, "__self__", None)
             if isinstance(owner, NeuronalGain):
                 owner.remove()

@@ -9,8 +9,9 @@ import torch
 from torch.optim import Adam
 
 from ngm_tune.benchmarks import TaskData, get_benchmark
+from ngm_tune.evaluation import Evaluator
 from ngm_tune.models import MLP
-from ngm_tune.training import JointTraining
+from ngm_tune.training import ContinualTraining
 
 DIGITS = ("split-digits", "rotated-digits")
 SPLIT, ROTATED = get_benchmark("split-digits"), get_benchmark("rotated-digits")
@@ -86,9 +87,9 @@ def test_accuracy_has_levelled_off_at_each_tasks_end(name: str) -> None:
     data = benchmark.load()
     change = torch.zeros(benchmark.tasks)
     for seed in range(3):
-        run = JointTraining(
+        run = ContinualTraining(
             data.train,
-            data.validation,
+            Evaluator(data.validation),
             benchmark.build_model,
             lambda model: Adam(model.parameters(), lr=1e-3),
             seed=seed,

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ngm_tune.benchmarks import TaskData, get_benchmark
+from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
-from ngm_tune.training import JointTraining
+from ngm_tune.training import ContinualTraining
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,12 +54,12 @@ def test_rotated_and_permuted_mnist_show_the_same_digits_three_times(data: Path)
                 assert torch.equal(*sums)
 
 
-def two_tasks(data: TaskData, method: str, **settings: float) -> JointTraining:
+def two_tasks(data: TaskData, method: str, **settings: float) -> ContinualTraining:
     """The authors' settings on the first two tasks, first-task accuracy after every iteration."""
     benchmark = get_benchmark("split-mnist")
-    run = JointTraining(
+    run = ContinualTraining(
         data.train.joined(data.validation),
-        data.test.prepared(benchmark.prepare),
+        Evaluator(data.test.prepared(benchmark.prepare)),
         benchmark.build_model,
         partial(get_method(method).build, **settings),
         seed=42,

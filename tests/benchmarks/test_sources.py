@@ -22,13 +22,13 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from ngm_tune.benchmarks import sources
+from ngm_tune.benchmarks import decoding
 from ngm_tune.benchmarks.mnist import MNIST
 from ngm_tune.benchmarks.sources import Source, load_images
 from ngm_tune.errors import UserError
 
 COUNTS = {"train": 30, "test": 20}
-SMALL_MNIST = replace(MNIST, counts=COUNTS)
+SMALL_MNIST = replace(MNIST, counts=COUNTS, checksums={})
 COLOURED = Source(
     name="Tiny",
     folders=("tiny",),
@@ -112,7 +112,7 @@ def test_parquet_layout(data: Path, place: str, kind: str, column: str) -> None:
 def test_images_are_decoded_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parquet(data / "tiny", "train")
     first = load_images(COLOURED, "train")
-    monkeypatch.setattr(sources, "_decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(decoding, "_decode", lambda *_: pytest.fail("decoded again"))
     second = load_images(COLOURED, "train")
     assert isinstance(second.pixels, np.memmap)
     assert np.array_equal(first.pixels, second.pixels)

@@ -1,0 +1,200 @@
+"""A benchmark of one's own: a folder of images or Parquet files, cut into tasks by a study file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import nn
+
+from ngm_tune.benchmarks.decoding import (
+    Images,
+    decoded,
+    folder_classes,
+    folder_images,
+    parquet_class_names,
+    parquet_images,
+)
+from ngm_tune.benchmarks.sources import data_folder
+from ngm_tune.benchmarks.tasks import (
+    Benchmark,
+    Normalisation,
+    TaskData,
+    crop_and_flip,
+    in_groups,
+    train_and_validation,
+)
+from ngm_tune.errors import UserError
+from ngm_tune.models import MLP, SlimResNet18
+
+NAME = "custom"
+_WIDTH = 400
+"""Hidden units of the MLP, as in the paper's."""
+
+_MLPS_UP_TO = 1 * 32 * 32
+"""Values per image up to which the network is by default an MLP."""
+
+
+class Custom(BaseModel):
+    """The table ``[custom]`` of a study: where images are, and how they are cut into tasks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    path: Annotated[str, Field(min_length=1)]
+    """Absolute, or relative to the data folder: a folder of images, ``<class>/*.png`` or
+    ``train/<class>/*.png`` and ``test/<class>/*.png``; a folder of Parquet files,
+    ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file."""
+    tasks: Annotated[int, Field(ge=1)] | list[Annotated[list[str], Field(min_length=1)]]
+    """How many tasks to cut the classes into, evenly and in order; or the classes of each task."""
+    title: str = "Custom"
+    label: str = "label"
+    """The column of class indices in Parquet files."""
+    size: Annotated[int, Field(ge=4, le=512)] = 32
+    """Height and width that images are brought to, in pixels."""
+    channels: Literal[1, 3] = 3
+    """Grey or colour."""
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """Share of the images that are set aside as test data, where there are none of their own."""
+    model: Literal["mlp", "slim-resnet18"] | None = None
+    """By default an MLP for grey images of up to 32 x 32 pixels, else a slim ResNet-18."""
+    augment: bool = False
+    """Whether training images are cropped and flipped at random."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    iterations_per_task: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    normalisation: Annotated[Normalisation | None, Field(strict=False)] = None
+    """Mean and standard deviation per channel; found from the training images, where not given."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _no_class_twice(cls, tasks: int | list[list[str]]) -> int | list[list[str]]:
+        names = [name for task in tasks for name in task] if isinstance(tasks, list) else []
+        if len(set(names)) != len(names):
+            raise ValueError("a class is listed twice")
+        return tasks
+
+    def resolved(self) -> Custom:
+        """The same with everything that is found from the data written out.
+
+        Raises:
+            UserError: The data is not there, is damaged, or lacks a class.
+        """
+        train, _, names = _read(self)
+        return self.model_copy(
+            update={
+                "tasks": [[names[c] for c in group] for group in _groups(self, names)],
+                "normalisation": self.normalisation or _statistics(train),
+            }
+        )
+
+    def benchmark(self) -> Benchmark:
+        """The benchmark that this describes; of a :meth:`resolved` table only."""
+        if isinstance(self.tasks, int):
+            raise ValueError("the classes of the tasks are not resolved")
+        classes = sum(map(len, self.tasks))
+        small = self.channels * self.size**2 <= _MLPS_UP_TO
+        kind = self.model or ("mlp" if small else "slim-resnet18")
+        return Benchmark(
+            name=NAME,
+            title=self.title,
+            kind="class-incremental",
+            tasks=len(self.tasks),
+            classes=classes,
+            batch_size=self.batch_size,
+            iterations_per_task=self.iterations_per_task,
+            load=partial(_load, self),
+            build_model=partial(_build, kind, self, classes),
+            normalisation=self.normalisation,
+            augment=crop_and_flip if self.augment else None,
+            settings=({} if kind == "mlp" else {"layers": "output", "backbone_momentum": 0.9}),
+        )
+
+
+def _build(kind: str, custom: Custom, classes: int) -> nn.Module:
+    if kind == "mlp":
+        inputs = custom.channels * custom.size**2
+        return MLP((inputs, _WIDTH, _WIDTH, classes), hidden_std=0.01, output_std=0.05)
+    return SlimResNet18(classes, channels=custom.channels)
+
+
+def _load(custom: Custom) -> TaskData:
+    everything, test, names = _read(custom)
+    if test is None:
+        everything, test = train_and_validation(everything, custom.test_share)
+    train, validation = train_and_validation(everything)
+    groups = _groups(custom, names)
+    return TaskData(*(in_groups(images, groups) for images in (train, validation, test)))
+
+
+def _read(custom: Custom) -> tuple[Images, Images | None, list[str]]:
+    """Training images, test images if there are any of their own, and the names of the classes."""
+    path = data_folder() / custom.path  # which is custom.path alone, if that is absolute
+    shape = (custom.channels, custom.size, custom.size)
+    if path.is_file():
+        return _read_parquet(custom, [path], [])
+    if not path.is_dir():
+        raise UserError(
+            f"custom.path = {custom.path!r}: there is no {path}; give the folder of images or "
+            "Parquet files, absolute or relative to the folder that --data names"
+        )
+    if train := sorted(path.glob("train-*.parquet")):
+        return _read_parquet(custom, train, sorted(path.glob("test-*.parquet")))
+    parts = ("train", "test") if {"train", "test"} <= set(folder_classes(path)) else (".",)
+    classes = folder_classes(path / parts[0])
+    if not classes:
+        raise UserError(
+            f"custom.path = {custom.path!r}: {path} has neither train-*.parquet nor folders of "
+            "images, one for each class"
+        )
+    images = [decoded(folder_images((path / part).resolve(), classes), shape) for part in parts]
+    return images[0], (images[1] if len(images) > 1 else None), classes
+
+
+def _read_parquet(
+    custom: Custom, train: Sequence[Path], test: Sequence[Path]
+) -> tuple[Images, Images | None, list[str]]:
+    shape = (custom.channels, custom.size, custom.size)
+    images = [decoded(parquet_images(f, custom.label), shape) for f in (train, test) if f]
+    lowest = min(int(found.labels.min()) for found in images)
+    if lowest < 0:
+        raise UserError(f"{train[0]}: {custom.label} has {lowest}; classes count from 0")
+    classes = max(int(found.labels.max()) for found in images) + 1
+    names = parquet_class_names(train[0], custom.label) or [str(c) for c in range(classes)]
+    return images[0], (images[1] if test else None), names
+
+
+def _groups(custom: Custom, names: Sequence[str]) -> list[list[int]]:
+    """The class indices of each task."""
+    if isinstance(custom.tasks, int):
+        each = len(names) // custom.tasks
+        if not each:
+            raise UserError(
+                f"custom.tasks = {custom.tasks}: there are only {len(names)} classes, "
+                f"{', '.join(names)}"
+            )
+        return [list(range(k * each, (k + 1) * each)) for k in range(custom.tasks)]
+    for task in custom.tasks:
+        for name in task:
+            if name not in names:
+                raise UserError(
+                    f"custom.tasks has {name!r}, which is no class of {custom.path}; those are "
+                    f"{', '.join(names)}"
+                )
+    return [[names.index(name) for name in task] for task in custom.tasks]
+
+
+def _statistics(images: Images) -> Normalisation:
+    """Mean and standard deviation of every channel, of pixels in [0, 1]."""
+    pixels = images.pixels
+    means, deviations = [], []
+    for channel in range(pixels.shape[1]):
+        counts = np.bincount(pixels[:, channel].ravel(), minlength=256)
+        values = np.arange(256) / 255.0
+        mean = float(np.average(values, weights=counts))
+        means.append(mean)
+        spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
+        deviations.append(spread or 1.0)  # of a blank channel
+    return tuple(means), tuple(deviations)

@@ -1,0 +1,257 @@
+"""Encoded images to arrays: decoded once, and kept as memory-mapped files.
+
+Images are read from Parquet as the Hugging Face hub serves it, or from folders with one folder per
+class. What was decoded is kept in ``~/.cache/ngm-tune/decoded`` (below ``XDG_CACHE_HOME``, where
+that is set) under a name that changes with the files it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ngm_tune.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+_AT_ONCE = 256
+"""Encoded images held in memory."""
+
+
+class Images(NamedTuple):
+    """A labelled set of images.
+
+    Attributes:
+        pixels: Shape (N, channels, height, width), uint8; may be a read-only memory map.
+        labels: Class indices, shape (N,), int64.
+        origin: Where they were found.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    origin: str
+
+    def checksum(self) -> str:
+        """SHA-256 of the pixels and the labels, in hexadecimal; the same wherever they lie."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.pixels).data)
+        digest.update(self.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+class EncodedImage(NamedTuple):
+    """An image as it lies in a file: what messages call it, its file format's bytes, its class."""
+
+    name: str
+    content: bytes
+    label: int
+
+
+class Encoded(NamedTuple):
+    """A set of encoded images.
+
+    Attributes:
+        origin: Where they are.
+        total: How many.
+        fingerprint: Changes whenever the files do.
+        read: Goes through them.
+    """
+
+    origin: str
+    total: int
+    fingerprint: str
+    read: Callable[[], Iterator[EncodedImage]]
+
+
+def cache_folder() -> Path:
+    """Where ngm-tune keeps what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ngm-tune"
+
+
+def decoded(encoded: Encoded, shape: tuple[int, int, int]) -> Images:
+    """Decode images, or map into memory what an earlier call left.
+
+    Several processes may do so at once: whichever is done first is taken.
+
+    Args:
+        encoded: The images, of any size and mode.
+        shape: Channels (1 or 3), height and width that they are brought to: scaled to cover it, and
+            cut evenly on both sides.
+
+    Raises:
+        UserError: An image cannot be decoded.
+    """
+    digest = hashlib.sha256(f"{shape} {encoded.fingerprint}".encode()).hexdigest()[:16]
+    place = cache_folder() / "decoded" / f"{Path(encoded.origin).name}-{digest}"
+    if not place.is_dir():
+        draft = place.with_name(f"{place.name}.{uuid4().hex}")
+        draft.mkdir(parents=True)
+        try:
+            _decode_into(draft, encoded, shape)
+            draft.rename(place)
+        except OSError:
+            if not place.is_dir():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    pixels = np.load(place / "pixels.npy", mmap_mode="r")
+    return Images(pixels, np.load(place / "labels.npy"), encoded.origin)
+
+
+def _decode_into(folder: Path, encoded: Encoded, shape: tuple[int, int, int]) -> None:
+    pixels = np.lib.format.open_memmap(
+        folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(encoded.total, *shape)
+    )
+    labels = np.empty(encoded.total, dtype=np.int64)
+    images = encoded.read()
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL decodes outside the interpreter's lock
+        while chunk := list(islice(images, _AT_ONCE)):
+            for image, array in zip(
+                chunk, pool.map(lambda i: _decode(i, shape), chunk), strict=True
+            ):
+                pixels[done] = array
+                labels[done] = image.label
+                done += 1
+    pixels.flush()
+    np.save(folder / "labels.npy", labels)
+
+
+def _decode(image: EncodedImage, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    channels, height, width = shape
+    try:
+        opened = Image.open(io.BytesIO(image.content))
+        opened.draft("RGB", (2 * width, 2 * height))  # large JPEGs: decode no more than is needed
+        whole = opened.convert("L" if channels == 1 else "RGB")
+        fitted = whole if whole.size == (width, height) else ImageOps.fit(whole, (width, height))
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(f"{image.name} cannot be decoded as an image: {error}") from error
+    return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def parquet_images(files: Sequence[Path], label: str) -> Encoded:
+    """The images of some Parquet files.
+
+    Args:
+        files: Each with a column ``img`` or ``image``, a struct of ``bytes`` and ``path``.
+        label: The column of class indices.
+
+    Raises:
+        UserError: A file is not readable, or lacks a column.
+    """
+    opened = []
+    for path in files:
+        try:
+            opened.append(pq.ParquetFile(path))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path}: not readable as Parquet: {error}") from error
+    columns = [
+        _image_column(path, file.schema_arrow, label)
+        for path, file in zip(files, opened, strict=True)
+    ]
+
+    def read() -> Iterator[EncodedImage]:
+        for path, column in zip(files, columns, strict=True):
+            try:
+                number = 0
+                for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE, columns=[column, label]):
+                    contents = batch[column].field("bytes").to_pylist()
+                    classes = batch[label].to_pylist()
+                    for content, of_class in zip(contents, classes, strict=True):
+                        name = f"{path}: image {number}"
+                        if content is None or of_class is None:
+                            raise UserError(f"{name} has no bytes or no {label}")
+                        yield EncodedImage(name, content, of_class)
+                        number += 1
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(f"{path}: not readable as Parquet: {error}") from error
+
+    total = sum(file.metadata.num_rows for file in opened)
+    origin = str(files[0].parent / files[0].name.partition("-")[0])
+    return Encoded(origin, total, f"{label} {_fingerprint(files)}", read)
+
+
+def _image_column(path: Path, schema: pa.Schema, label: str) -> str:
+    if label not in schema.names or not pa.types.is_integer(schema.field(label).type):
+        raise UserError(
+            f"{path}: no column {label} of whole numbers; there are {', '.join(schema.names)}"
+        )
+    for name in ("img", "image"):
+        if name in schema.names and pa.types.is_struct(schema.field(name).type):
+            return name
+    raise UserError(f"{path}: no column of images (img or image: a struct of bytes and path)")
+
+
+def parquet_class_names(path: Path, label: str) -> list[str]:
+    """Names of the classes, from the metadata that the Hugging Face hub writes; else none.
+
+    Raises:
+        UserError: The file is not readable as Parquet.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not readable as Parquet: {error}") from error
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[label]["names"]]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def folder_classes(folder: Path) -> list[str]:
+    """The classes that a folder of images has: the names of the folders in it, sorted."""
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
+
+
+def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
+    """The images of ``folder/<class>/``, in the order of the classes and of their names.
+
+    Raises:
+        UserError: A class has no images.
+    """
+    found: list[tuple[Path, int]] = []
+    for label, name in enumerate(classes):
+        files = sorted(
+            path for path in (folder / name).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES
+        )
+        if not files:
+            raise UserError(
+                f"{folder / name}: no images there; read are {', '.join(IMAGE_SUFFIXES)}"
+            )
+        found += [(path, label) for path in files]
+
+    def read() -> Iterator[EncodedImage]:
+        for path, label in found:
+            try:
+                yield EncodedImage(str(path), path.read_bytes(), label)
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read: {error}") from error
+
+    files = [path for path, _ in found]
+    return Encoded(str(folder), len(found), _fingerprint(files), read)
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        found = path.stat()
+        digest.update(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,51 @@
+"""The benchmark on mini-ImageNet (arXiv 2507.14056, section 3)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ngm_tune.benchmarks.cifar import RESNET_SETTINGS
+from ngm_tune.benchmarks.sources import Source, load_images
+from ngm_tune.benchmarks.tasks import Benchmark, TaskData, crop_and_flip, in_groups
+from ngm_tune.models import SlimResNet18
+
+MINI_IMAGENET = Source(
+    name="mini-ImageNet",
+    folders=("mini-imagenet", "mini_imagenet"),
+    label="label",
+    counts={"train": 50_000, "validation": 10_000, "test": 5_000},
+    shape=(3, 84, 84),
+    classes=100,
+    torchvision=None,
+    command="hf download timm/mini-imagenet --repo-type dataset --local-dir DIR/mini-imagenet",
+)
+"""100 classes of ImageNet (Vinyals et al. 2016) with 500, 100 and 50 images each, as the Hugging
+Face hub has them, brought to the usual 84 x 84 pixels."""
+
+_TASKS, _CLASSES_PER_TASK = 5, 10
+
+
+def _split() -> TaskData:
+    groups = [range(k * _CLASSES_PER_TASK, (k + 1) * _CLASSES_PER_TASK) for k in range(_TASKS)]
+    return TaskData(
+        *(
+            in_groups(load_images(MINI_IMAGENET, split), groups)
+            for split in ("train", "validation", "test")
+        )
+    )
+
+
+SPLIT_MINI_IMAGENET = Benchmark(
+    name="split-mini-imagenet",
+    title="Split-mini-ImageNet",
+    kind="class-incremental",
+    tasks=_TASKS,
+    classes=_TASKS * _CLASSES_PER_TASK,
+    batch_size=256,
+    iterations_per_task=800,
+    normalisation=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    augment=crop_and_flip,
+    settings=RESNET_SETTINGS,
+    load=_split,
+    build_model=partial(SlimResNet18, classes=_TASKS * _CLASSES_PER_TASK),
+)

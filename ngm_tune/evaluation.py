@@ -1,0 +1,141 @@
+"""Continual evaluation: accuracy on any of the tasks, as often as one likes.
+
+Evaluating after every iteration costs far more than training, so this is where a run's time goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ngm_tune.benchmarks.tasks import TaskSplit
+
+Precision = Literal["float32", "mixed", "bfloat16"]
+"""What evaluation passes compute in.
+
+- ``"float32"``.
+- ``"bfloat16"``: 2 to 4 times faster on hardware that has it, and less exact: a prediction can flip
+  where two logits are close.
+- ``"mixed"``: bfloat16, and once more in float32 for every example whose two largest logits are so
+  close that rounding could have swapped them. Accuracy is that of float32, the loss near it.
+"""
+
+_CHUNK = 1024
+"""Examples per forward pass."""
+
+_ROUNDING = 2.0**-5
+"""Two logits nearer than this share of the largest are told apart in float32 only.
+
+A bfloat16 has 8 significant bits, and rounding errors add up from layer to layer: logits were seen
+to move by up to 2^-7 of the example's largest in the MLP and, where that is small, by up to 2^-5 in
+the ResNet. So the largest is that of the example or the mean over examples, whichever is larger."""
+
+
+class _Examples(NamedTuple):
+    """Examples of some tasks, N in all, with what is needed to count per task."""
+
+    inputs: Tensor
+    labels: Tensor
+    membership: Tensor
+    """One-hot task of each example, shape (N, K)."""
+    sizes: Tensor
+    """Examples per task, shape (K,); NaN for tasks that are not among them."""
+
+
+class Evaluator:
+    """Measures accuracy and loss on the tasks of a benchmark. Runs may share one.
+
+    Args:
+        examples: What accuracy is measured on, as the network takes it.
+        precision: What forward passes compute in.
+        device: Where to evaluate.
+    """
+
+    def __init__(
+        self,
+        examples: TaskSplit,
+        precision: Precision = "float32",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.precision = precision
+        self._split = examples.to(device)
+        self._sizes = torch.tensor(examples.sizes, device=device)
+        task_of = torch.arange(self.tasks, device=device).repeat_interleave(self._sizes)
+        self._membership = F.one_hot(task_of, self.tasks).float()
+        self._chosen: tuple[tuple[int, ...], _Examples] | None = None
+
+    @property
+    def tasks(self) -> int:
+        """K, the number of tasks."""
+        return len(self._split.sizes)
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices of all examples, shape (N,)."""
+        return self._split.labels
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, tasks: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Evaluate a model, which is left in evaluation mode.
+
+        Returns:
+            Accuracy as a fraction and cross-entropy in nats, each of shape (K,); NaN for the tasks
+            not asked for.
+        """
+        model.eval()
+        examples = self._of(tuple(tasks))
+        totals = torch.zeros(2, self.tasks, device=examples.labels.device)
+        for start in range(0, len(examples.labels), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            labels = examples.labels[part]
+            logits = self._logits(model, examples.inputs[part])
+            correct = (logits.argmax(dim=1) == labels).float()
+            losses = F.cross_entropy(logits, labels, reduction="none")
+            totals += torch.stack((correct, losses)) @ examples.membership[part]
+        accuracy, loss = totals / examples.sizes
+        return accuracy, loss
+
+    def _logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """Shape (B, C), float32."""
+        if self.precision == "float32":
+            logits: Tensor = model(inputs)
+            return logits
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            logits = model(inputs).float()
+        if self.precision == "mixed":
+            largest = logits.topk(2, dim=1).values
+            margin = largest[:, 0] - largest[:, 1]
+            scale = logits.abs().amax(dim=1)
+            # Turned round, so that logits that are no numbers count as close.
+            close = ~(margin > _ROUNDING * torch.maximum(scale, scale.mean()))
+            if close.any():
+                logits[close] = model(inputs[close])
+        return logits
+
+    def _of(self, tasks: tuple[int, ...]) -> _Examples:
+        """The examples of some tasks; those asked for last are kept."""
+        if tasks == tuple(range(len(tasks))):  # a prefix needs no copy
+            end = self._split.seen(len(tasks))
+            return self._taken(tasks, [slice(0, end)])
+        if self._chosen is None or self._chosen[0] != tasks:
+            ends = [self._split.seen(task + 1) for task in tasks]
+            parts = [
+                slice(end - self._split.sizes[task], end)
+                for task, end in zip(tasks, ends, strict=True)
+            ]
+            self._chosen = tasks, self._taken(tasks, parts)
+        return self._chosen[1]
+
+    def _taken(self, tasks: tuple[int, ...], parts: Sequence[slice]) -> _Examples:
+        def chosen(values: Tensor) -> Tensor:
+            return values[parts[0]] if len(parts) == 1 else torch.cat([values[p] for p in parts])
+
+        sizes = torch.full_like(self._sizes, torch.nan, dtype=torch.float32)
+        sizes[list(tasks)] = self._sizes[list(tasks)].float()
+        return _Examples(
+            chosen(self._split.inputs), chosen(self._split.labels), chosen(self._membership), sizes
+        )

@@ -1,0 +1,89 @@
+"""Gradient projection in joint training (Hess et al. 2023, arXiv 2311.04898)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ngm_tune.learners.learner import Batch, Learner, Step
+
+
+class GradientProjection(Learner):
+    """Follows the joint gradient as far as it raises the loss of no old task.
+
+    The gradient of the whole batch is projected onto the cone of directions that do not oppose the
+    gradient of any old task, the optimisation routine of GEM (Lopez-Paz and Ranzato, NeurIPS 2017,
+    eq. 8 to 11). An old task's gradient is that of its examples in the batch, so a task that has
+    none there constrains nothing.
+
+    Args:
+        model: The network.
+        optimizer: Follows the projected gradient.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+        super().__init__(model, optimizer)
+        self._task = 0
+
+    def begin_task(self, task: int) -> None:
+        """Constrain by the tasks before this one."""
+        self._task = task
+
+    def backward(self, batch: Batch) -> Step:
+        """Replace the gradients by the projected one of the batch's loss."""
+        logits = self.model(batch.inputs)
+        losses = F.cross_entropy(logits, batch.labels, reduction="none")
+        old = [batch.tasks == task for task in range(self._task)]
+        old = [examples for examples in old if examples.any()]
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        constraints = [
+            _flat_gradient(losses[examples].mean(), parameters, keep=True) for examples in old
+        ]
+        gradient = _flat_gradient(losses.mean(), parameters)
+        if constraints:
+            gradient = project(gradient, torch.stack(constraints))
+        parts = torch.split(gradient, [p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        return Step(losses.detach().mean(), logits.detach())
+
+
+def project(gradient: Tensor, constraints: Tensor) -> Tensor:
+    """The vector nearest to ``gradient`` that has no negative inner product with any constraint.
+
+    Solves the dual of GEM's quadratic programme, min_{v >= 0} |G^T v + g|, as a non-negative least
+    squares problem of as many unknowns as there are constraints.
+
+    Args:
+        gradient: g, shape (P,).
+        constraints: G, shape (k, P).
+
+    Returns:
+        g + G^T v, shape (P,).
+    """
+    from scipy.optimize import nnls
+
+    products = constraints @ gradient
+    if bool((products >= 0).all()):
+        return gradient
+    # In the coordinates of an orthonormal basis of the span of the constraints the problem has
+    # k instead of P rows; what lies outside that span cannot be changed by v.
+    basis, triangle = torch.linalg.qr(constraints.T)
+    weights: NDArray[np.float64]
+    weights, _ = nnls(_numpy(triangle), _numpy(-(basis.T @ gradient)))
+    return gradient + constraints.T @ torch.from_numpy(weights).to(gradient)
+
+
+def _numpy(values: Tensor) -> NDArray[np.float64]:
+    return values.double().cpu().numpy()
+
+
+def _flat_gradient(loss: Tensor, parameters: Sequence[Tensor], keep: bool = False) -> Tensor:
+    parts = torch.autograd.grad(loss, parameters, retain_graph=keep, materialize_grads=True)
+    return torch.cat([part.flatten() for part in parts])
