@@ -62,6 +62,24 @@ _MEAN_CURVE = {
         "adam": Published(0.092),
         "sgd": Published(0.053),
     },
+    "split-cifar10": {
+        "ngm-sgd": Published(0.134, 0.043),
+        "momentum-sgd": Published(0.425, 0.044),
+        "adam": Published(0.310, 0.088),
+        "sgd": Published(0.241),
+    },
+    "domain-cifar100": {
+        "ngm-sgd": Published(0.224),
+        "momentum-sgd": Published(0.232),
+        "adam": Published(0.256),
+        "sgd": Published(0.243),
+    },
+    "split-mini-imagenet": {
+        "ngm-sgd": Published(0.300, 0.071),
+        "momentum-sgd": Published(0.409),
+        "adam": Published(0.384),
+        "sgd": Published(0.332),
+    },
 }
 
 _PER_SEED = {

@@ -20,6 +20,15 @@ from ngm_tune.errors import UserError
 
 from .choice import Choice, choose
 from .loading import LoadedStudy, load, output_beside
+from .mechanism_charts import (
+    CurvatureInfo,
+    cost_chart,
+    cost_info,
+    curvature_chart,
+    curvature_info,
+    fast_and_slow_chart,
+    fast_and_slow_info,
+)
 from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
 from .published import Cell, comparison, comparison_rows
 from .tables import display_rows, findings, methods_table
@@ -76,6 +85,7 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
     table = methods_table(loaded, choices)
     cells = comparison(loaded)
     sections = [_section(loaded, name, choices, table, cells) for name in loaded.benchmarks]
+    sections += _cost_section(loaded)
     folder = output or output_beside(location, "report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,11 +154,72 @@ def _section(
                 gain_chart(gain).to_dict(),
             )
         )
+    figures += _mechanism(loaded, benchmark, choices)
     rows = table.filter(pl.col("benchmark") == benchmark)
     published = comparison_rows(loaded, [cell for cell in cells if cell.benchmark == benchmark])
     return Section(
         loaded.title("benchmarks", benchmark), figures, display_rows(loaded, rows), published
     )
+
+
+def _mechanism(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> list[Figure]:
+    """The figures of the probes, for a study that asked for them."""
+    figures = []
+    curvature = curvature_info(loaded, benchmark, choices)
+    if curvature is not None:
+        figures.append(
+            Figure(
+                f"{benchmark}-curvature",
+                "Curvature: the largest eigenvalue of the loss's Hessian",
+                _curvature_caption(curvature),
+                curvature_chart(curvature).to_dict(),
+            )
+        )
+    weights = fast_and_slow_info(loaded, benchmark, choices)
+    if weights is not None:
+        figures.append(
+            Figure(
+                f"{benchmark}-fast-and-slow",
+                "Fast and slow weights",
+                "The effective weights gW are a slow part, g₀W, and a fast one, (g − g₀)W, that "
+                "decays once entropy falls: above, the fast part's share of their norm; below, by "
+                "how much of their norm an iteration moves them through the update of W and "
+                "through the change of g.",
+                fast_and_slow_chart(weights).to_dict(),
+            )
+        )
+    return figures
+
+
+def _curvature_caption(info: CurvatureInfo) -> str:
+    claims = " ".join(
+        f"For {row['Method']}, raw / (g² effective) differs from 1 by {row['deviation']:.1%} in "
+        "the median."
+        for row in info.ratios.iter_rows(named=True)
+    )
+    left_out = f" {info.negative} values that are not positive are left out." * bool(info.negative)
+    return (
+        "By the raw weights W, which the optimizer steps in, and by the effective weights gW, "
+        "which the network computes with: where every layer is gained, the first is g² times the "
+        f"second. {claims} The mean over seeds and their range.{left_out}"
+    )
+
+
+def _cost_section(loaded: LoadedStudy) -> list[Section]:
+    """What a training step costs, for a study that measured it."""
+    costs = cost_info(loaded)
+    if costs is None:
+        return []
+    figure = Figure(
+        "cost",
+        "Time and memory of a training step, against SGD's",
+        "Networks of growing depth and width (MLP: linear layers x hidden units; ResNet: blocks x "
+        "channels of the first stage). Steps of the methods were taken in turn; points are medians "
+        "over rounds and bars their quartiles. Memory counts parameters, gradients, state and what "
+        "is kept for the backward pass at its peak.",
+        cost_chart(costs).to_dict(),
+    )
+    return [Section("Cost", [figure], [], [])]
 
 
 def _pareto_caption(loaded: LoadedStudy, info: ParetoInfo) -> str:

@@ -46,10 +46,10 @@ class GainInfo(NamedTuple):
 
 def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> TransitionInfo:
     """Read the curves of the chosen configurations of a benchmark."""
-    chosen = _titles(loaded, benchmark, choices)
+    chosen = titles_of(loaded, benchmark, choices)
     curves = pl.DataFrame(loaded.results.read("curves", chosen))
     first_task = curves.filter(pl.col("eval_task") == 0)
-    starts = _task_starts(curves)
+    starts = task_starts(curves)
     windows = [
         first_task.filter(pl.col("iteration").is_between(start - BEFORE, start - 1 + AFTER))
         .with_columns(
@@ -67,7 +67,7 @@ def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) 
         ).clear()
     )
     return TransitionInfo(
-        _over_seeds(accuracy, chosen, ["Transition", "elapsed"], "accuracy"),
+        over_seeds(accuracy, chosen, ["Transition", "elapsed"], "accuracy"),
         [loaded.title("methods", name) for name in loaded.methods],
         [f"into task {task + 1}" for task in starts],
     )
@@ -75,18 +75,16 @@ def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) 
 
 def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> GainInfo:
     """Read the gain traces of the chosen configurations that have a gain."""
-    chosen = _titles(loaded, benchmark, choices)
+    chosen = titles_of(loaded, benchmark, choices)
     steps = pl.DataFrame(loaded.results.read("steps", chosen)).filter(
         pl.col("gain").is_not_null() & pl.col("gain").is_not_nan()
     )
-    starts = _task_starts(steps)
+    starts = task_starts(steps)
     last = int(steps["iteration"].max() or 0)  # type: ignore[arg-type]
     stride = max(1, last // _POINTS)
     kept = steps.filter(pl.col("iteration") % stride == 0)
     traces = [
-        _over_seeds(kept, chosen, ["iteration"], column).with_columns(
-            pl.lit(name).alias("quantity")
-        )
+        over_seeds(kept, chosen, ["iteration"], column).with_columns(pl.lit(name).alias("quantity"))
         for column, name in (("gain", "Gain"), ("entropy", "Entropy, nats"))
     ]
     return GainInfo(
@@ -96,7 +94,8 @@ def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> Gai
     )
 
 
-def _titles(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> dict[str, str]:
+def titles_of(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> dict[str, str]:
+    """The title of the method, by the ids of a benchmark's chosen trials."""
     return {
         choice.trial_id: loaded.title("methods", choice.method)
         for choice in choices
@@ -104,7 +103,7 @@ def _titles(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> dict[
     }
 
 
-def _task_starts(rows: pl.DataFrame) -> dict[int, int]:
+def task_starts(rows: pl.DataFrame) -> dict[int, int]:
     """First iteration of the second and every later task.
 
     Taken from where the former task ends, which unlike a task's beginning is always evaluated.
@@ -113,9 +112,10 @@ def _task_starts(rows: pl.DataFrame) -> dict[int, int]:
     return {task + 1: end + 1 for task, end in ends.head(-1).iter_rows()}
 
 
-def _over_seeds(
+def over_seeds(
     rows: pl.DataFrame, titles: dict[str, str], key: list[str], column: str
 ) -> pl.DataFrame:
+    """Mean, lowest and highest of a column over the seeds of each method and ``key``."""
     value = pl.col(column).cast(pl.Float64)
     return (
         rows.with_columns(pl.col("trial_id").replace_strict(titles).alias("Method"))

@@ -39,6 +39,8 @@ class _Examples(NamedTuple):
     """Examples of some tasks, N in all, with what is needed to count per task."""
 
     inputs: Tensor
+    rounded: Tensor | None
+    """The inputs in bfloat16, for precisions that use it."""
     labels: Tensor
     membership: Tensor
     """One-hot task of each example, shape (N, K)."""
@@ -63,6 +65,7 @@ class Evaluator:
     ) -> None:
         self.precision = precision
         self._split = examples.to(device)
+        self._rounded = None if precision == "float32" else self._split.inputs.bfloat16()
         self._sizes = torch.tensor(examples.sizes, device=device)
         task_of = torch.arange(self.tasks, device=device).repeat_interleave(self._sizes)
         self._membership = F.one_hot(task_of, self.tasks).float()
@@ -88,24 +91,18 @@ class Evaluator:
         """
         model.eval()
         examples = self._of(tuple(tasks))
-        totals = torch.zeros(2, self.tasks, device=examples.labels.device)
-        for start in range(0, len(examples.labels), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            labels = examples.labels[part]
-            logits = self._logits(model, examples.inputs[part])
-            correct = (logits.argmax(dim=1) == labels).float()
-            losses = F.cross_entropy(logits, labels, reduction="none")
-            totals += torch.stack((correct, losses)) @ examples.membership[part]
-        accuracy, loss = totals / examples.sizes
+        logits = self._logits(model, examples)
+        correct = (logits.argmax(dim=1) == examples.labels).float()
+        losses = F.cross_entropy(logits, examples.labels, reduction="none")
+        accuracy, loss = torch.stack((correct, losses)) @ examples.membership / examples.sizes
         return accuracy, loss
 
-    def _logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """Shape (B, C), float32."""
-        if self.precision == "float32":
-            logits: Tensor = model(inputs)
-            return logits
-        with torch.autocast(inputs.device.type, torch.bfloat16):
-            logits = model(inputs).float()
+    def _logits(self, model: nn.Module, examples: _Examples) -> Tensor:
+        """Of all examples, shape (N, C), float32."""
+        if examples.rounded is None:
+            return _in_chunks(model, examples.inputs)
+        with torch.autocast(examples.rounded.device.type, torch.bfloat16):
+            logits = _in_chunks(model, examples.rounded).float()
         if self.precision == "mixed":
             largest = logits.topk(2, dim=1).values
             margin = largest[:, 0] - largest[:, 1]
@@ -113,7 +110,7 @@ class Evaluator:
             # Turned round, so that logits that are no numbers count as close.
             close = ~(margin > _ROUNDING * torch.maximum(scale, scale.mean()))
             if close.any():
-                logits[close] = model(inputs[close])
+                logits[close] = _in_chunks(model, examples.inputs[close])
         return logits
 
     def _of(self, tasks: tuple[int, ...]) -> _Examples:
@@ -137,5 +134,13 @@ class Evaluator:
         sizes = torch.full_like(self._sizes, torch.nan, dtype=torch.float32)
         sizes[list(tasks)] = self._sizes[list(tasks)].float()
         return _Examples(
-            chosen(self._split.inputs), chosen(self._split.labels), chosen(self._membership), sizes
+            chosen(self._split.inputs),
+            None if self._rounded is None else chosen(self._rounded),
+            chosen(self._split.labels),
+            chosen(self._membership),
+            sizes,
         )
+
+
+def _in_chunks(model: nn.Module, inputs: Tensor) -> Tensor:
+    return torch.cat([model(part) for part in torch.split(inputs, _CHUNK)])

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp
+from torch.func import functional_call, grad, vjp
 
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Learner
@@ -36,6 +36,9 @@ _EARLY = (1, 2, 5, 10)
 
 _TOLERANCE = 1e-3
 """Relative, of eigenvalues."""
+
+_LANCZOS_VECTORS = 8
+"""Enough where one eigenvalue stands out, as it does early in training and after transitions."""
 
 
 class Probes:
@@ -132,7 +135,7 @@ def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
         labels: Shape (N,).
 
     Returns:
-        In nats per squared unit of the parameters; NaN where the loss is no number.
+        In nats per squared unit of the parameters; NaN where these are no numbers.
     """
     parameters = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     return _largest_eigenvalue(model, parameters, inputs, labels)
@@ -168,28 +171,32 @@ def _largest_eigenvalue(
 ) -> float:
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
+    if not all(p.isfinite().all() for p in parameters.values()):
+        return float("nan")
+
     def loss(values: dict[str, Tensor]) -> Tensor:
         return F.cross_entropy(functional_call(model, values, (inputs,)), labels)
 
-    def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        direction = torch.from_numpy(np.asarray(vector, dtype=np.float32).ravel())
-        sizes = [p.numel() for p in parameters.values()]
-        parts = torch.split(direction.to(inputs.device), sizes)
-        tangent = {
-            name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)
-        }
-        curved = jvp(grad(loss), (parameters,), (tangent,))[1]
-        return torch.cat([part.flatten() for part in curved.values()]).double().cpu().numpy()
-
     mode = model.training
     model.eval()
-    size = sum(p.numel() for p in parameters.values())
+    # The Hessian is symmetric: its product from the left is that from the right, and needs the
+    # gradient's graph only once.
+    product_from_left = vjp(grad(loss), parameters)[1]
+    sizes = [p.numel() for p in parameters.values()]
+
+    def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        flat = torch.from_numpy(np.asarray(vector, dtype=np.float32).ravel()).to(inputs.device)
+        parts = zip(parameters.items(), torch.split(flat, sizes), strict=True)
+        (curved,) = product_from_left({name: part.view_as(p) for (name, p), part in parts})
+        return torch.cat([part.flatten() for part in curved.values()]).double().cpu().numpy()
+
+    size = sum(sizes)
     start = np.random.default_rng(0).standard_normal(size)
     try:
         hessian = LinearOperator((size, size), matvec=product, dtype=np.float64)
-        found = eigsh(hessian, k=1, which="LA", v0=start, tol=_TOLERANCE, return_eigenvectors=False)
-        return float(found[0])
-    except ArpackError:  # no convergence, or numbers that are none
+        values, _ = eigsh(hessian, k=1, which="LA", v0=start, ncv=_LANCZOS_VECTORS, tol=_TOLERANCE)
+        return float(values[0])
+    except ArpackError:  # it did not converge
         return float("nan")
     finally:
         model.train(mode)

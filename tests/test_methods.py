@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +13,15 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from ngm_tune import NGMSGD
+from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.errors import UserError
+from ngm_tune.evaluation import Evaluator
+from ngm_tune.learners import Learner
 from ngm_tune.methods import get_method, methods
+from ngm_tune.streams import Variant
+from ngm_tune.training import ContinualTraining
+
+DIGITS = get_benchmark("split-digits").load()
 
 
 def model() -> nn.Module:
@@ -21,17 +29,68 @@ def model() -> nn.Module:
 
 
 @pytest.mark.parametrize("name", methods())
-def test_every_corner_of_a_search_space_builds_an_optimizer(name: str) -> None:
+def test_every_corner_of_a_search_space_can_be_built(name: str) -> None:
     method = get_method(name)
     for corner in ("low", "high"):
         point = {k: getattr(distribution, corner) for k, distribution in method.space.items()}
         settings = method.configure(point)
         assert {k: type(v) for k, v in settings.items()} == method.hyperparameters
-        optimizer = method.build(model(), **settings)
+        built = method.build(model(), **settings)
+        optimizer = built.optimizer if isinstance(built, Learner) else built
         assert isinstance(optimizer, torch.optim.Optimizer)
         assert optimizer.param_groups[0]["lr"] == point["lr"]
     assert method.title
     assert method.source
+
+
+def run(name: str, variant: Variant) -> ContinualTraining:
+    """A short run of a method, with settings in the middle of its space."""
+    method = get_method(name)
+    middle = {
+        k: type(d.low)((d.low * d.high) ** 0.5)  # type: ignore[attr-defined]
+        for k, d in method.space.items()
+    }
+    digits = get_benchmark("split-digits")
+    return ContinualTraining(
+        DIGITS.train,
+        Evaluator(DIGITS.validation),
+        digits.build_model,
+        lambda model: method.build(model, **method.configure(middle)),
+        seed=5,
+        batch_size=16,
+        iterations_per_task=25,
+        eval_every=25,
+        variant=variant,
+        buffer_size=40 if variant == "replay" else None,
+    )
+
+
+@pytest.mark.parametrize("variant", ["joint", "replay", "naive"])
+@pytest.mark.parametrize("name", methods())
+def test_every_method_learns_in_every_variant_and_can_be_interrupted(
+    name: str, variant: Variant, tmp_path: Path
+) -> None:
+    whole, first, second = (run(name, variant) for _ in range(3))
+    while not whole.finished:
+        whole.train_task()
+    assert whole.diverged_at is None
+    losses = whole.records[0].steps[:, 0]
+    assert losses[-5:].mean() < losses[0]
+    for _ in range(2):
+        first.train_task()
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    while not second.finished:
+        second.train_task()
+    for a, b in zip(whole.records, second.records, strict=True):
+        assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
+        assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
+
+
+def test_methods_take_what_they_have_and_no_more() -> None:
+    assert get_method("ngm-sgd").accepts("backbone_momentum")
+    assert get_method("gain-decoy").accepts("layers")
+    assert not get_method("sgd").accepts("layers")
 
 
 def test_every_learning_rate_is_searched_on_a_log_scale() -> None:

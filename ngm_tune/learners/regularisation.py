@@ -98,7 +98,7 @@ def fisher_diagonal(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
     def log_likelihood(values: dict[str, Tensor], example: Tensor, label: Tensor) -> Tensor:
         logits = functional_call(model, values, (example.unsqueeze(0),))
-        return F.log_softmax(logits, dim=-1)[0, label]
+        return -F.cross_entropy(logits, label.unsqueeze(0))
 
     gradients = vmap(grad(log_likelihood), in_dims=(None, 0, 0))
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
