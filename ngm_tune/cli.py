@@ -183,10 +183,20 @@ def data(
 ) -> None:
     """Find or download the data of a benchmark, verify it, and say what there is."""
     from ngm_tune.benchmarks import BENCHMARKS
+    from ngm_tune.benchmarks.sources import load_images
 
     _use_data_folder(folder)
     if benchmark not in BENCHMARKS:
         raise UserError(f"no benchmark {benchmark!r}; there are {', '.join(BENCHMARKS)}")
+    source = BENCHMARKS[benchmark].source
+    if source is not None:
+        for split in source.counts:
+            images = load_images(source, split)
+            known = "as published" if split in source.checksums else "none is published to compare"
+            console.print(
+                f"{source.name}, {split}: {len(images.labels)} images from {images.origin}; count, "
+                f"shape and classes as they should be; SHA-256 {images.checksum()[:16]}, {known}"
+            )
     loaded = BENCHMARKS[benchmark].load()
     splits = (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
     _print_table(

@@ -359,13 +359,17 @@ def _known(names: list[str], known: Iterable[str], kind: str) -> list[str]:
 
 def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     """What is wrong, as one sentence: key, value and what is allowed."""
-    # Of several, the one deepest in the file: for a union it is the member that was meant.
+    # Of several, the one deepest in the file: for a union it is the member that was meant. And what
+    # is unknown before what is missing: it may be that, mistyped.
     problems = [(_key(p["loc"], content), p) for p in error.errors(include_url=False)]
-    key, problem = max(problems, key=lambda found: found[0].count("."))
+    key, problem = max(problems, key=lambda p: (p[0].count("."), p[1]["type"] != "missing"))
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, _KEYS, n=1)
+        table, _, last = key.rpartition(".")
+        keys = _KEYS[table]
+        close = difflib.get_close_matches(last, keys, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        return f"unknown key {key!r}{hint}; allowed are {', '.join(_KEYS)}"
+        where = f" in {table}" if table else ""
+        return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
     if problem["type"] == "missing":
         return f"{key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
@@ -388,4 +392,8 @@ def _key(location: tuple[int | str, ...], content: Any) -> str:
     return ".".join(parts)
 
 
-_KEYS = tuple(Study.model_fields)
+_KEYS = {
+    "": tuple(Study.model_fields),
+    "custom": tuple(Custom.model_fields),
+    "resources": tuple(Resources.model_fields),
+}

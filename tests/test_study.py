@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngm_tune.errors import UserError
-from ngm_tune.study import load_study, shipped_studies, validate_study
+from ngm_tune.study import Study, load_study, shipped_studies, validate_study
 
 MINIMAL = """
 title = "A study"
@@ -35,6 +35,26 @@ def test_defaults(file: Path) -> None:
     assert (study.sampler, study.seed_list, study.eval_every) == ("tpe", [0, 1, 2], 1)
     assert study.iterations("split-digits") == 200
     assert study.hyperparameters == {"lr": "float"}
+    assert (study.variant, study.eval_precision, study.probes) == ("joint", "float32", [])
+
+
+def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
+    """The paper's choice for ResNets is a visible setting of the trials."""
+    changes = ['methods=["ngm-sgd","sgd"]', 'benchmarks=["split-digits","split-cifar10"]']
+    study = load_study(str(file), changes)
+    assert study.given("split-cifar10", "ngm-sgd") == {
+        "layers": "output",
+        "backbone_momentum": 0.9,
+    }
+    assert study.given("split-cifar10", "sgd") == study.given("split-digits", "ngm-sgd") == {}
+    assert study.hyperparameters.items() >= {"layers": "str", "backbone_momentum": "float"}.items()
+    own = load_study(str(file), [*changes, "fixed.ngm-sgd={layers='all', normalise_entropy=true}"])
+    assert own.given("split-cifar10", "ngm-sgd") == {
+        "layers": "all",
+        "backbone_momentum": 0.9,
+        "normalise_entropy": True,
+    }
+    assert own.hyperparameters["normalise_entropy"] == "bool"
 
 
 def test_overrides(file: Path) -> None:
@@ -83,6 +103,20 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             'evaluate="first-and-previous" objectives=["min_acc","avg_sg"]',
             'objectives has min_acc, which needs evaluate = "seen"',
         ),
+        ("variant=replay", 'variant = "replay" and buffer_size = None: variant = "replay" needs'),
+        ("buffer_size=10", 'variant = "joint" and buffer_size = 10'),
+        ("variant=offline", "variant = 'offline': input should be 'joint', 'replay' or 'naive'"),
+        ("eval_precision=half", "eval_precision = 'half': input should be 'float32', 'mixed' or"),
+        ("fixed.adamw.lr=0.1", "fixed has adamw, which is no method of the study"),
+        ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which sgd searches"),
+        ("fixed.sgd.layers=output", "fixed.sgd has layers: got an unexpected keyword argument"),
+        ('benchmarks=["custom"]', "the benchmark 'custom' and the table [custom]"),
+        ("custom.path=x", "custom.tasks is missing"),
+        ("custom={path='x', tasks=[['a'], ['a']]}", "a class is listed twice"),
+        ("custom={pth='x', tasks=2}", "unknown key 'pth' in custom (did you mean 'path'?)"),
+        ("resources.cpus=2", "unknown key 'cpus' in resources (did you mean 'cpu'?)"),
+        ("resources.gpu=-1", "resources.gpu = -1: input should be greater than or equal to 0"),
+        ('probes=["hessian"]', "probes.0 = 'hessian': input should be 'curvature' or"),
         ("trials.x=1", "trials is no table of the study"),
         ("trials", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
@@ -140,7 +174,7 @@ json_values = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from([*tomllib.loads(MINIMAL), "name", "seeds", "seed", "sampler", "x"]),
+        st.sampled_from([*Study.model_fields, "x"]),
         json_values,
     )
 )

@@ -113,11 +113,13 @@ _cifar10 = partial(
 
 _cifar100 = partial(
     _cifar10,
+    source=CIFAR100,
     normalisation=((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 )
 
 SPLIT_CIFAR10 = _cifar10(
     name="split-cifar10",
+    source=CIFAR10,
     title="Split-CIFAR-10",
     kind="class-incremental",
     tasks=5,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import nn
 
 from ngm_tune.benchmarks.decoding import (
@@ -65,8 +65,27 @@ class Custom(BaseModel):
     """Whether training images are cropped and flipped at random."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     iterations_per_task: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    normalisation: Annotated[Normalisation | None, Field(strict=False)] = None
+    normalisation: Normalisation | None = None
     """Mean and standard deviation per channel; found from the training images, where not given."""
+
+    @field_validator("normalisation", mode="before")
+    @classmethod
+    def _tuples(cls, value: object) -> object:
+        if isinstance(value, list):  # as TOML has it
+            return tuple(tuple(part) if isinstance(part, list) else part for part in value)
+        return value
+
+    @field_validator("normalisation")
+    @classmethod
+    def _one_pair_per_channel(
+        cls, value: Normalisation | None, info: ValidationInfo
+    ) -> Normalisation | None:
+        channels = info.data.get("channels")
+        if value is not None and any(len(part) != channels for part in value):
+            raise ValueError(f"must be two lists of {channels} numbers, one for each channel")
+        if value is not None and min(value[1]) <= 0.0:
+            raise ValueError("a standard deviation must be positive")
+        return value
 
     @field_validator("tasks")
     @classmethod

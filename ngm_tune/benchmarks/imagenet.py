@@ -46,6 +46,7 @@ SPLIT_MINI_IMAGENET = Benchmark(
     normalisation=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     augment=crop_and_flip,
     settings=RESNET_SETTINGS,
+    source=MINI_IMAGENET,
     load=_split,
     build_model=partial(SlimResNet18, classes=_TASKS * _CLASSES_PER_TASK),
 )

@@ -98,6 +98,7 @@ _mnist = partial(
     batch_size=128,
     normalisation=((0.1307,), (0.3081,)),
     build_model=_mlp,
+    source=MNIST,
 )
 
 SPLIT_MNIST = _mnist(
@@ -135,4 +136,5 @@ SPLIT_FASHION_MNIST = _mnist(
     iterations_per_task=200,
     normalisation=((0.2860,), (0.3530,)),
     load=partial(_split, FASHION_MNIST),
+    source=FASHION_MNIST,
 )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ngm_tune.benchmarks.decoding import Images
+from ngm_tune.benchmarks.sources import Source
 from ngm_tune.errors import UserError
 
 _VALIDATION_SHARE = 0.1
@@ -110,6 +111,7 @@ class Benchmark:
         augment: Changes a batch of stored training examples at random; None to leave them.
         settings: Hyper-parameters that methods which have them take on this network, unless a
             study says otherwise.
+        source: The dataset it is made of, where that is one that is looked for and verified.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Benchmark:
     normalisation: Normalisation | None = None
     augment: Augmentation | None = field(default=None, repr=False)
     settings: Mapping[str, str | float] = field(default_factory=dict)
+    source: Source | None = field(default=None, repr=False)
 
     @property
     def chance(self) -> float:

@@ -1,0 +1,182 @@
+"""A benchmark of one's own: folders of images and Parquet files, cut into tasks by a study."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from ngm_tune.benchmarks import Custom, get_benchmark
+from ngm_tune.errors import UserError
+from ngm_tune.models import MLP, SlimResNet18
+
+CLASSES = ("ant", "bee", "cat", "dog")
+PER_CLASS = 20
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("NGM_TUNE_DATA", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+def picture(label: int, number: int) -> Image.Image:
+    """Of a brightness that tells class and number: 50 times the class, plus the number."""
+    return Image.new("RGB", (12, 10), (50 * label + number,) * 3)
+
+
+def write_folder(folder: Path, count: int = PER_CLASS, suffix: str = "png") -> None:
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            picture(label, number).save(folder / name / f"{number:03}.{suffix}")
+        (folder / name / "notes.txt").write_text("no image")
+
+
+def write_parquet(path: Path, names: bool, count: int = PER_CLASS) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images, labels = [], []
+    for number in range(count):
+        for label in range(len(CLASSES)):
+            stream = io.BytesIO()
+            picture(label, number).save(stream, format="PNG")
+            images.append({"bytes": stream.getvalue(), "path": None})
+            labels.append(label)
+    table = pa.table({"image": images, "label": labels})
+    if names:
+        features = {"label": {"names": list(CLASSES), "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata(
+            {"huggingface": json.dumps({"info": {"features": features}})}
+        )
+    pq.write_table(table, path)
+
+
+def custom(**settings: Any) -> Custom:
+    return Custom(**{"path": "pets", "tasks": 2, "size": 8, **settings}).resolved()
+
+
+def brightness(inputs: torch.Tensor) -> list[int]:
+    assert (inputs == inputs[:, :1, :1, :1]).all()
+    return inputs[:, 0, 0, 0].tolist()
+
+
+def test_a_folder_of_images_is_cut_into_tasks(data: Path) -> None:
+    write_folder(data / "pets")
+    benchmark = get_benchmark("custom", custom())
+    loaded = benchmark.load()
+    assert (benchmark.tasks, benchmark.classes, benchmark.kind) == (2, 4, "class-incremental")
+    parts = (loaded.train, loaded.validation, loaded.test)
+    assert [len(part.labels) for part in parts] == [57, 7, 16]  # a fifth, then a tenth set aside
+    everything = sorted(value for part in parts for value in brightness(part.inputs))
+    assert everything == sorted(50 * c + n for c in range(4) for n in range(PER_CLASS))
+    for part in parts:
+        assert [value // 50 for value in brightness(part.inputs)] == part.labels.tolist()
+        first, second = torch.split(part.labels, list(part.sizes))
+        assert set(first.tolist()) == {0, 1}
+        assert set(second.tolist()) == {2, 3}
+
+
+def test_tasks_can_be_named_class_by_class(data: Path) -> None:
+    write_folder(data / "pets")
+    benchmark = get_benchmark("custom", custom(tasks=[["dog"], ["ant", "cat"]]))
+    test = benchmark.load().test
+    assert (benchmark.tasks, benchmark.classes) == (2, 3)
+    assert test.sizes == (4, 8)
+    original = {0: 3, 1: 0, 2: 2}  # numbered in the order of the tasks
+    assert [original[label] for label in test.labels.tolist()] == [
+        value // 50 for value in brightness(test.inputs)
+    ]
+
+
+def test_train_and_test_folders_are_kept_apart(data: Path) -> None:
+    write_folder(data / "pets" / "train", suffix="jpg")
+    write_folder(data / "pets" / "test", count=3, suffix="webp")
+    loaded = get_benchmark("custom", custom()).load()
+    assert len(loaded.test.labels) == 12
+    assert len(loaded.train.labels) + len(loaded.validation.labels) == 80
+
+
+@pytest.mark.parametrize("names", [True, False])
+@pytest.mark.parametrize("place", ["pets.parquet", "pets/train-00000-of-00001.parquet"])
+def test_parquet_with_and_without_class_names(data: Path, place: str, names: bool) -> None:
+    write_parquet(data / place, names)
+    chosen = [["dog"], ["bee"]] if names else [["3"], ["1"]]
+    found = custom(path=place.partition("/")[0], tasks=chosen)
+    test = get_benchmark("custom", found).load().test
+    assert {value // 50 for value in brightness(test.inputs)} == {1, 3}
+
+
+def test_normalisation_is_found_from_the_training_images(data: Path) -> None:
+    write_folder(data / "pets")
+    benchmark = get_benchmark("custom", custom())
+    values = np.array([50 * c + n for c in range(4) for n in range(PER_CLASS)]) / 255
+    mean, deviation = benchmark.normalisation or ((), ())
+    assert mean == pytest.approx([values.mean()] * 3)
+    assert deviation == pytest.approx([values.std()] * 3)
+    own = custom(normalisation=[[0.5] * 3, [0.25] * 3])
+    assert get_benchmark("custom", own).normalisation == ((0.5,) * 3, (0.25,) * 3)
+
+
+def test_the_network_fits_the_images(data: Path) -> None:
+    write_folder(data / "pets")
+    grey = get_benchmark("custom", custom(channels=1))
+    assert isinstance(model := grey.build_model(), MLP)
+    assert model(grey.prepare(grey.load().test.inputs)).shape == (16, 4)
+    assert grey.settings == {}
+    coloured = get_benchmark("custom", custom(size=32, augment=True))
+    assert isinstance(model := coloured.build_model(), SlimResNet18)
+    assert model(coloured.prepare(coloured.load().test.inputs)).shape == (16, 4)
+    assert coloured.settings["layers"] == "output"
+    assert coloured.augment is not None
+    one = get_benchmark("custom", custom(channels=1, model="slim-resnet18"))
+    assert one.build_model()(one.prepare(one.load().test.inputs)).shape == (16, 4)
+
+
+def test_what_is_resolved_can_be_written_down_and_read_again(data: Path) -> None:
+    write_folder(data / "pets")
+    found = custom()
+    assert found.tasks == [["ant", "bee"], ["cat", "dog"]]
+    assert Custom.model_validate(found.model_dump(mode="json")) == found
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"path": "nothing"}, "custom.path = 'nothing': there is no .*nothing"),
+        ({"path": "empty"}, "has neither train-.*parquet nor folders of images"),
+        ({"path": "hollow"}, "hollow/ant: no images there; read are .png"),
+        ({"tasks": 9}, "custom.tasks = 9: there are only 4 classes, ant, bee, cat, dog"),
+        ({"tasks": [["ant"], ["cow"]]}, "custom.tasks has 'cow', which is no class of pets"),
+        ({"path": "broken"}, "broken/ant/000.png cannot be decoded"),
+        ({"path": "torn.parquet"}, "torn.parquet: not readable as Parquet"),
+        ({"path": "pets.parquet", "label": "kind"}, "no column kind of whole numbers; there are"),
+    ],
+)
+def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) -> None:
+    write_folder(data / "pets")
+    (data / "empty").mkdir()
+    (data / "hollow" / "ant").mkdir(parents=True)
+    (data / "broken" / "ant").mkdir(parents=True)
+    (data / "broken" / "ant" / "000.png").write_bytes(b"no image")
+    (data / "torn.parquet").write_bytes(b"PAR1")
+    write_parquet(data / "pets.parquet", names=True)
+    with pytest.raises(UserError, match=sentence) as error:
+        custom(**settings)
+    assert "\n" not in str(error.value)
+
+
+def test_too_few_images_to_set_some_aside(data: Path) -> None:
+    write_folder(data / "pets", count=1)
+    with pytest.raises(UserError, match="too few images to set 20% of every class aside"):
+        get_benchmark("custom", custom()).load()
