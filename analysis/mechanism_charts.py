@@ -10,10 +10,12 @@ import polars as pl
 from .choice import Choice
 from .loading import LoadedStudy
 from .palette import MUTED, colour_scale, styled
-from .transition_charts import over_seeds, task_starts, titles_of
+from .transition_charts import over_seeds, task_starts, thinned, titles_of
 
 RAW, EFFECTIVE = "Raw weights W", "Effective weights gW"
 _SPACES = {"sharpness_raw": RAW, "sharpness_effective": EFFECTIVE}
+_SMALLEST_MOVE = 1e-4
+"""Relative movements below this are drawn at the edge."""
 _MOVES = {"weight_step": "Update of W", "gain_step": "Change of g"}
 
 
@@ -22,9 +24,9 @@ class CurvatureInfo(NamedTuple):
 
     ``traces`` has a row per method, iteration and ``space`` (:data:`RAW` or :data:`EFFECTIVE`):
     ``Method``, ``iteration``, ``mean``, ``low`` and ``high`` over seeds. ``ratios`` has a row per
-    method with a gain: ``Method`` and ``deviation``, the median of |raw / (g² effective) - 1| over
-    seeds and iterations, 0 where the eigenvalue scales with g² exactly. ``negative`` counts values
-    that a logarithmic axis cannot show.
+    method whose network is gained: ``Method`` and ``deviation``, the median of
+    |raw / (g² effective) - 1| over seeds and iterations, 0 where the eigenvalue scales with g²
+    exactly. ``negative`` counts values that a logarithmic axis cannot show.
     """
 
     traces: pl.DataFrame
@@ -96,9 +98,10 @@ def _ratios(loaded: LoadedStudy, titles: dict[str, str], found: pl.DataFrame) ->
             .abs()
             .alias("deviation"),
         )
+        .filter((pl.col("sharpness_raw") != pl.col("sharpness_effective")).any().over("Method"))
         .group_by("Method")
         .agg(pl.col("deviation").median())
-        .sort("Method")
+        .sort("deviation", "Method")
     )
 
 
@@ -119,6 +122,7 @@ def fast_and_slow_info(
     if not wide.height:
         return None
     starts = _starts(loaded, titles)
+    wide = thinned(wide, starts)
     shares = over_seeds(
         wide.with_columns(pl.col("fast_norm") / pl.col("norm")), titles, ["iteration"], "fast_norm"
     )
@@ -132,7 +136,7 @@ def fast_and_slow_info(
         for quantity, kind in _MOVES.items()
     )
     methods = [loaded.title("methods", name) for name in loaded.methods]
-    return FastAndSlowInfo(shares, moves.filter(pl.col("mean") > 0), methods, starts)
+    return FastAndSlowInfo(shares, moves, methods, starts)
 
 
 def cost_info(loaded: LoadedStudy) -> CostInfo | None:
@@ -161,17 +165,21 @@ def _starts(loaded: LoadedStudy, titles: dict[str, str]) -> list[int]:
     return list(task_starts(steps).values())
 
 
-def _traces(data: pl.DataFrame, methods: list[str], y: alt.Y, dashed: str | None = None) -> Any:
+def _traces(data: pl.DataFrame, methods: list[str], y: alt.Y) -> Any:
+    """A line per method for the mean over seeds, and a band for their range."""
+    shown = set(data["Method"])
     base = alt.Chart(data).encode(
         x=alt.X("iteration:Q", title="Iteration"),
-        color=alt.Color("Method:N", scale=colour_scale(methods), sort=methods),
-        strokeDash=alt.StrokeDash(f"{dashed}:N", title=None) if dashed else alt.Undefined,
+        color=alt.Color(
+            "Method:N",
+            scale=colour_scale(methods),
+            legend=alt.Legend(values=[name for name in methods if name in shown]),
+        ),
     )
     band = base.mark_area(opacity=0.12, clip=True, strokeWidth=0).encode(
-        y=alt.Y("low:Q", scale=y["scale"], title=None), y2="high:Q"
+        y=alt.Y("low:Q", scale=y["scale"], title=y["title"]), y2="high:Q"
     )
-    line = base.mark_line(strokeWidth=1.6, clip=True).encode(y=y)
-    return line if dashed else band + line
+    return band + base.mark_line(strokeWidth=1.6, clip=True).encode(y=y)
 
 
 def _transitions(starts: list[int]) -> Any:
@@ -196,23 +204,31 @@ def curvature_chart(info: CurvatureInfo) -> Any:
 
 
 def fast_and_slow_chart(info: FastAndSlowInfo) -> Any:
-    """The fast share of the effective weights, and below it what moves them."""
-    share = _traces(
-        info.shares,
-        info.methods,
-        alt.Y("mean:Q", title="Fast share", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True)),
+    """The fast share of the effective weights, and below it by what share of it they are moved."""
+    share = alt.Y(
+        "mean:Q", title="Fast share", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True)
     )
-    moves = _traces(
-        info.moves,
-        info.methods,
-        alt.Y("mean:Q", title="Movement per iteration", scale=alt.Scale(type="log")),
-        dashed="kind",
-    )
-    panels = [
-        alt.layer(part, _transitions(info.task_starts)).properties(width=780, height=height)
-        for part, height in ((share, 150), (moves, 200))
+    low, high = _SMALLEST_MOVE, float(info.moves["high"].max() or 1.0)  # type: ignore[arg-type]
+    panels = [(info.shares, share, 150)] + [
+        (
+            info.moves.filter(pl.col("kind") == kind),
+            alt.Y(
+                "mean:Q",
+                title=kind,
+                scale=alt.Scale(type="log", domain=[low, high], clamp=True),
+                axis=alt.Axis(format="~%", tickCount=4),
+            ),
+            120,
+        )
+        for kind in _MOVES.values()
     ]
-    return styled(alt.vconcat(*panels, spacing=14))
+    drawn = [
+        alt.layer(_traces(data, info.methods, y), _transitions(info.task_starts)).properties(
+            width=780, height=height
+        )
+        for data, y, height in panels
+    ]
+    return styled(alt.vconcat(*drawn, spacing=14))
 
 
 def cost_chart(info: CostInfo) -> Any:

@@ -46,6 +46,7 @@ def styled(chart: Any) -> Any:
         .configure_legend(
             **text,
             orient="top",
+            columns=4,
             title=None,
             labelLimit=300,
             symbolType="circle",

@@ -14,8 +14,8 @@ from .palette import INK, MUTED, colour_scale, styled
 BEFORE, AFTER = 10, 60
 """Iterations shown on either side of a transition."""
 
-_POINTS = 600
-"""Points drawn per gain trace; longer runs are thinned."""
+_POINTS = 2000
+"""Points drawn of a quantity, all methods together, besides those just after transitions."""
 
 
 class TransitionInfo(NamedTuple):
@@ -80,9 +80,7 @@ def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> Gai
         pl.col("gain").is_not_null() & pl.col("gain").is_not_nan()
     )
     starts = task_starts(steps)
-    last = int(steps["iteration"].max() or 0)  # type: ignore[arg-type]
-    stride = max(1, last // _POINTS)
-    kept = steps.filter(pl.col("iteration") % stride == 0)
+    kept = thinned(steps, list(starts.values()))
     traces = [
         over_seeds(kept, chosen, ["iteration"], column).with_columns(pl.lit(name).alias("quantity"))
         for column, name in (("gain", "Gain"), ("entropy", "Entropy, nats"))
@@ -110,6 +108,14 @@ def task_starts(rows: pl.DataFrame) -> dict[int, int]:
     """
     ends = rows.group_by("task").agg(pl.col("iteration").max()).sort("task")
     return {task + 1: end + 1 for task, end in ends.head(-1).iter_rows()}
+
+
+def thinned(rows: pl.DataFrame, task_starts: list[int]) -> pl.DataFrame:
+    """Rows of so many iterations as a chart can show: all just after transitions, else some."""
+    iterations = rows["iteration"].n_unique() * rows["trial_id"].n_unique()
+    regular = pl.col("iteration") % max(1, iterations // _POINTS) == 0
+    after = [pl.col("iteration").is_between(start, start + AFTER) for start in [1, *task_starts]]
+    return rows.filter(pl.any_horizontal(regular, *after))
 
 
 def over_seeds(

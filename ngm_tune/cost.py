@@ -173,14 +173,12 @@ def training_bytes(learner: Learner, batch: Batch) -> int:
     """
     learner.model.train()
     learner.learn(batch)  # makes gradients and state
-    ledger = _Ledger()
+    held = _storages(_tensors(learner.state_dict()))
+    gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
+    ledger = _Ledger({*held, *_storages(list(batch))})
     with torch.autograd.graph.saved_tensors_hooks(ledger.pack, ledger.unpack):
         learner.learn(batch)
-    held = _tensors(learner.state_dict()) + [
-        p.grad for p in learner.model.parameters() if p.grad is not None
-    ]
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}
-    return sum(storages.values()) + ledger.peak
+    return sum((held | _storages(gradients)).values()) + ledger.peak
 
 
 class _Saved:
@@ -197,15 +195,17 @@ class _Saved:
 
 
 class _Ledger:
-    """Counts the bytes that autograd keeps, but for parameters and the batch."""
+    """Counts the bytes that autograd keeps, but for storages that are there anyway."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: set[int]) -> None:
+        self._others = others
         self._bytes: dict[int, int] = {}
         self._holders: Counter[int] = Counter()
         self.peak = 0
 
     def pack(self, tensor: Tensor) -> _Saved | Tensor:
-        return tensor if tensor.is_leaf else _Saved(self, tensor)
+        known = tensor.untyped_storage().data_ptr() in self._others
+        return tensor if known else _Saved(self, tensor)
 
     def unpack(self, packed: _Saved | Tensor) -> Tensor:
         return packed.tensor if isinstance(packed, _Saved) else packed
@@ -219,6 +219,11 @@ class _Ledger:
         self._holders[storage] -= 1
         if not self._holders[storage]:
             del self._holders[storage], self._bytes[storage]
+
+
+def _storages(tensors: Sequence[Tensor]) -> dict[int, int]:
+    """The size in bytes of every storage, by its address."""
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
 
 
 def _tensors(state: Any) -> list[Tensor]:

@@ -203,7 +203,9 @@ def test_what_stands_in_a_parquet_file_is_checked(data: Path) -> None:
     with pytest.raises(UserError, match=r"train-0\.parquet: no column of images"):
         load_images(COLOURED, "train")
     pq.write_table(pa.table({"img": [{"bytes": b"x", "path": None}]}), path)
-    with pytest.raises(UserError, match=r"train-0\.parquet: no column label of whole numbers; there are img"):
+    with pytest.raises(
+        UserError, match=r"train-0\.parquet: no column label of whole numbers; there are img"
+    ):
         load_images(COLOURED, "train")
     pq.write_table(pa.table({"img": [{"bytes": b"x", "path": None}], "label": [0]}), path)
     with pytest.raises(UserError, match=r"train-0\.parquet: image 0 cannot be decoded"):

@@ -1,0 +1,62 @@
+"""What a training step costs."""
+
+from __future__ import annotations
+
+import torch
+
+from ngm_tune import cost
+from ngm_tune.cost import NETWORKS, Network, measure, training_bytes
+from ngm_tune.learners import Batch, Learner
+from ngm_tune.methods import get_method
+from ngm_tune.models import MLP
+
+SMALL = Network("MLP", 3, 16, lambda: MLP((8, 16, 16, 10), hidden_std=0.1, output_std=0.1), (4, 8))
+WEIGHTS = 8 * 16 + 16 * 16 + 16 * 10
+
+
+def held(method: str) -> int:
+    torch.manual_seed(0)
+    model = SMALL.build()
+    built = get_method(method).build(model, **get_method(method).example)
+    learner = built if isinstance(built, Learner) else Learner(model, built)
+    batch = Batch(torch.randn(4, 8), torch.randint(10, (4,)), torch.zeros(4))
+    return training_bytes(learner, batch)
+
+
+def test_memory_by_hand() -> None:
+    """Weights, gradients, and for the backward pass the two hidden layers and the softmax."""
+    activations = 4 * (16 + 16 + 10) * 4
+    few = 64  # the count of the loss's mean, and the like
+    plain = held("sgd")
+    assert 0 <= plain - (2 * WEIGHTS * 4 + activations) <= few
+    assert held("momentum-sgd") - plain == WEIGHTS * 4
+    assert 2 * WEIGHTS * 4 <= held("adam") - plain <= 2 * WEIGHTS * 4 + few
+    assert held("ema") - plain >= WEIGHTS * 4
+
+
+def test_a_gain_costs_no_memory_to_speak_of() -> None:
+    """The backward pass needs neither the product nor what was multiplied."""
+    assert 0 <= held("ngm-sgd") - held("sgd") <= 64
+    assert 0 <= held("ngm-sgd-output") - held("sgd") <= 64
+
+
+def test_costs_are_ratios_to_sgd(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(cost, "_SECONDS_PER_ROUND", 0.01)
+    costs = {found.method: found for found in measure(["sgd", "sam", "gain-decoy"], [SMALL])}
+    assert costs["sgd"].time_ratio == 1.0
+    assert costs["sgd"].memory_ratio == 1.0
+    assert costs["sgd"].parameters == WEIGHTS
+    for twice in ("sam", "gain-decoy"):
+        assert 1.3 < costs[twice].time_ratio < 6.0  # two passes instead of one, and some more
+        assert costs[twice].time_low <= costs[twice].time_ratio <= costs[twice].time_high
+        assert costs[twice].memory_ratio > 1.0
+
+
+def test_networks_grow_in_depth_and_in_width() -> None:
+    for family in ("MLP", "ResNet"):
+        shapes = {(n.depth, n.width) for n in NETWORKS if n.family == family}
+        assert len({depth for depth, _ in shapes}) == 3
+        assert len({width for _, width in shapes}) == 3
+        for network in NETWORKS:
+            if network.family == "MLP" and network.width == 100:
+                assert network.build()(torch.zeros(network.inputs)).shape == (128, 10)
