@@ -236,7 +236,7 @@ def studies() -> None:
 
 @app.command()
 def benchmarks() -> None:
-    """List the benchmarks."""
+    """List the benchmarks; each has the variants joint, replay and naive (a key of the study)."""
     from ngm_tune.benchmarks import BENCHMARKS
 
     _print_table(
@@ -254,12 +254,13 @@ def methods() -> None:
     from ngm_tune.methods import methods as all_methods
 
     _print_table(
-        ("method", "title", "searched", "source"),
+        ("method", "title", "searched", "told of tasks", "source"),
         (
             (
                 method.name,
                 method.title,
                 ", ".join(f"{k} {_range(d)}" for k, d in method.space.items()),
+                "yes" if method.told else "",
                 method.source,
             )
             for method in all_methods().values()

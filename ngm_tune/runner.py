@@ -137,10 +137,12 @@ def owes_costs(study: Study, location: str) -> bool:
 
 def _measure_costs(study: Study, location: str) -> None:
     """Measure costs in a worker of their own, once no trial disturbs them."""
+    networks = cost.NETWORKS
 
     def measure() -> list[dict[str, Any]]:
         torch.set_num_threads(study.resources.cpu)
-        return [found._asdict() for found in cost.measure(study.methods, device=_device(study))]
+        found = cost.measure(study.methods, networks, _device(study))
+        return [row._asdict() for row in found]
 
     task = ray.remote(measure).options(**_asked(study), max_retries=_LOST_WORKERS)
     rows = pa.Table.from_pylist(ray.get(task.remote()), COSTS_SCHEMA)

@@ -9,7 +9,9 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import dedent
 
+import numpy as np
 import optuna
 import polars as pl
 import pyarrow.dataset as ds
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from optuna.trial import TrialState
+from PIL import Image
 
 from ngm_tune.arms import open_storage
 from ngm_tune.benchmarks import get_benchmark
@@ -26,6 +29,30 @@ from ngm_tune.metrics import METRICS, AccuracyCurves, compute_metrics
 from ngm_tune.training import ContinualTraining
 
 from .conftest import Command, Finished, environment
+
+PETS = """
+    title = "Pets"
+    benchmarks = ["custom"]
+    methods = ["ngm-sgd", "er", "ewc"]
+    trials = 1
+    seeds = 1
+    iterations_per_task = 6
+    variant = "replay"
+    buffer_size = 10
+    eval_precision = "mixed"
+    reference_point = { avg_acc = 0.25, avg_sg = 1.0 }
+
+    [fixed]
+    ngm-sgd = { normalise_entropy = true, layers = "output" }
+    er = { buffer_size = 7 }
+
+    [custom]
+    path = "pets"
+    tasks = 2
+    size = 8
+    channels = 1
+    batch_size = 8
+"""
 
 TASKS = {"split-digits": 5, "rotated-digits": 3}
 
@@ -261,3 +288,31 @@ def read_all(location: Path, table: str) -> pl.DataFrame:
     )
     key = ("trial_id", "seed", "iteration", "eval_task")
     return frame.sort(name for name in key if name in frame.columns)
+
+
+def test_images_of_ones_own_in_the_replay_variant(ngm_tune: Command, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("ant", "bee", "cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(15):
+            pixels = random.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.png")
+    study, results = tmp_path / "mine.toml", tmp_path / "results"
+    study.write_text(dedent(PETS))
+    command = ("run", study, "--data", tmp_path, "--results", results)
+    answer = ngm_tune(*command)
+    assert (answer.code, answer.err) == (0, "")
+    rows = pl.read_parquet(results / "trials" / "*.parquet")
+    assert set(rows["status"]) == {"completed"}
+    settings = dict(rows.select("method", pl.struct(pl.col("^config_.*$"))).iter_rows())
+    assert settings["ngm-sgd"]["config_normalise_entropy"] is True
+    assert settings["ngm-sgd"]["config_layers"] == "output"
+    assert settings["er"]["config_buffer_size"] == 7
+    assert settings["ewc"]["config_layers"] is None
+    assert "is complete" in ngm_tune(*command).out
+    assert ngm_tune("analyze", results).code == 0
+    # The tasks are part of the study: other classes make another one.
+    (tmp_path / "pets" / "dog").rename(tmp_path / "pets" / "cow")
+    answer = ngm_tune(*command)
+    assert answer.code == 2
+    assert "holds another study: custom is" in answer.err

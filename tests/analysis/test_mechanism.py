@@ -1,0 +1,125 @@
+"""The mechanism study: from probes and costs to figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ngm_tune import cost, runner
+from ngm_tune.analysis import write_report
+from ngm_tune.analysis.choice import choose
+from ngm_tune.analysis.loading import LoadedStudy, load
+from ngm_tune.analysis.mechanism_charts import (
+    EFFECTIVE,
+    RAW,
+    cost_info,
+    curvature_info,
+    fast_and_slow_info,
+)
+from ngm_tune.cost import Network
+from ngm_tune.models import MLP
+from ngm_tune.study import load_study
+
+CHANGES = [
+    'methods=["ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd"]',
+    "seeds=[1, 2]",
+    "iterations_per_task=30",
+    "eval_every=5",
+    "probe_every=15",
+    "title=A short one",
+]
+PROBED = [1, 2, 5, 10, 15, 30]
+
+
+def small_networks() -> list[Network]:
+    def build() -> MLP:
+        return MLP((8, 4, 10), hidden_std=0.1, output_std=0.1)
+
+    return [Network("MLP", 2, 4, build, (4, 8))]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
+    location = str(tmp_path_factory.mktemp("mechanism"))
+    given = load_study("mechanism").settings or {}
+    kept = {name: given[name] for name in ("ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd")}
+    tables = [
+        f"{name} = {{ {', '.join(f'{k} = {v}' for k, v in values.items())} }}"
+        for name, values in kept.items()
+    ]
+    study = load_study("mechanism", [*CHANGES, f"settings={{ {', '.join(tables)} }}"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "NETWORKS", small_networks())
+        patch.setattr(cost, "_SECONDS_PER_ROUND", 0.005)
+        arms = runner.prepare(study, location)
+        runner.run(study, location, arms)
+    assert [outcome.status for arm in arms for outcome in arm.outcomes] == ["completed"] * 4
+    return load(location)
+
+
+def test_every_trial_is_probed_as_often_as_asked(loaded: LoadedStudy) -> None:
+    probes = pl.DataFrame(loaded.results.read("probes"))
+    counts = dict(probes.group_by("quantity").len().iter_rows())
+    runs, tasks = 4 * 2, 5
+    for quantity in ("sharpness_raw", "sharpness_effective"):
+        assert counts[quantity] == runs * tasks * len(PROBED)
+        found = probes.filter(pl.col("quantity") == quantity)["iteration"].unique().sort()
+        assert found.to_list() == [30 * task + i for task in range(tasks) for i in PROBED]
+    assert counts["slow_norm"] == counts["fast_norm"] == runs * tasks * 30
+    assert counts["weight_step"] == counts["gain_step"] == runs * (tasks * 30 - 1)
+
+
+def test_curvature_is_shown_in_both_spaces_and_held_against_the_gain(loaded: LoadedStudy) -> None:
+    info = curvature_info(loaded, "split-digits", choose(loaded))
+    assert info is not None
+    assert set(info.traces["space"]) == {RAW, EFFECTIVE}
+    deviations = dict(info.ratios.iter_rows())
+    # Only networks that are gained; the claim holds where every layer is.
+    assert set(deviations) == {"NGM-SGD", "NGM-SGD, output layer"}
+    assert deviations["NGM-SGD"] < 0.01
+    assert deviations["NGM-SGD, output layer"] > 0.05
+    assert info.task_starts == [31, 61, 91, 121]
+
+
+def test_the_fast_part_is_that_of_methods_whose_gain_moves(loaded: LoadedStudy) -> None:
+    info = fast_and_slow_info(loaded, "split-digits", choose(loaded))
+    assert info is not None
+    assert set(info.shares["Method"]) == {"NGM-SGD", "NGM-SGD, output layer"}
+    steps = pl.DataFrame(loaded.results.read("steps", ["split-digits.ngm-sgd.0000"]))
+    gains = steps.filter(pl.col("iteration") == 40)["gain"].cast(pl.Float64)
+    shown = info.shares.filter(Method="NGM-SGD", iteration=40)["mean"].item()
+    assert shown == pytest.approx((1 - 1 / gains).mean(), rel=1e-3)
+
+
+def test_costs_are_measured_for_every_method(loaded: LoadedStudy) -> None:
+    info = cost_info(loaded)
+    assert info is not None
+    assert info.networks == ["MLP 2 x 4"]
+    ratios = dict(info.rows.select("Method", "time_ratio").iter_rows())
+    assert set(ratios) == set(info.methods)
+    assert ratios["SGD"] == 1.0
+
+
+def test_a_finished_study_owes_nothing(loaded: LoadedStudy) -> None:
+    study = load_study("mechanism")
+    assert runner.owes_costs(study, loaded.results.location)  # of the methods left out here
+    assert not runner.owes_costs(
+        study.model_copy(update={"methods": ["sgd", "ngm-sgd"]}), loaded.results.location
+    )
+
+
+def test_the_report_has_the_mechanism(loaded: LoadedStudy, tmp_path: Path) -> None:
+    page = write_report(loaded.results.location, tmp_path).page
+    text = page.read_text()
+    for heading in ("Curvature: ", "Fast and slow weights", "Time and memory of a training step"):
+        assert heading in text
+    for name in ("split-digits-curvature", "split-digits-fast-and-slow", "cost"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+        assert (tmp_path / f"{name}.svg").exists()
+
+
+def test_a_study_without_probes_has_no_such_figures(loaded: LoadedStudy) -> None:
+    assert curvature_info(loaded, "split-digits", []) is None
+    assert fast_and_slow_info(loaded, "split-digits", []) is None
