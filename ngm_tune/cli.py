@@ -96,7 +96,7 @@ def run(
     _use_data_folder(data)
     from ngm_tune import runner
     from ngm_tune.progress import progress_display, standing
-    from ngm_tune.study import load_study
+    from ngm_tune.study_files import load_study
 
     loaded = load_study(study, set_ or []).resolved()
     location = results or f"results/{loaded.name}"
@@ -216,7 +216,7 @@ def data(
 @app.command()
 def studies() -> None:
     """List the studies that come with ngm-tune."""
-    from ngm_tune.study import shipped_studies
+    from ngm_tune.study_files import shipped_studies
 
     _print_table(
         ("study", "benchmarks", "methods", "trials", "seeds", "about"),

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import platform
-import shutil
 import signal
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +19,13 @@ from ray import tune
 
 from ngm_tune import cost
 from ngm_tune.arms import Arm, FixedArm, Outcome, Proposal, open_storage
+from ngm_tune.environment import describe_environment
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.results import COSTS_SCHEMA, Results
 from ngm_tune.search import FairSearcher
-from ngm_tune.study import Study, validate_study
+from ngm_tune.study import Study
+from ngm_tune.study_files import validate_study
 from ngm_tune.trainable import (
     TUNE_FOLDER,
     ContinualTrainable,
@@ -68,7 +63,7 @@ def prepare(study: Study, location: str) -> list[Arm | FixedArm]:
         if found != study:
             results.write_text("study.toml", study.to_toml())
         if not results.environment():
-            results.write_text("environment.json", _environment(study))
+            results.write_text("environment.json", describe_environment(study))
     except OSError as error:
         raise UserError(f"{location}: cannot be written to: {error}") from error
     finished = _outcomes(results.read("trials"), study)
@@ -319,45 +314,3 @@ def _sigterm_as_sigint() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, former)
-
-
-def _environment(study: Study) -> str:
-    """Where and with what a study is run, and what its names stand for, as JSON."""
-    packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
-    known = {name: study.benchmark(name) for name in study.benchmarks}
-    compared = {name: get_method(name) for name in study.methods}
-    content = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["ngm-tune", *sys.argv[1:]]),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "git_revision": _git_revision(),
-        "versions": {name: version(name) for name in packages},
-        "benchmarks": {
-            name: {"title": b.title, "kind": b.kind, "tasks": b.tasks, "classes": b.classes}
-            for name, b in known.items()
-        },
-        "methods": {
-            name: {
-                "title": method.title,
-                "source": method.source,
-                "space": {k: distribution._asdict() for k, distribution in method.space.items()},
-            }
-            for name, method in compared.items()
-        },
-    }
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _git_revision() -> str | None:
-    """The commit of the checkout this code lies in, if it lies in one of its own."""
-    root = Path(__file__).resolve().parent.parent
-    found = [
-        subprocess.run(
-            ["git", "-C", str(root), "rev-parse", what], capture_output=True, text=True, check=False
-        ).stdout.strip()
-        for what in ("--show-toplevel", "HEAD")
-        if shutil.which("git")
-    ]
-    return found[1] if found and found[0] == str(root) else None

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
-import tomllib
 from collections.abc import Iterable
-from importlib.resources import files
 from inspect import signature
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
@@ -18,13 +13,11 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_benchmark
-from ngm_tune.errors import UserError
 from ngm_tune.evaluation import Precision
 from ngm_tune.methods import Config, get_method, methods
 from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, Metric
@@ -273,80 +266,6 @@ def _fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
         raise ValueError(f"{key} has {searched[0]}, which {method} searches")
 
 
-def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
-    """Read and validate a study.
-
-    Args:
-        source: Name of a study shipped with ngm-tune, or path of a TOML file.
-        overrides: ``key=value`` pairs that replace entries of the file; a value is TOML, or a plain
-            string.
-
-    Raises:
-        UserError: There is no such study, or something in it is not allowed.
-    """
-    origin, text = _read_source(source)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{origin}: not valid TOML: {error}") from error
-    for override in overrides:
-        _apply(content, override)
-    content.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._"))
-    return validate_study(content, origin)
-
-
-def validate_study(content: dict[str, Any], origin: str) -> Study:
-    """The study that ``content`` describes; errors name ``origin``, key, value and the rule."""
-    try:
-        return Study.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{origin}: {_sentence(error, content)}") from None
-
-
-def shipped_studies() -> dict[str, Study]:
-    """The studies that come with ngm-tune, by name."""
-    folder = files("ngm_tune") / "studies"
-    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".toml"))
-    return {name.removesuffix(".toml"): load_study(name.removesuffix(".toml")) for name in names}
-
-
-def _read_source(source: str) -> tuple[str, str]:
-    """Where the study is and what stands there: a file if there is one, else a shipped study."""
-    path = Path(source)
-    shipped = files("ngm_tune") / "studies" / f"{source}.toml"
-    try:
-        if path.is_file():
-            return str(path), path.read_text(encoding="utf-8")
-        if path.name == source and shipped.is_file():
-            return f"study {source}", shipped.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{source}: cannot be read: {error}") from error
-    shipped_names = sorted(
-        f.name.removesuffix(".toml") for f in (files("ngm_tune") / "studies").iterdir()
-    )
-    raise UserError(
-        f"{source}: neither a file nor a study of ngm-tune; those are {', '.join(shipped_names)}"
-    )
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
-    """Put one ``key=value`` of the command line into a study's content."""
-    key, equals, text = override.partition("=")
-    *tables, last = key.strip().split(".")
-    if not equals or not last or not all(tables):
-        raise UserError(f"--set {override}: expected KEY=VALUE, such as trials=4")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    table = content
-    for name in tables:
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise UserError(f"--set {override}: {name} is no table of the study")
-    table[last] = value
-
-
 def _known(names: list[str], known: Iterable[str], kind: str) -> list[str]:
     allowed = list(known)
     for name in names:
@@ -355,45 +274,3 @@ def _known(names: list[str], known: Iterable[str], kind: str) -> list[str]:
     if len(set(names)) != len(names):
         raise ValueError(f"a {kind} is listed twice")
     return names
-
-
-def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
-    """What is wrong, as one sentence: key, value and what is allowed."""
-    # Of several, the one deepest in the file: for a union it is the member that was meant. And what
-    # is unknown before what is missing: it may be that, mistyped.
-    problems = [(_key(p["loc"], content), p) for p in error.errors(include_url=False)]
-    key, problem = max(problems, key=lambda p: (p[0].count("."), p[1]["type"] != "missing"))
-    if problem["type"] == "extra_forbidden":
-        table, _, last = key.rpartition(".")
-        keys = _KEYS[table]
-        close = difflib.get_close_matches(last, keys, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        where = f" in {table}" if table else ""
-        return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
-    if problem["type"] == "missing":
-        return f"{key} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{key} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _key(location: tuple[int | str, ...], content: Any) -> str:
-    """The key as it stands in the file: pydantic's location without the members of unions."""
-    parts = []
-    for part in location:
-        if isinstance(content, dict):
-            content = content.get(part)
-        elif isinstance(content, list) and isinstance(part, int):
-            content = content[part]
-        else:
-            continue
-        parts.append(str(part))
-    return ".".join(parts)
-
-
-_KEYS = {
-    "": tuple(Study.model_fields),
-    "custom": tuple(Custom.model_fields),
-    "resources": tuple(Resources.model_fields),
-}

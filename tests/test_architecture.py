@@ -20,9 +20,19 @@ FORBIDDEN = {
     "models.py": ("ray", "optuna"),
     "metrics.py": ("ray", "optuna", "torch"),
     "training.py": ("ray", "optuna", "ngm_tune.trainable", "ngm_tune.runner", "ngm_tune.methods"),
+    "evaluation.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
+    "streams.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
+    "learners": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods", "ngm_tune.benchmarks"),
+    "probes.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
     "results.py": HEAVY,
     "pareto.py": HEAVY,
-    "analysis": (*HEAVY, "ngm_tune.training", "ngm_tune.methods", "ngm_tune.study"),
+    "analysis": (
+        *HEAVY,
+        "ngm_tune.training",
+        "ngm_tune.methods",
+        "ngm_tune.study",
+        "ngm_tune.study_files",
+    ),
 }
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngm_tune.errors import UserError
-from ngm_tune.study import Study, load_study, shipped_studies, validate_study
+from ngm_tune.study import Study
+from ngm_tune.study_files import load_study, shipped_studies, validate_study
 
 MINIMAL = """
 title = "A study"

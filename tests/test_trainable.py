@@ -16,7 +16,7 @@ from ray import tune
 from ngm_tune.arms import Proposal
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.runner import splits_for, trial_config
-from ngm_tune.study import load_study
+from ngm_tune.study_files import load_study
 from ngm_tune.trainable import ContinualTrainable
 
 

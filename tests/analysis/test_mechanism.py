@@ -20,7 +20,7 @@ from ngm_tune.analysis.mechanism_charts import (
 )
 from ngm_tune.cost import Network
 from ngm_tune.models import MLP
-from ngm_tune.study import load_study
+from ngm_tune.study_files import load_study
 
 CHANGES = [
     'methods=["ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd"]',

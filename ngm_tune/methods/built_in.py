@@ -1,82 +1,14 @@
-"""What is compared: every method with the space its hyper-parameters are searched in.
-
-To add a method, add one entry to ``_BUILT_IN``. A package of your own adds its methods without
-touching this file, by naming them as entry points of the group ``ngm_tune.methods``.
-"""
+"""The methods that come with ngm-tune. To add one, add an entry to :data:`BUILT_IN`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
-from inspect import signature
-from typing import Any
-
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import IntDistribution
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW
 
 from ngm_tune import learners
-from ngm_tune.errors import UserError
+from ngm_tune.methods.method import Config, Method, log_uniform
 from ngm_tune.optim import NGMSGD
-
-Config = dict[str, Any]
-
-
-def log_uniform(low: float, high: float) -> FloatDistribution:
-    """A positive parameter searched on a logarithmic scale."""
-    return FloatDistribution(low, high, log=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way of training, and where its hyper-parameters are searched.
-
-    Attributes:
-        name: How studies and results call it.
-        title: How reports call it.
-        source: The paper it comes from.
-        space: Search coordinates and their ranges.
-        build: Makes the optimizer, ``build(model, **hyperparameters)``, or for what is more than an
-            optimizer a :class:`~ngm_tune.learners.Learner`.
-        configure: From search coordinates to hyper-parameters, where they differ.
-        told: Whether it is told when a task begins or ends, or of which task an example is. What
-            nobody tells in practice makes an upper bound, an "oracle".
-    """
-
-    name: str
-    title: str
-    source: str
-    space: Mapping[str, BaseDistribution]
-    build: Callable[..., Optimizer | learners.Learner] = field(repr=False)
-    configure: Callable[[Config], Config] = field(default=dict, repr=False)
-    told: bool = False
-
-    def accepts(self, hyperparameter: str) -> bool:
-        """Whether ``build`` takes a hyper-parameter of that name."""
-        return hyperparameter in signature(self.build).parameters
-
-    @property
-    def hyperparameters(self) -> dict[str, type]:
-        """Names and types of the hyper-parameters that ``build`` takes."""
-        return {name: type(value) for name, value in self.example.items()}
-
-    @property
-    def example(self) -> Config:
-        """The hyper-parameters of one corner of the search space: the smallest values."""
-        return self.configure({name: _some_value(where) for name, where in self.space.items()})
-
-
-def _some_value(distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    return distribution.low  # type: ignore[attr-defined]
 
 
 def _gain_dynamics(point: Config) -> Config:
@@ -147,7 +79,7 @@ _GAIN = {
     "gain_decay": log_uniform(0.01, 0.5),
 }
 
-_BUILT_IN = (
+BUILT_IN = (
     Method(
         name="ngm-sgd",
         title="NGM-SGD",
@@ -339,38 +271,3 @@ _BUILT_IN = (
         ),
     ),
 )
-
-
-@cache
-def methods() -> dict[str, Method]:
-    """Every method by name: the built-in ones, then those of installed packages.
-
-    Raises:
-        UserError: An entry point cannot be loaded or is no :class:`Method`, or two methods have the
-            same name.
-    """
-    found = {method.name: method for method in _BUILT_IN}
-    for entry_point in entry_points(group="ngm_tune.methods"):
-        try:
-            method = entry_point.load()
-        except Exception as error:
-            raise UserError(
-                f"entry point {entry_point.value} of ngm_tune.methods cannot be loaded: {error!r}"
-            ) from error
-        if not isinstance(method, Method):
-            raise UserError(f"entry point {entry_point.value} is no ngm_tune.methods.Method")
-        if method.name in found:
-            raise UserError(f"entry point {entry_point.value}: {method.name!r} exists already")
-        found[method.name] = method
-    return found
-
-
-def get_method(name: str) -> Method:
-    """The method of that name.
-
-    Raises:
-        ValueError: There is none.
-    """
-    if name not in methods():
-        raise ValueError(f"no method {name!r}; there are {', '.join(methods())}")
-    return methods()[name]

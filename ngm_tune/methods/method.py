@@ -1,0 +1,65 @@
+"""What a method is: a way of training, and where its hyper-parameters are searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from torch.optim import Optimizer
+
+from ngm_tune.learners import Learner
+
+Config = dict[str, Any]
+
+
+def log_uniform(low: float, high: float) -> FloatDistribution:
+    """A positive parameter searched on a logarithmic scale."""
+    return FloatDistribution(low, high, log=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way of training, and where its hyper-parameters are searched.
+
+    Attributes:
+        name: How studies and results call it.
+        title: How reports call it.
+        source: The paper it comes from.
+        space: Search coordinates and their ranges.
+        build: Makes the optimizer, ``build(model, **hyperparameters)``, or for what is more than an
+            optimizer a :class:`~ngm_tune.learners.Learner`.
+        configure: From search coordinates to hyper-parameters, where they differ.
+        told: Whether it is told when a task begins or ends, or of which task an example is. What
+            nobody tells in practice makes an upper bound, an "oracle".
+    """
+
+    name: str
+    title: str
+    source: str
+    space: Mapping[str, BaseDistribution]
+    build: Callable[..., Optimizer | Learner] = field(repr=False)
+    configure: Callable[[Config], Config] = field(default=dict, repr=False)
+    told: bool = False
+
+    def accepts(self, hyperparameter: str) -> bool:
+        """Whether ``build`` takes a hyper-parameter of that name."""
+        return hyperparameter in signature(self.build).parameters
+
+    @property
+    def hyperparameters(self) -> dict[str, type]:
+        """Names and types of the hyper-parameters that ``build`` takes."""
+        return {name: type(value) for name, value in self.example.items()}
+
+    @property
+    def example(self) -> Config:
+        """The hyper-parameters of one corner of the search space: the smallest values."""
+        return self.configure({name: _some_value(where) for name, where in self.space.items()})
+
+
+def _some_value(distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    return distribution.low  # type: ignore[attr-defined]
