@@ -203,6 +203,7 @@ def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, A
         "objectives": study.objectives,
         "iterations_per_task": study.iterations(proposal.benchmark),
         "eval_every": study.eval_every,
+        "eval_dense": study.eval_dense,
         "evaluate": study.evaluate,
         "eval_precision": study.eval_precision,
         "variant": study.variant,
@@ -226,6 +227,8 @@ def splits_for(study: Study, benchmark: str) -> dict[str, Any]:
         train, evaluation = data.train, data.validation
     else:
         train, evaluation = data.train.joined(data.validation), data.test
+    if study.eval_examples is not None:
+        evaluation = evaluation.capped(study.eval_examples)
     return {"train": train.arrays(), "evaluation": evaluation.arrays()}
 
 

@@ -78,6 +78,10 @@ class Study(BaseModel):
     """Examples that are kept for variant = "replay"."""
     eval_every: Count = 1
     """Iterations between evaluations."""
+    eval_dense: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Iterations after each transition that are all evaluated."""
+    eval_examples: Count | None = None
+    """At most so many examples of each task are evaluated; by default all."""
     evaluate: Evaluated = "seen"
     """Which tasks are evaluated while one is trained."""
     eval_precision: Precision = "float32"

@@ -127,6 +127,7 @@ class ContinualTrainable(tune.Trainable):
             variant=config["variant"],
             buffer_size=config["buffer_size"],
             eval_every=config["eval_every"],
+            eval_dense=config["eval_dense"],
             evaluated=config["evaluate"],
             prepare=benchmark.prepare,
             augment=benchmark.augment,

@@ -81,6 +81,7 @@ class ContinualTraining:
         buffer_size: Examples kept for replay, for the variant ``"replay"``.
         eval_every: Iterations between evaluations; the last iteration of a task is always
             evaluated.
+        eval_dense: Iterations after each transition that are all evaluated.
         evaluated: Which tasks.
         prepare: Turns stored training examples into what the network takes, such as pixels into
             normalised float32, batch by batch.
@@ -118,6 +119,7 @@ class ContinualTraining:
         variant: Variant = "joint",
         buffer_size: int | None = None,
         eval_every: int = 1,
+        eval_dense: int = 0,
         evaluated: Evaluated = "seen",
         prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
@@ -129,6 +131,7 @@ class ContinualTraining:
         self.seed = seed
         self.iterations_per_task = iterations_per_task
         self.eval_every = eval_every
+        self.eval_dense = eval_dense
         self.device = torch.device(device)
         self.train = train.to(device)
         self.records: list[TaskRecord] = []
@@ -191,6 +194,7 @@ class ContinualTraining:
         evaluated, accuracies, losses = [], [], []
         probed: list[tuple[int, str, float]] = []
         diverged_at = None
+        dense = self.eval_dense if task > 0 else 0
         seen = range(task + 1)
         looked_at = seen if self._evaluated == "seen" else sorted({0, max(0, task - 1)})
 
@@ -205,7 +209,7 @@ class ContinualTraining:
                     if len(bad):
                         diverged_at = first + int(bad[0])
                         break
-                if last or (i + 1) % self.eval_every == 0:
+                if last or i < dense or (i + 1) % self.eval_every == 0:
                     tasks = seen if last else looked_at
                     accuracy, loss = self._evaluate(self.learner.evaluated, tasks)
                     if last and not loss[: task + 1].isfinite().all():

@@ -137,6 +137,16 @@ def test_every_seen_task_is_evaluated_as_often_as_asked() -> None:
         assert record.first_iteration == first
 
 
+def test_evaluation_can_be_dense_after_transitions_and_sparse_later() -> None:
+    run = finish(start(eval_every=10, eval_dense=4))
+    elapsed = [(record.evaluated - record.first_iteration + 1).tolist() for record in run.records]
+    assert elapsed == [[10, 20, 30]] + [[1, 2, 3, 4, 10, 20, 30]] * 4
+    every = finish(start())
+    for a, b in zip(every.records, run.records, strict=True):
+        rows = b.evaluated - b.first_iteration
+        assert torch.equal(a.accuracy[rows].nan_to_num(-1), b.accuracy.nan_to_num(-1))
+
+
 def test_evaluating_the_first_and_previous_task_only() -> None:
     every, some = finish(start()), finish(start(evaluated="first-and-previous"))
     looked_at = [[0], [0], [0, 1], [0, 2], [0, 3]]

@@ -71,6 +71,16 @@ class TaskSplit:
             tuple(a + b for a, b in zip(self.sizes, other.sizes, strict=True)),
         )
 
+    def capped(self, count: int) -> TaskSplit:
+        """At most ``count`` examples of each task, spread evenly over it."""
+        starts = [self.seen(task) for task in range(len(self.sizes))]
+        chosen = [
+            start + torch.arange(min(count, size)) * size // min(count, size)
+            for start, size in zip(starts, self.sizes, strict=True)
+        ]
+        rows = torch.cat(chosen)
+        return TaskSplit(self.inputs[rows], self.labels[rows], tuple(map(len, chosen)))
+
     def arrays(self) -> tuple[NDArray[Any], NDArray[np.int64], tuple[int, ...]]:
         """The same as numpy arrays, which Ray shares between processes without a copy."""
         return self.inputs.numpy(), self.labels.numpy(), self.sizes

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
-from ngm_tune.benchmarks.sources import Images
+from ngm_tune.benchmarks.decoding import Images
 from ngm_tune.benchmarks.tasks import by_class, in_tasks, train_and_validation
 
 
@@ -77,3 +77,13 @@ def test_arrays_and_back_share_memory() -> None:
     again = TaskSplit.from_arrays(arrays)
     assert torch.equal(again.inputs, split.inputs)
     assert again.inputs.data_ptr() == split.inputs.data_ptr()
+
+
+def test_a_capped_split_has_so_many_examples_of_each_task_at_most() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 10 + [2] * 3)
+    split = TaskSplit(torch.arange(23).unsqueeze(1), labels, (20, 3))
+    capped = split.capped(4)
+    assert capped.sizes == (4, 3)
+    assert capped.inputs.flatten().tolist() == [0, 5, 10, 15, 20, 21, 22]
+    assert capped.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]  # spread over the classes
+    assert split.capped(100).inputs.flatten().tolist() == list(range(23))
