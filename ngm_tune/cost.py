@@ -168,7 +168,7 @@ def _wait_for(tensor: Tensor) -> None:
 def training_bytes(learner: Learner, batch: Batch) -> int:
     """Bytes that training holds at the peak of a step, in its steady state.
 
-    Parameters, buffers and gradients, the state of the method, and the tensors that autograd keeps
+    Parameters, buffers and gradients of the model, the state of the method, and the tensors that autograd keeps
     for the backward pass, each storage counted once.
     """
     learner.model.train()
