@@ -178,17 +178,31 @@ def defaults(
 
 @app.command(epilog="Example:\n\n`ngm-tune data split-mnist --data /datasets`")
 def data(
-    benchmark: Annotated[str, typer.Argument(help="A benchmark of `ngm-tune benchmarks`.")],
+    benchmark: Annotated[
+        str,
+        typer.Argument(help="A benchmark of `ngm-tune benchmarks`, or `custom` with --study."),
+    ],
     folder: DataOption = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="The study that says what `custom` is.")
+    ] = None,
 ) -> None:
     """Find or download the data of a benchmark, verify it, and say what there is."""
-    from ngm_tune.benchmarks import BENCHMARKS
+    from ngm_tune.benchmarks import get_benchmark
     from ngm_tune.benchmarks.sources import load_images
 
     _use_data_folder(folder)
-    if benchmark not in BENCHMARKS:
-        raise UserError(f"no benchmark {benchmark!r}; there are {', '.join(BENCHMARKS)}")
-    source = BENCHMARKS[benchmark].source
+    custom = None
+    if study is not None:
+        from ngm_tune.study_files import load_study
+
+        custom = load_study(study).resolved().custom
+    try:
+        found = get_benchmark(benchmark, custom)
+    except ValueError as error:
+        hint = "; custom is what the table of a study says, named with --study"
+        raise UserError(f"{error}{hint if benchmark == 'custom' else ''}") from None
+    source = found.source
     if source is not None:
         for split in source.counts:
             images = load_images(source, split)
@@ -197,7 +211,7 @@ def data(
                 f"{source.name}, {split}: {len(images.labels)} images from {images.origin}; count, "
                 f"shape and classes as they should be; SHA-256 {images.checksum()[:16]}, {known}"
             )
-    loaded = BENCHMARKS[benchmark].load()
+    loaded = found.load()
     splits = (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
     _print_table(
         ("split", "examples", "shape", "examples per task"),

@@ -103,10 +103,10 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
     batch = Batch(
         torch.randn(network.inputs, generator=generator).to(device),
         torch.randint(10, network.inputs[:1], generator=generator).to(device),
-        torch.zeros(network.inputs[0], dtype=torch.int64, device=device),
+        torch.arange(network.inputs[0], device=device) % 2,
     )
     names = [_BASELINE, *(name for name in methods if name != _BASELINE)]
-    learners = {name: _learner(get_method(name), network, device) for name in names}
+    learners = {name: _learner(get_method(name), network, batch) for name in names}
     memory = {name: training_bytes(learner, batch) for name, learner in learners.items()}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     steps = max(1, int(_SECONDS_PER_ROUND / _seconds(learners[_BASELINE], batch, 2)))
@@ -139,13 +139,18 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
     return costs
 
 
-def _learner(method: Method, network: Network, device: torch.device | str) -> Learner:
-    """A method with the smallest values of its search space: what a step costs is the same."""
+def _learner(method: Method, network: Network, batch: Batch) -> Learner:
+    """A method in its second task, with the smallest values of its search space."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = network.build().to(device)
-    built = method.build(model, **method.example)
-    return built if isinstance(built, Learner) else Learner(model, built)
+        model = network.build().to(batch.inputs.device)
+        built = method.build(model, **method.example)
+        learner = built if isinstance(built, Learner) else Learner(model, built)
+        learner.begin_task(0)
+        learner.learn(batch)
+        learner.end_task(0, lambda count: Batch(*(column[:count] for column in batch)))
+        learner.begin_task(1)
+    return learner
 
 
 def _seconds(learner: Learner, batch: Batch, steps: int) -> float:
@@ -168,8 +173,8 @@ def _wait_for(tensor: Tensor) -> None:
 def training_bytes(learner: Learner, batch: Batch) -> int:
     """Bytes that training holds at the peak of a step, in its steady state.
 
-    Parameters, buffers and gradients of the model, the state of the method, and the tensors that autograd keeps
-    for the backward pass, each storage counted once.
+    Parameters, buffers and gradients of the model, the state of the method, and the tensors that
+    autograd keeps for the backward pass, each storage counted once.
     """
     learner.model.train()
     learner.learn(batch)  # makes gradients and state

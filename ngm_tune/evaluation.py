@@ -30,9 +30,9 @@ _CHUNK = 1024
 _ROUNDING = 2.0**-5
 """Two logits nearer than this share of the largest are told apart in float32 only.
 
-A bfloat16 has 8 significant bits, and rounding errors add up from layer to layer: logits were seen
-to move by up to 2^-7 of the example's largest in the MLP and, where that is small, by up to 2^-5 in
-the ResNet. So the largest is that of the example or the mean over examples, whichever is larger."""
+A bfloat16 has 8 significant bits, and rounding errors add up from layer to layer. On MNIST and
+CIFAR-10, logits were seen to move by up to 0.0098 of the largest (the example's, or the mean over
+examples where that is larger), so two of them approach each other by up to 0.02."""
 
 
 class _Examples(NamedTuple):

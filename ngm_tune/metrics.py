@@ -198,17 +198,26 @@ def gap_area(curves: AccuracyCurves) -> float:
 
 
 def windowed_forgetting(curves: AccuracyCurves, window: int) -> float:
-    """WF^w of [CE]: the largest fall of a_j within ``window`` iterations, mean over tasks j."""
+    """WF^w of [CE]: the largest fall of a_j within ``window`` iterations, mean over tasks j.
+
+    NaN where a task was left out of evaluations after it was first seen.
+    """
     return _largest_change(curves, window, sign=-1.0)
 
 
 def windowed_plasticity(curves: AccuracyCurves, window: int) -> float:
-    """WP^w of [CE]: the largest rise of a_j within ``window`` iterations, mean over tasks j."""
+    """WP^w of [CE]: the largest rise of a_j within ``window`` iterations, mean over tasks j.
+
+    NaN as for :func:`windowed_forgetting`.
+    """
     return _largest_change(curves, window, sign=1.0)
 
 
 def _largest_change(curves: AccuracyCurves, window: int, sign: float) -> float:
     iterations, accuracy = curves.between(0, int(curves.task_ends[-1]))
+    seen = np.maximum.accumulate(~np.isnan(accuracy), axis=0)
+    if np.isnan(accuracy[seen]).any():
+        return float("nan")
     largest = np.zeros(curves.tasks)
     for lag in range(1, min(window, len(iterations))):
         change = sign * (accuracy[lag:] - accuracy[:-lag])

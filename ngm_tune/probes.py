@@ -68,6 +68,11 @@ class Probes:
         self._every = every
         self._before: tuple[Tensor, list[Tensor]] | None = None
 
+    def begin_task(self, learner: Learner) -> None:
+        """Remember where a task starts, for what its first iteration moves."""
+        if "fast-and-slow" in self._names:
+            self._fast_and_slow(learner)
+
     def __call__(self, learner: Learner, task: int, iteration: int) -> dict[str, float]:
         """What there is to be seen after an iteration of a task, counted from 1, by name."""
         found: dict[str, float] = {}

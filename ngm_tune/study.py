@@ -21,6 +21,7 @@ from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_bench
 from ngm_tune.evaluation import Precision
 from ngm_tune.methods import Config, get_method, methods
 from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, Metric
+from ngm_tune.models import MLP
 from ngm_tune.probes import ProbeName
 from ngm_tune.streams import Variant
 from ngm_tune.training import Evaluated
@@ -257,17 +258,24 @@ class Study(BaseModel):
 def _fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
     """Raise unless a method can be built with these settings."""
     built = get_method(method)
-    arguments = signature(built.build)
-    try:
-        (arguments.bind if complete else arguments.bind_partial)(None, **settings)
-    except TypeError as error:
-        raise ValueError(
-            f"{key} has {', '.join(settings)}: {error}; searched are "
-            f"{', '.join(built.hyperparameters)}"
-        ) from error
     searched = [] if complete else [name for name in settings if name in built.hyperparameters]
     if searched:
         raise ValueError(f"{key} has {searched[0]}, which {method} searches")
+    for name, value in settings.items():
+        numeric = built.hyperparameters.get(name, float) in (int, float)
+        if name in built.hyperparameters and numeric and type(value) not in (int, float):
+            raise ValueError(f"{key}.{name} = {value!r}: must be a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key}.{name} = {value}: must be a finite number")
+    try:
+        model = MLP((2, 2, 2), hidden_std=0.1, output_std=0.1)
+        signature(built.build).bind(model, **({} if complete else built.example) | settings)
+        built.build(model, **({} if complete else built.example) | settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{key} has {', '.join(f'{k} = {v!r}' for k, v in settings.items())}: {error}; "
+            f"searched are {', '.join(built.hyperparameters)}"
+        ) from error
 
 
 def _known(names: list[str], known: Iterable[str], kind: str) -> list[str]:

@@ -100,10 +100,16 @@ def _apply(content: dict[str, Any], override: str) -> None:
 
 def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     """What is wrong, as one sentence: key, value and what is allowed."""
-    # Of several, the one deepest in the file: for a union it is the member that was meant. And what
-    # is unknown before what is missing: it may be that, mistyped.
+    # Of several, the one deepest in the file: for a union it is the member that was meant; or the
+    # one whose type is right. What is unknown before what is missing: it may be that, mistyped.
     problems = [(_key(p["loc"], content), p) for p in error.errors(include_url=False)]
-    key, problem = max(problems, key=lambda p: (p[0].count("."), p[1]["type"] != "missing"))
+
+    def telling(found: tuple[str, Any]) -> tuple[int, bool, bool]:
+        key, problem = found
+        kind = problem["type"]
+        return key.count("."), kind != "missing", not kind.endswith("_type")
+
+    key, problem = max(problems, key=telling)
     if problem["type"] == "extra_forbidden":
         table, _, last = key.rpartition(".")
         keys = _KEYS[table]
@@ -125,7 +131,7 @@ def _key(location: tuple[int | str, ...], content: Any) -> str:
     for part in location:
         if isinstance(content, dict):
             content = content.get(part)
-        elif isinstance(content, list) and isinstance(part, int):
+        elif isinstance(content, list) and isinstance(part, int) and part < len(content):
             content = content[part]
         else:
             continue

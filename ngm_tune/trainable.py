@@ -86,13 +86,20 @@ class ContinualTrainable(tune.Trainable):
         left = sorted(folder.glob(f"checkpoint_*/{_CHECKPOINT}"), key=lambda p: p.stat().st_mtime)
         for path in reversed(left):
             try:
-                states = torch.load(path, weights_only=True)["runs"]
+                states = self._load(path)["runs"]
             except _DAMAGED:
                 continue
             if len(states) == len(self._runs):  # none of a trial that had finished
                 for run, state in zip(self._runs, states, strict=True):
                     run.load_state_dict(state)
                 return
+
+    def _load(self, path: Path) -> dict[str, Any]:
+        """A checkpoint, on this trial's device whatever it was written on."""
+        state: dict[str, Any] = torch.load(
+            path, weights_only=True, map_location=self._trial["device"]
+        )
+        return state
 
     def _load_splits(self, benchmark: Benchmark) -> tuple[TaskSplit, Evaluator]:
         """Training examples, and evaluation on prepared ones; fetched once per actor."""
@@ -201,7 +208,7 @@ class ContinualTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Go on from a checkpoint, which is read without executing anything."""
-        state = torch.load(Path(checkpoint_dir) / _CHECKPOINT, weights_only=True)
+        state = self._load(Path(checkpoint_dir) / _CHECKPOINT)
         self._result = state["result"]
         if self._result is None:
             for run, run_state in zip(self._runs, state["runs"], strict=True):

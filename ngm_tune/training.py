@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,14 @@ class TaskRecord:
     diverged_at: int | None
 
 
-Probe = Callable[[Learner, int, int], dict[str, float]]
-"""Looks at a learner after an iteration of a task, counted from 1; numbers by name."""
+class Probe(Protocol):
+    """Looks at a run while it trains."""
+
+    def begin_task(self, learner: Learner) -> None:
+        """Called before the first batch of a task."""
+
+    def __call__(self, learner: Learner, task: int, iteration: int) -> dict[str, float]:
+        """What there is to be seen after an iteration of a task, counted from 1, by name."""
 
 
 class ContinualTraining:
@@ -201,6 +207,8 @@ class ContinualTraining:
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed(self.seed, "training", task))
             self.learner.begin_task(task)
+            if self._probe is not None:
+                self._probe.begin_task(self.learner)
             for i, batch in enumerate(batches):
                 steps[i] = self._train_step(batch)
                 last = i == len(batches) - 1
@@ -292,4 +300,9 @@ class ContinualTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken, bit for bit as if never interrupted."""
         self.learner.load_state_dict(state["learner"])
-        self.records = [TaskRecord(**record) for record in state["records"]]
+        # Records are kept where they do not take up a device's memory.
+        on_cpu = [
+            {name: value.cpu() if isinstance(value, Tensor) else value for name, value in r.items()}
+            for r in state["records"]
+        ]
+        self.records = [TaskRecord(**record) for record in on_cpu]  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ def held(method: str) -> int:
     model = SMALL.build()
     built = get_method(method).build(model, **get_method(method).example)
     learner = built if isinstance(built, Learner) else Learner(model, built)
-    batch = Batch(torch.randn(4, 8), torch.randint(10, (4,)), torch.zeros(4))
+    batch = Batch(torch.randn(4, 8), torch.randint(10, (4,)), torch.arange(4) % 2)
     return training_bytes(learner, batch)
 
 
@@ -32,6 +32,13 @@ def test_memory_by_hand() -> None:
     assert held("momentum-sgd") - plain == WEIGHTS * 4
     assert 2 * WEIGHTS * 4 <= held("adam") - plain <= 2 * WEIGHTS * 4 + few
     assert held("ema") - plain >= WEIGHTS * 4
+
+
+def test_methods_that_are_told_of_tasks_are_measured_in_their_second(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(cost, "_SECONDS_PER_ROUND", 0.01)
+    costs = {found.method: found for found in measure(["ewc", "gem-joint"], [SMALL])}
+    assert costs["ewc"].memory_ratio > 1.2  # Fisher information and anchor
+    assert costs["gem-joint"].time_ratio > 1.3  # a gradient for each task
 
 
 def test_a_gain_costs_no_memory_to_speak_of() -> None:

@@ -43,7 +43,7 @@ def test_every_corner_of_a_search_space_can_be_built(name: str) -> None:
     assert method.source
 
 
-def run(name: str, variant: Variant) -> ContinualTraining:
+def run(name: str, variant: Variant, **settings: float) -> ContinualTraining:
     """A short run of a method, with settings in the middle of its space."""
     method = get_method(name)
     middle = {
@@ -55,7 +55,7 @@ def run(name: str, variant: Variant) -> ContinualTraining:
         DIGITS.train,
         Evaluator(DIGITS.validation),
         digits.build_model,
-        lambda model: method.build(model, **method.configure(middle)),
+        lambda model: method.build(model, **{**method.configure(middle), **settings}),
         seed=5,
         batch_size=16,
         iterations_per_task=25,
@@ -85,6 +85,33 @@ def test_every_method_learns_in_every_variant_and_can_be_interrupted(
     for a, b in zip(whole.records, second.records, strict=True):
         assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
         assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("warmup-oracle", {"lr": 0.1, "warmup": 0}),
+        ("ema", {"lr": 0.1, "decay": 1.0}),
+        ("gain-decoy", {"delay": -1}),
+        ("er", {"lr": 0.1, "buffer_size": 0}),
+        ("ewc", {"lr": 0.1, "strength": -1.0}),
+        ("ewc", {"lr": 0.1, "strength": 1.0, "fisher_examples": 0}),
+        ("si", {"lr": 0.1, "strength": 1.0, "damping": 0.0}),
+        ("entropy-lr", {"lr": 0.1, "gain_sensitivity": -1.0, "entropy_smoothing": 0.9}),
+        ("entropy-lr", {"lr": 0.1, "gain_sensitivity": 1.0, "entropy_smoothing": 2.0}),
+        ("ngm-sgd-mean-entropy", {"lr": 0.1, "layers": "foo"}),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Invalid"):
+        get_method(name).build(model(), **settings)
+
+
+def test_a_run_of_gem_that_diverges_is_a_result_and_not_a_failure() -> None:
+    diverging = run("gem-joint", "joint", lr=1e9)
+    while not diverging.finished:
+        diverging.train_task()
+    assert diverging.diverged_at is not None
 
 
 def test_methods_take_what_they_have_and_no_more() -> None:

@@ -206,3 +206,16 @@ def test_every_metric_carries_what_others_need() -> None:
         assert metric.sign * metric.best <= 0.0 or metric.unit == "fraction"
         if metric.worst is not None:
             assert metric.sign * metric.worst > metric.sign * metric.best
+
+
+def test_windows_need_every_task() -> None:
+    """Tasks left out of evaluations between task ends would hide falls and rises."""
+    accuracy = np.full((6, 2), np.nan)
+    accuracy[:, 0] = [0.9, 0.9, 0.9, 0.5, 0.9, 0.9]
+    accuracy[3:, 1] = [0.2, 0.8, 0.9]
+    whole = AccuracyCurves(range(1, 7), accuracy, [3, 6])
+    assert metrics.windowed_forgetting(whole, 10) == pytest.approx((0.4 + 0.0) / 2)
+    accuracy[3:5, 0] = np.nan
+    partial = AccuracyCurves(range(1, 7), accuracy, [3, 6])
+    assert math.isnan(metrics.windowed_forgetting(partial, 10))
+    assert math.isnan(metrics.windowed_plasticity(partial, 10))

@@ -110,7 +110,16 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("eval_precision=half", "eval_precision = 'half': input should be 'float32', 'mixed' or"),
         ("fixed.adamw.lr=0.1", "fixed has adamw, which is no method of the study"),
         ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which sgd searches"),
-        ("fixed.sgd.layers=output", "fixed.sgd has layers: got an unexpected keyword argument"),
+        ("fixed.sgd.layers=output", "fixed.sgd has layers = 'output': got an unexpected"),
+        ("fixed.er.momentum='x'", "fixed has er, which is no method of the study"),
+        ("settings={sgd={lr='0.1'}, adam={lr=0.1}} trials=1", "settings.sgd.lr = '0.1': must be a"),
+        ("settings={sgd={lr=nan}, adam={lr=0.1}} trials=1", "settings.sgd.lr = nan: must be a"),
+        ("settings={sgd={lr=-1}, adam={lr=0.1}} trials=1", "settings.sgd has lr = -1: Invalid"),
+        ("settings={sgd={lr=true}, adam={lr=0.1}} trials=1", "settings.sgd.lr = True: must be a"),
+        ("custom={path='x', tasks=[]}", "custom.tasks = []: list should have at least 2 items"),
+        ("custom={path='x', tasks=1}", "custom.tasks = 1: input should be greater than or equal"),
+        ("custom={path='x', tasks=2, normalisation=[]}", "custom.normalisation"),
+        ("custom={path='x', tasks=2, normalisation=[[0.5]]}", "custom.normalisation"),
         ('benchmarks=["custom"]', "the benchmark 'custom' and the table [custom]"),
         ("custom.path=x", "custom.tasks is missing"),
         ("custom={path='x', tasks=[['a'], ['a']]}", "a class is listed twice"),
@@ -129,6 +138,8 @@ def test_what_is_not_allowed_is_said_in_one_sentence(
     changes = [override]
     if override.startswith("evaluate"):
         changes = [*override.split(" "), "reference_point={min_acc=0.0,avg_sg=1.0}"]
+    if override.endswith(" trials=1"):
+        changes = [override.removesuffix(" trials=1"), "trials=1"]
     with pytest.raises(UserError) as error:
         load_study(str(file), changes)
     assert sentence in str(error.value)

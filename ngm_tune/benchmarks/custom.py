@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,10 @@ class Custom(BaseModel):
     """Absolute, or relative to the data folder: a folder of images, ``<class>/*.png`` or
     ``train/<class>/*.png`` and ``test/<class>/*.png``; a folder of Parquet files,
     ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file."""
-    tasks: Annotated[int, Field(ge=1)] | list[Annotated[list[str], Field(min_length=1)]]
+    tasks: (
+        Annotated[int, Field(ge=2)]
+        | Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
+    )
     """How many tasks to cut the classes into, evenly and in order; or the classes of each task."""
     title: str = "Custom"
     label: str = "label"
@@ -83,6 +87,8 @@ class Custom(BaseModel):
         channels = info.data.get("channels")
         if value is not None and any(len(part) != channels for part in value):
             raise ValueError(f"must be two lists of {channels} numbers, one for each channel")
+        if value is not None and not all(map(math.isfinite, value[0] + value[1])):
+            raise ValueError("must be finite numbers")
         if value is not None and min(value[1]) <= 0.0:
             raise ValueError("a standard deviation must be positive")
         return value
@@ -102,10 +108,12 @@ class Custom(BaseModel):
             UserError: The data is not there, is damaged, or lacks a class.
         """
         train, _, names = _read(self)
+        training = train_and_validation(train)[0]
+        groups = _groups(self, names)
         return self.model_copy(
             update={
-                "tasks": [[names[c] for c in group] for group in _groups(self, names)],
-                "normalisation": self.normalisation or _statistics(train),
+                "tasks": [[names[c] for c in group] for group in groups],
+                "normalisation": self.normalisation or _statistics(training),
             }
         )
 
@@ -141,15 +149,29 @@ def _build(kind: str, custom: Custom, classes: int) -> nn.Module:
 
 def _load(custom: Custom) -> TaskData:
     everything, test, names = _read(custom)
-    if test is None:
-        everything, test = train_and_validation(everything, custom.test_share)
-    train, validation = train_and_validation(everything)
     groups = _groups(custom, names)
-    return TaskData(*(in_groups(images, groups) for images in (train, validation, test)))
+    splits = dict(zip(("train", "validation"), train_and_validation(everything), strict=True))
+    splits["test"] = test
+    for split, images in splits.items():
+        there = set(np.unique(images.labels).tolist())
+        for missing in (names[c] for group in groups for c in group if c not in there):
+            raise UserError(f"{images.origin}: the class {missing} has no images for {split}")
+    return TaskData(*(in_groups(images, groups) for images in splits.values()))
 
 
-def _read(custom: Custom) -> tuple[Images, Images | None, list[str]]:
-    """Training images, test images if there are any of their own, and the names of the classes."""
+def _read(custom: Custom) -> tuple[Images, Images, list[str]]:
+    """Images to train on and to test on, and the names of the classes."""
+    train, test, names = _find(custom)
+    if test is None:
+        train, test = train_and_validation(train, custom.test_share)
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"custom.path = {custom.path!r}: two classes are called {name}")
+    return train, test, names
+
+
+def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
+    """Images, test images if there are any of their own, and the names of the classes."""
     path = data_folder() / custom.path  # which is custom.path alone, if that is absolute
     shape = (custom.channels, custom.size, custom.size)
     if path.is_file():
@@ -177,9 +199,6 @@ def _read_parquet(
 ) -> tuple[Images, Images | None, list[str]]:
     shape = (custom.channels, custom.size, custom.size)
     images = [decoded(parquet_images(f, custom.label), shape) for f in (train, test) if f]
-    lowest = min(int(found.labels.min()) for found in images)
-    if lowest < 0:
-        raise UserError(f"{train[0]}: {custom.label} has {lowest}; classes count from 0")
     classes = max(int(found.labels.max()) for found in images) + 1
     names = parquet_class_names(train[0], custom.label) or [str(c) for c in range(classes)]
     return images[0], (images[1] if test else None), names

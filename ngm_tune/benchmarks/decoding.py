@@ -28,6 +28,7 @@ from PIL import Image, ImageOps
 from ngm_tune.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+_MOST_CLASSES = 100_000
 _AT_ONCE = 256
 """Encoded images held in memory."""
 
@@ -92,19 +93,21 @@ def decoded(encoded: Encoded, shape: tuple[int, int, int]) -> Images:
             cut evenly on both sides.
 
     Raises:
-        UserError: An image cannot be decoded.
+        UserError: An image cannot be decoded, or what was decoded cannot be kept.
     """
     digest = hashlib.sha256(f"{shape} {encoded.fingerprint}".encode()).hexdigest()[:16]
     place = cache_folder() / "decoded" / f"{Path(encoded.origin).name}-{digest}"
     if not place.is_dir():
         draft = place.with_name(f"{place.name}.{uuid4().hex}")
-        draft.mkdir(parents=True)
         try:
+            draft.mkdir(parents=True)
             _decode_into(draft, encoded, shape)
             draft.rename(place)
-        except OSError:
+        except OSError as error:
             if not place.is_dir():  # else another process was faster
-                raise
+                raise UserError(
+                    f"{place}: cannot be written: {error}; XDG_CACHE_HOME can name another folder"
+                ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     pixels = np.load(place / "pixels.npy", mmap_mode="r")
@@ -133,11 +136,13 @@ def _decode_into(folder: Path, encoded: Encoded, shape: tuple[int, int, int]) ->
 def _decode(image: EncodedImage, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     channels, height, width = shape
     try:
-        opened = Image.open(io.BytesIO(image.content))
+        opened: Image.Image = Image.open(io.BytesIO(image.content))
         opened.draft("RGB", (2 * width, 2 * height))  # large JPEGs: decode no more than is needed
+        if opened.mode.startswith("I"):  # of 16 bits, which a conversion would cut off at 8
+            opened = Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
         whole = opened.convert("L" if channels == 1 else "RGB")
         fitted = whole if whole.size == (width, height) else ImageOps.fit(whole, (width, height))
-    except (OSError, TypeError, ValueError) as error:
+    except Exception as error:  # damaged files of many formats fail in many ways
         raise UserError(f"{image.name} cannot be decoded as an image: {error}") from error
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
@@ -174,12 +179,19 @@ def parquet_images(files: Sequence[Path], label: str) -> Encoded:
                         name = f"{path}: image {number}"
                         if content is None or of_class is None:
                             raise UserError(f"{name} has no bytes or no {label}")
+                        if not 0 <= of_class < _MOST_CLASSES:
+                            raise UserError(
+                                f"{name}: {label} = {of_class}; class indices count from 0 and "
+                                f"stay below {_MOST_CLASSES}"
+                            )
                         yield EncodedImage(name, content, of_class)
                         number += 1
             except (pa.ArrowException, OSError) as error:
                 raise UserError(f"{path}: not readable as Parquet: {error}") from error
 
     total = sum(file.metadata.num_rows for file in opened)
+    if not total:
+        raise UserError(f"{files[0]}: no rows")
     origin = str(files[0].parent / files[0].name.partition("-")[0])
     return Encoded(origin, total, f"{label} {_fingerprint(files)}", read)
 
@@ -190,7 +202,8 @@ def _image_column(path: Path, schema: pa.Schema, label: str) -> str:
             f"{path}: no column {label} of whole numbers; there are {', '.join(schema.names)}"
         )
     for name in ("img", "image"):
-        if name in schema.names and pa.types.is_struct(schema.field(name).type):
+        kind = schema.field(name).type if name in schema.names else pa.null()
+        if pa.types.is_struct(kind) and any(field.name == "bytes" for field in kind):
             return name
     raise UserError(f"{path}: no column of images (img or image: a struct of bytes and path)")
 

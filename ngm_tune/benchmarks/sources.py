@@ -5,9 +5,9 @@ sets (without it ``~/.cache/ngm-tune/data``), in two layouts:
 
 - torchvision's own: ``MNIST/raw/``, ``FashionMNIST/raw/``, ``cifar-10-batches-py/``,
   ``cifar-100-python/``, the first two perhaps gzipped;
-- Parquet as the Hugging Face hub serves it: ``<folder>/train-*.parquet``, or the same in
-  ``<folder>/data/``, with a column of images (a struct of ``bytes`` and ``path``) and one of
-  labels.
+- Parquet as the Hugging Face hub serves it: ``<folder>/train-*.parquet``, or the same in a folder
+  within, such as ``data/`` or ``plain_text/``, with a column of images (a struct of ``bytes`` and
+  ``path``) and one of labels.
 
 If neither is there, torchvision downloads what it knows. Counts, shapes, classes and the checksums
 that are known are verified whenever a dataset is loaded.
@@ -92,13 +92,20 @@ def _missing(source: Source, folder: Path, reason: str) -> str:
     )
 
 
+def _damaged(source: Source, folder: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or "its files are not of its format"
+    return f"{source.name} in {folder} is damaged: {reason}"
+
+
 def _from_torchvision(source: Source, read: Reader, folder: Path, split: Split) -> Images:
     try:
         return read(folder, split, False)
-    except (RuntimeError, FileNotFoundError):
-        pass  # not there, or not whole: to be fetched
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{source.name} in {folder} is damaged: {error}") from error
+    except (RuntimeError, FileNotFoundError) as error:
+        if isinstance(error, RuntimeError) and "not found" not in str(error):
+            raise UserError(_damaged(source, folder, error)) from error
+        # Else it is not there, or not whole, and is to be fetched.
+    except (AssertionError, KeyError, IndexError, ValueError, OSError, EOFError) as error:
+        raise UserError(_damaged(source, folder, error)) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return read(folder, split, True)
@@ -108,7 +115,8 @@ def _from_torchvision(source: Source, read: Reader, folder: Path, split: Split) 
 
 def _parquet_files(source: Source, folder: Path, split: Split) -> list[Path]:
     for name in source.folders:
-        for place in (folder / name, folder / name / "data"):
+        within = sorted(entry for entry in (folder / name).glob("*") if entry.is_dir())
+        for place in (folder / name, *within):
             files = sorted(place.glob(f"{split}-*.parquet"))
             if files:
                 return files

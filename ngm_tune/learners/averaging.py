@@ -21,6 +21,8 @@ class ExponentialAverage(Learner):
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, decay: float) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"Invalid decay: {decay} (must be in [0, 1))")
         super().__init__(model, optimizer)
         # Buffers too: running statistics must fit the weights they are evaluated with.
         follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ changes what it is driven by, when it acts, or what it acts on.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from copy import deepcopy
 from typing import Any
@@ -13,11 +14,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from ngm_tune.learners.learner import Batch, Learner, Step
 from ngm_tune.optim import NGMSGD
-from ngm_tune.optim.gain import next_gain, predictive_entropy
+from ngm_tune.optim.gain import check_dynamics, next_gain, predictive_entropy
 
 
 class EntropyLearningRate(Learner):
@@ -28,15 +28,24 @@ class EntropyLearningRate(Learner):
         lr: Learning rate at rest; that of iteration t is ``g_t * lr``.
         gain_sensitivity: eta.
         entropy_smoothing: gamma.
+        **settings: Other arguments of :class:`ngm_tune.NGMSGD`, such as the momentum of a backbone.
     """
 
+    optimizer: NGMSGD
+
     def __init__(
-        self, model: nn.Module, lr: float, gain_sensitivity: float, entropy_smoothing: float
+        self,
+        model: nn.Module,
+        lr: float,
+        gain_sensitivity: float,
+        entropy_smoothing: float,
+        **settings: Any,
     ) -> None:
-        super().__init__(model, SGD(model.parameters(), lr=lr))
+        check_dynamics(gain_sensitivity, entropy_smoothing, baseline=1.0)
+        super().__init__(model, NGMSGD(model, lr=lr, gain_sensitivity=0.0, **settings))
         self._lr = lr
         self._dynamics = {"sensitivity": gain_sensitivity, "smoothing": entropy_smoothing}
-        self._value = self._next = torch.ones((), device=next(model.parameters()).device)
+        self._value = self._next = torch.ones_like(self.optimizer.gain)
 
     @property
     def gain(self) -> Tensor:
@@ -50,6 +59,8 @@ class EntropyLearningRate(Learner):
             group["lr"] = self._lr * float(self._value)
         step = super().learn(batch)
         entropy = predictive_entropy(step.logits).mean()
+        if self.optimizer.modulation.normalise_entropy:
+            entropy = entropy / math.log(step.logits.shape[1])
         self._next = next_gain(self._value, entropy, baseline=1.0, **self._dynamics)
         return step
 
@@ -108,13 +119,15 @@ class GainDecoy(Learner):
 
     Args:
         model: The network.
-        delay: Iterations by which the gain is late.
+        delay: Iterations by which the gain is late, at least 0.
         **settings: Arguments of :class:`ngm_tune.NGMSGD`.
     """
 
     optimizer: NGMSGD
 
     def __init__(self, model: nn.Module, delay: int, **settings: Any) -> None:
+        if delay < 0:
+            raise ValueError(f"Invalid delay: {delay} (must be >= 0)")
         self._other = deepcopy(model)
         self._recorder = NGMSGD(self._other, **settings)
         super().__init__(model, NGMSGD(model, **{**settings, "gain_sensitivity": 0.0}))

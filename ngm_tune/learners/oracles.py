@@ -21,6 +21,8 @@ class WarmUp(Learner):
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, iterations: int) -> None:
+        if iterations < 1:
+            raise ValueError(f"Invalid warm-up: {iterations} iterations (must be >= 1)")
         super().__init__(model, optimizer)
         self._iterations = iterations
         self._rates = [group["lr"] for group in optimizer.param_groups]

@@ -70,8 +70,8 @@ def project(gradient: Tensor, constraints: Tensor) -> Tensor:
     from scipy.optimize import nnls
 
     products = constraints @ gradient
-    if bool((products >= 0).all()):
-        return gradient
+    if bool((products >= 0).all()) or not bool(products.isfinite().all()):
+        return gradient  # which opposes nothing, or is that of a run that diverged
     # In the coordinates of an orthonormal basis of the span of the constraints the problem has
     # k instead of P rows; what lies outside that span cannot be changed by v.
     basis, triangle = torch.linalg.qr(constraints.T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -37,6 +38,9 @@ class ElasticWeightConsolidation(Learner):
         strength: float,
         fisher_examples: int = 1000,
     ) -> None:
+        _check_strength(strength)
+        if fisher_examples < 1:
+            raise ValueError(f"Invalid number of Fisher examples: {fisher_examples} (must be >= 1)")
         super().__init__(model, optimizer)
         self._strength = strength
         self._fisher_examples = fisher_examples
@@ -111,6 +115,11 @@ def fisher_diagonal(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     return {name: value / len(inputs) for name, value in total.items()}
 
 
+def _check_strength(strength: float) -> None:
+    if not 0.0 <= strength < math.inf:
+        raise ValueError(f"Invalid strength: {strength} (must be finite and >= 0)")
+
+
 class SynapticIntelligence(Learner):
     """SI (Zenke, Poole and Ganguli, ICML 2017, arXiv 1703.04200, eq. 4 and 5).
 
@@ -128,6 +137,9 @@ class SynapticIntelligence(Learner):
     def __init__(
         self, model: nn.Module, optimizer: Optimizer, strength: float, damping: float = 0.1
     ) -> None:
+        _check_strength(strength)
+        if not 0.0 < damping < math.inf:
+            raise ValueError(f"Invalid damping: {damping} (must be finite and > 0)")
         super().__init__(model, optimizer)
         self._strength = strength
         self._damping = damping

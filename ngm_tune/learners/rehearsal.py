@@ -15,8 +15,8 @@ from ngm_tune.streams import Reservoir
 class ExperienceReplay(Learner):
     """Trains on each batch together with as many examples from a buffer of its own.
 
-    The buffer is filled by reservoir sampling from what was trained on, as it came: augmented,
-    where training examples are. A step looks at twice the examples that the batch has.
+    The buffer is filled by reservoir sampling from the current task's examples, as they come:
+    augmented, where training examples are. A step looks at twice the examples that the batch has.
 
     Args:
         model: The network.
@@ -27,6 +27,11 @@ class ExperienceReplay(Learner):
     def __init__(self, model: nn.Module, optimizer: Optimizer, buffer_size: int) -> None:
         super().__init__(model, optimizer)
         self._buffer = Reservoir(buffer_size)
+        self._task = 0
+
+    def begin_task(self, task: int) -> None:
+        """Tell new examples from those that a stream with a buffer of its own repeats."""
+        self._task = task
 
     def learn(self, batch: Batch) -> Step:
         """A step on the batch and as many replayed examples; it reports on both."""
@@ -35,7 +40,8 @@ class ExperienceReplay(Learner):
         else:
             replayed = self._buffer.draw(len(batch.labels))
             step = super().learn(Batch(*map(torch.cat, zip(batch, replayed, strict=True))))
-        self._buffer.offer(*batch)
+        new = batch.tasks == self._task
+        self._buffer.offer(*(column[new] for column in batch))
         return step
 
     def state_dict(self) -> dict[str, Any]:

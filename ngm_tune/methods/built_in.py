@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from inspect import Parameter, signature
+from typing import Any
+
 from optuna.distributions import IntDistribution
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
@@ -9,6 +14,8 @@ from torch.optim import SGD, Adam, AdamW
 from ngm_tune import learners
 from ngm_tune.methods.method import Config, Method, log_uniform
 from ngm_tune.optim import NGMSGD
+
+_Build = Callable[..., learners.Learner]
 
 
 def _gain_dynamics(point: Config) -> Config:
@@ -33,40 +40,44 @@ def _sgd(model: nn.Module, lr: float, momentum: float = 0.0, nesterov: bool = Fa
     return SGD(model.parameters(), lr=lr, momentum=momentum, nesterov=nesterov)
 
 
-def _mean_entropy(
-    model: nn.Module,
-    lr: float,
-    gain_sensitivity: float,
-    entropy_smoothing: float,
-    layers: str = "all",
-    backbone_momentum: float = 0.0,
-) -> learners.Learner:
-    return learners.MeanEntropy(
-        model,
-        lr=lr,
-        gain_sensitivity=gain_sensitivity,
-        entropy_smoothing=entropy_smoothing,
-        layers=layers,
-        backbone_momentum=backbone_momentum,
-    )
+def _takes_what_ngm_sgd_takes(**more: Any) -> Callable[[_Build], _Build]:
+    """Say of a function of ``**settings`` that these are NGM-SGD's, and some more by default."""
+
+    def decorate(build: _Build) -> _Build:
+        own = [Parameter(k, Parameter.KEYWORD_ONLY, default=v) for k, v in more.items()]
+        ngm_sgd = signature(NGMSGD)
+        build.__signature__ = ngm_sgd.replace(  # type: ignore[attr-defined]
+            parameters=[*ngm_sgd.parameters.values(), *own]
+        )
+        return build
+
+    return decorate
 
 
-def _decoy(
-    model: nn.Module,
-    lr: float,
-    gain_sensitivity: float,
-    entropy_smoothing: float,
-    delay: int,
-    layers: str = "all",
-    backbone_momentum: float = 0.0,
-) -> learners.Learner:
-    return learners.GainDecoy(
+@_takes_what_ngm_sgd_takes()
+def _mean_entropy(model: nn.Module, **settings: Any) -> learners.Learner:
+    return learners.MeanEntropy(model, **settings)
+
+
+@_takes_what_ngm_sgd_takes()
+def _entropy_lr(model: nn.Module, **settings: Any) -> learners.Learner:
+    return learners.EntropyLearningRate(model, **settings)
+
+
+@_takes_what_ngm_sgd_takes(delay=50)
+def _decoy(model: nn.Module, delay: int = 50, **settings: Any) -> learners.Learner:
+    return learners.GainDecoy(model, delay, **settings)
+
+
+def _temperature(
+    model: nn.Module, lr: float, inverse_temperature: float, backbone_momentum: float = 0.0
+) -> NGMSGD:
+    return NGMSGD(
         model,
-        delay,
         lr=lr,
-        gain_sensitivity=gain_sensitivity,
-        entropy_smoothing=entropy_smoothing,
-        layers=layers,
+        gain_sensitivity=0.0,
+        baseline_gain=inverse_temperature,
+        layers="output",
         backbone_momentum=backbone_momentum,
     )
 
@@ -93,14 +104,7 @@ BUILT_IN = (
         title="NGM-SGD, gain frozen",
         source="ablation of arXiv 2507.14056: the gain a constant, whatever the entropy",
         space={"lr": _SGD_LR, "baseline_gain": log_uniform(0.5, 5.0)},
-        build=lambda model, lr, baseline_gain, layers="all", backbone_momentum=0.0: NGMSGD(
-            model,
-            lr=lr,
-            gain_sensitivity=0.0,
-            baseline_gain=baseline_gain,
-            layers=layers,
-            backbone_momentum=backbone_momentum,
-        ),
+        build=partial(NGMSGD, gain_sensitivity=0.0),
     ),
     Method(
         name="ngm-sgd-mean-entropy",
@@ -116,21 +120,14 @@ BUILT_IN = (
         source="ablation of arXiv 2507.14056: gain on the output layer only",
         space=_GAIN,
         configure=_gain_dynamics,
-        build=lambda model, lr, gain_sensitivity, entropy_smoothing, backbone_momentum=0.0: NGMSGD(
-            model,
-            lr=lr,
-            gain_sensitivity=gain_sensitivity,
-            entropy_smoothing=entropy_smoothing,
-            layers="output",
-            backbone_momentum=backbone_momentum,
-        ),
+        build=partial(NGMSGD, layers="output"),
     ),
     Method(
         name="gain-decoy",
         title="SGD, decoy gain",
         source="control: the gain of another run of NGM-SGD, late",
-        space={**_GAIN, "delay": IntDistribution(10, 200, log=True)},
-        configure=lambda point: {**_gain_dynamics(point), "delay": point["delay"]},
+        space=_GAIN,
+        configure=_gain_dynamics,
         build=_decoy,
     ),
     Method(
@@ -139,21 +136,14 @@ BUILT_IN = (
         source="control: the gain of arXiv 2507.14056 on the learning rate, not on the network",
         space=_GAIN,
         configure=_gain_dynamics,
-        build=learners.EntropyLearningRate,
+        build=_entropy_lr,
     ),
     Method(
         name="temperature",
         title="SGD, fixed temperature",
         source="control: the logits times a constant, whatever the entropy",
         space={"lr": _SGD_LR, "inverse_temperature": log_uniform(0.2, 50.0)},
-        build=lambda model, lr, inverse_temperature, backbone_momentum=0.0: NGMSGD(
-            model,
-            lr=lr,
-            gain_sensitivity=0.0,
-            baseline_gain=inverse_temperature,
-            layers="output",
-            backbone_momentum=backbone_momentum,
-        ),
+        build=_temperature,
     ),
     Method(
         name="sgd",

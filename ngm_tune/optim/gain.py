@@ -44,6 +44,16 @@ def next_gain(
     return baseline + smoothing * (gain - baseline) + sensitivity * entropy
 
 
+def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:
+    """Raise ``ValueError`` unless the gain has dynamics with these settings that are stable."""
+    if not 0.0 <= sensitivity < math.inf:
+        raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
+    if not 0.0 <= smoothing < 1.0:
+        raise ValueError(f"Invalid entropy smoothing: {smoothing} (must be in [0, 1))")
+    if not 0.0 < baseline < math.inf:
+        raise ValueError(f"Invalid baseline gain: {baseline} (must be finite and > 0)")
+
+
 class NeuronalGain:
     """The gain of a network: attached to its layers, moved by the entropy of its own predictions.
 
@@ -91,12 +101,7 @@ class NeuronalGain:
         output: str | None = None,
         normalise_entropy: bool = False,
     ) -> None:
-        if not 0.0 <= sensitivity < math.inf:
-            raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
-        if not 0.0 <= smoothing < 1.0:
-            raise ValueError(f"Invalid entropy smoothing: {smoothing} (must be in [0, 1))")
-        if not 0.0 < baseline < math.inf:
-            raise ValueError(f"Invalid baseline gain: {baseline} (must be finite and > 0)")
+        check_dynamics(sensitivity, smoothing, baseline)
         self.sensitivity = sensitivity
         self.smoothing = smoothing
         self.baseline = baseline
@@ -117,7 +122,8 @@ class NeuronalGain:
             for layer in gained  # before _observe
         ]
         self._class_dim = -1 if isinstance(output_layer, nn.Linear) else 1
-        self._classes = output_layer.weight.shape[0]
+        linear = isinstance(output_layer, nn.Linear)
+        self._classes = int(output_layer.out_features if linear else output_layer.out_channels)  # type: ignore[arg-type]
         self._handles.append(output_layer.register_forward_hook(self._observe))
 
     def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -122,8 +123,10 @@ def test_normalisation_is_found_from_the_training_images(data: Path) -> None:
     benchmark = get_benchmark("custom", custom())
     values = np.array([50 * c + n for c in range(4) for n in range(PER_CLASS)]) / 255
     mean, deviation = benchmark.normalisation or ((), ())
-    assert mean == pytest.approx([values.mean()] * 3)
-    assert deviation == pytest.approx([values.std()] * 3)
+    train = get_benchmark("custom", custom()).load().train.inputs[:, 0, 0, 0].double() / 255
+    assert mean == pytest.approx([train.mean().item()] * 3)
+    assert deviation == pytest.approx([train.std(correction=0).item()] * 3)
+    assert mean == pytest.approx([values.mean()] * 3, rel=0.05)
     own = custom(normalisation=[[0.5] * 3, [0.25] * 3])
     assert get_benchmark("custom", own).normalisation == ((0.5,) * 3, (0.25,) * 3)
 
@@ -159,6 +162,10 @@ def test_what_is_resolved_can_be_written_down_and_read_again(data: Path) -> None
         ({"tasks": 9}, "custom.tasks = 9: there are only 4 classes, ant, bee, cat, dog"),
         ({"tasks": [["ant"], ["cow"]]}, "custom.tasks has 'cow', which is no class of pets"),
         ({"path": "broken"}, "broken/ant/000.png cannot be decoded"),
+        ({"path": "empty.parquet"}, "empty.parquet: no rows"),
+        ({"path": "huge.parquet"}, "huge.parquet: image 0: label = 1099511627776; class indices"),
+        ({"path": "twice.parquet"}, "two classes are called crane"),
+        ({"path": "hollow.parquet"}, "no column of images"),
         ({"path": "torn.parquet"}, "torn.parquet: not readable as Parquet"),
         ({"path": "pets.parquet", "label": "kind"}, "no column kind of whole numbers; there are"),
     ],
@@ -171,6 +178,19 @@ def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) 
     (data / "broken" / "ant" / "000.png").write_bytes(b"no image")
     (data / "torn.parquet").write_bytes(b"PAR1")
     write_parquet(data / "pets.parquet", names=True)
+    whole = pq.read_table(data / "pets.parquet")
+    labels = whole.schema.get_field_index("label")
+    images = whole.schema.get_field_index("image")
+    features = {"label": {"names": ["crane", "bee", "crane", "dog"]}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    paths = pa.array([{"path": "a.png"}] * whole.num_rows)
+    for name, table in {
+        "empty": whole[:0],
+        "huge": whole.set_column(labels, "label", pa.array([2**40] * whole.num_rows)),
+        "twice": whole.replace_schema_metadata(metadata),
+        "hollow": whole.set_column(images, "image", paths),
+    }.items():
+        pq.write_table(table, data / f"{name}.parquet")
     with pytest.raises(UserError, match=sentence) as error:
         custom(**settings)
     assert "\n" not in str(error.value)
@@ -180,3 +200,36 @@ def test_too_few_images_to_set_some_aside(data: Path) -> None:
     write_folder(data / "pets", count=1)
     with pytest.raises(UserError, match="too few images to set 20% of every class aside"):
         get_benchmark("custom", custom()).load()
+
+
+def test_a_class_without_images_in_a_split_is_named(data: Path) -> None:
+    write_folder(data / "pets" / "train")
+    write_folder(data / "pets" / "test", count=3)
+    write_parquet(data / "flat" / "train-0.parquet", names=True)
+    table = pq.read_table(data / "flat" / "train-0.parquet")
+    few = table.filter(pa.compute.less(table["label"], 3))
+    pq.write_table(few, data / "flat" / "test-0.parquet")
+    assert get_benchmark("custom", custom()).load().test.sizes == (6, 6)
+    with pytest.raises(UserError, match="the class dog has no images for test"):
+        get_benchmark("custom", custom(path="flat")).load()
+
+
+def test_pictures_of_sixteen_bits_keep_their_greys(data: Path) -> None:
+    for name in ("dark", "light"):
+        (data / "deep" / name).mkdir(parents=True)
+        for number in range(10):
+            value = 256 * (40 if name == "dark" else 200) + number
+            pixels = np.full((8, 8), value, dtype=np.uint16)
+            Image.fromarray(pixels).save(data / "deep" / name / f"{number}.png")
+    for channels in (1, 3):
+        loaded = get_benchmark("custom", custom(path="deep", channels=channels)).load()
+        assert set(loaded.train.inputs.unique().tolist()) == {40, 200}
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(data / "pets")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    with pytest.raises(UserError, match=r"cannot be written: .* XDG_CACHE_HOME"):
+        custom()

@@ -99,7 +99,7 @@ def test_torchvision_layout(data: Path) -> None:
     assert images.labels.tolist() == [n % 10 for n in range(30)]
 
 
-@pytest.mark.parametrize("place", ["tiny", "tiny/data"])
+@pytest.mark.parametrize("place", ["tiny", "tiny/data", "tiny/plain_text"])
 @pytest.mark.parametrize(("kind", "column"), [("PNG", "img"), ("WEBP", "image")])
 def test_parquet_layout(data: Path, place: str, kind: str, column: str) -> None:
     write_parquet(data / place, "test", kind, column)
@@ -107,6 +107,16 @@ def test_parquet_layout(data: Path, place: str, kind: str, column: str) -> None:
     assert np.array_equal(images.pixels.transpose(0, 2, 3, 1), pixels(20, (8, 8, 3)))
     assert images.labels.tolist() == [n % 5 for n in range(20)]
     assert images.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("content", [b"<html>not here</html>", b"abc", b"\0\0\x08\x03\0\0\0\x1e"])
+def test_files_that_are_not_what_they_should_be_are_called_damaged(
+    data: Path, content: bytes
+) -> None:
+    write_mnist(data)
+    (data / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(UserError, match=r"MNIST in .* is damaged: \w"):
+        load_images(SMALL_MNIST, "train")
 
 
 def test_images_are_decoded_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

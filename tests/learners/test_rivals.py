@@ -247,6 +247,17 @@ def test_replay_trains_on_the_batch_and_on_as_many_examples_from_before() -> Non
     assert all(float(x[1]) in range(1, now) for now, x in enumerate(seen[1:], start=2))
 
 
+def test_replay_keeps_what_is_new_and_not_what_a_stream_repeats() -> None:
+    torch.manual_seed(0)
+    learner = ExperienceReplay(model := TwoLogits(), sgd(model), buffer_size=10)
+    learner.begin_task(1)
+    both = Batch(*map(torch.cat, zip(batch(1.0, 0, task=0), batch(2.0, 0, task=1), strict=True)))
+    learner.learn(both)
+    state = learner.state_dict()["buffer"]
+    assert state["offered"] == 1
+    assert state["kept"][0][0].tolist() == [2.0]
+
+
 def test_what_a_step_reports_is_the_batch_before_it() -> None:
     learner = Learner(model := TwoLogits(0.3), sgd(model))
     step: Step = learner.learn(batch(2.0, label=0))
