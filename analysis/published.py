@@ -142,6 +142,20 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
     return cells
 
 
+def departures(loaded: LoadedStudy) -> list[str]:
+    """In what a study with given settings departs from the protocol of the paper's numbers."""
+    study = loaded.study
+    protocol = {
+        "iterations_per_task": None,
+        "eval_every": 1,
+        "eval_examples": None,
+        "variant": "joint",
+    }
+    return [
+        f"{key} = {study[key]}" for key, value in protocol.items() if study.get(key, value) != value
+    ]
+
+
 def comparison_rows(loaded: LoadedStudy, cells: list[Cell]) -> list[dict[str, str]]:
     """The comparison as people read it; ``≠`` marks what lies outside the spread."""
     return [

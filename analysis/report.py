@@ -30,7 +30,7 @@ from .mechanism_charts import (
     fast_and_slow_info,
 )
 from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
-from .published import Cell, comparison, comparison_rows
+from .published import Cell, comparison, comparison_rows, departures
 from .tables import display_rows, findings, methods_table
 from .transition_charts import gain_chart, gain_info, transition_chart, transition_info
 
@@ -63,6 +63,8 @@ class Report(NamedTuple):
     page: Path
     published: list[dict[str, str]]
     """The paper's numbers next to ours, as in the page."""
+    departures: list[str]
+    """In what the study departs from the protocol that the paper's numbers have."""
 
 
 def write_report(location: str, output: Path | None = None, pick: str = "knee") -> Report:
@@ -113,7 +115,7 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
         os.replace(draft, report)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error}") from error
-    return Report(report, published)
+    return Report(report, published, departures(loaded))
 
 
 def _section(
@@ -250,6 +252,7 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
         sections=sections,
         findings=findings(loaded, table),
         facts=_facts(loaded, pick),
+        departures=departures(loaded),
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         # "<" could end the script element that the specs stand in.

@@ -149,6 +149,8 @@ def analyze(
     report = write_report(results, output, pick)
     if report.published:
         _print_table(tuple(report.published[0]), [row.values() for row in report.published])
+        if report.departures:
+            console.print(f"Not the paper's protocol: {', '.join(report.departures)}.")
     console.print(f"Report: {report.page}")
 
 

@@ -16,6 +16,7 @@ from ngm_tune.analysis.published import (
     Published,
     comparison,
     comparison_rows,
+    departures,
 )
 from ngm_tune.results import CURVES_SCHEMA, STEPS_SCHEMA, Results, trials_schema
 
@@ -107,3 +108,10 @@ def test_a_study_that_searched_is_not_compared(location: Path) -> None:
     Results(str(location)).write_text("study.toml", STUDY.partition("[settings")[0])
     assert comparison(load(str(location))) == []
     assert np.isfinite(load(str(location)).trials["avg_acc"][0])
+
+
+def test_what_is_not_the_papers_protocol_is_said(location: Path) -> None:
+    assert departures(load(str(location))) == []
+    study = location / "study.toml"
+    study.write_text('variant = "naive"\neval_every = 5\n' + study.read_text())
+    assert departures(load(str(location))) == ["eval_every = 5", "variant = naive"]
