@@ -208,7 +208,7 @@ def data(
     if source is not None:
         for split in source.counts:
             images = load_images(source, split)
-            known = "as published" if split in source.checksums else "none is published to compare"
+            known = "the original's" if split in source.checksums else "no reference known"
             console.print(
                 f"{source.name}, {split}: {len(images.labels)} images from {images.origin}; count, "
                 f"shape and classes as they should be; SHA-256 {images.checksum()[:16]}, {known}"
