@@ -76,11 +76,6 @@ class Evaluator:
         """K, the number of tasks."""
         return len(self._split.sizes)
 
-    @property
-    def labels(self) -> Tensor:
-        """Class indices of all examples, shape (N,)."""
-        return self._split.labels
-
     @torch.no_grad()
     def __call__(self, model: nn.Module, tasks: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Evaluate a model, which is left in evaluation mode.
