@@ -69,6 +69,7 @@ class Evaluator:
         self._sizes = torch.tensor(examples.sizes, device=device)
         task_of = torch.arange(self.tasks, device=device).repeat_interleave(self._sizes)
         self._membership = F.one_hot(task_of, self.tasks).float()
+        self._prefixes: dict[tuple[int, ...], _Examples] = {}
         self._chosen: tuple[tuple[int, ...], _Examples] | None = None
 
     @property
@@ -109,10 +110,12 @@ class Evaluator:
         return logits
 
     def _of(self, tasks: tuple[int, ...]) -> _Examples:
-        """The examples of some tasks; those asked for last are kept."""
+        """The examples of some tasks; of those that need a copy, the last asked for are kept."""
         if tasks == tuple(range(len(tasks))):  # a prefix needs no copy
-            end = self._split.seen(len(tasks))
-            return self._taken(tasks, [slice(0, end)])
+            if tasks not in self._prefixes:
+                end = self._split.seen(len(tasks))
+                self._prefixes[tasks] = self._taken(tasks, [slice(0, end)])
+            return self._prefixes[tasks]
         if self._chosen is None or self._chosen[0] != tasks:
             ends = [self._split.seen(task + 1) for task in tasks]
             parts = [
@@ -138,4 +141,7 @@ class Evaluator:
 
 
 def _in_chunks(model: nn.Module, inputs: Tensor) -> Tensor:
+    if len(inputs) <= _CHUNK:
+        logits: Tensor = model(inputs)
+        return logits
     return torch.cat([model(part) for part in torch.split(inputs, _CHUNK)])
