@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import socket
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,16 @@ TUNE_FOLDER = "tune"
 """Where in a results directory Tune keeps its state, a folder per trial."""
 
 _CHECKPOINT = "runs.pt"
-_DAMAGED = (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError)
-"""What reading a checkpoint that was cut off while it was written can raise."""
+_DAMAGED = (
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    pickle.UnpicklingError,
+)
+"""What a checkpoint can raise that was cut off, or written by another version of ngm-tune."""
 
 
 class ContinualTrainable(tune.Trainable):
@@ -75,24 +83,27 @@ class ContinualTrainable(tune.Trainable):
         )
         train, evaluator = self._load_splits(benchmark)
         try:
-            self._runs = [self._build_run(benchmark, train, evaluator, s) for s in config["seeds"]]
-            self._resume()
+            self._runs = self._resumed(
+                lambda: [self._build_run(benchmark, train, evaluator, s) for s in config["seeds"]]
+            )
         except Exception:
             self._result = self._fail()
 
-    def _resume(self) -> None:
-        """Go on from the last checkpoint that an interrupted session left of this trial."""
+    def _resumed(self, build: Callable[[], list[ContinualTraining]]) -> list[ContinualTraining]:
+        """Fresh runs, or as the last usable checkpoint of an interrupted session left them."""
+        runs = build()
         folder = Path(self._trial["results"]) / TUNE_FOLDER / self._trial["trial_id"]
         left = sorted(folder.glob(f"checkpoint_*/{_CHECKPOINT}"), key=lambda p: p.stat().st_mtime)
         for path in reversed(left):
             try:
                 states = self._load(path)["runs"]
+                if len(states) == len(runs):  # none of a trial that had finished
+                    for run, state in zip(runs, states, strict=True):
+                        run.load_state_dict(state)
+                    return runs
             except _DAMAGED:
-                continue
-            if len(states) == len(self._runs):  # none of a trial that had finished
-                for run, state in zip(self._runs, states, strict=True):
-                    run.load_state_dict(state)
-                return
+                runs = build()  # the former ones may have taken up a part of it
+        return runs
 
     def _load(self, path: Path) -> dict[str, Any]:
         """A checkpoint, on this trial's device whatever it was written on."""

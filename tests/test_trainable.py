@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import ray
+import torch
 from ray import tune
 
 from ngm_tune.arms import Proposal
@@ -78,7 +79,7 @@ def test_a_trial_restored_from_a_checkpoint_ends_the_same(
         assert read(tmp_path / "parts", table).equals(read(tmp_path / "whole", table))
 
 
-@pytest.mark.parametrize("damage", ["none", "cut off", "trial was finished"])
+@pytest.mark.parametrize("damage", ["none", "cut off", "other version", "trial was finished"])
 def test_a_trial_goes_on_from_what_an_interrupted_session_left(
     tmp_path: Path, data: dict[str, Any], damage: str
 ) -> None:
@@ -96,10 +97,16 @@ def test_a_trial_goes_on_from_what_an_interrupted_session_left(
         os.truncate(place / "runs.pt", 1000)
         os.utime(place / "runs.pt", (tasks, tasks))
 
+    if damage == "other version":  # in its second run only
+        state = torch.load(place / "runs.pt", weights_only=True)
+        state["runs"][1] = {"model": {}, "optimizer": {}, "records": []}
+        torch.save(state, place / "runs.pt")
+
     second = start(config(broken), data)
     assert [len(run.records) for run in second._runs] == {
         "none": [3, 3],
         "cut off": [2, 2],
+        "other version": [2, 2],
         "trial was finished": [4, 4],
     }[damage]
     assert finish(second) == expected

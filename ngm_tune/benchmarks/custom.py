@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import nn
 
+from ngm_tune.benchmarks.cifar import RESNET_SETTINGS
 from ngm_tune.benchmarks.decoding import (
     Images,
     decoded,
@@ -136,7 +137,7 @@ class Custom(BaseModel):
             build_model=partial(_build, kind, self, classes),
             normalisation=self.normalisation,
             augment=crop_and_flip if self.augment else None,
-            settings=({} if kind == "mlp" else {"layers": "output", "backbone_momentum": 0.9}),
+            settings={} if kind == "mlp" else RESNET_SETTINGS,
         )
 
 
