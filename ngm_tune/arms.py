@@ -1,333 +1,348 @@
-"""The arms of a study: one Optuna search per benchmark and method.
+"""The arms of a study: one Optuna search per benchmark and method, and what is run as it is.
 
-What a suggestion has seen does not depend on timing. Trial n of an arm is asked for once trials
-0 .. n - in_flight are finished; the sampler knows exactly these, told in their order, and starts
-from a seed of its own. So a study proposes the same configurations on one machine and on a hundred,
-and goes on after an interruption as if there had been none.
+What an arm decides does not depend on timing. Its runs are numbered; run n is decided once runs
+0 .. n - in_flight are finished, from exactly these. So a study proposes the same configurations on
+one machine and on a hundred, and goes on after an interruption as if there had been none.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
-from ngm_tune.errors import UserError
-from ngm_tune.methods import Method
-from ngm_tune.metrics import Metric
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-# Multivariate TPE, GPSampler and metric names are marked so; the versions are pinned.
-warnings.filterwarnings("ignore", category=ExperimentalWarning)
-
-_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(multivariate=True, seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(population_size=20, seed=seed),
-    "gp": lambda seed: GPSampler(seed=seed, deterministic_objective=False),
-    "random": lambda seed: RandomSampler(seed=seed),
-}
+from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
+from ngm_tune.methods import get_method
+from ngm_tune.pareto import hypervolume, on_front, spread
+from ngm_tune.proposal import Phase, Proposal
+from ngm_tune.racing import next_in_race
+from ngm_tune.record import Record
+from ngm_tune.records import Outcome
+from ngm_tune.sampling import as_trial, placed, suggest
+from ngm_tune.stopping import hopeless
+from ngm_tune.study import Study
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a trial ended.
+class _Run:
+    """What an arm decided: a configuration by its number, and the seeds to run it with."""
 
-    Attributes:
-        status: ``completed``, ``diverged``, ``stopped`` or ``failed``.
-        values: Objectives, in the study's order; None where there are none, as for ``failed``.
-    """
-
-    status: str
-    values: tuple[float, ...] | None
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial to be run."""
-
-    benchmark: str
-    method: str
-    trial_id: str
-    hyperparameters: dict[str, Any]
+    configuration: int
+    seeds: tuple[int, ...]
 
 
 class Arm:
-    """One benchmark and method: its search and the trials it still owes.
+    """One benchmark and method: its search and the runs it still owes.
 
-    Suggestions are drawn from a study in memory that knows, at each of them, exactly what it may
-    know. Optuna's storage is a record of it that is told everything at once, and from which the
-    study in memory is rebuilt; a trial that the record lost is suggested again, the same as before.
+    Without racing a run is a configuration with all seeds of the study. With racing it is one
+    seed-run: a further seed of a configuration that could still be on the front, or else the first
+    of a new one, within the same number of seed-runs for every arm.
+
+    Optuna's storage is a record that is told everything at once. Suggestions are functions of what
+    is known; one that the record lost is made again, the same as before.
 
     Args:
-        benchmark: Name of the benchmark.
-        method: What is searched.
+        study: What is asked for.
+        benchmark: One of its benchmarks.
+        method: One of its methods.
         storage: Where Optuna keeps the record; may hold an earlier part of this search.
-        objectives: The metrics to optimise.
-        trials: How many trials there are to be in the end.
-        in_flight: How many of them may run at once.
-        sampler: Name of the sampler.
-        seed: Of the search.
-        finished: Outcomes of trials known to be complete, by id: the truth, with which the record
-            is reconciled.
+        finished: Outcomes of runs known to be complete, by id: the truth, with which the record is
+            reconciled.
     """
+
+    phase: Phase = "search"
 
     def __init__(
         self,
+        study: Study,
         benchmark: str,
-        method: Method,
+        method: str,
         *,
         storage: BaseStorage,
-        objectives: list[Metric],
-        trials: int,
-        in_flight: int,
-        sampler: str,
-        seed: int,
         finished: Mapping[str, Outcome],
     ) -> None:
         self.benchmark = benchmark
-        self.method = method
-        self.trials = trials
-        self._in_flight = in_flight
-        self._sampler = _SAMPLERS[sampler]
-        self._seed = seed
-        self._outcomes = {
-            n: _checked(finished[self.trial_id(n)])
-            for n in range(trials)
-            if self.trial_id(n) in finished
-        }
+        self.method = get_method(method)
+        self.siblings: Sequence[Arm] = [self]
+        """The arms of the same benchmark, itself among them; with a plateau, all end together."""
+        self._study = study
+        self._objectives = study.objective_metrics
+        self._space = study.space_of(method)
+        self._points = study.points_of(benchmark, method)
+        self._finished = {run: outcome.checked() for run, outcome in finished.items()}
+        self._runs: list[_Run] = []
+        self._numbers: dict[str, int] = {}
+        """Of the runs, by their ids."""
+        self._outcomes: dict[int, Outcome] = {}
         self._running: set[int] = set()
+        self._suggestions: dict[int, FrozenTrial] = {}
+        self._ends_at: int | None = None
+        self._record = Record(f"{benchmark}/{method}", storage, self._objectives, study.constraints)
+        if study.plateau is None:  # with one it takes the siblings
+            self.advance()
 
-        directions = [metric.direction for metric in objectives]
-        self._study = optuna.create_study(directions=directions)
-        self._told = 0
-        """How many trials of the study in memory have been told their outcome: 0 .. told - 1."""
+    @property
+    def total(self) -> int:
+        """Runs there are to be: trials, or with racing seed-runs, unless a plateau ends them."""
+        if self._ends_at is not None:
+            return self._ends_at
+        return self._study.trials * (len(self._study.seed_list) if self._study.racing else 1)
 
-        self._record = optuna.create_study(
-            study_name=f"{benchmark}/{method.name}",
-            storage=storage,
-            directions=directions,
-            load_if_exists=True,
-        )
-        self._record.set_metric_names([metric.name for metric in objectives])
-        self._recorded: dict[int, FrozenTrial] = {}
-        """The latest record of each trial, by our number."""
-        for trial in self._record.get_trials(deepcopy=False):
-            if "number" in trial.user_attrs:  # not one that somebody else put there
-                self._recorded[trial.user_attrs["number"]] = trial
-
-    def trial_id(self, number: int) -> str:
-        """The name of the arm's trial of that number."""
-        return f"{self.benchmark}.{self.method.name}.{number:04d}"
+    @property
+    def ended_early(self) -> bool:
+        """Whether a plateau ended it."""
+        return self._ends_at is not None
 
     @property
     def started(self) -> int:
-        """Trials finished or running."""
+        """Runs finished or running."""
         return len(self._outcomes) + len(self._running)
 
     @property
+    def complete(self) -> bool:
+        """Whether every run is finished."""
+        return len(self._outcomes) == self.total
+
+    @property
     def outcomes(self) -> list[Outcome]:
-        """How the finished trials ended."""
+        """How the finished runs ended."""
         return list(self._outcomes.values())
 
-    def ask(self) -> Proposal | None:
-        """The next trial; None while it must wait for results, or when all are started."""
-        number = next(
-            (n for n in range(self.trials) if n not in self._outcomes and n not in self._running),
-            None,
-        )
-        if number is None:
-            return None
-        if any(n not in self._outcomes for n in range(self._known_to(number))):
-            return None
-        params = self._suggestion(number).params
-        self._write_record(number)
-        self._running.add(number)
-        return Proposal(
-            self.benchmark,
-            self.method.name,
-            self.trial_id(number),
-            self.method.configure(dict(params)),
-        )
+    @property
+    def values(self) -> list[tuple[float, ...]]:
+        """Objectives of the configurations on the front."""
+        return list(self.front().values())
 
-    def finish(self, trial_id: str, outcome: Outcome) -> None:
-        """Take note of a trial's end.
+    def ask(self) -> Proposal | None:
+        """The next run; None while it must wait for results, or when all are started."""
+        self.advance()
+        for number, run in enumerate(self._runs):
+            if number in self._outcomes or number in self._running:
+                continue
+            if not self._knows(self._known_to(number)):
+                return None
+            self._write_record(number)
+            self._running.add(number)
+            params = self._suggestion(run.configuration).params
+            return Proposal(
+                self.benchmark,
+                self.method.name,
+                self.phase,
+                self._trial_id(run.configuration),
+                self._run_id(number),
+                run.seeds,
+                self.method.configure(dict(params)),
+                dict(params),
+            )
+        return None
+
+    def finish(self, run_id: str, outcome: Outcome) -> None:
+        """Take note of a run's end.
 
         Objectives that are not finite make it a failed one.
         """
-        number = self._release(trial_id)
-        self._outcomes[number] = _checked(outcome)
+        number = self._numbers[run_id]
+        self._running.discard(number)
+        self._outcomes[number] = outcome.checked()
         self._write_record(number)
+        self.advance()
 
-    def reopen(self, trial_id: str) -> None:
-        """Offer a trial again that was cut off before it had an end."""
-        self._release(trial_id)
+    def advance(self) -> None:
+        """Decide what can be decided, in rounds: a plateau ends all siblings after as many runs."""
+        while sum(arm._decide() for arm in self.siblings):
+            pass
+
+    def reopen(self, run_id: str) -> None:
+        """Offer a run again that was cut off before it had an end."""
+        self._running.discard(self._numbers[run_id])
 
     def close(self) -> None:
-        """Bring the record up to date: every outcome, and no trial left running."""
-        for number in range(self.trials):
-            if number in self._outcomes:
-                self._write_record(number)
-        for number, trial in self._recorded.items():
-            if number not in self._outcomes and not trial.state.is_finished():
-                self._record.tell(trial.number, state=TrialState.FAIL)
+        """Bring the record up to date: every outcome, and no run left running."""
+        for number in self._outcomes:
+            self._write_record(number)
+        self._record.close(self._outcomes)
         self._running.clear()
 
-    def _release(self, trial_id: str) -> int:
-        number = int(trial_id.rsplit(".", 1)[1])
-        self._running.discard(number)
-        return number
+    def is_hopeless(self, run_id: str, interim: Sequence[tuple[float, ...]]) -> bool:
+        """Whether a run should be stopped, with these objectives after each task so far.
+
+        It is compared with the runs that it may know of and that had the same seeds, but for those
+        that broke a constraint.
+        """
+        rule = self._study.stopping
+        if rule is None or len(interim) < rule.tasks:
+            return False
+        number, rung = self._numbers[run_id], len(interim) - 1
+        peers = [
+            self._outcomes[n].interim[rung]
+            for n in range(self._known_to(number))
+            if self._runs[n].seeds == self._runs[number].seeds
+            and len(self._outcomes[n].interim) > rung
+            and all(amount <= 0.0 for amount in self._outcomes[n].excess)
+        ]
+        return hopeless(tuple(interim[rung]), peers, self._objectives, rule)
+
+    def front(self, runs: int | None = None) -> dict[int, tuple[float, ...]]:
+        """Configurations that no other dominates, by number, and their objectives.
+
+        Only such as ran with all seeds to the end, and keep the constraints.
+
+        Args:
+            runs: Regard only so many, the first ones; by default all.
+        """
+        needed = len(self._study.seed_list) if self._study.racing else 1
+        whole = {
+            c: known.values
+            for c, known in self._knowledge(runs).items()
+            if known.eligible and known.values is not None and len(known.each) == needed
+        }
+        front = on_front(list(whole.values()), self._objectives)
+        return {c: values for (c, values), on in zip(whole.items(), front, strict=True) if on}
+
+    def chosen(self, count: int) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """At most ``count`` configurations of the front: ids, hyper-parameters and coordinates."""
+        front = self.front()
+        picked = spread(list(front.values()), self._objectives, self._study.reference_point, count)
+        numbers = [list(front)[i] for i in picked]
+        params = {n: self._suggestion(n).params for n in numbers}
+        return [
+            (self._trial_id(n), self.method.configure(dict(params[n])), dict(params[n]))
+            for n in numbers
+        ]
+
+    def _trial_id(self, configuration: int) -> str:
+        return f"{self.benchmark}.{self.method.name}.{configuration:04d}"
+
+    def _run_id(self, number: int) -> str:
+        run = self._runs[number]
+        seed = f"@{run.seeds[0]}" if self._study.racing else ""
+        return self._trial_id(run.configuration) + seed
 
     def _known_to(self, number: int) -> int:
-        """How many trials, the first ones, the suggestion of a trial may know the outcomes of."""
-        return max(0, number - self._in_flight + 1)
+        """How many runs, the first ones, the decision on a run may know the outcomes of."""
+        return max(0, number - self._study.in_flight + 1)
 
-    def _suggestion(self, number: int) -> FrozenTrial:
-        """A trial of the study in memory, which is extended as far as that needs."""
-        for n in range(len(self._study.get_trials(deepcopy=False)), number + 1):
-            for told in range(self._told, self._known_to(n)):
-                _tell(self._study, told, self._outcomes[told])
-                self._told = told + 1
-            if n in self._recorded:
-                self._study.add_trial(_as_running(self._recorded[n]))
-            else:
-                entropy = (self._seed, n, *f"{self.benchmark}/{self.method.name}".encode())
-                state = np.random.SeedSequence(entropy).generate_state(1)
-                self._study.sampler = self._sampler(int(state[0]))
-                self._study.ask(fixed_distributions=dict(self.method.space))
-        return self._study.get_trials(deepcopy=False)[number]
+    def _knows(self, runs: int) -> bool:
+        return all(n in self._outcomes for n in range(runs))
+
+    def _decide(self) -> bool:
+        """Decide on the next run, unless that must wait or there is none."""
+        number = len(self._runs)
+        known = self._known_to(number)
+        if number >= self.total or not self._knows(known):
+            return False
+        if self._study.plateau is not None:
+            if not all(arm._knows(known) for arm in self.siblings):
+                return False
+            if all(arm._is_on_plateau(known) for arm in self.siblings):
+                self._ends_at = number
+                return False
+        record = self._record[number]
+        if record is not None and "configuration" in record.user_attrs:
+            run = _Run(record.user_attrs["configuration"], tuple(record.user_attrs["seeds"]))
+        else:
+            run = (self._race(number) if self._study.racing else None) or self._new()
+        self._runs.append(run)
+        self._numbers[self._run_id(number)] = number
+        if self._run_id(number) in self._finished:
+            self._outcomes[number] = self._finished[self._run_id(number)]
+        return True
+
+    def _new(self) -> _Run:
+        """A new configuration: with its first seed where configurations race, else with all."""
+        started = {run.configuration for run in self._runs}
+        seeds = self._study.seed_list
+        return _Run(len(started), tuple(seeds[:1] if self._study.racing else seeds))
+
+    def _race(self, number: int) -> _Run | None:
+        """A further seed for a configuration that could be on the front, if there is one."""
+        assert self._study.racing is not None
+        seeds = self._study.seed_list
+        known = self._known_to(number)
+        waiting = {run.configuration for run in self._runs[known:]}
+        contenders = {c: runs.each for c, runs in self._knowledge(known).items() if runs.eligible}
+        best = next_in_race(
+            contenders,
+            [c for c, each in contenders.items() if len(each) < len(seeds) and c not in waiting],
+            self._objectives,
+            self._study.racing.chance,
+            self._seed(number),
+        )
+        return None if best is None else _Run(best, (seeds[len(contenders[best])],))
+
+    def _is_on_plateau(self, runs: int) -> bool:
+        """Whether the front gained little over the last of the first ``runs`` runs."""
+        rule = self._study.plateau
+        assert rule is not None
+        window = rule.trials * (len(self._study.seed_list) if self._study.racing else 1)
+        if runs < 2 * window:
+            return False
+        now, before = (
+            hypervolume(list(self.front(n).values()), self._objectives, self._study.reference_point)
+            for n in (runs, runs - window)
+        )
+        return now - before <= rule.growth * now
+
+    def _knowledge(self, runs: int | None = None) -> dict[int, Knowledge]:
+        """What is known of each configuration, as far as the first runs tell."""
+        return gather(
+            (run.configuration, self._outcomes[n])
+            for n, run in enumerate(self._runs[:runs])
+            if n in self._outcomes
+        )
+
+    def _suggestion(self, configuration: int) -> FrozenTrial:
+        """The search coordinates of a configuration, as Optuna's trial."""
+        if configuration not in self._suggestions:
+            first = next(
+                n for n, run in enumerate(self._runs) if run.configuration == configuration
+            )
+            suggestion = self._record[first] or self._suggest(configuration, first)
+            ended = self._finished.get(self._run_id(first))
+            if ended is not None:  # where it was run is the truth, too
+                suggestion = placed(suggestion, ended.coordinates)
+            self._suggestions[configuration] = suggestion
+        return self._suggestions[configuration]
+
+    def _suggest(self, configuration: int, number: int) -> FrozenTrial:
+        """Ask for a configuration, knowing what the decision on its first run may know."""
+        knowledge = self._knowledge(self._known_to(number))
+        known = (
+            as_trial(
+                self._suggestion(c),
+                runs.state,
+                runs.values,
+                dict(zip(self._study.constraints, runs.excess, strict=False)),
+            )
+            for c in range(configuration)
+            for runs in [knowledge.get(c, UNKNOWN)]
+        )
+        return suggest(
+            self._study.sampler,
+            self._space,
+            [metric.direction for metric in self._objectives],
+            known,
+            self._seed(number),
+            self._points[configuration] if configuration < len(self._points) else None,
+        )
+
+    def _seed(self, number: int) -> int:
+        """Of what is random in the decision on a run."""
+        entropy = (self._study.seed, number, *f"{self.benchmark}/{self.method.name}".encode())
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _write_record(self, number: int) -> None:
-        """Bring the record of a trial up to date: running, or ended as its outcome says."""
+        run = self._runs[number]
         outcome = self._outcomes.get(number)
-        trial = self._recorded.get(number)
-        wanted = TrialState.RUNNING if outcome is None else _OPTUNA_STATES[outcome.status]
-        if trial is not None and trial.state == wanted:
-            return
-        if trial is None or trial.state != TrialState.RUNNING:
-            record = _as_running(self._suggestion(number))
-            record.user_attrs = {"number": number, "trial_id": self.trial_id(number)}
-            self._record.add_trial(record)
-            trial = self._record.get_trials(deepcopy=False)[-1]
-        if outcome is not None:
-            trial = _tell(self._record, trial.number, outcome)
-        self._recorded[number] = trial
-
-
-def _checked(outcome: Outcome) -> Outcome:
-    """The outcome, or a failure where its objectives are not finite, which Optuna refuses."""
-    if outcome.values is None or all(map(math.isfinite, outcome.values)):
-        return outcome
-    return Outcome("failed", None)
-
-
-def _tell(study: optuna.Study, number: int, outcome: Outcome) -> FrozenTrial:
-    state = _OPTUNA_STATES[outcome.status]
-    values = outcome.values if state is TrialState.COMPLETE else None
-    return study.tell(number, values, state=state)
-
-
-def _as_running(trial: FrozenTrial) -> FrozenTrial:
-    """The same suggestion, without an end; with what the sampler noted of it."""
-    return optuna.trial.create_trial(
-        state=TrialState.RUNNING,
-        params=trial.params,
-        distributions=trial.distributions,
-        system_attrs=trial.system_attrs,
-    )
-
-
-_OPTUNA_STATES = {
-    "completed": TrialState.COMPLETE,
-    "diverged": TrialState.COMPLETE,
-    "stopped": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
-
-
-class FixedArm:
-    """One benchmark and method with given hyper-parameters: a single trial, and no search.
-
-    Args:
-        benchmark: Name of the benchmark.
-        method: What is run.
-        hyperparameters: Its settings.
-        finished: Outcomes of trials known to be complete, by id.
-    """
-
-    trials = 1
-
-    def __init__(
-        self,
-        benchmark: str,
-        method: Method,
-        *,
-        hyperparameters: dict[str, Any],
-        finished: Mapping[str, Outcome],
-    ) -> None:
-        self.benchmark = benchmark
-        self.method = method
-        self._proposal = Proposal(
-            benchmark, method.name, f"{benchmark}.{method.name}.0000", hyperparameters
-        )
-        self._outcome = finished.get(self._proposal.trial_id)
-        self._running = False
-
-    @property
-    def started(self) -> int:
-        """Trials finished or running."""
-        return int(self._running or self._outcome is not None)
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        """How the trial ended, if it did."""
-        return [] if self._outcome is None else [self._outcome]
-
-    def ask(self) -> Proposal | None:
-        """The trial, unless it is started."""
-        if self.started:
-            return None
-        self._running = True
-        return self._proposal
-
-    def finish(self, trial_id: str, outcome: Outcome) -> None:
-        """Take note of the trial's end."""
-        self._running, self._outcome = False, outcome
-
-    def reopen(self, trial_id: str) -> None:
-        """Offer the trial again, which was cut off before it had an end."""
-        self._running = False
-
-    def close(self) -> None:
-        """Nobody needs to be told."""
-
-
-def open_storage(path: Path) -> JournalStorage:
-    """Optuna's storage in a journal file, made if there is none.
-
-    A line that a killed process left half written would make every later read fail, so it is cut
-    off: what it would have said is known from the results.
-    """
-    try:
-        if path.exists():
-            content = path.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(path, whole)
-        return JournalStorage(JournalFileBackend(str(path)))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path}: not readable as Optuna's journal: {error}; move it away and run the study "
-            "again: it is rebuilt from the results"
-        ) from error
+        about = {
+            "trial_id": self._trial_id(run.configuration),
+            "configuration": run.configuration,
+            "method": self.method.name,
+            "seeds": list(run.seeds),
+            "status": "running",
+        }
+        self._record.write(number, self._suggestion(run.configuration), about, outcome)

@@ -15,6 +15,14 @@ from pathlib import Path
 from ngm_tune.methods import get_method
 from ngm_tune.study import Study
 
+COMMAND = "NGM_TUNE_COMMAND"
+"""The environment variable with the command as it was typed, where another process acts on it."""
+
+
+def typed_command() -> str:
+    """The command of this run. A worker of Ray was not typed, and its arguments may be secret."""
+    return os.environ.get(COMMAND) or " ".join(["ngm-tune", *sys.argv[1:]])
+
 
 def describe_environment(study: Study) -> str:
     """Where and with what a study is run, and what its names stand for, as JSON."""
@@ -23,7 +31,7 @@ def describe_environment(study: Study) -> str:
     compared = {name: get_method(name) for name in study.methods}
     content = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["ngm-tune", *sys.argv[1:]]),
+        "command": typed_command(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
@@ -37,7 +45,7 @@ def describe_environment(study: Study) -> str:
             name: {
                 "title": method.title,
                 "source": method.source,
-                "space": {k: distribution._asdict() for k, distribution in method.space.items()},
+                "space": {k: where._asdict() for k, where in study.space_of(name).items()},
             }
             for name, method in compared.items()
         },

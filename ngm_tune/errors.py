@@ -3,3 +3,13 @@
 
 class UserError(Exception):
     """Something the user asked for cannot be done; the message says what, where and what is."""
+
+    def __str__(self) -> str:
+        """The message on one line, whatever was quoted in it."""
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """A text on one line and without control characters, which a terminal would act on."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)

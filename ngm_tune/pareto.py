@@ -7,13 +7,50 @@ gap.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ngm_tune.metrics import Metric
+from ngm_tune.metrics import METRICS, Metric
+
+_CONSTRAINT = re.compile(r"\s*(\w+)\s*(>=|<=)\s*(\S+)\s*")
+
+
+class Constraint(NamedTuple):
+    """A bound on a metric that a trial must keep to be on a front."""
+
+    metric: Metric
+    at_least: bool
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Read ``"avg_acc >= 0.9"``.
+
+        Raises:
+            ValueError: It says nothing of that kind.
+        """
+        parts = _CONSTRAINT.fullmatch(text)
+        bounded = [name for name, metric in METRICS.items() if metric.worst is not None]
+        try:
+            if parts is None:
+                raise ValueError("no comparison")
+            bound = float(parts[3])
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no constraint; it must be like 'avg_acc >= 0.9' or 'avg_sg <= 0.1'"
+            ) from None
+        if parts[1] not in bounded or not np.isfinite(bound):
+            raise ValueError(f"{text!r}: must be a finite bound on one of {', '.join(bounded)}")
+        return cls(METRICS[parts[1]], parts[2] == ">=", bound)
+
+    def excess(self, value: float) -> float:
+        """By how much a value violates it; zero or negative where it holds."""
+        return self.bound - value if self.at_least else value - self.bound
 
 
 def on_front(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.bool_]:
@@ -46,6 +83,43 @@ def hypervolume(
     return float(moocore.hypervolume(points, ref=reference))
 
 
+def ranks(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.int64]:
+    """Non-dominated rank of each point, shape (N,): 0 on the front, 1 on the next one, and so on.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M), N > 0.
+        objectives: The M metrics.
+    """
+    return np.asarray(moocore.pareto_rank(_minimised(values, objectives)), dtype=np.int64)
+
+
+def spread(
+    values: ArrayLike,
+    objectives: Sequence[Metric],
+    reference_point: Mapping[str, float],
+    count: int,
+) -> list[int]:
+    """Indices of at most ``count`` points of a front that together dominate much.
+
+    The first is the one that dominates most, each further one adds most to those before; those
+    that add nothing come last, nearest to the ideal first.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M).
+        objectives: The M metrics.
+        reference_point: A value per objective.
+        count: How many.
+    """
+    points = _rows(values, objectives)
+    distance = np.linalg.norm(shortfall(points, objectives, reference_point), axis=1)
+    left = [int(i) for i in distance.argsort(kind="stable")]
+    chosen: list[int] = []
+    while left and len(chosen) < count:
+        volumes = [hypervolume(points[[*chosen, i]], objectives, reference_point) for i in left]
+        chosen.append(left.pop(int(np.argmax(volumes))))
+    return chosen
+
+
 def knee(
     values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
 ) -> int:
@@ -68,11 +142,16 @@ def shortfall(
     """How far each value is from ideal: 0 there and beyond, 1 at the reference point."""
     ideal = np.array([metric.best for metric in objectives])
     reference = np.array([reference_point[metric.name] for metric in objectives])
-    points = np.asarray(values, dtype=np.float64).reshape(-1, len(objectives))
+    points = _rows(values, objectives)
     return np.asarray(np.maximum(0.0, (ideal - points) / (ideal - reference)))
 
 
 def _minimised(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.float64]:
-    points = np.asarray(values, dtype=np.float64).reshape(-1, len(objectives))
+    points = _rows(values, objectives)
     ideal = [metric.sign * metric.best for metric in objectives]
     return np.maximum(points * [metric.sign for metric in objectives], ideal)
+
+
+def _rows(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.float64]:
+    """One row per point, without digits that depend on the order in which a mean was summed."""
+    return np.asarray(values, dtype=np.float64).reshape(-1, len(objectives)).round(12)

@@ -12,15 +12,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ngm_tune.arms import Arm, FixedArm
+from ngm_tune.arms import Arm
+from ngm_tune.given import GivenArm
 from ngm_tune.pareto import hypervolume, knee
+from ngm_tune.search import AnyArm
 from ngm_tune.study import Study
 
 
 @contextmanager
-def progress_display(
-    console: Console, study: Study, arms: Sequence[Arm | FixedArm]
-) -> Iterator[None]:
+def progress_display(console: Console, study: Study, arms: Sequence[AnyArm]) -> Iterator[None]:
     """Show trials done, best trade-offs and time left while the context lasts.
 
     Nothing is shown where ``console`` is no terminal.
@@ -39,28 +39,39 @@ def progress_display(
         yield
 
 
-def standing(study: Study, arms: Sequence[Arm | FixedArm]) -> Table:
-    """A table of the arms: trials finished, and the best trade-off among them."""
+def standing(study: Study, arms: Sequence[AnyArm]) -> Table:
+    """A table of the methods: runs finished, and the best trade-off among them.
+
+    Values are those of the search or, for given settings, of the test data.
+    """
     objectives, reference_point = study.objective_metrics, study.reference_point
+    searched = any(isinstance(arm, Arm) for arm in arms)
+    confirmed = {(arm.benchmark, arm.method.name): arm for arm in arms if isinstance(arm, GivenArm)}
     table = Table(box=None, pad_edge=False, header_style="dim")
     several = len(study.benchmarks) > 1
     if several:
         table.add_column("benchmark", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("", width=16)
-    table.add_column("trials", justify="right")
+    table.add_column("runs" if study.racing else "trials", justify="right")
+    if searched and confirmed:
+        table.add_column("confirmed", justify="right")
     for metric in objectives:
         table.add_column(metric.title.lower(), justify="right")
     table.add_column("hypervolume", justify="right")
     former = None
     for arm in arms:
-        outcomes = arm.outcomes
-        values = [o.values for o in outcomes if o.values is not None and o.status == "completed"]
+        if searched and isinstance(arm, GivenArm):
+            continue
         row: list[RenderableType] = [
             arm.method.title,
-            ProgressBar(total=arm.trials, completed=len(outcomes), width=16),
-            f"{len(outcomes)}/{arm.trials}",
+            ProgressBar(total=arm.total, completed=len(arm.outcomes), width=16),
+            f"{len(arm.outcomes)}/{arm.total}",
         ]
+        if searched and confirmed:
+            again = confirmed[arm.benchmark, arm.method.name]
+            row.append(f"{len(again.outcomes)}/{again.total}")
+        values = arm.values
         if values:
             best = values[knee(values, objectives, reference_point)]
             volume = hypervolume(values, objectives, reference_point)
@@ -74,13 +85,13 @@ def standing(study: Study, arms: Sequence[Arm | FixedArm]) -> Table:
     return table
 
 
-def _clock(arms: Sequence[Arm | FixedArm], done_before: int, elapsed: float) -> Text:
-    total = sum(arm.trials for arm in arms)
+def _clock(arms: Sequence[AnyArm], done_before: int, elapsed: float) -> Text:
+    total = sum(arm.total for arm in arms)
     done = sum(len(arm.outcomes) for arm in arms)
     left = "?"
     if done > done_before:
         left = _duration(elapsed / (done - done_before) * (total - done))
-    return Text(f"{done} of {total} trials, {_duration(elapsed)} elapsed, {left} left", style="dim")
+    return Text(f"{done} of {total} runs, {_duration(elapsed)} elapsed, {left} left", style="dim")
 
 
 def _duration(seconds: float) -> str:

@@ -1,29 +1,35 @@
-"""Results on disk: the Parquet schema, written and read here and nowhere else.
+"""Results on disk: written and read here and nowhere else.
 
 A results directory holds::
 
     study.toml, environment.json    what was asked; versions, revision, hardware, start time
-    trials/<trial_id>.parquet       a row per seed: configuration, status, metrics
-    curves/<trial_id>.parquet       a row per seed, iteration and evaluated task
-    steps/<trial_id>.parquet        a row per seed and iteration
-    probes/<trial_id>.parquet       a row per seed, iteration and quantity, with probes
+    trials/<run>.parquet            a row per seed: configuration, status, metrics
+    tasks/<run>.parquet             a row per seed and task: the metrics up to that task's end
+    curves/<run>.parquet            a row per seed, iteration and evaluated task
+    steps/<run>.parquet             a row per seed and iteration
+    probes/<run>.parquet            a row per seed, iteration and quantity, with probes
     costs/<study>.parquet           a row per method and network, with costs
-    failures/<trial_id>.txt         the traceback of a trial that raised
-    optuna.journal, tune/           state of the search and of Ray Tune
+    failures/<run>.txt              the traceback of a trial that raised
+    checkpoints/<run>.pt            where a trial is that has not ended yet
+    optuna.journal, driver.json     record of the search; who runs the study at the moment
+    damaged/                        what `ngm-tune doctor` has set aside
 
-Iterations count from 1 over the whole run, tasks from 0; accuracy is a fraction, entropy and loss
-are in nats, times in seconds. Every file is written once, under another name, and then renamed; a
-trial's file in ``trials/`` comes last, so a trial that has one is complete on disk. Any tool that
-reads Parquet reads a folder of them as one table: their schemas are the same.
+A run is named by its ``trial_id``; where a trial's seeds are run one by one, as in racing, by
+``<trial_id>@<seed>``. ``phase`` is ``search`` (on validation data) or ``confirm`` (on test data).
+
+Every file is written once, under another name, and then renamed; a trial's file in ``trials/``
+comes last, so a trial that has one is complete on disk. Any tool that reads Parquet reads a folder
+of them as one table: their schemas, in :mod:`ngm_tune.schema`, are the same.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -32,127 +38,27 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from ngm_tune.errors import UserError
-from ngm_tune.metrics import METRICS
+from ngm_tune.kept import KeptEnvironment, problem_of_kept
+from ngm_tune.schema import SCHEMAS, Table, problem_of, problem_of_rows, trial_of
 
-SCHEMA_VERSION = 1
-_VERSION_KEY = b"ngm_tune.schema_version"
-
-Table = Literal["trials", "curves", "steps", "probes", "costs"]
-STATUSES = ("completed", "diverged", "stopped", "failed")
-CONFIG_PREFIX = "config_"
-
-
-_ARROW_TYPES = {
-    "float": pa.float64(),
-    "int": pa.int64(),
-    "bool": pa.bool_(),
-    "str": pa.string(),
-}
-
-
-def trials_schema(hyperparameters: Mapping[str, str]) -> pa.Schema:
-    """Columns of ``trials/`` for a study whose methods have these hyper-parameters.
-
-    Args:
-        hyperparameters: By name ``float``, ``int``, ``bool`` or ``str``.
-    """
-    fixed = [
-        ("study", pa.string()),
-        ("benchmark", pa.string()),
-        ("method", pa.string()),
-        ("trial_id", pa.string()),
-        ("seed", pa.int64()),
-        ("phase", pa.string()),
-        ("status", pa.string()),
-    ]
-    config = [(CONFIG_PREFIX + name, _ARROW_TYPES[kind]) for name, kind in hyperparameters.items()]
-    metrics = [(name, pa.float64()) for name in METRICS]
-    outcome = [
-        ("iterations", pa.int64()),
-        ("diverged_at", pa.int64()),
-        ("wall_seconds", pa.float64()),
-        ("node", pa.string()),
-    ]
-    return _versioned(pa.schema(fixed + config + metrics + outcome))
-
-
-def _versioned(schema: pa.Schema) -> pa.Schema:
-    return schema.with_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode()})
-
-
-CURVES_SCHEMA = _versioned(
-    pa.schema(
-        [
-            ("trial_id", pa.string()),
-            ("seed", pa.int64()),
-            ("iteration", pa.int64()),
-            ("task", pa.int16()),
-            ("eval_task", pa.int16()),
-            ("accuracy", pa.float32()),
-            ("loss", pa.float32()),
-        ]
-    )
-)
-"""``task`` is the one being trained, ``eval_task`` the one evaluated."""
-
-STEPS_SCHEMA = _versioned(
-    pa.schema(
-        [
-            ("trial_id", pa.string()),
-            ("seed", pa.int64()),
-            ("iteration", pa.int64()),
-            ("task", pa.int16()),
-            ("loss", pa.float32()),
-            ("entropy", pa.float32()),
-            ("gain", pa.float32()),
-        ]
-    )
-)
-"""``gain`` is null for methods that have none."""
-
-PROBES_SCHEMA = _versioned(
-    pa.schema(
-        [
-            ("trial_id", pa.string()),
-            ("seed", pa.int64()),
-            ("iteration", pa.int64()),
-            ("task", pa.int16()),
-            ("quantity", pa.string()),
-            ("value", pa.float64()),
-        ]
-    )
-)
-"""``quantity`` is one of those that :mod:`ngm_tune.probes` names."""
-
-COSTS_SCHEMA = _versioned(
-    pa.schema(
-        [
-            ("method", pa.string()),
-            ("family", pa.string()),
-            ("depth", pa.int64()),
-            ("width", pa.int64()),
-            ("parameters", pa.int64()),
-            ("time_ratio", pa.float64()),
-            ("time_low", pa.float64()),
-            ("time_high", pa.float64()),
-            ("seconds", pa.float64()),
-            ("memory_ratio", pa.float64()),
-            ("bytes", pa.int64()),
-        ]
-    )
-)
-"""A training step against one of SGD; see :class:`ngm_tune.cost.Cost`."""
+STUDY, ENVIRONMENT = "study.toml", "environment.json"
+JOURNAL, LEASE = "optuna.journal", "driver.json"
+CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "report"
 
 
 class Results:
     """A results directory.
 
     Args:
-        location: A path, or a URI of any filesystem that pyarrow knows.
+        location: A path, or a URI of any filesystem that pyarrow knows, such as s3://bucket/study.
+        tolerant: Pass over damaged files of tables, and keep account of them in ``left_out``.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, *, tolerant: bool = False) -> None:
         self.location = location
+        self.left_out: dict[str, str] = {}
+        """Why, by file, in a tolerant reading."""
+        self._tolerant = tolerant
         try:
             if "://" in location:
                 self._fs, root = fs.FileSystem.from_uri(location)
@@ -162,52 +68,154 @@ class Results:
             raise UserError(f"{location}: no usable results location: {error}") from error
         self._root = PurePosixPath(root)
 
+    @property
+    def folder(self) -> Path | None:
+        """The directory, where it is one of this machine's filesystem."""
+        return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
+
     def exists(self) -> bool:
         """Whether a study was started here."""
-        return self._has("study.toml")
+        return self.has(STUDY)
 
     def require(self) -> None:
         """Raise :class:`UserError` unless a study was started here."""
-        if not self.exists():
+        try:
+            there = self.exists()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.location}: cannot be read: {error}") from error
+        if not there:
             raise UserError(
                 f"{self.location}: no results there (no study.toml); "
                 "`ngm-tune run STUDY --results DIR` makes some"
             )
 
+    def create(self) -> None:
+        """Make the directory.
+
+        A parent is only made where the location is relative: a missing one of an absolute path may
+        be a volume that is not mounted, and the results would end up beneath it.
+
+        Raises:
+            UserError: It cannot be made.
+        """
+        folder = self.folder
+        if folder and folder.is_absolute() and not folder.parent.is_dir():
+            raise UserError(
+                f"{self.location}: there is no folder {folder.parent} to make it in; mount or "
+                "make that first, or choose another directory with --results"
+            )
+        try:
+            self._fs.create_dir(str(self._root), recursive=True)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.location}: cannot be made: {error}") from error
+
     def study(self) -> dict[str, Any]:
         """The study as it was asked for."""
-        text = self._read("study.toml")
         try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            return tomllib.loads(self._text(STUDY))
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{self.location}/study.toml: not valid TOML: {error}") from error
 
     def environment(self) -> dict[str, Any]:
         """Where and with what the study was run; empty if that was not kept."""
-        if not self._has("environment.json"):
+        if not self.has(ENVIRONMENT):
             return {}
         try:
-            found = json.loads(self._read("environment.json"))
-        except json.JSONDecodeError as error:
+            found = json.loads(self._text(ENVIRONMENT))
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{self.location}/environment.json: not JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise UserError(f"{self.location}/environment.json: not a JSON object")
-        return found
+        problem = problem_of_kept(KeptEnvironment, found)
+        if problem is not None:
+            raise UserError(f"{self.location}/environment.json: {problem}")
+        return dict(found)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file.
+
+        Raises:
+            OSError: That cannot be told.
+        """
+        return bool(self._fs.get_file_info(self._path(name)).is_file)
+
+    def has_run(self, run: str) -> bool:
+        """Whether a run is complete on disk."""
+        return self.has(f"trials/{run}.parquet")
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """What a file holds; None if there is none."""
+        try:
+            with self._fs.open_input_stream(self._path(name)) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the directory, whole or not at all."""
-        self._fs.create_dir(str((self._root / name).parent), recursive=True)
-        draft = self._draft(name)
-        with self._fs.open_output_stream(draft) as stream:
-            stream.write(text.encode())
-        self._fs.move(draft, str(self._root / name))
+        self.write_bytes(name, text.encode())
 
-    def write(self, table: Table, trial_id: str, rows: pa.Table) -> None:
-        """Write one trial's file of ``table`` (or the study's, of costs), whole or not at all."""
-        self._fs.create_dir(str(self._root / table), recursive=True)
-        draft = self._draft(f"{table}/{trial_id}.parquet")
-        pq.write_table(rows, draft, filesystem=self._fs, compression="zstd")
-        self._fs.move(draft, str(self._root / table / f"{trial_id}.parquet"))
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file of the directory, whole or not at all."""
+
+        def write(draft: str) -> None:
+            with self._fs.open_output_stream(draft) as stream:
+                stream.write(content)
+
+        self._write(name, write)
+
+    def write(self, table: Table, run: str, rows: pa.Table) -> None:
+        """Write one run's file of ``table`` (or the study's, of costs), whole or not at all."""
+        self._write(
+            f"{table}/{run}.parquet",
+            lambda draft: pq.write_table(rows, draft, filesystem=self._fs, compression="zstd"),
+        )
+
+    def claim(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one; whether it was written.
+
+        Where the filesystem is a local or mounted one, of several that try at once one succeeds.
+        """
+        if self.folder is None:
+            if self.has(name):
+                return False
+            self.write_bytes(name, content)
+            return True
+        try:
+            with Path(self._path(name)).open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file that nobody needs any longer, if it is there."""
+        with suppress(FileNotFoundError):
+            self._fs.delete_file(self._path(name))
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a file another name."""
+        self._fs.move(self._path(name), self._path(new))
+
+    def free_place(self, name: str) -> str:
+        """A name in ``damaged/`` that no file has yet."""
+        place = f"{DAMAGED}/{name}"
+        while self.has(place):
+            place += "~"
+        return place
+
+    def set_aside(self, name: str) -> str:
+        """Move a file to ``damaged/``, where nothing reads it; its new name."""
+        place = self.free_place(name)
+        self._fs.create_dir(str(PurePosixPath(self._path(place)).parent), recursive=True)
+        self._fs.move(self._path(name), self._path(place))
+        return place
+
+    def files(self, folder: str = "") -> list[str]:
+        """Names of the files in a folder of the directory, sorted."""
+        return sorted(info.base_name for info in self._list(folder) if info.is_file)
+
+    def folders(self) -> list[str]:
+        """Names of the folders in the directory, sorted."""
+        return sorted(info.base_name for info in self._list("") if not info.is_file)
 
     def read(self, table: Table, trial_ids: Iterable[str] | None = None) -> pa.Table:
         """One table of all trials, or of some; columns a file lacks are null.
@@ -215,55 +223,110 @@ class Results:
         Raises:
             UserError: A file is damaged, or newer than this version of ngm-tune can read.
         """
-        names = self._trial_files(table)
-        if trial_ids is not None:
-            wanted = {f"{trial_id}.parquet" for trial_id in trial_ids}
-            names = [name for name in names if name in wanted]
-        parts = [self._read_parquet(str(self._root / table / name)) for name in names]
-        if not parts:
-            empty = {
-                "trials": trials_schema({}),
-                "curves": CURVES_SCHEMA,
-                "steps": STEPS_SCHEMA,
-                "probes": PROBES_SCHEMA,
-                "costs": COSTS_SCHEMA,
-            }
-            return empty[table].empty_table()
-        return pa.concat_tables(parts, promote_options="default")
-
-    def _read_parquet(self, path: str) -> pa.Table:
+        wanted = None if trial_ids is None else set(trial_ids)
+        parts = [
+            rows for run, rows in self.runs(table) if wanted is None or trial_of(run) in wanted
+        ]
         try:
-            part = pq.read_table(path, filesystem=self._fs, partitioning=None)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: not readable as Parquet: {error}") from error
-        metadata: Mapping[bytes, bytes] = part.schema.metadata or {}
-        version = metadata.get(_VERSION_KEY, b"none").decode(errors="replace")
-        if version != str(SCHEMA_VERSION):
-            raise UserError(
-                f"{path}: schema version {version}, this ngm-tune reads {SCHEMA_VERSION}"
+            return pa.concat_tables(
+                parts or [SCHEMAS[table].empty_table()], promote_options="default"
             )
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{self.location}/{table}: these are not all files of one study: {error}"
+            ) from error
+
+    def runs(self, table: Table) -> Iterator[tuple[str, pa.Table]]:
+        """The rows of each run, by its id.
+
+        Raises:
+            UserError: As for :meth:`read`.
+        """
+        for name in self.table_files(table):
+            try:
+                yield name.removesuffix(".parquet"), self.read_file(table, name)
+            except UserError as error:
+                if not self._tolerant:
+                    hint = f"`ngm-tune doctor {self.location}` sets it aside"
+                    raise UserError(f"{error}; {hint}") from error
+                self.left_out[f"{table}/{name}"] = str(error).partition(": ")[2]
+
+    def run(self, table: Table, run: str) -> pa.Table | None:
+        """The rows of one run; None if it has none.
+
+        Raises:
+            UserError: As for :meth:`read`.
+        """
+        name = f"{run}.parquet"
+        return self.read_file(table, name) if self.has(f"{table}/{name}") else None
+
+    def read_file(self, table: Table, name: str) -> pa.Table:
+        """The rows of one file.
+
+        Raises:
+            UserError: As for :meth:`read`.
+        """
+        where = f"{self.location}/{table}/{name}"
+        content = self.read_bytes(f"{table}/{name}")  # what fails here is no damage of the file
+        if content is None:
+            raise UserError(f"{where}: it is gone")
+        try:
+            part = pq.read_table(pa.BufferReader(content))
+            part.validate(full=True)  # else texts could be none
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0].rpartition("': ")[2]
+            raise UserError(f"{where}: not readable as Parquet: {reason}") from error
+        problem = problem_of(table, part.schema) or problem_of_rows(
+            table, name.removesuffix(".parquet"), part
+        )
+        if problem is not None:
+            raise UserError(f"{where}: {problem}")
         return part
 
-    def _trial_files(self, table: Table) -> list[str]:
-        selector = fs.FileSelector(str(self._root / table), allow_not_found=True)
+    def table_files(self, table: Table) -> list[str]:
+        """Names of the files of a table, sorted."""
+        names = self.files(table)
+        return [n for n in names if n.endswith(".parquet") and not n.startswith(".")]
+
+    def _list(self, folder: str) -> list[fs.FileInfo]:
         try:
-            found = self._fs.get_file_info(selector)
-        except OSError as error:
-            raise UserError(f"{self.location}/{table}: cannot be listed: {error}") from error
-        names = (info.base_name for info in found if info.is_file)
-        return sorted(n for n in names if n.endswith(".parquet") and not n.startswith("."))
+            selector = fs.FileSelector(self._path(folder), allow_not_found=True)
+            return list(self._fs.get_file_info(selector))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.location}/{folder}: cannot be listed: {error}") from error
+
+    def _write(self, name: str, write: Callable[[str], None]) -> None:
+        """Write a file under another name, then give it its own.
+
+        Its folder is made in the results directory, and never that itself: where it is gone, as
+        with a volume that is no longer mounted, writing fails.
+        """
+        draft = self._draft(name)
+        try:
+            try:
+                write(draft)
+            except FileNotFoundError:
+                folder = PurePosixPath(draft).parent
+                if folder == self._root:
+                    raise
+                self._fs.create_dir(str(folder), recursive=False)
+                write(draft)
+            self._fs.move(draft, self._path(name))
+        except BaseException:
+            with suppress(OSError):  # it may take up the last space on a full disk
+                self._fs.delete_file(draft)
+            raise
 
     def _draft(self, name: str) -> str:
         """A name beside ``name`` that readers of Parquet folders pass over."""
         path = self._root / name
         return str(path.with_name(f".{path.name}.{uuid4().hex}"))
 
-    def _has(self, name: str) -> bool:
-        return bool(self._fs.get_file_info(str(self._root / name)).is_file)
+    def _path(self, name: str) -> str:
+        return str(self._root / name)
 
-    def _read(self, name: str) -> str:
+    def _text(self, name: str) -> str:
         try:
-            with self._fs.open_input_stream(str(self._root / name)) as stream:
-                return str(stream.read().decode())
+            return (self.read_bytes(name) or b"").decode()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{self.location}/{name}: cannot be read: {error}") from error

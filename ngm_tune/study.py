@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from inspect import signature
-from typing import Annotated, Any, Literal
+from itertools import count, islice
+from typing import Annotated, Any, get_args
 
 import tomli_w
+from optuna.distributions import FloatDistribution, IntDistribution
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -21,28 +21,27 @@ from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_bench
 from ngm_tune.evaluation import Precision
 from ngm_tune.methods import Config, get_method, methods
 from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, Metric
-from ngm_tune.models import MLP
+from ngm_tune.pareto import Constraint
 from ngm_tune.probes import ProbeName
+from ngm_tune.sampling import SINGLE_OBJECTIVE, Sampler
+from ngm_tune.spaces import Point, Space, located, narrowed, points_for
 from ngm_tune.streams import Variant
+from ngm_tune.study_checks import check_search, fits, known
+from ngm_tune.study_tables import (
+    Confirm,
+    Count,
+    Plateau,
+    Racing,
+    Resources,
+    SeedCount,
+    Stopping,
+)
 from ngm_tune.training import Evaluated
 
-Sampler = Literal["tpe", "nsga2", "gp", "random"]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-SeedCount = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_TYPES = {FloatDistribution: "float", IntDistribution: "int"}
 Settings = dict[str, dict[str, bool | int | float | str]]
 """Hyper-parameters by method."""
-
-
-class Resources(BaseModel):
-    """What a trial gets of a machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    cpu: Annotated[int, Field(ge=1)] = 1
-    """Cores, and so threads."""
-    gpu: Annotated[float, Field(ge=0.0, strict=False)] = 0.0
-    """Share of a GPU, on which the trial then trains."""
 
 
 class Study(BaseModel):
@@ -64,6 +63,21 @@ class Study(BaseModel):
     """Of the search: fixes every suggestion."""
     sampler: Sampler = "tpe"
     """How Optuna proposes configurations."""
+    space: dict[str, dict[str, list[bool | float | int | str]]] = {}
+    """Ranges of search coordinates instead of a method's own, by method."""
+    points: list[Point] = []
+    """Settings that searches start from, each with its method: the first trials, within the same
+    number. "paper" stands for those that the paper has for the benchmark."""
+    constraints: list[str] = []
+    """Bounds that a trial must keep to be on a front, such as "avg_acc >= 0.9"."""
+    racing: Racing | None = None
+    """Seeds one by one, further ones for configurations that could be on the front."""
+    stopping: Stopping | None = None
+    """Trials stopped early that are dominated by their peers."""
+    plateau: Plateau | None = None
+    """The end of searches that gain nothing more."""
+    confirm: Confirm = Confirm()
+    """What is run again on the test data, with fresh seeds."""
     in_flight: Count = 1
     """Trials of one method that may run at once. A suggestion has seen all results but those of
     the in_flight - 1 trials before it, whatever order they finish in, so that a study is
@@ -112,21 +126,31 @@ class Study(BaseModel):
             return {k: float(v) if type(v) is int else v for k, v in value.items()}
         return value
 
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _several_objectives(cls, name: Any) -> Any:
+        if name in SINGLE_OBJECTIVE:
+            raise ValueError(
+                "it cannot search for several objectives; allowed are "
+                f"{', '.join(get_args(Sampler))}"
+            )
+        return name
+
     @field_validator("benchmarks")
     @classmethod
     def _known_benchmarks(cls, names: list[str]) -> list[str]:
-        return _known(names, [*BENCHMARKS, CUSTOM], "benchmark")
+        return known(names, [*BENCHMARKS, CUSTOM], "benchmark")
 
     @field_validator("methods")
     @classmethod
     def _known_methods(cls, names: list[str]) -> list[str]:
-        return _known(names, methods(), "method")
+        return known(names, methods(), "method")
 
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, names: list[str]) -> list[str]:
         bounded = [name for name, metric in METRICS.items() if metric.worst is not None]
-        return _known(names, bounded, "objective")
+        return known(names, bounded, "objective")
 
     @field_validator("seeds")
     @classmethod
@@ -134,6 +158,20 @@ class Study(BaseModel):
         if isinstance(seeds, list) and len(set(seeds)) != len(seeds):
             raise ValueError("a seed is listed twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _keys_that_need_each_other(self) -> Study:
+        if (self.variant == "replay") != (self.buffer_size is not None):
+            raise ValueError(
+                f'variant = "{self.variant}" and buffer_size = {self.buffer_size}: variant = '
+                '"replay" needs a buffer_size, such as 500, and the others have no buffer'
+            )
+        if (CUSTOM in self.benchmarks) != (self.custom is not None):
+            raise ValueError(
+                f"benchmarks = {self.benchmarks}: the benchmark {CUSTOM!r} and the table [custom] "
+                "that says what it is need each other"
+            )
+        return self
 
     @model_validator(mode="after")
     def _reference_for_each_objective(self) -> Study:
@@ -149,14 +187,27 @@ class Study(BaseModel):
                     f"reference_point.{metric.name} = {value}: must be a number worse than the "
                     f"ideal, {metric.best:g}"
                 )
+            worst = metric.best if metric.worst is None else metric.worst
+            if metric.sign * value > metric.sign * worst:
+                raise ValueError(
+                    f"reference_point.{metric.name} = {value}: worse than a run that diverges, "
+                    f"{worst:g}, which would then count as progress; chance level is usual"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _search_makes_sense(self) -> Study:
+        check_search(self)
         return self
 
     @model_validator(mode="after")
     def _objectives_are_evaluated(self) -> Study:
-        for name in self.objectives if self.evaluate != "seen" else ():
+        looked_at = [("objectives", name) for name in self.objectives]
+        looked_at += [("constraints", Constraint.parse(c).metric.name) for c in self.constraints]
+        for key, name in looked_at if self.evaluate != "seen" else ():
             if name in NEED_EVERY_TASK:
                 raise ValueError(
-                    f'objectives has {name}, which needs evaluate = "seen" and not '
+                    f'{key} has {name}, which needs evaluate = "seen" and not '
                     f"{self.evaluate!r}; of those that do not, there are avg_acc, avg_sg, "
                     "avg_sg_first"
                 )
@@ -170,7 +221,7 @@ class Study(BaseModel):
                     f"fixed has {name}, which is no method of the study; those are "
                     f"{', '.join(self.methods)}"
                 )
-            _fits(f"fixed.{name}", name, fixed, complete=False)
+            fits(f"fixed.{name}", name, fixed, complete=False)
         if self.settings is None:
             return self
         if self.trials != 1:
@@ -181,21 +232,7 @@ class Study(BaseModel):
                 f"{', '.join(self.methods)}"
             )
         for name, settings in self.settings.items():
-            _fits(f"settings.{name}", name, settings, complete=True)
-        return self
-
-    @model_validator(mode="after")
-    def _keys_that_need_each_other(self) -> Study:
-        if (self.variant == "replay") != (self.buffer_size is not None):
-            raise ValueError(
-                f'variant = "{self.variant}" and buffer_size = {self.buffer_size}: variant = '
-                '"replay" needs a buffer_size, such as 500, and the others have no buffer'
-            )
-        if (CUSTOM in self.benchmarks) != (self.custom is not None):
-            raise ValueError(
-                f"benchmarks = {self.benchmarks}: the benchmark {CUSTOM!r} and the table [custom] "
-                "that says what it is need each other"
-            )
+            fits(f"settings.{name}", name, settings, complete=True)
         return self
 
     @property
@@ -225,6 +262,38 @@ class Study(BaseModel):
                     types[name] = "float" if {before, kind.__name__} == {"int", "float"} else "str"
         return types
 
+    @property
+    def coordinates(self) -> dict[str, str]:
+        """Names and types of the search coordinates of all methods together."""
+        if self.settings is not None:
+            return {}
+        types: dict[str, str] = {}
+        for method in self.methods:
+            for name, where in get_method(method).space.items():
+                kind = _TYPES.get(type(where), "str")
+                types[name] = kind if types.get(name, kind) == kind else "str"
+        return types
+
+    @property
+    def fresh_seeds(self) -> list[int]:
+        """The seeds of confirmation, which the search never saw."""
+        fresh = (seed for seed in count(1000) if seed not in set(self.seed_list))
+        return list(islice(fresh, self.confirm.seeds))
+
+    def space_of(self, method: str) -> Space:
+        """What is searched of a method."""
+        return narrowed(get_method(method), self.space.get(method, {}))
+
+    def points_of(self, benchmark: str, method: str) -> list[Config]:
+        """Search coordinates of the points that the search of a method starts from.
+
+        Raises:
+            ValueError: One of them cannot be had.
+        """
+        points = points_for(self.points, benchmark, method, self.benchmarks, self.methods)
+        space = self.space_of(method)
+        return [located(key, get_method(method), space, point) for key, point in points]
+
     def given(self, benchmark: str, method: str) -> Config:
         """Hyper-parameters that are not searched: the benchmark's, then those that are fixed."""
         built = get_method(method)
@@ -235,6 +304,12 @@ class Study(BaseModel):
     def benchmark(self, name: str) -> Benchmark:
         """A benchmark of the study."""
         return get_benchmark(name, self.custom)
+
+    def tasks(self, name: str) -> int:
+        """How many tasks a benchmark has, also before the data of a custom one is there."""
+        if name == CUSTOM and self.custom is not None and isinstance(self.custom.tasks, int):
+            return self.custom.tasks
+        return self.benchmark(name).tasks
 
     def resolved(self) -> Study:
         """The same with what a custom benchmark's data says of it written out.
@@ -253,36 +328,3 @@ class Study(BaseModel):
     def to_toml(self) -> str:
         """The study as a file that :func:`load_study` reads."""
         return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
-
-
-def _fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
-    """Raise unless a method can be built with these settings."""
-    built = get_method(method)
-    searched = [] if complete else [name for name in settings if name in built.hyperparameters]
-    if searched:
-        raise ValueError(f"{key} has {searched[0]}, which {method} searches")
-    for name, value in settings.items():
-        numeric = built.hyperparameters.get(name, float) in (int, float)
-        if name in built.hyperparameters and numeric and type(value) not in (int, float):
-            raise ValueError(f"{key}.{name} = {value!r}: must be a number")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{key}.{name} = {value}: must be a finite number")
-    try:
-        model = MLP((2, 2, 2), hidden_std=0.1, output_std=0.1)
-        signature(built.build).bind(model, **({} if complete else built.example) | settings)
-        built.build(model, **({} if complete else built.example) | settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{key} has {', '.join(f'{k} = {v!r}' for k, v in settings.items())}: {error}; "
-            f"searched are {', '.join(built.hyperparameters)}"
-        ) from error
-
-
-def _known(names: list[str], known: Iterable[str], kind: str) -> list[str]:
-    allowed = list(known)
-    for name in names:
-        if name not in allowed:
-            raise ValueError(f"no {kind} {name!r}; there are {', '.join(allowed)}")
-    if len(set(names)) != len(names):
-        raise ValueError(f"a {kind} is listed twice")
-    return names

@@ -11,15 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import UserError
-from ngm_tune.study import Resources, Study
+from ngm_tune.study import Study
+from ngm_tune.study_tables import Confirm, Plateau, Racing, Resources, Stopping
+from ngm_tune.validation import place_of, rule_of
 
 _KEYS = {
     "": tuple(Study.model_fields),
     "custom": tuple(Custom.model_fields),
     "resources": tuple(Resources.model_fields),
+    "confirm": tuple(Confirm.model_fields),
+    "racing": tuple(Racing.model_fields),
+    "stopping": tuple(Stopping.model_fields),
+    "plateau": tuple(Plateau.model_fields),
 }
 """Allowed keys, by table of the file."""
 
@@ -38,7 +45,7 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
     origin, text = _read_source(source)
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{origin}: not valid TOML: {error}") from error
     for override in overrides:
         _apply(content, override)
@@ -88,7 +95,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: expected KEY=VALUE, such as trials=4")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     table = content
     for name in tables:
@@ -102,38 +109,19 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     """What is wrong, as one sentence: key, value and what is allowed."""
     # Of several, the one deepest in the file: for a union it is the member that was meant; or the
     # one whose type is right. What is unknown before what is missing: it may be that, mistyped.
-    problems = [(_key(p["loc"], content), p) for p in error.errors(include_url=False)]
+    problems = [(place_of(p, content), p) for p in error.errors(include_url=False)]
 
-    def telling(found: tuple[str, Any]) -> tuple[int, bool, bool]:
-        key, problem = found
+    def telling(found: tuple[list[str], ErrorDetails]) -> tuple[int, bool, bool]:
+        place, problem = found
         kind = problem["type"]
-        return key.count("."), kind != "missing", not kind.endswith("_type")
+        return len(place), kind != "missing", not kind.endswith("_type")
 
-    key, problem = max(problems, key=telling)
+    place, problem = max(problems, key=telling)
     if problem["type"] == "extra_forbidden":
-        table, _, last = key.rpartition(".")
+        table, last = ".".join(place[:-1]), place[-1]
         keys = _KEYS[table]
         close = difflib.get_close_matches(last, keys, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         where = f" in {table}" if table else ""
         return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
-    if problem["type"] == "missing":
-        return f"{key} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{key} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _key(location: tuple[int | str, ...], content: Any) -> str:
-    """The key as it stands in the file: pydantic's location without the members of unions."""
-    parts = []
-    for part in location:
-        if isinstance(content, dict):
-            content = content.get(part)
-        elif isinstance(content, list) and isinstance(part, int) and part < len(content):
-            content = content[part]
-        else:
-            continue
-        parts.append(str(part))
-    return ".".join(parts)
+    return rule_of(problem, ".".join(place))

@@ -278,17 +278,24 @@ class ContinualTraining:
         chosen = torch.randint(len(drawn), (count,)).to(self.device)
         return self._examples(drawn[chosen])
 
-    def curves(self) -> AccuracyCurves:
-        """Accuracy over the whole run.
+    def curves(self, tasks: int | None = None) -> AccuracyCurves:
+        """Accuracy over the run, or over its first tasks, as if there were no more.
+
+        Args:
+            tasks: How many; by default all.
 
         Raises:
-            RuntimeError: The run is not finished, or it diverged: a part of a run has no metrics.
+            RuntimeError: The run did not get through so many tasks: a part of a run has no metrics.
         """
-        if not self.finished or self.diverged_at is not None:
-            raise RuntimeError("only a run that went through all its tasks has accuracy curves")
-        ends = [(k + 1) * self.iterations_per_task for k in range(self.tasks)]
-        evaluated = torch.cat([record.evaluated for record in self.records])
-        accuracy = torch.cat([record.accuracy for record in self.records])
+        tasks = self.tasks if tasks is None else tasks
+        records = self.records[:tasks]
+        if len(records) < tasks or records[-1].diverged_at is not None:
+            raise RuntimeError(
+                f"the run did not get through {tasks} tasks, so it has no accuracy curves of them"
+            )
+        ends = [(k + 1) * self.iterations_per_task for k in range(tasks)]
+        evaluated = torch.cat([record.evaluated for record in records])
+        accuracy = torch.cat([record.accuracy for record in records])[:, :tasks]
         return AccuracyCurves(evaluated.numpy(), accuracy.numpy(), ends)
 
     def state_dict(self) -> dict[str, Any]:

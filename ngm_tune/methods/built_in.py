@@ -31,6 +31,16 @@ def _gain_dynamics(point: Config) -> Config:
     }
 
 
+def _steady_gain(given: Config) -> Config:
+    """The inverse of :func:`_gain_dynamics`."""
+    decay = 1.0 - given["entropy_smoothing"]
+    return {
+        "lr": given["lr"],
+        "dc_gain": given["gain_sensitivity"] / decay,
+        "gain_decay": decay,
+    }
+
+
 def _averaging(point: Config) -> Config:
     """From the share of the average that is renewed in each step to the share that is kept."""
     return {"lr": point["lr"], "decay": 1.0 - point["renewal"]}
@@ -97,6 +107,7 @@ BUILT_IN = (
         source="arXiv 2507.14056",
         space=_GAIN,
         configure=_gain_dynamics,
+        locate=_steady_gain,
         build=NGMSGD,
     ),
     Method(
@@ -112,6 +123,7 @@ BUILT_IN = (
         source="ablation of arXiv 2507.14056: driven by the mean of all entropies so far",
         space=_GAIN,
         configure=_gain_dynamics,
+        locate=_steady_gain,
         build=_mean_entropy,
     ),
     Method(
@@ -120,6 +132,7 @@ BUILT_IN = (
         source="ablation of arXiv 2507.14056: gain on the output layer only",
         space=_GAIN,
         configure=_gain_dynamics,
+        locate=_steady_gain,
         build=partial(NGMSGD, layers="output"),
     ),
     Method(
@@ -128,6 +141,7 @@ BUILT_IN = (
         source="control: the gain of another run of NGM-SGD, late",
         space=_GAIN,
         configure=_gain_dynamics,
+        locate=_steady_gain,
         build=_decoy,
     ),
     Method(
@@ -136,6 +150,7 @@ BUILT_IN = (
         source="control: the gain of arXiv 2507.14056 on the learning rate, not on the network",
         space=_GAIN,
         configure=_gain_dynamics,
+        locate=_steady_gain,
         build=_entropy_lr,
     ),
     Method(
@@ -195,6 +210,7 @@ BUILT_IN = (
         source="arXiv 2306.12119",
         space={"lr": _SGD_LR, "renewal": log_uniform(0.001, 0.3)},
         configure=_averaging,
+        locate=lambda given: {"lr": given["lr"], "renewal": 1.0 - given["decay"]},
         build=lambda model, lr, decay, momentum=0.0: learners.ExponentialAverage(
             model, _sgd(model, lr, momentum), decay
         ),

@@ -32,6 +32,7 @@ class Method:
         build: Makes the optimizer, ``build(model, **hyperparameters)``, or for what is more than an
             optimizer a :class:`~ngm_tune.learners.Learner`.
         configure: From search coordinates to hyper-parameters, where they differ.
+        locate: From hyper-parameters back to search coordinates, the inverse of ``configure``.
         told: Whether it is told when a task begins or ends, or of which task an example is. What
             nobody tells in practice makes an upper bound, an "oracle".
     """
@@ -42,6 +43,7 @@ class Method:
     space: Mapping[str, BaseDistribution]
     build: Callable[..., Optimizer | Learner] = field(repr=False)
     configure: Callable[[Config], Config] = field(default=dict, repr=False)
+    locate: Callable[[Config], Config] = field(default=dict, repr=False)
     told: bool = False
 
     def accepts(self, hyperparameter: str) -> bool:
@@ -50,13 +52,30 @@ class Method:
 
     @property
     def hyperparameters(self) -> dict[str, type]:
-        """Names and types of the hyper-parameters that ``build`` takes."""
-        return {name: type(value) for name, value in self.example.items()}
+        """Names and types of the hyper-parameters of ``build``; text where types are mixed."""
+        corner = {name: _some_value(where) for name, where in self.space.items()}
+        choices = {n: w for n, w in self.space.items() if isinstance(w, CategoricalDistribution)}
+        tried = [
+            self.configure({**corner, name: choice})
+            for name, where in choices.items()
+            for choice in where.choices
+        ]
+        return {
+            name: _common({type(settings[name]) for settings in [self.example, *tried]})
+            for name in self.example
+        }
 
     @property
     def example(self) -> Config:
         """The hyper-parameters of one corner of the search space: the smallest values."""
         return self.configure({name: _some_value(where) for name, where in self.space.items()})
+
+
+def _common(types: set[type]) -> type:
+    if types == {int, float}:
+        return float
+    only = types.pop() if len(types) == 1 else str
+    return only if only in (bool, int, float) else str
 
 
 def _some_value(distribution: BaseDistribution) -> Any:

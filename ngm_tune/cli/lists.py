@@ -1,0 +1,124 @@
+"""What there is: ``ngm-tune data``, ``studies``, ``benchmarks`` and ``methods``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ngm_tune.cli.app import app
+from ngm_tune.cli.terminal import DataOption, console, print_table, use_data_folder
+from ngm_tune.errors import UserError
+
+
+@app.command(epilog="Example:\n\n`ngm-tune data split-mnist --data /datasets`")
+def data(
+    benchmark: Annotated[
+        str,
+        typer.Argument(help="A benchmark of `ngm-tune benchmarks`, or `custom` with --study."),
+    ],
+    folder: DataOption = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="The study that says what `custom` is.")
+    ] = None,
+) -> None:
+    """Find or download the data of a benchmark, verify it, and say what there is."""
+    from ngm_tune.benchmarks import get_benchmark
+    from ngm_tune.benchmarks.sources import load_images
+
+    use_data_folder(folder)
+    custom = None
+    if study is not None:
+        from ngm_tune.study_files import load_study
+
+        custom = load_study(study).resolved().custom
+    try:
+        found = get_benchmark(benchmark, custom)
+    except ValueError as error:
+        hint = "; custom is what the table of a study says, named with --study"
+        raise UserError(f"{error}{hint if benchmark == 'custom' else ''}") from None
+    source = found.source
+    if source is not None:
+        for split in source.counts:
+            images = load_images(source, split)
+            known = "the original's" if split in source.checksums else "no reference known"
+            console.print(
+                f"{source.name}, {split}: {len(images.labels)} images from {images.origin}; count, "
+                f"shape and classes as they should be; SHA-256 {images.checksum()[:16]}, {known}"
+            )
+    loaded = found.load()
+    splits = (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
+    print_table(
+        ("split", "examples", "shape", "examples per task"),
+        (
+            (
+                name,
+                len(split.labels),
+                " x ".join(map(str, split.inputs.shape[1:])),
+                ", ".join(map(str, split.sizes)),
+            )
+            for name, split in splits
+        ),
+    )
+
+
+@app.command()
+def studies() -> None:
+    """List the studies that come with ngm-tune."""
+    from ngm_tune.study_files import shipped_studies
+
+    print_table(
+        ("study", "benchmarks", "methods", "trials", "seeds", "about"),
+        (
+            (
+                name,
+                ", ".join(study.benchmarks),
+                str(len(study.methods)),
+                str(study.trials),
+                str(len(study.seed_list)),
+                study.title,
+            )
+            for name, study in shipped_studies().items()
+        ),
+    )
+
+
+@app.command()
+def benchmarks() -> None:
+    """List the benchmarks; each has the variants joint, replay and naive (a key of the study)."""
+    from ngm_tune.benchmarks import BENCHMARKS
+
+    print_table(
+        ("benchmark", "kind", "tasks", "classes", "batch", "iterations per task"),
+        (
+            (b.name, b.kind, b.tasks, b.classes, b.batch_size, b.iterations_per_task)
+            for b in BENCHMARKS.values()
+        ),
+    )
+
+
+@app.command()
+def methods() -> None:
+    """List the methods and the spaces their hyper-parameters are searched in."""
+    from ngm_tune.methods import methods as all_methods
+
+    print_table(
+        ("method", "title", "searched", "told of tasks", "source"),
+        (
+            (
+                method.name,
+                method.title,
+                ", ".join(f"{k} {_range(d)}" for k, d in method.space.items()),
+                "yes" if method.told else "",
+                method.source,
+            )
+            for method in all_methods().values()
+        ),
+    )
+
+
+def _range(distribution: object) -> str:
+    low, high = getattr(distribution, "low", None), getattr(distribution, "high", None)
+    if low is None:
+        return str(getattr(distribution, "choices", distribution))
+    return f"{low:g}..{high:g}" + (" (log)" if getattr(distribution, "log", False) else "")

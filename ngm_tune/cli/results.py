@@ -1,0 +1,89 @@
+"""What is done with results: ``ngm-tune analyze``, ``doctor`` and ``defaults``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ngm_tune.cli.app import app
+from ngm_tune.cli.terminal import PickOption, ResultsArgument, console, counted, print_table
+from ngm_tune.errors import printable
+
+
+@app.command(epilog="Example:\n\n`ngm-tune analyze results/quickstart`")
+def analyze(
+    results: ResultsArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the report goes.", show_default="RESULTS/report"),
+    ] = None,
+    pick: PickOption = "knee",
+) -> None:
+    """Write the report: one HTML file, and its charts and tables as files beside it."""
+    from ngm_tune.analysis import write_report
+
+    report = write_report(results, output, pick)
+    if report.published:
+        print_table(tuple(report.published[0]), [row.values() for row in report.published])
+        if report.departures:
+            console.print(f"Not the paper's protocol: {', '.join(report.departures)}.")
+    for name, why in report.left_out.items():
+        console.print(printable(f"Left out: {name}: {why}"))
+    if report.left_out:
+        console.print(f"`ngm-tune doctor {results}` mends what can be.")
+    console.print(f"Report: {report.page}")
+
+
+@app.command(epilog="Example:\n\n`ngm-tune doctor results/quickstart`")
+def doctor(
+    results: ResultsArgument,
+    look: Annotated[
+        bool, typer.Option("--look", help="Only say what is wrong; change nothing.")
+    ] = False,
+) -> None:
+    """Find what is damaged in a results directory, and mend what can be. Nothing is deleted.
+
+    Exit codes: 0 when all is well or mended, 1 when something is left that is not.
+    """
+    from ngm_tune.doctor import examine
+
+    found = examine(results, repair=not look)
+    for finding in found:
+        console.print(printable(f"{finding.name}: {finding.what}"))
+        if finding.mended is not None:
+            console.print(f"    {finding.mended}")
+    damaged = [finding for finding in found if finding.kind == "damage"]
+    left = sum(finding.mended is None for finding in damaged)
+    if not damaged:
+        console.print(f"{results}: nothing is damaged")
+    else:
+        mended = len(damaged) - left
+        console.print(f"{results}: {counted(len(damaged), 'problem')}, {mended} of them mended")
+    if left:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`ngm-tune defaults results/quickstart`\n\n"
+    "`ngm-tune defaults results/quickstart --pick avg_acc --output mine.toml`"
+)
+def defaults(
+    results: ResultsArgument,
+    pick: PickOption = "knee",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The file to write.", show_default="RESULTS/defaults.toml"
+        ),
+    ] = None,
+) -> None:
+    """Pick a point of each method's front and write its settings, with where they come from."""
+    from ngm_tune.analysis import write_defaults
+
+    path, choices = write_defaults(results, output, pick)
+    for choice in choices:
+        console.print(choice.explanation)
+    console.print(f"Written to {path}")

@@ -1,0 +1,149 @@
+"""``ngm-tune run``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ngm_tune.cli.app import app
+from ngm_tune.cli.terminal import DataOption, console, counted, use_data_folder
+
+if TYPE_CHECKING:
+    from ngm_tune.search import AnyArm
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`ngm-tune run quickstart`\n\n"
+    "`ngm-tune run quickstart --set trials=4 --set seeds=1 --results /tmp/first-look`\n\n"
+    "`ngm-tune run my-study.toml`"
+)
+def run(
+    study: Annotated[
+        str, typer.Argument(help="A study of `ngm-tune studies`, or the path of a TOML file.")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace an entry of the study."),
+    ] = None,
+    results: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Where results go.", show_default="results/ and the study's name"
+        ),
+    ] = None,
+    data: DataOption = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start",
+            metavar="OTHER_RESULTS",
+            help="Start every search from what another study found best for the method.",
+        ),
+    ] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HOURS",
+            min=1e-3,
+            max=1e5,
+            help="Stop after this time; the same command goes on.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT.",
+            show_default="the environment variable RAY_ADDRESS, or else this machine",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what Ray and its workers say.")
+    ] = False,
+) -> None:
+    """Run a study, or go on with one that was interrupted.
+
+    Exit codes: 0 when it is complete or its time is up, 1 when every run failed, 2 for what you can
+    mend, 130 when it was stopped by SIGINT, SIGTERM or SIGUSR1.
+    """
+    use_data_folder(data)
+    from ngm_tune.signals import graceful_signals
+
+    try:
+        with graceful_signals():
+            _run(study, set_ or [], results, warm_start, time_budget, address, verbose)
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on.")
+        raise typer.Exit(130) from None
+
+
+def _run(
+    study: str,
+    changes: Sequence[str],
+    results: str | None,
+    warm_start: str | None,
+    time_budget: float | None,
+    address: str | None,
+    verbose: bool,
+) -> None:
+    from ngm_tune.driver import drive
+    from ngm_tune.progress import progress_display
+    from ngm_tune.study_files import load_study
+    from ngm_tune.warm_start import warm_started
+
+    loaded = load_study(study, changes).resolved()
+    location = results or f"results/{loaded.name}"
+    if warm_start is not None:
+        loaded, outside = warm_started(loaded, warm_start, location)
+        console.print(
+            f"Starting from {counted(len(loaded.points), 'configuration')} of {warm_start}"
+            + (f"; {outside} more are outside of what is searched here" if outside else "")
+        )
+    trials, seeds = counted(loaded.trials, "trial"), counted(len(loaded.seed_list), "seed")
+
+    def show(arms: Sequence[AnyArm]) -> AbstractContextManager[None]:
+        done = sum(len(arm.outcomes) for arm in arms)
+        console.print(
+            f"{loaded.name}: {trials} of {seeds} for each of "
+            f"{counted(len(loaded.methods), 'method')} on {', '.join(loaded.benchmarks)}"
+            + (
+                f"; {counted(done, 'run')} {'is' if done == 1 else 'are'} there already"
+                if done
+                else ""
+            )
+        )
+        return progress_display(console, loaded, arms)
+
+    ended = drive(
+        loaded,
+        location,
+        address=address,
+        time_budget=timedelta(hours=time_budget) if time_budget is not None else None,
+        verbose=verbose,
+        show=show,
+    )
+    if ended.already:
+        console.print(f"{loaded.name} is complete: all {ended.done} runs are in {location}")
+    if ended.already or not console.is_terminal:
+        console.print(ended.standing)
+    if not ended.complete:
+        console.print(
+            f"{'Time is up' if ended.timed_out else 'Stopped'} with {ended.done} of {ended.total} "
+            "runs done. The same command goes on."
+        )
+        raise typer.Exit(0 if ended.timed_out else 130)
+    if ended.failed:
+        some = "All" if ended.failed == ended.done else f"{ended.failed} of"
+        console.print(f"{some} {ended.done} runs failed; see {location}/failures")
+    if not ended.already:
+        elsewhere = " --output DIR" if "://" in location else ""
+        console.print(
+            f"Results are in {location}. `ngm-tune analyze {location}{elsewhere}` makes the report."
+        )
+    if ended.failed == ended.done:
+        raise typer.Exit(1)

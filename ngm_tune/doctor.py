@@ -1,0 +1,272 @@
+"""What is wrong with a results directory, and putting right what can be.
+
+Nothing is ever deleted: what cannot be read is moved to ``damaged/`` in the directory, and then the
+study, run again, makes it anew. What is in ``trials/`` is the truth; Optuna's record follows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple, get_args
+
+import pyarrow as pa
+
+from ngm_tune.checkpoints import unpack
+from ngm_tune.errors import UserError
+from ngm_tune.lease import holder_of, lease
+from ngm_tune.opening import reconciled
+from ngm_tune.record import Record, open_storage
+from ngm_tune.results import (
+    CHECKPOINTS,
+    DAMAGED,
+    ENVIRONMENT,
+    FAILURES,
+    JOURNAL,
+    LEASE,
+    REPORT,
+    STUDY,
+    Results,
+)
+from ngm_tune.schema import READABLE, SCHEMA_VERSION, VERSION_KEY, Table
+from ngm_tune.study import Study
+from ngm_tune.study_files import validate_study
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
+_FILES = {STUDY, ENVIRONMENT, JOURNAL, LEASE, "defaults.toml"}
+_FOLDERS = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT, "tune"}
+
+
+class Finding(NamedTuple):
+    """Something about a file.
+
+    Attributes:
+        name: The file, as seen from the directory.
+        what: What is the matter with it.
+        kind: ``damage``, or ``note`` for what does no harm.
+        mended: What was done about it; None if nothing was or can be.
+    """
+
+    name: str
+    what: str
+    kind: Literal["damage", "note"] = "damage"
+    mended: str | None = None
+
+
+def examine(location: str, *, repair: bool = True) -> list[Finding]:
+    """Everything that is the matter with a results directory.
+
+    Args:
+        location: The results directory.
+        repair: Mend what can be mended, unless a driver is running the study at the moment.
+
+    Raises:
+        UserError: There are no results, or the directory cannot be read or written.
+    """
+    results = Results(location)
+    if not set(results.folders()) & set(get_args(Table)):
+        results.require()
+    try:
+        found = list(_lease(results))
+        if not repair or any(finding.kind == "damage" for finding in found):
+            return found + _looked_at(results, repair=False)
+        with lease(results, lambda reason: None):
+            return found + _looked_at(results, repair=True)
+    except OSError as error:
+        raise UserError(f"{location}: cannot be read or written: {error}") from error
+
+
+def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
+    study, problem = _study(results)
+    found = [problem] if problem else []
+    harmed = [*_environment(results), *_tables(results, study), *_checkpoints(results)]
+    found += [_set_aside(results, finding) for finding in harmed] if repair else harmed
+    found += _journal(results, study, repair=repair)
+    return [*found, *_companions(results), *_strangers(results)]
+
+
+def _set_aside(results: Results, finding: Finding) -> Finding:
+    if finding.kind == "note":
+        return finding
+    place = results.set_aside(finding.name)
+    table = finding.name.partition("/")[0]
+    then = {
+        "trials": "; what the study lacks now is run again when it goes on",
+        "checkpoints": "; its trial starts from its first task",
+        "environment.json": "; written again when the study goes on",
+    }.get(table, "")
+    return finding._replace(mended=f"moved to {place}{then}")
+
+
+def _lease(results: Results) -> Iterator[Finding]:
+    if not results.has(LEASE):
+        return
+    holder = holder_of(results)
+    if holder is None:
+        yield Finding(LEASE, "left by a driver that is dead; the next one takes its place", "note")
+    else:
+        yield Finding(LEASE, f"the study is being run by {holder}, so nothing is mended now")
+
+
+def _study(results: Results) -> tuple[Study | None, Finding | None]:
+    if not results.exists():
+        return None, Finding(STUDY, f"gone; put the study's file there as {STUDY}, and it goes on")
+    try:
+        return validate_study(results.study(), STUDY), None
+    except UserError as error:
+        what = str(error).removeprefix(f"{results.location}/").removeprefix(f"{STUDY}: ")
+        return None, Finding(STUDY, f"{what}; put the study's file there again")
+
+
+def _environment(results: Results) -> Iterator[Finding]:
+    try:
+        results.environment()
+    except UserError as error:
+        yield Finding(ENVIRONMENT, str(error).partition(f"{ENVIRONMENT}: ")[2])
+
+
+def _tables(results: Results, study: Study | None) -> Iterator[Finding]:
+    for table in get_args(Table):
+        for name in results.table_files(table):
+            try:
+                rows = results.read_file(table, name)
+            except UserError as error:
+                yield Finding(f"{table}/{name}", str(error).partition(f"{table}/{name}: ")[2])
+                continue
+            run = name.removesuffix(".parquet")
+            of_study = study if table == "trials" else None
+            problem = _problem_of_trial(run, rows, of_study) if of_study else None
+            if problem is not None:
+                yield Finding(f"{table}/{name}", problem)
+            elif (version := _version(rows)) != SCHEMA_VERSION:
+                what = f"schema version {version}, an older one that is read as it is"
+                yield Finding(f"{table}/{name}", what, "note")
+
+
+def _version(rows: pa.Table) -> int:
+    """Of the schema; one of those that can be read."""
+    found = int((rows.schema.metadata or {})[VERSION_KEY])
+    assert found in READABLE
+    return found
+
+
+def _problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
+    """Why the rows in ``trials/`` are none of the study; None if they are."""
+    arms = {(benchmark, method) for benchmark in study.benchmarks for method in study.methods}
+    there = set(zip(rows["benchmark"].to_pylist(), rows["method"].to_pylist(), strict=True))
+    if there - arms:
+        return f"a trial of {' and '.join(map(str, min(there - arms, key=str)))}, not of the study"
+    _, _, seed = run.partition("@")
+    searched = study.settings is not None or "search" in rows["phase"].to_pylist()
+    wanted = (
+        {int(seed)} if seed.isdecimal() else set(study.seed_list if searched else study.fresh_seeds)
+    )
+    seeds = set(rows["seed"].to_pylist())
+    return None if seeds == wanted else f"seeds {_listed(seeds)} instead of {_listed(wanted)}"
+
+
+def _listed(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def _checkpoints(results: Results) -> Iterator[Finding]:
+    for name in results.files(CHECKPOINTS):
+        if not name.endswith(".pt") or _DRAFT.fullmatch(name):
+            continue
+        content = results.read_bytes(f"{CHECKPOINTS}/{name}") or b""
+        try:
+            unpack(content)
+        except ValueError as error:
+            yield Finding(f"{CHECKPOINTS}/{name}", str(error))
+
+
+def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:
+    """What is wrong with Optuna's record; it is made anew from ``trials/`` if there is a study."""
+    before = results.read_bytes(JOURNAL)
+    searched = study is not None and study.settings is None
+    found: Finding | None = None
+    if before is not None:
+        whole = before[: before.rfind(b"\n") + 1]
+        torn = len(whole) < len(before)
+        if _is_damaged(whole, study):
+            found = Finding(JOURNAL, "not readable as Optuna's journal of this study")
+            if repair and searched:
+                place = results.set_aside(JOURNAL)
+                found = found._replace(mended=f"moved to {place}; made anew from trials/")
+        elif torn:
+            found = Finding(JOURNAL, "its last line was cut off while it was written")
+            if repair:
+                place = results.free_place(f"{JOURNAL}.tail")
+                results.write_bytes(place, before[len(whole) :])
+                results.write_bytes(JOURNAL, whole)
+                found = found._replace(mended=f"the line was moved to {place}")
+    if found is not None:
+        yield found
+    if repair and searched and study is not None:
+        start = results.read_bytes(JOURNAL)
+        try:
+            with reconciled(study, results):
+                pass
+        except UserError as error:
+            yield Finding(JOURNAL, f"not brought up to date: {error}")
+            return
+        if found is None and results.read_bytes(JOURNAL) != start:
+            yield Finding(JOURNAL, "behind what is in trials/", "note", "brought up to date")
+
+
+def _is_damaged(content: bytes, study: Study | None) -> bool:
+    """Whether Optuna cannot read a journal, or it cannot be the record of the study."""
+    with TemporaryDirectory(prefix="ngm-tune-") as scratch:
+        path = Path(scratch) / JOURNAL
+        path.write_bytes(content)
+        try:
+            storage = open_storage(path)
+            if study is not None:
+                for name in product(study.benchmarks, study.methods):
+                    Record("/".join(name), storage, study.objective_metrics, study.constraints)
+        except Exception:  # whatever somebody's lines make Optuna raise
+            return True
+    return False
+
+
+def _companions(results: Results) -> Iterator[Finding]:
+    """Files of trials that have no row in ``trials/``, and the other way round."""
+    ended: dict[str, pa.Table] = {}
+    for name in results.table_files("trials"):
+        try:
+            ended[name] = results.read_file("trials", name)
+        except UserError:
+            continue  # which was told already
+    for table in ("tasks", "curves", "steps"):
+        there = set(results.table_files(table))
+        for name in sorted(there - ended.keys()):
+            what = "of a trial that has not ended; written again when it is run"
+            yield Finding(f"{table}/{name}", what, "note")
+        for name in sorted(ended.keys() - there):
+            rows = ended[name]
+            older = table == "tasks" and _version(rows) < SCHEMA_VERSION
+            if set(rows["status"].to_pylist()) == {"completed"} and not older:
+                yield Finding(
+                    f"{table}/{name}",
+                    f"gone, though its trial is complete; to have it again, move trials/{name} "
+                    "away, and the trial is run again when the study goes on",
+                )
+
+
+def _strangers(results: Results) -> Iterator[Finding]:
+    """What ngm-tune has not made, or has not finished making."""
+    places = [("", _FILES, ""), *((f"{table}/", set(), ".parquet") for table in get_args(Table))]
+    places += [(f"{CHECKPOINTS}/", set(), ".pt")]
+    for folder, known, ending in places:
+        for name in results.files(folder.rstrip("/")):
+            if _DRAFT.fullmatch(name):
+                what = "left by a process that was killed while it wrote; nothing reads it"
+                yield Finding(f"{folder}{name}", what, "note")
+            elif name not in known and not (ending and name.endswith(ending)):
+                yield Finding(f"{folder}{name}", "not of ngm-tune, left alone", "note")
+    for name in results.folders():
+        if name not in _FOLDERS:
+            yield Finding(f"{name}/", "not of ngm-tune, left alone", "note")

@@ -1,0 +1,143 @@
+"""Driving a study: from this process, or from inside of the cluster where that is the only way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import ray
+from ray.exceptions import RayTaskError, TaskCancelledError
+
+from ngm_tune import runner
+from ngm_tune.environment import COMMAND, typed_command
+from ngm_tune.errors import UserError
+from ngm_tune.halt import Halt
+from ngm_tune.opening import opened
+from ngm_tune.progress import standing
+from ngm_tune.results import Results
+from ngm_tune.search import AnyArm
+from ngm_tune.session import CLIENT, ray_session
+from ngm_tune.signals import graceful_signals, interrupt
+from ngm_tune.study import Study
+
+Show = Callable[[Sequence[AnyArm]], AbstractContextManager[None]]
+
+
+class Ended(NamedTuple):
+    """What a study has come to.
+
+    Attributes:
+        done: Runs that have ended.
+        total: Runs there are to be, as far as can be told.
+        failed: Those that ended as failures.
+        complete: Whether nothing is left.
+        already: Whether nothing was left from the start.
+        timed_out: Whether the time budget ended it.
+        standing: A table of the methods.
+    """
+
+    done: int
+    total: int
+    failed: int
+    complete: bool
+    already: bool
+    timed_out: bool
+    standing: Any
+
+
+def drive(
+    study: Study,
+    location: str,
+    *,
+    address: str | None = None,
+    time_budget: timedelta | None = None,
+    verbose: bool = False,
+    show: Show = lambda arms: nullcontext(),
+) -> Ended:
+    """Run a study, or go on with one that was interrupted.
+
+    SIGINT, SIGTERM and SIGUSR1 stop gracefully.
+
+    Args:
+        study: What to run.
+        location: The results directory: a path or URI that every node reaches under the same name.
+        address: Of a Ray cluster; by default the one that ``RAY_ADDRESS`` names, and else Ray is
+            started on this machine. With ``ray://`` the study is driven from inside the cluster,
+            and its location must be reachable there.
+        time_budget: After this time it stops as by SIGINT.
+        verbose: Show what Ray says.
+        show: Shows the arms while they are run.
+
+    Raises:
+        UserError: Something that the user can mend; the study goes on from there afterwards.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    runner.checkpoint_seconds()
+    outside = address is not None and address.startswith(CLIENT)
+    if not outside:
+        Results(location).create()
+    location = location if "://" in location else os.path.abspath(location)
+    if address is not None and outside:
+        return _drive_inside(study, location, address, time_budget, verbose)
+    halt = Halt()
+
+    def lost(reason: str) -> None:
+        halt.because(reason)
+        interrupt()
+
+    with graceful_signals(), opened(study, location, lost) as arms:
+        already = runner.is_complete(arms) and not runner.owes_costs(study, location, arms)
+        timed_out = False
+        if not already:
+            # Once more, as Ray takes SIGTERM for itself when it starts.
+            with show(arms), ray_session(address, verbose=verbose), graceful_signals():
+                timed_out = runner.run(
+                    study, location, arms, halt, time_budget=time_budget, verbose=verbose
+                )
+        if halt.reason is not None:
+            raise UserError(f"{halt.reason}; the study goes on from there once that is mended")
+        outcomes = [outcome for arm in arms for outcome in arm.outcomes]
+        return Ended(
+            done=len(outcomes),
+            total=sum(arm.total for arm in arms),
+            failed=sum(outcome.status == "failed" for outcome in outcomes),
+            complete=runner.is_complete(arms),
+            already=already,
+            timed_out=timed_out,
+            standing=standing(study, arms),
+        )
+
+
+def _drive_inside(
+    study: Study, location: str, address: str, time_budget: timedelta | None, verbose: bool
+) -> Ended:
+    """Drive a study from a task in the cluster: Ray Client would run Tune there anyway."""
+    with ray_session(address, verbose=verbose), graceful_signals():
+        settings = {k: v for k, v in os.environ.items() if k.startswith("NGM_TUNE_")}
+        settings[COMMAND] = typed_command()
+        inside = ray.remote(drive).options(
+            num_cpus=0, max_retries=0, runtime_env={"env_vars": settings}
+        )
+        task = inside.remote(
+            study, location, address="auto", time_budget=time_budget, verbose=verbose
+        )
+        try:
+            try:
+                return _result(task)
+            except KeyboardInterrupt:
+                ray.cancel(task)
+                return _result(task)
+        except TaskCancelledError:
+            raise KeyboardInterrupt from None
+        except RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            raise
+
+
+def _result(task: ray.ObjectRef) -> Ended:
+    ended: Ended = ray.get(task)
+    return ended

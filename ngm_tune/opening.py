@@ -1,0 +1,148 @@
+"""Opening a results directory for a study: by one driver at a time, for the same study only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from optuna.storages import BaseStorage
+
+from ngm_tune.arms import Arm
+from ngm_tune.environment import describe_environment
+from ngm_tune.errors import UserError
+from ngm_tune.given import confirmation, given_settings
+from ngm_tune.lease import lease
+from ngm_tune.record import journal
+from ngm_tune.records import Outcome, outcome_of
+from ngm_tune.results import ENVIRONMENT, STUDY, Results
+from ngm_tune.search import AnyArm
+from ngm_tune.study import Study
+from ngm_tune.study_files import validate_study
+
+_MAY_CHANGE = {"title", "trials", "confirm", "cost", "resources"}
+
+
+@contextmanager
+def opened(
+    study: Study, location: str, lost: Callable[[str], None] = lambda reason: None
+) -> Iterator[list[AnyArm]]:
+    """The arms of a study, reconciled with what its results directory holds, to be run.
+
+    What is in ``trials/`` is the truth. However the context is left, Optuna's record is up to date
+    with it afterwards, and no trial there is left running.
+
+    Args:
+        study: What is asked for.
+        location: The results directory; made if there is none.
+        lost: Told, in another thread, if another driver takes the directory over.
+
+    Raises:
+        UserError: The directory holds results of another study, is being run by another driver, or
+            cannot be read or written.
+    """
+    results = Results(location)
+    results.create()
+    taken_over: list[str] = []
+
+    def told(reason: str) -> None:
+        taken_over.append(reason)
+        lost(reason)
+
+    try:
+        with lease(results, told), reconciled(study, results, taken_over) as arms:
+            yield arms
+    except OSError as error:
+        raise UserError(
+            f"{location}: cannot be read or written: {error}; the study goes on from there once "
+            "that is mended"
+        ) from error
+
+
+@contextmanager
+def reconciled(
+    study: Study, results: Results, taken_over: Sequence[str] = ()
+) -> Iterator[list[AnyArm]]:
+    """The same for who holds the lease on the directory.
+
+    Args:
+        study: What is asked for.
+        results: The results directory.
+        taken_over: Not empty in the end if another driver has the directory now, and its record.
+    """
+    _note_study(study, results)
+    with journal(results) as storage:
+        arms = list(_arms(study, storage, _outcomes(results, study)))
+        try:
+            yield arms
+        finally:
+            for arm in arms if not taken_over else ():
+                arm.close()
+
+
+def _note_study(study: Study, results: Results) -> None:
+    found = None
+    if results.exists():
+        found = validate_study(results.study(), f"{results.location}/{STUDY}")
+        _require_same(study, found, results.location)
+    elif results.table_files("trials"):
+        raise UserError(
+            f"{results.location}: there are trials, but the {STUDY} that they are of is gone; put "
+            f"that study's file there as {STUDY}, or choose another directory with --results"
+        )
+    if found != study:
+        results.write_text(STUDY, study.to_toml())
+    if not results.environment():
+        results.write_text(ENVIRONMENT, describe_environment(study))
+
+
+def _arms(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> Sequence[AnyArm]:
+    arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    if study.settings is not None:
+        return [given_settings(study, *arm, finished) for arm in arms]
+    searches = [Arm(study, *arm, storage=storage, finished=finished) for arm in arms]
+    for arm in searches:
+        arm.siblings = [other for other in searches if other.benchmark == arm.benchmark]
+    for arm in searches:
+        arm.advance()
+    if not study.confirm.top:
+        return searches
+    return [*searches, *(confirmation(study, arm, finished) for arm in searches)]
+
+
+def _outcomes(results: Results, study: Study) -> dict[str, Outcome]:
+    """How each run in ``trials/`` ended, by its id."""
+    tasks = dict(results.runs("tasks"))
+    return {
+        run_id: outcome_of(
+            rows.to_pylist(),
+            tasks[run_id].to_pylist() if run_id in tasks else [],
+            study.objectives,
+            study.constraints,
+        )
+        for run_id, rows in results.runs("trials")
+    }
+
+
+def _require_same(study: Study, found: Study, location: str) -> None:
+    """Refuse to mix two studies in one directory; raising ``trials`` extends one."""
+    asked, there = study.model_dump(), found.model_dump()
+    other = [key for key in asked if key not in _MAY_CHANGE and asked[key] != there[key]]
+    changes = [f"{key} is {there[key]!r} there and {asked[key]!r} here" for key in other]
+    if found.confirm.top and study.confirm.seeds != found.confirm.seeds:
+        changes.append(
+            f"confirm.seeds is {found.confirm.seeds} there and {study.confirm.seeds} here"
+        )
+    if changes:
+        raise UserError(
+            f"{location} holds another study: {'; '.join(changes)}; choose another directory with "
+            "--results"
+        )
+    for key, before, now in (
+        ("trials", found.trials, study.trials),
+        ("confirm.top", found.confirm.top, study.confirm.top),
+    ):
+        if now < before:
+            raise UserError(
+                f"{location} holds this study with {key} = {before}, more than {key} = {now}; it "
+                "can only be raised, or choose another directory with --results"
+            )

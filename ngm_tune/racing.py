@@ -1,0 +1,105 @@
+"""Racing: which configurations could still be on the front, from the seeds run so far.
+
+The value of configuration c with seed s is taken as mu_c + b_s + noise: a seed gives every
+configuration the same initial weights and batches, so a part of its effect, b_s, is common to all
+and drops out of the comparison. It is fitted by medians, which a few configurations that fell apart
+do not disturb. What remains is noise, of a variance per objective that is pooled over
+configurations and corrected by each one's own residuals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from ngm_tune.metrics import Metric
+from ngm_tune.pareto import on_front
+
+Floats = NDArray[np.float64]
+
+_DRAWS = 256
+_PRIOR_WEIGHT = 4.0
+"""Degrees of freedom that the pooled variance counts for against a configuration's own."""
+
+
+def next_in_race(
+    contenders: Mapping[int, Sequence[tuple[float, ...]]],
+    candidates: Sequence[int],
+    objectives: Sequence[Metric],
+    chance: float,
+    seed: int,
+) -> int | None:
+    """The candidate likeliest to be non-dominated among the contenders, if it is likely enough.
+
+    Args:
+        contenders: Objectives of each configuration's seeds, the first ones of the study.
+        candidates: Those of them that could get a further seed.
+        objectives: The metrics.
+        chance: The probability that is enough.
+        seed: Of the random draws.
+    """
+    if not candidates:
+        return None
+    most = max(map(len, contenders.values()))
+    values = np.full((len(contenders), most, len(objectives)), np.nan)
+    for row, each in zip(values, contenders.values(), strict=True):
+        row[: len(each)] = each
+    found = chances_of_front(values, objectives, seed)
+    chances = dict(zip(contenders, found.tolist(), strict=True))
+    best = max(candidates, key=lambda c: (chances[c], len(contenders[c]), -c))
+    return best if chances[best] >= chance else None
+
+
+def chances_of_front(values: Floats, objectives: Sequence[Metric], seed: int) -> Floats:
+    """The probability that each configuration is non-dominated, shape (C,).
+
+    Args:
+        values: Objectives by configuration and seed, shape (C, S, M); NaN where a seed was not run.
+            Every configuration has at least one.
+        objectives: The M metrics.
+        seed: Of the random draws, which are so many that a probability is known to about 0.03.
+
+    Returns:
+        1 for every configuration while no two share two seeds: nothing is known of the noise then.
+    """
+    means, residuals = polish(values)
+    runs = np.isfinite(residuals[..., 0]).sum(axis=1)
+    if runs.max() < 2:
+        return np.ones(len(values))
+    spread = np.sqrt(_variances(residuals, runs) / runs[:, None])
+    draws = np.random.default_rng(seed).standard_normal((_DRAWS, *means.shape))
+    fronts = [on_front(means + draw * spread, objectives) for draw in draws]
+    return np.asarray(np.mean(fronts, axis=0))
+
+
+def polish(values: Floats) -> tuple[Floats, Floats]:
+    """Fit mu_c + b_s; the means mu, shape (C, M), at the average seed, and the residuals (C, S, M).
+
+    As every configuration has the first seeds, b_s - b_(s-1) is the median of the differences that
+    configurations with both seeds show. A seed that only one of several configurations was run with
+    says nothing that could be compared, and is left out: its residuals are NaN.
+    """
+    shared = np.isfinite(values[..., 0]).sum(axis=0) > 1
+    if len(values) == 1:
+        shared[:] = True
+    effects = np.zeros(values.shape[1:])
+    for seed in range(1, int(shared.sum())):
+        if len(values) > 1:
+            step = np.nanmedian(values[:, seed] - values[:, seed - 1], axis=0)
+            effects[seed] = effects[seed - 1] + step
+    effects -= effects[shared].mean(axis=0)
+    known = np.where(shared[:, None], values - effects, np.nan)
+    means = np.nanmean(known, axis=1)
+    return means, known - means[:, None]
+
+
+def _variances(residuals: Floats, runs: NDArray[np.int64]) -> Floats:
+    """Of the noise of each configuration, shape (C, M)."""
+    own = np.nansum(residuals**2, axis=1)
+    freedom = np.maximum(runs - 1, 0)[:, None]
+    several = runs > 1
+    pooled = np.median(own[several] / chi2.median(freedom[several]), axis=0)
+    return np.asarray((_PRIOR_WEIGHT * pooled + own) / (_PRIOR_WEIGHT + freedom))

@@ -1,0 +1,169 @@
+"""Optuna's storage as a record of a search, one Optuna trial for each trial of Tune."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ngm_tune.errors import UserError
+from ngm_tune.metrics import Metric
+from ngm_tune.records import Outcome
+from ngm_tune.results import JOURNAL, Results
+from ngm_tune.sampling import as_trial
+
+STATES = {
+    "completed": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+"""What Optuna is told of a trial, by its status."""
+
+
+class Record:
+    """What Optuna's storage says of one arm.
+
+    Every Optuna trial carries as user attributes the number of its run within the arm, the
+    ``trial_id`` of its configuration, ``method``, ``seeds`` and ``status``.
+
+    Args:
+        name: Of the Optuna study.
+        storage: Where it is kept; may hold an earlier part of it.
+        objectives: The metrics to optimise.
+        constraints: As the study has them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: BaseStorage,
+        objectives: Sequence[Metric],
+        constraints: Sequence[str],
+    ) -> None:
+        sampler = optuna.samplers.RandomSampler()  # never asked
+        names = [metric.name for metric in objectives]
+        # Opening adds nothing to what is there: a journal would get a line each time.
+        if name in optuna.get_all_study_names(storage):
+            self._study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+        else:
+            directions = [metric.direction for metric in objectives]
+            self._study = optuna.create_study(
+                study_name=name, storage=storage, directions=directions, sampler=sampler
+            )
+        if self._study.metric_names != names:
+            self._study.set_metric_names(names)
+        self._constraints = constraints
+        self._latest: dict[int, FrozenTrial] = {}
+        for trial in self._study.get_trials(deepcopy=False):
+            if "number" in trial.user_attrs:  # not one that somebody else put there
+                self._latest[trial.user_attrs["number"]] = trial
+
+    def __getitem__(self, number: int) -> FrozenTrial | None:
+        """The latest record of a run; None if there is none."""
+        return self._latest.get(number)
+
+    def write(
+        self,
+        number: int,
+        suggestion: FrozenTrial,
+        attributes: Mapping[str, Any],
+        outcome: Outcome | None,
+    ) -> None:
+        """Bring the record of a run up to date: running, or ended as its outcome says."""
+        trial = self._latest.get(number)
+        wanted = TrialState.RUNNING if outcome is None else STATES[outcome.status]
+        status = "running" if outcome is None else outcome.status
+        if trial is not None and (
+            trial.state,
+            trial.user_attrs.get("status"),
+        ) == (wanted, status):
+            return
+        if trial is None or trial.state != TrialState.RUNNING:
+            about = {"number": number, **attributes}
+            self._study.add_trial(as_trial(suggestion, TrialState.RUNNING, **about))
+            trial = self._study.get_trials(deepcopy=False)[-1]
+        if outcome is not None:
+            trial = self._tell(trial, outcome)
+        self._latest[number] = trial
+
+    def close(self, ended: Mapping[int, Outcome]) -> None:
+        """Leave no trial running: those without an outcome were cut off."""
+        for number, trial in self._latest.items():
+            if number not in ended and not trial.state.is_finished():
+                self._latest[number] = self._tell(trial, Outcome("failed", None), "cut off")
+
+    def _tell(self, trial: FrozenTrial, outcome: Outcome, status: str | None = None) -> FrozenTrial:
+        handle = Trial(self._study, trial._trial_id)
+        handle.set_user_attr("status", status or outcome.status)
+        state = STATES[outcome.status]
+        if state is not TrialState.COMPLETE:
+            return self._study.tell(trial.number, state=state)
+        for text, excess in zip(self._constraints, outcome.excess, strict=True):
+            handle.set_constraint(text, excess)
+        return self._study.tell(trial.number, outcome.values)
+
+
+class _OneWriter:
+    """No lock: the lease on the results directory lets one process write, and only one."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+@contextmanager
+def journal(results: Results) -> Iterator[JournalStorage]:
+    """Optuna's storage of a results directory, made if there is none.
+
+    Where the directory is no local or mounted one, it is a copy that goes there in the end.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    if results.folder is not None:
+        yield open_storage(results.folder / JOURNAL)
+        return
+    with TemporaryDirectory(prefix="ngm-tune-") as scratch:
+        path = Path(scratch) / JOURNAL
+        content = results.read_bytes(JOURNAL)
+        if content is not None:
+            path.write_bytes(content)
+        try:
+            yield open_storage(path)
+        finally:
+            if path.exists():
+                results.write_bytes(JOURNAL, path.read_bytes())
+
+
+def open_storage(path: Path) -> JournalStorage:
+    """Optuna's storage in a journal file, made if there is none.
+
+    A line that a killed process left half written would make every later read fail, so it is cut
+    off: what it would have said is known from the results.
+    """
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link; ngm-tune writes to no file that lies elsewhere")
+    try:
+        if path.exists():
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(path, whole)
+        backend = JournalFileBackend(str(path), lock_obj=_OneWriter())  # type: ignore[arg-type]
+        return JournalStorage(backend)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not readable as Optuna's journal: {error}; `ngm-tune doctor {path.parent}` "
+            "makes it again from the results"
+        ) from error

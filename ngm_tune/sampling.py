@@ -1,0 +1,104 @@
+"""Suggestions of Optuna's samplers, as a function of what is known."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+# Multivariate TPE, GPSampler and metric names are marked so; the versions are pinned.
+warnings.filterwarnings("ignore", category=ExperimentalWarning)
+
+Sampler = Literal["tpe", "nsga2", "gp", "random"]
+
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(multivariate=True, seed=seed),
+    # Optuna's own probability, 1 / coordinates, would be a random search of methods with one.
+    "nsga2": lambda seed: NSGAIISampler(population_size=20, mutation_prob=1 / 3, seed=seed),
+    "gp": lambda seed: GPSampler(seed=seed, deterministic_objective=False),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+
+SINGLE_OBJECTIVE = ("cmaes", "cma-es")
+"""Samplers of Optuna's that do one objective only."""
+
+
+def suggest(
+    sampler: str,
+    space: Mapping[str, BaseDistribution],
+    directions: Sequence[Literal["minimize", "maximize"]],
+    known: Iterable[FrozenTrial],
+    seed: int,
+    point: Mapping[str, Any] | None = None,
+) -> FrozenTrial:
+    """The next trial of a search, running: the same for the same arguments.
+
+    Args:
+        sampler: Its name.
+        space: Search coordinates and their ranges.
+        directions: Of the objectives.
+        known: The trials before it, those without a result running.
+        seed: Of the sampler.
+        point: What is to be suggested; the sampler takes note of it.
+    """
+    study = optuna.create_study(directions=list(directions), sampler=_SAMPLERS[sampler](seed))
+    if sampler != "random":  # which learns nothing, and a study would take ever longer to fill
+        study.add_trials(known)
+    if point is not None:
+        study.enqueue_trial(dict(point))
+    study.ask(fixed_distributions=dict(space))
+    return study.get_trials(deepcopy=False)[-1]
+
+
+def placed(trial: FrozenTrial, coordinates: Mapping[str, Any]) -> FrozenTrial:
+    """The suggestion with other search coordinates, if these are others and complete.
+
+    Those of choices may be given as text.
+    """
+    found = {}
+    for name, where in trial.distributions.items():
+        value = coordinates.get(name)
+        if isinstance(where, CategoricalDistribution):
+            value = next((c for c in where.choices if str(c) == str(value)), None)
+        if value is None:
+            return trial
+        found[name] = value
+    if found == trial.params:
+        return trial
+    return create_trial(
+        state=TrialState.RUNNING, params=found, distributions=dict(trial.distributions)
+    )
+
+
+def as_trial(
+    trial: FrozenTrial,
+    state: TrialState,
+    values: Sequence[float] | None = None,
+    constraints: Mapping[str, float] | None = None,
+    **attributes: Any,
+) -> FrozenTrial:
+    """The same suggestion in another state; with what the sampler noted of it.
+
+    Args:
+        trial: A suggestion.
+        state: Its new state.
+        values: Objectives of a complete one.
+        constraints: By how much each is violated, of a complete one.
+        attributes: What Optuna's storage should say of it.
+    """
+    return create_trial(
+        state=state,
+        values=values,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs={k: v for k, v in trial.system_attrs.items() if not k.startswith("constr")},
+        user_attrs=attributes,
+        constraints=dict(constraints) if constraints and state is TrialState.COMPLETE else None,
+    )

@@ -1,0 +1,217 @@
+"""What is in the Parquet files of a results directory: their columns, types and version.
+
+Iterations count from 1 over the whole run, tasks from 0; accuracy is a fraction, entropy and loss
+are in nats, times in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import pyarrow as pa
+
+from ngm_tune.metrics import METRICS
+
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+"""Versions that are read: 1 had neither ``tasks/`` nor ``search_`` columns."""
+VERSION_KEY = b"ngm_tune.schema_version"
+
+Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
+STATUSES = ("completed", "diverged", "stopped", "failed")
+CONFIG_PREFIX = "config_"
+"""Of columns with hyper-parameters."""
+CONFIRM_SUFFIX = ".confirm"
+"""Of the id of a trial that confirms the one it is named after."""
+SEARCH_PREFIX = "search_"
+"""Of columns with the coordinates that the search proposed, where they were searched."""
+
+_ARROW_TYPES = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "str": pa.string(),
+}
+
+
+def trials_schema(
+    hyperparameters: Mapping[str, str], coordinates: Mapping[str, str] | None = None
+) -> pa.Schema:
+    """Columns of ``trials/`` for a study whose methods have these hyper-parameters.
+
+    Args:
+        hyperparameters: By name ``float``, ``int``, ``bool`` or ``str``.
+        coordinates: Those that are searched, likewise.
+    """
+    fixed = [
+        ("study", pa.string()),
+        ("benchmark", pa.string()),
+        ("method", pa.string()),
+        ("trial_id", pa.string()),
+        ("seed", pa.int64()),
+        ("phase", pa.string()),
+        ("status", pa.string()),
+    ]
+    config = [(CONFIG_PREFIX + name, _ARROW_TYPES[kind]) for name, kind in hyperparameters.items()]
+    config += [
+        (SEARCH_PREFIX + name, _ARROW_TYPES[kind]) for name, kind in (coordinates or {}).items()
+    ]
+    metrics = [(name, pa.float64()) for name in METRICS]
+    outcome = [
+        ("iterations", pa.int64()),
+        ("diverged_at", pa.int64()),
+        ("wall_seconds", pa.float64()),
+        ("node", pa.string()),
+    ]
+    return _versioned(pa.schema(fixed + config + metrics + outcome))
+
+
+def _versioned(schema: pa.Schema) -> pa.Schema:
+    return schema.with_metadata({VERSION_KEY: str(SCHEMA_VERSION).encode()})
+
+
+TASKS_SCHEMA = _versioned(
+    pa.schema(
+        [
+            ("trial_id", pa.string()),
+            ("seed", pa.int64()),
+            ("task", pa.int16()),
+            *((name, pa.float64()) for name in METRICS),
+        ]
+    )
+)
+"""Metrics of the run as if ``task`` had been the last one; null where there is none yet."""
+
+CURVES_SCHEMA = _versioned(
+    pa.schema(
+        [
+            ("trial_id", pa.string()),
+            ("seed", pa.int64()),
+            ("iteration", pa.int64()),
+            ("task", pa.int16()),
+            ("eval_task", pa.int16()),
+            ("accuracy", pa.float32()),
+            ("loss", pa.float32()),
+        ]
+    )
+)
+"""``task`` is the one being trained, ``eval_task`` the one evaluated."""
+
+STEPS_SCHEMA = _versioned(
+    pa.schema(
+        [
+            ("trial_id", pa.string()),
+            ("seed", pa.int64()),
+            ("iteration", pa.int64()),
+            ("task", pa.int16()),
+            ("loss", pa.float32()),
+            ("entropy", pa.float32()),
+            ("gain", pa.float32()),
+        ]
+    )
+)
+"""``gain`` is null for methods that have none."""
+
+PROBES_SCHEMA = _versioned(
+    pa.schema(
+        [
+            ("trial_id", pa.string()),
+            ("seed", pa.int64()),
+            ("iteration", pa.int64()),
+            ("task", pa.int16()),
+            ("quantity", pa.string()),
+            ("value", pa.float64()),
+        ]
+    )
+)
+"""``quantity`` is one of those that :mod:`ngm_tune.probes` names."""
+
+COSTS_SCHEMA = _versioned(
+    pa.schema(
+        [
+            ("method", pa.string()),
+            ("family", pa.string()),
+            ("depth", pa.int64()),
+            ("width", pa.int64()),
+            ("parameters", pa.int64()),
+            ("time_ratio", pa.float64()),
+            ("time_low", pa.float64()),
+            ("time_high", pa.float64()),
+            ("seconds", pa.float64()),
+            ("memory_ratio", pa.float64()),
+            ("bytes", pa.int64()),
+        ]
+    )
+)
+"""A training step against one of SGD; see :class:`ngm_tune.cost.Cost`."""
+
+SCHEMAS: dict[Table, pa.Schema] = {
+    "trials": trials_schema({}),
+    "tasks": TASKS_SCHEMA,
+    "curves": CURVES_SCHEMA,
+    "steps": STEPS_SCHEMA,
+    "probes": PROBES_SCHEMA,
+    "costs": COSTS_SCHEMA,
+}
+"""By table; that of trials without the hyper-parameters of a study."""
+
+KEYS: dict[Table, tuple[str, ...]] = {
+    "trials": ("trial_id", "seed"),
+    "tasks": ("trial_id", "seed", "task"),
+    "curves": ("trial_id", "seed", "iteration", "eval_task"),
+    "steps": ("trial_id", "seed", "iteration"),
+    "probes": ("trial_id", "seed", "iteration", "quantity"),
+    "costs": ("method", "family", "depth", "width"),
+}
+"""By table the columns that no two rows of it have the same values in."""
+
+
+def problem_of(table: Table, schema: pa.Schema) -> str | None:
+    """Why a file is none of ``table`` that this version can read; None if it is one."""
+    metadata: Mapping[bytes, bytes] = schema.metadata or {}
+    version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
+    if version not in map(str, READABLE):
+        return f"schema version {version}, this ngm-tune reads {' and '.join(map(str, READABLE))}"
+    for column in SCHEMAS[table]:
+        if column.name not in schema.names:
+            if column.name not in METRICS:  # of which there are more with every version
+                return f"no column {column.name}"
+        elif schema.field(column.name).type != column.type:
+            found = schema.field(column.name).type
+            return f"column {column.name} is of type {found} instead of {column.type}"
+    return None
+
+
+def problem_of_rows(table: Table, run: str, rows: pa.Table) -> str | None:
+    """What the rows of a run's file cannot be, whatever the study; None if they can.
+
+    Args:
+        table: The table that the file is of.
+        run: The run that it is named after.
+        rows: Of a schema that :func:`problem_of` has nothing to say of.
+    """
+    return next(_problems_of_rows(table, run, rows), None)
+
+
+def _problems_of_rows(table: Table, run: str, rows: pa.Table) -> Iterator[str]:
+    if table == "costs":
+        return
+    if not rows.num_rows and table != "probes":
+        yield "no rows"
+    for name in KEYS[table]:
+        if rows[name].null_count:
+            yield f"rows without {name}"
+    for trial_id in rows["trial_id"].unique().to_pylist():
+        if trial_id != trial_of(run):
+            yield f"rows of trial {trial_id}, not of {trial_of(run)}"
+    if rows.group_by(list(KEYS[table])).aggregate([]).num_rows < rows.num_rows:
+        yield f"several rows of the same {', '.join(KEYS[table])}"
+    for status in rows["status"].unique().to_pylist() if table == "trials" else ():
+        if status not in STATUSES:
+            yield f"status {status!r}; there are {', '.join(STATUSES)}"
+
+
+def trial_of(run: str) -> str:
+    """The trial that a run belongs to."""
+    return run.partition("@")[0]

@@ -1,0 +1,115 @@
+"""What must be true of a study beyond the types of its entries; errors are sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from inspect import signature
+from typing import TYPE_CHECKING
+
+from optuna.distributions import CategoricalDistribution
+
+from ngm_tune.methods import Config, get_method
+from ngm_tune.models import MLP
+from ngm_tune.pareto import Constraint
+from ngm_tune.spaces import Space
+from ngm_tune.study_tables import Confirm
+
+if TYPE_CHECKING:
+    from ngm_tune.study import Study
+
+_OF_A_SEARCH = ("space", "points", "constraints", "racing", "stopping", "plateau", "confirm")
+
+
+def check_search(study: Study) -> None:
+    """Raise unless what is said of the search fits the study."""
+    _check_constraints(study.constraints)
+    if study.settings is not None:
+        for key in _OF_A_SEARCH:
+            if getattr(study, key) not in (None, [], {}, Confirm()):
+                raise ValueError(f"{key}: with settings there is no search that it could be for")
+        return
+    if study.racing is not None and len(study.seed_list) < 2:
+        raise ValueError(f"racing: it needs several seeds, and seeds = {study.seeds}")
+    for benchmark in study.benchmarks if study.stopping is not None else ():
+        tasks = study.tasks(benchmark)
+        if study.stopping is not None and study.stopping.tasks >= tasks:
+            raise ValueError(
+                f"stopping.tasks = {study.stopping.tasks}: must be less than the {tasks} tasks of "
+                f"{benchmark}"
+            )
+    for method in study.space:
+        known([method], study.methods, "method of the study that space could be for,")
+        corners_fit(method, study.space_of(method))
+    for benchmark in study.benchmarks:
+        for method in study.methods:
+            count = len(study.points_of(benchmark, method))
+            if count > study.trials:
+                raise ValueError(
+                    f"points has {count} for {method}, more than trials = {study.trials}"
+                )
+
+
+def _check_constraints(constraints: list[str]) -> None:
+    for text in constraints:
+        try:
+            limit = Constraint.parse(text)
+        except ValueError as error:
+            raise ValueError(f"constraints: {error}") from None
+        if limit.excess(limit.metric.best) > 0.0 and limit.at_least == (limit.metric.sign < 0):
+            raise ValueError(
+                f"constraints: {text!r} is beyond the ideal, {limit.metric.best:g}, so no trial "
+                "could keep it"
+            )
+    if len(set(constraints)) != len(constraints):
+        raise ValueError("constraints: one is listed twice")
+
+
+def fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
+    """Raise unless a method can be built with these settings."""
+    built = get_method(method)
+    searched = [] if complete else [name for name in settings if name in built.hyperparameters]
+    if searched:
+        raise ValueError(f"{key} has {searched[0]}, which {method} searches")
+    for name, value in settings.items():
+        numeric = built.hyperparameters.get(name, float) in (int, float)
+        if name in built.hyperparameters and numeric and type(value) not in (int, float):
+            raise ValueError(f"{key}.{name} = {value!r}: must be a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key}.{name} = {value}: must be a finite number")
+    try:
+        model = MLP((2, 2, 2), hidden_std=0.1, output_std=0.1)
+        signature(built.build).bind(model, **({} if complete else built.example) | settings)
+        built.build(model, **({} if complete else built.example) | settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{key} has {', '.join(f'{k} = {v!r}' for k, v in settings.items())}: {error}; "
+            f"searched are {', '.join(built.hyperparameters)}"
+        ) from error
+
+
+def corners_fit(method: str, space: Space) -> None:
+    """Raise unless a method can be built at both ends of its ranges."""
+    built = get_method(method)
+    for end in ("low", "high"):
+        point = {
+            name: where.choices[0 if end == "low" else -1]
+            if isinstance(where, CategoricalDistribution)
+            else getattr(where, end)
+            for name, where in space.items()
+        }
+        try:
+            built.build(MLP((2, 2, 2), hidden_std=0.1, output_std=0.1), **built.configure(point))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"space.{method} allows {point}: {error}") from error
+
+
+def known(names: list[str], there: Iterable[str], kind: str) -> list[str]:
+    """The names, if each of them is there and no one twice."""
+    allowed = list(there)
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"no {kind} {name!r}; there are {', '.join(allowed)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"a {kind} is listed twice")
+    return names

@@ -1,0 +1,130 @@
+"""Points to start searches from, out of the results of another study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ngm_tune.errors import UserError
+from ngm_tune.methods import Config, get_method
+from ngm_tune.metrics import Metric
+from ngm_tune.pareto import Constraint, on_front, spread
+from ngm_tune.results import Results
+from ngm_tune.schema import CONFIG_PREFIX
+from ngm_tune.spaces import Point, located
+from ngm_tune.study import Study
+from ngm_tune.study_files import validate_study
+
+_MOST = 5
+"""Points of one benchmark and method: enough to cover a front, few against usual trials."""
+
+Row = dict[str, Any]
+
+
+def warm_started(study: Study, location: str, there: str) -> tuple[Study, int]:
+    """The study with points from the fronts of another one's results, after its own points.
+
+    A benchmark that the other study had takes its fronts from there, any other benchmark those of
+    all that it had.
+
+    Args:
+        study: The study to start.
+        location: The results directory of the other one.
+        there: That of the study itself; if it was started there, with the points of then.
+
+    Returns:
+        The study, and how many configurations were left out as outside of its search spaces.
+
+    Raises:
+        UserError: There are no such results, or no trial of the study's methods among them.
+    """
+    started = Results(there)
+    if started.exists():
+        former = study.model_dump() | {"points": started.study().get("points", [])}
+        return validate_study(former, f"{there}/study.toml"), 0
+    results = Results(location)
+    results.require()
+    rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
+    arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    points: list[Point] = []
+    found = outside = 0
+    for benchmark, method in arms:
+        own = study.points_of(benchmark, method)
+        room = study.trials - len(own)
+        for settings in _best(study, rows, benchmark, method):
+            found += 1
+            try:
+                place = located("", get_method(method), study.space_of(method), settings)
+            except ValueError:
+                outside += 1
+                continue
+            if place not in own and room > 0:
+                points.append({"method": method, "benchmark": benchmark, **settings})
+                room -= 1
+    if not found:
+        raise UserError(
+            f"--warm-start {location}: no completed trial there of {', '.join(study.methods)}"
+        )
+    content = study.model_dump() | {"points": [*study.points, *points]}
+    return validate_study(content, f"--warm-start {location}"), outside
+
+
+def _best(study: Study, rows: Sequence[Row], benchmark: str, method: str) -> list[Config]:
+    """At most so many configurations of a method's fronts."""
+    rows = [row for row in rows if row["method"] == method]
+    there = {row["benchmark"] for row in rows}
+    sources = [benchmark] if benchmark in there else sorted(there)
+    fronts = [_front([row for row in rows if row["benchmark"] == b], study) for b in sources]
+    share = max(1, _MOST // max(1, len(sources)))
+    distinct: dict[tuple[Any, ...], Config] = {}
+    for front in fronts:
+        for settings in front[:share]:
+            distinct.setdefault(tuple(settings.values()), settings)
+    return list(distinct.values())[:_MOST]
+
+
+def _front(rows: Sequence[Row], study: Study) -> list[Config]:
+    """The front of one arm, what dominates most first; of confirmed trials if there are any."""
+    objectives = study.objective_metrics
+    confirmed = [row for row in rows if row["phase"] == "confirm"]
+    trials: dict[str, list[Row]] = {}
+    for row in confirmed or rows:
+        trials.setdefault(row["trial_id"], []).append(row)
+    limits = [Constraint.parse(text) for text in study.constraints]
+    whole = max(map(len, trials.values()), default=0)
+    complete = {
+        tuple(_mean(seeds, metric) for metric in objectives): seeds[0]
+        for seeds in trials.values()
+        if len(seeds) == whole
+        and all(row["status"] == "completed" for row in seeds)
+        and all(limit.excess(_mean(seeds, limit.metric)) <= 0.0 for limit in limits)
+    }
+    values = np.array([point for point in complete if np.isfinite(point).all()])
+    front = values[on_front(values, objectives)]
+    order = spread(front, objectives, study.reference_point, len(front))
+    return [_settings(complete[tuple(front[i])]) for i in order]
+
+
+def _mean(seeds: Sequence[Row], metric: Metric) -> float:
+    """Of a metric over seeds; NaN where one has none."""
+    return float(np.mean(np.array([row[metric.name] for row in seeds], dtype=np.float64)))
+
+
+def _settings(row: Row) -> Config:
+    """The searched hyper-parameters of a trial."""
+    searched = get_method(row["method"]).hyperparameters
+    return {
+        name: _parsed(row[CONFIG_PREFIX + name], kind)
+        for name, kind in searched.items()
+        if row.get(CONFIG_PREFIX + name) is not None
+    }
+
+
+def _parsed(value: Any, kind: type) -> Any:
+    """A value in its own type: columns that several methods share may be of another one."""
+    try:
+        return value in (True, "True") if kind is bool else kind(value)
+    except ValueError:
+        return value  # which is outside of what is searched
