@@ -12,7 +12,7 @@ import tomli_w
 from ngm_tune import __version__
 from ngm_tune.errors import UserError
 from ngm_tune.pareto import knee, shortfall
-from ngm_tune.results import CONFIG_PREFIX
+from ngm_tune.schema import CONFIG_PREFIX
 
 from .loading import LoadedStudy, load, output_beside
 
@@ -30,10 +30,27 @@ class Choice(NamedTuple):
     @property
     def settings(self) -> str:
         """The hyper-parameters as people read them."""
-        return ", ".join(
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in self.hyperparameters.items()
-        )
+        return _spelled(self.hyperparameters)
+
+
+def settings_of(row: dict[str, Any]) -> str:
+    """The hyper-parameters of a trial as people read them."""
+    return _spelled(_hyperparameters(row))
+
+
+def _spelled(hyperparameters: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in hyperparameters.items()
+    )
+
+
+def _hyperparameters(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name.removeprefix(CONFIG_PREFIX): value
+        for name, value in row.items()
+        if name.startswith(CONFIG_PREFIX) and value is not None
+    }
 
 
 def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
@@ -72,11 +89,7 @@ def _index(front: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
 
 
 def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) -> Choice:
-    hyperparameters = {
-        name.removeprefix(CONFIG_PREFIX): value
-        for name, value in row.items()
-        if name.startswith(CONFIG_PREFIX) and value is not None
-    }
+    hyperparameters = _hyperparameters(row)
     scores = {metric.name: row[metric.name] for metric in loaded.objectives}
     ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
     why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"
@@ -111,9 +124,6 @@ def write_defaults(
             "pick": pick,
             "trials": loaded.study["trials"],
             "seeds": loaded.study["seeds"],
-            "evaluated_on": {"search": "validation data", "confirm": "test data"}[
-                str(loaded.trials["phase"][0])
-            ],
             "ngm_tune": __version__,
             **{
                 key: loaded.environment[key]
@@ -127,6 +137,9 @@ def write_defaults(
                 "method": choice.method,
                 "trial_id": choice.trial_id,
                 "why": choice.explanation,
+                "evaluated_on": (
+                    "test data" if loaded.is_confirmed(choice.benchmark) else "validation data"
+                ),
                 "hyperparameters": choice.hyperparameters,
                 "scores": choice.scores,
             }

@@ -8,23 +8,27 @@ import altair as alt
 import polars as pl
 
 from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.results import CONFIG_PREFIX
+from ngm_tune.schema import CONFIG_PREFIX
 
 from .choice import Choice
 from .loading import LoadedStudy
+from .optimism import SEARCHED, pairs_of
 from .palette import INK, colour_scale, styled
 
 
 class ParetoInfo(NamedTuple):
     """What the chart shows.
 
-    ``trials`` has a row per completed trial: ``Method`` (its title), ``trial_id``, the
-    configuration, all metrics, ``front`` and ``chosen``. The domains frame the chosen points and
-    most of the fronts. ``attained`` says whether the front is one in the plane of x and y, so that
-    a line can show what it attains: with a third objective it is not.
+    ``trials`` has a row per completed trial, of the search and confirmed: ``Method`` (its title),
+    ``trial_id``, the configuration, all metrics, ``claim`` (whether claims rest on it), ``front``
+    and ``chosen``, both among claims. ``pairs`` has a row per confirmed configuration, with x and y
+    also as the search had them. The domains frame the chosen points and most of the fronts.
+    ``attained`` says whether the front is one in the plane of x and y, so that a line can show what
+    it attains: with a third objective it is not.
     """
 
     trials: pl.DataFrame
+    pairs: pl.DataFrame
     methods: list[str]
     x: Metric
     y: Metric
@@ -43,24 +47,29 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
     """
     y, x = _axes(loaded.objectives)
     chosen = [choice.trial_id for choice in choices if choice.benchmark == benchmark]
+    claims = loaded.of(benchmark).with_columns(claim=pl.lit(value=True))
+    parts = [claims]
+    if loaded.is_confirmed(benchmark):
+        estimates = loaded.searched(benchmark).with_columns(claim=False, front=False)
+        parts.append(estimates)
     trials = (
-        loaded.of(benchmark)
+        pl.concat(parts, how="diagonal")
         .filter(pl.col("status") == "completed")
         .with_columns(
-            pl.col("method")
-            .map_elements(lambda name: loaded.title("methods", name), return_dtype=pl.String)
-            .alias("Method"),
-            pl.col("trial_id").is_in(chosen).alias("chosen"),
+            _titles(loaded).alias("Method"), pl.col("trial_id").is_in(chosen).alias("chosen")
         )
         .sort(x.name)
     )
+    pairs = pairs_of(loaded, benchmark).filter(pl.col("status") == "completed")
+    pairs = pairs.with_columns(_titles(loaded).alias("Method"))
     front = trials.filter("front")
     rings = trials.filter("chosen")
-    x_domain = _frame(front, rings, x)
-    y_domain = _frame(front, rings, y)
+    x_domain = _frame(front, rings, pairs, x)
+    y_domain = _frame(front, rings, pairs, y)
     inside = pl.col(x.name).is_between(*x_domain) & pl.col(y.name).is_between(*y_domain)
     return ParetoInfo(
         trials=trials,
+        pairs=pairs,
         methods=[loaded.title("methods", name) for name in loaded.methods],
         x=x,
         y=y,
@@ -71,6 +80,12 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
     )
 
 
+def _titles(loaded: LoadedStudy) -> pl.Expr:
+    return pl.col("method").replace(
+        {name: loaded.title("methods", name) for name in loaded.methods}
+    )
+
+
 def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:
     if len(objectives) > 1:
         return objectives[0], objectives[1]
@@ -78,13 +93,20 @@ def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:
     return objectives[0], METRICS[other]
 
 
-def _frame(front: pl.DataFrame, chosen: pl.DataFrame, metric: Metric) -> tuple[float, float]:
+def _frame(
+    front: pl.DataFrame, chosen: pl.DataFrame, pairs: pl.DataFrame, metric: Metric
+) -> tuple[float, float]:
     """The range of the chosen and most other points of the fronts, with some air.
+
+    Where points are confirmed, also of most of the search's estimates of them.
 
     What is beyond ideal is left out, unless it was chosen.
     """
     ideal = metric.best * metric.sign
-    losses = (front[metric.name] * metric.sign).clip(ideal)
+    shown = front[metric.name]
+    if pairs.height:
+        shown = pl.concat([shown, pairs[SEARCHED + metric.name]]).drop_nulls()
+    losses = (shown * metric.sign).clip(ideal)
     low = float(losses.quantile(0.0) or 0.0)
     high = float(losses.quantile(0.85, "linear") or 0.0)
     rings = (chosen[metric.name] * metric.sign).to_list()
@@ -119,10 +141,11 @@ def pareto_chart(info: ParetoInfo) -> Any:
     base = alt.Chart(_plain(info.trials)).encode(
         x=x, y=y, color=colour, tooltip=_tooltips(info.trials)
     )
-    points = base.mark_circle(size=45, clip=True).encode(
+    points = base.mark_circle(size=30 if info.pairs.height else 45, clip=True).encode(
         opacity=alt.when(shown).then(alt.value(0.28)).otherwise(alt.value(0.02))
     )
-    front = base.transform_filter("datum.front")
+    claims = base.transform_filter("datum.claim")
+    front = claims.transform_filter("datum.front")
     # Attainment: of all budgets in x, up to the next point, the y of the last.
     lower_is_better = info.x.direction == "minimize"
     line = front.mark_line(
@@ -131,7 +154,8 @@ def pareto_chart(info: ParetoInfo) -> Any:
         opacity=alt.when(shown).then(alt.value(0.9)).otherwise(alt.value(0.05)),
         tooltip=alt.value(None),
     )
-    dots = front.mark_circle(size=60, clip=True).encode(
+    solid = claims if info.pairs.height else front
+    dots = solid.mark_circle(size=60, clip=True).encode(
         opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05))
     )
     rings = base.transform_filter("datum.chosen").mark_point(
@@ -141,9 +165,30 @@ def pareto_chart(info: ParetoInfo) -> Any:
         opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05)),
         color=alt.value(INK),
     )
-    marks = [points, *([line] if info.attained else []), dots, rings]
+    moves = _moves(info, x, y, colour, shown)
+    marks = [points, *moves, *([line] if info.attained else []), dots, rings]
     layers = alt.layer(*marks).add_params(shown, alt.selection_interval(bind="scales"))
     return styled(layers.properties(width=780, height=440))
+
+
+def _moves(info: ParetoInfo, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[Any]:
+    """From where the search saw a configuration to where it was confirmed."""
+    if not info.pairs.height:
+        return []
+    names = [info.x.name, info.y.name]
+    pairs = info.pairs.select("Method", *names, *(SEARCHED + name for name in names))
+    return [
+        alt.Chart(pairs)
+        .mark_rule(strokeWidth=1.2, strokeDash=[2, 2], clip=True)
+        .encode(
+            x=x,
+            y=y,
+            x2=SEARCHED + info.x.name,
+            y2=SEARCHED + info.y.name,
+            color=colour,
+            opacity=alt.when(shown).then(alt.value(0.75)).otherwise(alt.value(0.03)),
+        )
+    ]
 
 
 def _axis_title(metric: Metric) -> str:
@@ -153,7 +198,7 @@ def _axis_title(metric: Metric) -> str:
 
 def _plain(trials: pl.DataFrame) -> pl.DataFrame:
     """Only columns that are shown, and these without digits that mean nothing."""
-    shown = ["Method", "trial_id", "front", "chosen", "seeds"]
+    shown = ["Method", "trial_id", "phase", "claim", "front", "chosen", "seeds"]
     shown += [n for n in trials.columns if n.startswith(CONFIG_PREFIX) or n in METRICS]
     return trials.select(pl.col(shown)).with_columns(pl.col(pl.Float64).round_sig_figs(5))
 
@@ -173,4 +218,5 @@ def _tooltips(trials: pl.DataFrame) -> list[alt.Tooltip]:
         ),
         *(alt.Tooltip(f"{n}:Q", title=METRICS[n].title, format=".4~f") for n in metrics),
         alt.Tooltip("seeds:Q", title="Seeds"),
+        alt.Tooltip("phase:N", title="Phase"),
     ]

@@ -109,7 +109,7 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
     if not loaded.study.get("settings"):
         return []
     cells = []
-    for row in loaded.trials.filter(pl.col("status") == "completed").to_dicts():
+    for row in loaded.confirmed.filter(pl.col("status") == "completed").to_dicts():
         benchmark, method, trial = row["benchmark"], row["method"], row["trial_id"]
         curves = _first_task_curves(loaded, trial)
 

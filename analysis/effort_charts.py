@@ -1,0 +1,68 @@
+"""Charts of tuning effort: hypervolume by budget, and the share of a search space that is good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from .effort import EffortInfo, RobustnessInfo
+from .palette import colour_scale, styled
+
+
+def effort_chart(info: EffortInfo) -> Any:
+    """Expected hypervolume against trials and against hours, with the band over re-orderings."""
+    growth = info.growth.with_columns(
+        pl.col("budget", "mean", "low", "high", "found").round_sig_figs(5)
+    )
+    volumes = pl.concat([growth["low"], growth["found"], growth["mean"]]).drop_nulls()
+    low = float(volumes.filter(volumes > 0).quantile(0.1) or 0.0)
+    high = float(growth["high"].to_numpy().max())
+    scale = alt.Scale(domain=(low, high + 0.05 * (high - low) or high + 0.01), nice=False)
+    colour = alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods)
+    panels = []
+    for unit, title in (("trials", "Trials"), ("hours", "Hours of training and evaluation")):
+        base = alt.Chart(growth.filter(unit=unit)).encode(
+            x=alt.X("budget:Q", title=title, axis=alt.Axis(format="~g")), color=colour
+        )
+        label = "Hypervolume" if unit == "trials" else None
+        y = alt.Y("mean:Q", title=label, scale=scale)
+        tooltip = ["Method:N", alt.Tooltip("budget:Q", title=title, format=".4~g")]
+        tooltip += [alt.Tooltip(f"{name}:Q", format=".4~f") for name in ("mean", "low", "high")]
+        band = base.mark_area(opacity=0.14, clip=True).encode(
+            y=alt.Y("low:Q", scale=scale, title=label), y2="high:Q"
+        )
+        line = base.mark_line(strokeWidth=2, clip=True).encode(y=y, tooltip=tooltip)
+        found = base.mark_line(strokeWidth=1.2, strokeDash=[3, 3], clip=True, opacity=0.8).encode(
+            y=alt.Y("found:Q", scale=scale, title=label)
+        )
+        panels.append(alt.layer(band, found, line).properties(width=345, height=260))
+    return styled(alt.hconcat(*panels, spacing=28))
+
+
+def robustness_chart(info: RobustnessInfo) -> Any:
+    """The share of each search space within a distance of the method's front."""
+    shares = info.shares.with_columns(pl.col("share", "distance").round(5))
+    x = alt.X("distance:Q", title="Distance from the method's front", axis=alt.Axis(format="~g"))
+    y = alt.Y(
+        "share:Q",
+        title="Share of the search space",
+        scale=alt.Scale(domain=(0, 1)),
+        axis=alt.Axis(format="~%"),
+    )
+    chart = (
+        alt.Chart(shares)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods),
+            tooltip=[
+                "Method:N",
+                alt.Tooltip("distance:Q", format="~g"),
+                alt.Tooltip("share:Q", format=".1%"),
+            ],
+        )
+    )
+    return styled(chart.properties(width=780, height=240))

@@ -1,0 +1,228 @@
+"""The sections of a report: for every benchmark its figures, with what they say, and tables."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from .choice import Choice
+from .effort import effort_info, robustness_info
+from .effort_charts import effort_chart, robustness_chart
+from .loading import LoadedStudy
+from .mechanism_charts import (
+    CurvatureInfo,
+    cost_chart,
+    cost_info,
+    curvature_chart,
+    curvature_info,
+    fast_and_slow_chart,
+    fast_and_slow_info,
+)
+from .optimism import optimism_rows
+from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
+from .published import Cell, comparison_rows
+from .tables import display_rows, stopped_rows
+from .transition_charts import gain_chart, gain_info, transition_chart, transition_info
+
+
+class Figure(NamedTuple):
+    """A chart of the report: the name of its files, its place in the text, and its Vega-Lite."""
+
+    name: str
+    heading: str
+    caption: str
+    spec: dict[str, Any]
+
+
+class Section(NamedTuple):
+    """A benchmark in the report."""
+
+    title: str
+    figures: list[Figure]
+    rows: list[dict[str, str]]
+    optimism: list[dict[str, str]]
+    """What the search promised, against what was confirmed."""
+    stopped: list[dict[str, str]]
+    """Trials that were stopped early."""
+    published: list[dict[str, str]]
+    """The paper's numbers next to ours, where there are any."""
+
+
+def benchmark_section(
+    loaded: LoadedStudy,
+    benchmark: str,
+    choices: list[Choice],
+    table: pl.DataFrame,
+    cells: list[Cell],
+) -> Section:
+    """Everything there is to show of a benchmark."""
+    pareto = pareto_info(loaded, benchmark, choices)
+    figures = [
+        Figure(
+            f"{benchmark}-pareto",
+            f"{pareto.y.title} against {pareto.x.title.lower()}",
+            _pareto_caption(loaded, benchmark, pareto),
+            pareto_chart(pareto).to_dict(),
+        )
+    ]
+    transitions = transition_info(loaded, benchmark, choices)
+    if transitions.accuracy.height:
+        figures.append(
+            Figure(
+                f"{benchmark}-transitions",
+                "First-task accuracy around the transitions",
+                "Each method's chosen configuration: the mean over seeds, and the range of the "
+                "seeds as a band. The dashed line is the arrival of a new task.",
+                transition_chart(transitions).to_dict(),
+            )
+        )
+    gain = gain_info(loaded, benchmark, choices)
+    if gain.traces.height:
+        figures.append(
+            Figure(
+                f"{benchmark}-gain",
+                "Neuronal gain",
+                "The gain of the methods that have one, and the entropy of the training batches "
+                "that drives it: the mean over seeds and their range. Dashed lines are the "
+                "transitions.",
+                gain_chart(gain).to_dict(),
+            )
+        )
+    figures += _mechanism(loaded, benchmark, choices)
+    figures += _effort(loaded, benchmark)
+    rows = table.filter(pl.col("benchmark") == benchmark)
+    published = comparison_rows(loaded, [cell for cell in cells if cell.benchmark == benchmark])
+    return Section(
+        loaded.title("benchmarks", benchmark),
+        figures,
+        display_rows(loaded, rows),
+        optimism_rows(loaded, benchmark),
+        stopped_rows(loaded, benchmark),
+        published,
+    )
+
+
+def _mechanism(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> list[Figure]:
+    """The figures of the probes, for a study that asked for them."""
+    figures = []
+    curvature = curvature_info(loaded, benchmark, choices)
+    if curvature is not None:
+        figures.append(
+            Figure(
+                f"{benchmark}-curvature",
+                "Curvature: the largest eigenvalue of the loss's Hessian",
+                _curvature_caption(curvature),
+                curvature_chart(curvature).to_dict(),
+            )
+        )
+    weights = fast_and_slow_info(loaded, benchmark, choices)
+    if weights is not None:
+        figures.append(
+            Figure(
+                f"{benchmark}-fast-and-slow",
+                "Fast and slow weights",
+                "The effective weights gW are a slow part, g₀W, and a fast one, (g − g₀)W, that "
+                "decays once entropy falls: above, the fast part's share of their norm; below, by "
+                "how much of their norm an iteration moves them through the update of W and "
+                "through the change of g.",
+                fast_and_slow_chart(weights).to_dict(),
+            )
+        )
+    return figures
+
+
+def _curvature_caption(info: CurvatureInfo) -> str:
+    found = ", ".join(f"{row['Method']} {row['deviation']:.2%}" for row in info.ratios.to_dicts())
+    claims = f"From that factor the median measurement differs by: {found}." if found else ""
+    left_out = f" {info.negative} values that are not positive are left out." * bool(info.negative)
+    return (
+        "By the raw weights W, which the optimizer steps in, and by the effective weights gW, "
+        "which the network computes with: where every layer is gained, the first is g² times the "
+        f"second. {claims} The mean over seeds and their range.{left_out}"
+    )
+
+
+def cost_section(loaded: LoadedStudy) -> list[Section]:
+    """What a training step costs, for a study that measured it."""
+    costs = cost_info(loaded)
+    if costs is None:
+        return []
+    figure = Figure(
+        "cost",
+        "Time and memory of a training step, against SGD's",
+        "Networks of growing depth and width (MLP: linear layers x hidden units; ResNet: blocks x "
+        "channels of the first stage). Steps of the methods were taken in turn; points are medians "
+        "over rounds and bars their quartiles. Memory counts parameters, gradients, state and what "
+        "is kept for the backward pass at its peak.",
+        cost_chart(costs).to_dict(),
+    )
+    return [Section("Cost", [figure], [], [], [], [])]
+
+
+def _effort(loaded: LoadedStudy, benchmark: str) -> list[Figure]:
+    """The figures of the search; none where there was none."""
+    figures = []
+    effort = effort_info(loaded, benchmark)
+    if effort is not None:
+        figures.append(
+            Figure(
+                f"{benchmark}-effort",
+                "Tuning effort: hypervolume by budget",
+                _effort_caption(loaded, benchmark),
+                effort_chart(effort).to_dict(),
+            )
+        )
+    robustness = robustness_info(loaded, benchmark)
+    if robustness is not None:
+        figures.append(
+            Figure(
+                f"{benchmark}-robustness",
+                "Robustness of the tuning: how much of a search space is good",
+                "The share of each method's search space, even in its own scales, that lies within "
+                "a distance of the method's front: by how much it falls short of a point of the "
+                "front in every objective, as a part of the way from the reference point to the "
+                "ideal. A location counts as the trial nearest to it, and as nothing where that "
+                "one was stopped, diverged, failed or broke a constraint.",
+                robustness_chart(robustness).to_dict(),
+            )
+        )
+    return figures
+
+
+def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
+    ended = ""
+    rule = loaded.study.get("plateau")
+    if rule and benchmark in loaded.plateaus:
+        kind = "seed-runs" if loaded.study.get("racing") else "trials"
+        ended = (
+            f" The search ended after {loaded.plateaus[benchmark]} {kind} of every method, as the "
+            f"last {rule['trials']} trials had added less than {rule['growth']:.1%} to each "
+            "method's hypervolume."
+        )
+    found = "" if loaded.study.get("racing") else ", and dotted as the search went"
+    return (
+        "What each method would have reached with a smaller budget, on validation data: the "
+        "hypervolume of its first trials as a mean over re-orderings, with their 10 % to 90 % "
+        f"band{found}.{ended}"
+    )
+
+
+def _pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> str:
+    hidden = f" {info.hidden} trials lie outside the frame; zoom out to see them." * bool(
+        info.hidden
+    )
+    rings = "rings are the configurations chosen for the figures below"
+    if info.pairs.height:
+        return (
+            "A faint point is a trial of the search, on validation data; a solid one is a "
+            f"configuration of its front run again on test data with {loaded.fresh_seeds} fresh "
+            "seeds, and the dashed line between them is the optimism of the search. A line is what "
+            f"a method attains, its Pareto front among confirmed points; {rings}.{hidden}"
+        )
+    seeds = "1 seed" if loaded.seeds == 1 else f"the mean of {loaded.seeds} seeds"
+    basis = "" if loaded.is_confirmed(benchmark) else " All are on validation data: not confirmed."
+    return (
+        f"A faint point is a trial, {seeds}; a line is what a method attains, its Pareto front; "
+        f"{rings}.{basis}{hidden}"
+    )
