@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 
+import polars as pl
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from ngm_tune.results import Results
+from ngm_tune.schema import Table
 
 # Machines that tests run on can be slow for a moment, which says nothing about the code.
 settings.register_profile(
@@ -54,8 +59,15 @@ STUDY = """
     seeds = [7, 8]
     iterations_per_task = 24
     eval_every = 2
+    eval_examples = 20
+    eval_precision = "mixed"
     reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+    confirm = { top = 1, seeds = 2 }
 """
+
+
+SCHEMA_1 = Path(__file__).parent / "data" / "schema-1"
+"""Results as ngm-tune wrote them before there were ``tasks/`` and ``search_`` columns."""
 
 
 class Outcome(NamedTuple):
@@ -115,6 +127,27 @@ def environment(*paths: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "RAY_AUTH_MODE": "disabled",
     }
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 120.0) -> None:
+    """Wait until something is true, and fail if it never is."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def assert_the_same(location: str | Path, whole: Path) -> None:
+    """Results are those of another run, row for row and iteration for iteration, none twice."""
+    tables: tuple[Table, ...] = ("trials", "tasks", "curves", "steps")
+    for table in tables:
+        found, expected = (
+            pl.DataFrame(Results(str(place)).read(table))
+            .drop("wall_seconds", "node", strict=False)
+            .sort("trial_id", "seed", maintain_order=True)
+            for place in (location, whole)
+        )
+        assert found.equals(expected), table
 
 
 @pytest.fixture(scope="session")

@@ -1,49 +1,119 @@
-"""Drawing from Optuna: deterministic, and true to the results."""
+"""Arms and Optuna's record of them: deterministic, and true to the results."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from ngm_tune.arms import Arm, Outcome, Proposal, open_storage
-from ngm_tune.methods import get_method
-from ngm_tune.metrics import METRICS
+from ngm_tune.arms import Arm
+from ngm_tune.proposal import Proposal
+from ngm_tune.record import open_storage
+from ngm_tune.records import Outcome
+from ngm_tune.study import Study
+from ngm_tune.study_files import validate_study
 
-OBJECTIVES = [METRICS["avg_acc"], METRICS["avg_sg"]]
+TASKS = 5
+SEARCHES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "constrained": {"constraints": ["avg_acc >= 0.9"]},
+    "racing": {"racing": {}, "trials": 9},
+    "stopping": {"stopping": {"peers": 3}},
+    "racing and stopping": {"racing": {"chance": 0.3}, "stopping": {"peers": 2}, "trials": 9},
+}
 
 
-def arm(journal: Path, method: str = "sgd", **settings: object) -> Arm:
-    defaults = {"trials": 14, "in_flight": 1, "sampler": "tpe", "seed": 0, "finished": {}}
+def a_study(**changes: Any) -> Study:
+    content = {
+        "name": "mine",
+        "title": "A study",
+        "benchmarks": ["split-digits"],
+        "methods": ["sgd", "momentum-sgd", "adam", "ngm-sgd"],
+        "trials": 14,
+        "reference_point": {"avg_acc": 0.1, "avg_sg": 1.0},
+    }
+    return validate_study({**content, **changes}, "test")
+
+
+def arm(
+    journal: Path,
+    method: str = "sgd",
+    finished: Mapping[str, Outcome] | None = None,
+    **changes: Any,
+) -> Arm:
     return Arm(
+        a_study(**changes),
         "split-digits",
-        get_method(method),
+        method,
         storage=open_storage(journal),
-        objectives=OBJECTIVES,
-        **{**defaults, **settings},  # type: ignore[arg-type]
+        finished=finished or {},
     )
 
 
 def score(proposal: Proposal) -> Outcome:
-    """An invented trade-off with its best learning rates between 0.01 and 0.1."""
+    """An invented trade-off with its best learning rates between 0.01 and 0.1, and some noise."""
     x = math.log10(proposal.hyperparameters["lr"])
-    return Outcome("completed", (1.0 - 0.1 * (x + 1) ** 2, 0.1 * (x + 2) ** 2))
+    key = [*proposal.trial_id.encode()]
+    noise = np.mean([np.random.default_rng([*key, seed]).normal() for seed in proposal.seeds])
+    accuracy = 1.0 - 0.1 * (x + 1) ** 2 + 0.01 * float(noise)
+    gap = 0.1 * (x + 2) ** 2 - 0.01 * float(noise)
+    interim = [(accuracy, math.nan)]
+    interim += [(accuracy + 0.02 * (TASKS - k), gap * k / TASKS) for k in range(2, TASKS + 1)]
+    return Outcome("completed", (accuracy, gap), (0.9 - accuracy,), tuple(interim))
 
 
-def draw(searched: Arm, stop: int | None = None) -> dict[str, Mapping[str, float]]:
-    """Ask and finish one after another; the proposals by trial id."""
-    proposals: dict[str, Mapping[str, float]] = {}
-    while len(proposals) != stop and (proposal := searched.ask()):
-        proposals[proposal.trial_id] = proposal.hyperparameters
-        searched.finish(proposal.trial_id, score(proposal))
-    return proposals
+def train(searched: Arm, proposal: Proposal) -> Outcome:
+    """The end of a run, that may be stopped after any but the last task."""
+    outcome = score(proposal)
+    for task in range(1, TASKS):
+        if searched.is_hopeless(proposal.run_id, outcome.interim[:task]):
+            return Outcome("stopped", None, interim=outcome.interim[:task])
+    if not searched._study.constraints:
+        return Outcome(outcome.status, outcome.values, (), outcome.interim)
+    return outcome
 
 
-def optuna_trials(journal: Path, method: str = "sgd") -> list[optuna.trial.FrozenTrial]:
+Drawn = dict[str, dict[str, Any]]
+Outcomes = dict[str, Outcome]
+
+
+def draw(searched: Arm, stop: int | None = None, order: tuple[int, ...] = (-1,)) -> Drawn:
+    """What is proposed to the end, or until some runs are finished; by run id."""
+    return draw_and_keep(searched, stop, order)[0]
+
+
+def draw_and_keep(
+    searched: Arm, stop: int | None = None, order: tuple[int, ...] = (-1,)
+) -> tuple[Drawn, Outcomes]:
+    """Ask for all that may run at once, finish one of these in ``order``; newest by default."""
+    drawn: Drawn = {}
+    outcomes: Outcomes = {}
+    running: list[Proposal] = []
+    while len(outcomes) != stop:
+        while proposal := searched.ask():
+            drawn[proposal.run_id] = proposal.hyperparameters
+            running.append(proposal)
+        if not running:
+            break
+        done = running.pop(min(order[len(drawn) % len(order)], len(running) - 1))
+        outcomes[done.run_id] = train(searched, done)
+        searched.finish(done.run_id, outcomes[done.run_id])
+    return drawn, outcomes
+
+
+def one(searched: Arm) -> Proposal:
+    proposal = searched.ask()
+    assert proposal is not None
+    return proposal
+
+
+def optuna_trials(journal: Path, method: str = "sgd") -> list[FrozenTrial]:
     study = optuna.load_study(study_name=f"split-digits/{method}", storage=open_storage(journal))
     return study.trials
 
@@ -65,174 +135,195 @@ def test_methods_of_one_study_draw_differently(tmp_path: Path) -> None:
 
 
 def test_ngm_sgd_is_searched_through_dc_gain_and_decay(tmp_path: Path) -> None:
-    proposals = draw(arm(tmp_path / "a", "ngm-sgd"))
-    for proposal, trial in zip(
-        proposals.values(), optuna_trials(tmp_path / "a", "ngm-sgd"), strict=True
-    ):
-        decay = 1.0 - proposal["entropy_smoothing"]
+    searched = arm(tmp_path / "a", "ngm-sgd")
+    proposals = []
+    while proposal := searched.ask():
+        proposals.append(proposal)
+        searched.finish(proposal.run_id, train(searched, proposal))
+    for proposal, trial in zip(proposals, optuna_trials(tmp_path / "a", "ngm-sgd"), strict=True):
+        assert trial.params == proposal.coordinates
+        decay = 1.0 - proposal.hyperparameters["entropy_smoothing"]
         assert trial.params["gain_decay"] == pytest.approx(decay)
-        assert trial.params["dc_gain"] == pytest.approx(proposal["gain_sensitivity"] / decay)
-        assert trial.params["lr"] == proposal["lr"]
+        dc_gain = proposal.hyperparameters["gain_sensitivity"] / decay
+        assert trial.params["dc_gain"] == pytest.approx(dc_gain)
+        assert trial.params["lr"] == proposal.hyperparameters["lr"]
 
 
-def test_suggestions_do_not_depend_on_the_order_of_completion(tmp_path: Path) -> None:
-    orders = ((0, 1, 2), (2, 1, 0), (1, 2, 0))
-    drawn = []
-    for order in orders:
-        searched = arm(tmp_path / str(order), in_flight=3, trials=24)
-        proposals: dict[str, Mapping[str, float]] = {}
-        running: list[Proposal] = []
-        while True:
-            while proposal := searched.ask():
-                proposals[proposal.trial_id] = proposal.hyperparameters
-                running.append(proposal)
-            if not running:
-                break
-            done = running.pop(min(order[len(proposals) % 3], len(running) - 1))
-            searched.finish(done.trial_id, score(done))
-        drawn.append(proposals)
-    assert drawn[0] == drawn[1] == drawn[2]
-    assert len(drawn[0]) == 24
+@pytest.mark.parametrize("search", SEARCHES)
+def test_nothing_depends_on_the_order_of_completion(tmp_path: Path, search: str) -> None:
+    ends = []
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        searched = arm(tmp_path / str(order), **{"in_flight": 3, "trials": 24, **SEARCHES[search]})
+        drawn, outcomes = draw_and_keep(searched, order=order)
+        assert len(drawn) == searched.total
+        ends.append((drawn, outcomes, searched.front()))
+    assert ends[0] == ends[1] == ends[2]
+    stopped = {outcome.status for outcome in ends[0][1].values()} == {"completed", "stopped"}
+    assert stopped == ("stopping" in search)
 
 
 def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
     searched = arm(tmp_path / "a", in_flight=2)
-    first, second = searched.ask(), searched.ask()
-    assert first is not None
-    assert second is not None
+    first, second = one(searched), one(searched)
     assert searched.ask() is None
-    searched.finish(second.trial_id, score(second))
+    searched.finish(second.run_id, train(searched, second))
     assert searched.ask() is None  # the third may only know of the first
-    searched.finish(first.trial_id, score(first))
+    searched.finish(first.run_id, train(searched, first))
     assert searched.ask() is not None
 
 
-def draw_newest_first(
-    searched: Arm, stop: int | None = None
-) -> tuple[dict[str, Mapping[str, float]], dict[str, Outcome]]:
-    """Ask for all that may run at once and finish the newest; proposals and outcomes by id."""
-    proposals: dict[str, Mapping[str, float]] = {}
-    outcomes: dict[str, Outcome] = {}
-    running: list[Proposal] = []
-    while len(outcomes) != stop:
-        while proposal := searched.ask():
-            proposals[proposal.trial_id] = proposal.hyperparameters
-            running.append(proposal)
-        if not running:
-            break
-        done = running.pop()
-        outcomes[done.trial_id] = score(done)
-        searched.finish(done.trial_id, outcomes[done.trial_id])
-    return proposals, outcomes
+def interruptions() -> Iterator[Any]:
+    for how in ("stopped", "killed", "record lost", "unseen result"):
+        for in_flight in (1, 3):
+            yield pytest.param(how, in_flight, {"trials": 26}, id=f"{how}-{in_flight}-tpe")
+            for name in ("racing", "racing and stopping"):
+                yield pytest.param(how, in_flight, SEARCHES[name], id=f"{how}-{in_flight}-{name}")
+        nsga2 = {"trials": 26, "sampler": "nsga2"}
+        yield pytest.param(how, 3, nsga2, id=f"{how}-3-nsga2")
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
-@pytest.mark.parametrize("in_flight", [1, 3])
-@pytest.mark.parametrize("how", ["stopped", "killed", "record lost", "unseen result"])
+@pytest.mark.parametrize(("how", "in_flight", "changes"), list(interruptions()))
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, how: str, in_flight: int, sampler: str
+    tmp_path: Path, how: str, in_flight: int, changes: dict[str, Any]
 ) -> None:
-    settings = {"in_flight": in_flight, "sampler": sampler, "trials": 26}
-    whole, _ = draw_newest_first(arm(tmp_path / "whole", **settings))
+    settings = {"in_flight": in_flight, **changes}
+    whole, ends = draw_and_keep(arm(tmp_path / "whole", **settings))
 
     journal = tmp_path / "broken"
     first = arm(journal, **settings)
-    before, outcomes = draw_newest_first(first, stop=14)
+    before, outcomes = draw_and_keep(first, stop=14)
     if how == "unseen result":  # the worker wrote it, the driver was stopped before it knew
         if cut_off := first.ask():
-            before[cut_off.trial_id] = cut_off.hyperparameters
-        unseen = next(trial_id for trial_id in before if trial_id not in outcomes)
-        settings_of = dict(before[unseen])
-        outcomes[unseen] = score(Proposal("split-digits", "sgd", unseen, settings_of))
+            before[cut_off.run_id] = cut_off.hyperparameters
+        unseen = next(run_id for run_id in before if run_id not in outcomes)
+        outcomes[unseen] = ends[unseen]
     if how != "killed":
         first.close()
         assert not any(t.state == TrialState.RUNNING for t in optuna_trials(journal))
     if how == "record lost":
         journal.unlink()
     second = arm(journal, finished=outcomes, **settings)
-    after, later = draw_newest_first(second)
+    after, later = draw_and_keep(second)
     second.close()
 
     assert {**before, **after} == whole
+    assert {**outcomes, **later} == ends
     assert outcomes.keys().isdisjoint(later)
-    states = [t.state for t in optuna_trials(journal)]
-    assert states.count(TrialState.COMPLETE) == 26
-    assert states.count(TrialState.RUNNING) == 0
-    numbers = [t.user_attrs["number"] for t in optuna_trials(journal) if t.values]
-    assert sorted(numbers) == list(range(26))
+    trials = [t for t in optuna_trials(journal) if t.user_attrs["status"] != "cut off"]
+    assert sorted(t.user_attrs["number"] for t in trials) == list(range(second.total))
+    told = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    assert all(t.state == told[t.user_attrs["status"]] for t in trials)
+    by_number = sorted(trials, key=lambda t: t.user_attrs["number"])
+    assert [t.params["lr"] for t in by_number] == [p["lr"] for p in whole.values()]
 
 
 def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> None:
     """Killed after a trial's file was written: the file is the truth."""
     first = arm(tmp_path / "a", trials=1)
-    proposal = first.ask()
-    assert proposal is not None
-    second = arm(tmp_path / "a", trials=1, finished={proposal.trial_id: score(proposal)})
+    proposal = one(first)
+    outcome = train(first, proposal)
+    second = arm(tmp_path / "a", trials=1, finished={proposal.run_id: outcome})
     assert second.ask() is None
+    assert second.complete
     second.close()
     (trial,) = optuna_trials(tmp_path / "a")
     assert trial.state == TrialState.COMPLETE
-    assert tuple(trial.values) == score(proposal).values
-    assert trial.user_attrs["trial_id"] == proposal.trial_id
+    assert tuple(trial.values) == outcome.values
+    assert trial.user_attrs["status"] == "completed"
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_more_trials_extend_a_search(tmp_path: Path, in_flight: int) -> None:
+@pytest.mark.parametrize("search", ["plain", "racing"])
+def test_more_trials_extend_a_search(tmp_path: Path, in_flight: int, search: str) -> None:
     journal = tmp_path / "a"
-    first = arm(journal, trials=12, in_flight=in_flight)
-    few, outcomes = draw_newest_first(first)
+    settings = {**SEARCHES[search], "in_flight": in_flight}
+    first = arm(journal, **{**settings, "trials": 6})
+    few, outcomes = draw_and_keep(first)
     first.close()
-    more, _ = draw_newest_first(arm(journal, trials=24, in_flight=in_flight, finished=outcomes))
-    whole, _ = draw_newest_first(arm(tmp_path / "b", trials=24, in_flight=in_flight))
+    more, _ = draw_and_keep(arm(journal, finished=outcomes, **{**settings, "trials": 12}))
+    whole, _ = draw_and_keep(arm(tmp_path / "b", **{**settings, "trials": 12}))
     assert {**few, **more} == whole
+    assert outcomes.keys().isdisjoint(more)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "state"),
+    ("outcome", "state", "status"),
     [
-        (Outcome("completed", (0.9, 0.1)), TrialState.COMPLETE),
-        (Outcome("diverged", (0.0, 1.0)), TrialState.COMPLETE),
-        (Outcome("stopped", (0.9, 0.1)), TrialState.PRUNED),
-        (Outcome("failed", None), TrialState.FAIL),
-        (Outcome("completed", (math.nan, 0.1)), TrialState.FAIL),
+        (Outcome("completed", (0.9, 0.1)), TrialState.COMPLETE, "completed"),
+        (Outcome("diverged", (0.0, 1.0)), TrialState.COMPLETE, "diverged"),
+        (Outcome("stopped", None, interim=((0.9, 0.1),)), TrialState.PRUNED, "stopped"),
+        (Outcome("failed", None), TrialState.FAIL, "failed"),
+        (Outcome("completed", (math.nan, 0.1)), TrialState.FAIL, "failed"),
+        (Outcome("completed", (0.9, 0.1), (math.nan,)), TrialState.FAIL, "failed"),
     ],
 )
 def test_optuna_is_told_how_a_trial_ended(
-    tmp_path: Path, outcome: Outcome, state: TrialState
+    tmp_path: Path, outcome: Outcome, state: TrialState, status: str
 ) -> None:
     searched = arm(tmp_path / "a", trials=2)
-    proposal = searched.ask()
-    assert proposal is not None
-    searched.finish(proposal.trial_id, outcome)
-    assert searched.ask() is not None  # the search goes on, whatever happened
+    searched.finish(one(searched).run_id, outcome)
+    one(searched)  # the search goes on, whatever happened
     searched.close()
     first, second = optuna_trials(tmp_path / "a")
-    assert first.state == state
-    assert second.state == TrialState.FAIL  # cut off
+    assert (first.state, first.user_attrs["status"]) == (state, status)
+    assert tuple(first.values or ()) == (outcome.values if state == TrialState.COMPLETE else ())
+    assert (second.state, second.user_attrs["status"]) == (TrialState.FAIL, "cut off")
+
+
+def test_optuna_trials_say_what_they_are_of(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", racing={}, seeds=[4, 2], trials=2)
+    draw(searched)
+    trials = optuna_trials(tmp_path / "a")
+    assert [t.user_attrs["number"] for t in trials] == [0, 1, 2, 3]
+    assert all(t.user_attrs["method"] == "sgd" for t in trials)
+    ran = [(t.user_attrs["trial_id"], t.user_attrs["seeds"]) for t in trials]
+    assert ran[:3] == [
+        ("split-digits.sgd.0000", [4]),
+        ("split-digits.sgd.0000", [2]),
+        ("split-digits.sgd.0001", [4]),
+    ]
+    assert trials[0].params == trials[1].params != trials[2].params
 
 
 def test_a_result_without_a_value_is_a_failure_when_taken_over_too(tmp_path: Path) -> None:
     first = arm(tmp_path / "a", trials=2)
-    proposal = first.ask()
-    assert proposal is not None
-    nothing = {proposal.trial_id: Outcome("completed", (math.nan, 0.1))}
+    nothing = {one(first).run_id: Outcome("completed", (math.nan, 0.1))}
     second = arm(tmp_path / "a", trials=2, finished=nothing)
-    assert second.ask() is not None
+    one(second)
     assert [o.status for o in second.outcomes] == ["failed"]
+
+
+def test_a_failure_that_was_taken_for_cut_off_is_recorded_as_such(tmp_path: Path) -> None:
+    """The worker wrote that the trial failed, the driver was stopped before it knew."""
+    first = arm(tmp_path / "a", trials=1)
+    failed = {one(first).run_id: Outcome("failed", None)}
+    first.close()
+    second = arm(tmp_path / "a", trials=1, finished=failed)
+    second.close()
+    statuses = [t.user_attrs["status"] for t in optuna_trials(tmp_path / "a")]
+    assert statuses == ["cut off", "failed"]
 
 
 def test_a_trial_whose_result_was_deleted_is_run_again(tmp_path: Path) -> None:
     searched = arm(tmp_path / "a", trials=6)
-    proposals, outcomes = draw_newest_first(searched)
+    proposals, outcomes = draw_and_keep(searched)
     searched.close()
     gone = "split-digits.sgd.0002"
     del outcomes[gone]
     again = arm(tmp_path / "a", trials=6, finished=outcomes)
-    proposal = again.ask()
-    assert proposal is not None
-    assert (proposal.trial_id, proposal.hyperparameters) == (gone, proposals[gone])
+    proposal = one(again)
+    assert (proposal.run_id, proposal.hyperparameters) == (gone, proposals[gone])
     again.close()  # interrupted before it ended
     assert not any(t.state == TrialState.RUNNING for t in optuna_trials(tmp_path / "a"))
+
+
+def test_a_trial_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=1)
+    first = one(searched)
+    assert (searched.started, searched.ask()) == (1, None)
+    searched.reopen(first.run_id)
+    assert searched.started == 0
+    assert one(searched) == first
 
 
 def test_a_torn_journal_is_repaired(tmp_path: Path) -> None:
@@ -240,5 +331,16 @@ def test_a_torn_journal_is_repaired(tmp_path: Path) -> None:
     draw(arm(journal), stop=3)
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code": 4, "worker')
-    assert len(optuna_trials(journal)) == 3
+    assert [t.state for t in optuna_trials(journal)][:3] == [TrialState.COMPLETE] * 3
     assert journal.read_bytes() == whole
+
+
+def test_trials_that_somebody_else_put_into_the_record_are_passed_over(tmp_path: Path) -> None:
+    expected = draw(arm(tmp_path / "a"))
+    study = optuna.create_study(
+        study_name="split-digits/sgd",
+        storage=open_storage(tmp_path / "b"),
+        directions=["maximize", "minimize"],
+    )
+    study.enqueue_trial({"lr": 0.5})
+    assert draw(arm(tmp_path / "b")) == expected

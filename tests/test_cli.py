@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+import ray
 from typer.testing import CliRunner
 
 from ngm_tune import __version__
-from ngm_tune.cli import app
+from ngm_tune.cli import app, main
 
-from .conftest import Command, Finished
+from .conftest import SCHEMA_1, Command, Finished
 
 runner = CliRunner()
 
@@ -48,29 +50,65 @@ def test_methods_of_installed_packages_are_listed(ngm_tune: Command) -> None:
     assert "Diverges" in shown.out
 
 
+def quick(*changes: str) -> tuple[str, ...]:
+    """A command that would run a study with these changes."""
+    return ("run", "quickstart", *(word for change in changes for word in ("--set", change)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("run", "nope"), "nope: neither a file nor a study of ngm-tune"),
-        (("run", "quickstart", "--set", "trials=-1"), "trials = -1: input should be greater"),
-        (("run", "quickstart", "--results", "/proc/none"), "/proc/none: cannot be written to"),
-        (("run", "quickstart", "--results", "s3x://a"), "s3x://a: a study is run into a folder"),
+        (quick("trials=-1"), "trials = -1: input should be greater"),
+        (quick("sampler=cmaes"), "sampler = 'cmaes': it cannot search for several objectives"),
+        (quick("sampler=tpee"), "sampler = 'tpee': input should be 'tpe', 'nsga2', 'gp' or"),
+        (quick('objectives=["speed"]'), "no objective 'speed'; there are avg_acc"),
+        (quick('constraints=["speed >= 1"]'), "'speed >= 1': must be a finite bound on one of"),
+        (quick('constraints=["fast"]'), "'fast' is no constraint; it must be like 'avg_acc >= 0.9"),
+        (quick("space.sgd.lr=[0.1, 0.1]"), "space.sgd.lr = [0.1, 0.1]: the range is empty"),
+        (quick("space.sgd.speed=[0, 1]"), "space.sgd has speed, which it does not search"),
+        (quick("reference_point.avg_acc=1.5"), "reference_point.avg_acc = 1.5: must be a number w"),
+        (quick("reference_point={ avg_sg = 1.0 }"), "must give one value for each of the obj"),
+        (quick("racing.chance=2.0"), "racing.chance = 2.0: input should be less than 1"),
+        (quick("racing={}", "seeds=1"), "racing: it needs several seeds, and seeds = 1"),
+        (quick("stopping.tasks=5"), "stopping.tasks = 5: must be less than the 5 tasks of split"),
+        (quick("confirm.topp=1"), "unknown key 'topp' in confirm (did you mean 'top'?)"),
+        (quick('points=["paper"]'), "the paper has no settings for split-digits"),
+        (("run", "quickstart", "--results", "/proc/none"), "/proc/none: cannot be made"),
+        (("run", "quickstart", "--results", "/mnt/none/a"), "there is no folder /mnt/none to make"),
+        (("run", "quickstart", "--results", "s3x://a"), "s3x://a: no usable results location"),
+        (("run", "quickstart", "--warm-start", "nowhere"), "nowhere: no results there"),
+        (
+            (*quick('methods=["adam"]'), "--warm-start", str(SCHEMA_1)),
+            "no completed trial there of adam",
+        ),
         (("analyze", "nowhere"), "nowhere: no results there"),
         (("analyze", "s3x://a"), "s3x://a: no usable results location"),
         (("data", "mnist"), "no benchmark 'mnist'; there are split-digits"),
         (("data", "split-mnist", "--data", "nowhere"), "--data nowhere: no such folder"),
         (("defaults", "nowhere"), "nowhere: no results there"),
+        (("doctor", "nowhere"), "nowhere: no results there"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(
-    ngm_tune: Command, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+def test_bad_input_is_one_sentence_and_exit_code_2_before_anything_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    sentence: str,
 ) -> None:
-    answer = ngm_tune(*arguments, cwd=tmp_path)
-    assert answer.code == 2
-    assert answer.out == ""
-    assert answer.err.startswith("ngm-tune: ")
-    assert sentence in answer.err
-    assert answer.err.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ngm-tune", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert out == ""
+    assert err.startswith("ngm-tune: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    assert not ray.is_initialized()
 
 
 @pytest.mark.parametrize("command", ["analyze", "defaults"])

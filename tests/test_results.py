@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ngm_tune.errors import UserError
 from ngm_tune.metrics import METRICS
-from ngm_tune.results import CURVES_SCHEMA, SCHEMA_VERSION, Results, trials_schema
+from ngm_tune.results import Results
+from ngm_tune.schema import CURVES_SCHEMA, SCHEMA_VERSION, TASKS_SCHEMA, trials_schema
+
+from .conftest import SCHEMA_1, Command, Finished
 
 
 def trial(trial_id: str, **columns: object) -> pa.Table:
@@ -21,8 +26,9 @@ def trial(trial_id: str, **columns: object) -> pa.Table:
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_what_is_written_is_read_again(tmp_path: Path, scheme: str) -> None:
-    results = Results(f"{scheme}{tmp_path}/deep/down")
+    results = Results(f"{scheme}{tmp_path}/new")
     assert not results.exists()
+    results.create()
     results.write_text("study.toml", 'name = "x"\n')
     results.write("trials", "a", trial("a", avg_acc=0.5))
     results.write("trials", "b", trial("b", avg_acc=0.25))
@@ -34,10 +40,11 @@ def test_what_is_written_is_read_again(tmp_path: Path, scheme: str) -> None:
 
 
 def test_schema_is_typed_versioned_and_has_every_metric() -> None:
-    schema = trials_schema({"lr": "float", "depth": "int", "name": "str"})
+    schema = trials_schema({"lr": "float", "depth": "int", "name": "str"}, {"width": "int"})
     assert schema.field("config_lr").type == pa.float64()
     assert schema.field("config_depth").type == pa.int64()
     assert schema.field("config_name").type == pa.string()
+    assert schema.field("search_width").type == pa.int64()
     assert schema.field("seed").type == pa.int64()
     assert all(schema.field(name).type == pa.float64() for name in METRICS)
     assert schema.metadata[b"ngm_tune.schema_version"] == str(SCHEMA_VERSION).encode()
@@ -87,8 +94,75 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     pq.write_table(pa.table({"x": [1]}), tmp_path / "trials" / "foreign.parquet")
-    with pytest.raises(UserError, match=r"foreign\.parquet: schema version none, .* reads 1"):
+    with pytest.raises(UserError, match=r"foreign\.parquet: schema version none, .* reads 1 and 2"):
         Results(str(tmp_path)).read("trials")
+
+
+def test_runs_are_told_apart_and_trials_found_by_their_runs(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    for run in ("a@0", "a@1", "ab", "a.confirm"):
+        results.write("trials", run, trial(run.partition("@")[0]))
+    found = {run: rows["trial_id"].to_pylist() for run, rows in results.runs("trials")}
+    assert found == {"a@0": ["a"], "a@1": ["a"], "ab": ["ab"], "a.confirm": ["a.confirm"]}
+    assert results.read("trials", ["a"])["trial_id"].to_pylist() == ["a", "a"]
+    assert list(results.runs("tasks")) == []
+
+
+def test_tasks_end_with_what_their_trial_has(finished: Finished) -> None:
+    results = Results(str(finished.location))
+    assert results.read("tasks").schema.equals(TASKS_SCHEMA)
+    tasks, trials = pl.DataFrame(results.read("tasks")), pl.DataFrame(results.read("trials"))
+    key = ["trial_id", "seed"]
+    assert not tasks.select(*key, "task").is_duplicated().any()
+    ended = trials.filter(pl.col("status") != "failed").sort(key)
+    count = pl.when(pl.col("benchmark") == "split-digits").then(5).otherwise(3)
+    expected = ended.select(*key, pl.int_ranges(count, dtype=pl.Int16).alias("task"))
+    found = tasks.group_by(key).agg(pl.col("task").sort()).sort(key)
+    assert found.equals(expected)
+    last = tasks.sort("task").group_by(key).last().sort(key)
+    assert last.select(list(METRICS)).equals(ended.select(list(METRICS)))
+    first = tasks.filter(pl.col("task") == 0).join(ended, on=key).filter(status="completed")
+    assert first["avg_sg"].null_count() == first.height  # there was no transition yet
+    assert first["avg_acc"].null_count() == 0
+
+
+def test_search_columns_are_the_coordinates_that_settings_come_from(finished: Finished) -> None:
+    trials = pl.DataFrame(Results(str(finished.location)).read("trials"))
+    names = {name for name in trials.columns if name.startswith("search_")}
+    assert names == {"search_lr", "search_dc_gain", "search_gain_decay"}
+    ngm = trials.filter(method="ngm-sgd")
+    gain = ngm["search_dc_gain"] * ngm["search_gain_decay"]
+    assert gain.to_list() == pytest.approx(ngm["config_gain_sensitivity"].to_list())
+    others = trials.filter(pl.col("method") != "ngm-sgd")
+    assert others["search_dc_gain"].null_count() == others.height
+    assert others["search_lr"].equals(others["config_lr"])
+
+
+def test_results_of_the_former_schema_are_read() -> None:
+    results = Results(str(SCHEMA_1))
+    trials, curves = (pl.DataFrame(results.read(table)) for table in ("trials", "curves"))
+    assert trials.group_by("method").len().sort("method").rows() == [("ngm-sgd", 4), ("sgd", 4)]
+    assert trials["avg_acc"].null_count() == 0
+    assert not [name for name in trials.columns if name.startswith("search_")]
+    assert set(curves["iteration"]) == set(range(1, 5 * 6 + 1))
+    assert results.read("steps").num_rows == 8 * 5 * 6
+    assert results.read("tasks").num_rows == 0
+    assert [run for run, _ in results.runs("trials")] == [
+        f"split-digits.{method}.000{n}" for method in ("ngm-sgd", "sgd") for n in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "written"), [("analyze", "report/report.html"), ("defaults", "defaults.toml")]
+)
+def test_results_of_the_former_schema_are_analyzed(
+    tmp_path: Path, ngm_tune: Command, command: str, written: str
+) -> None:
+    copy = tmp_path / "former"
+    shutil.copytree(SCHEMA_1, copy)
+    done = ngm_tune(command, copy)
+    assert (done.code, done.err) == (0, "")
+    assert "sgd" in (copy / written).read_text().lower()
 
 
 def test_a_directory_without_results_says_how_to_get_some(tmp_path: Path) -> None:

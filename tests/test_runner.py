@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import dedent
@@ -21,14 +17,14 @@ import torch
 from optuna.trial import TrialState
 from PIL import Image
 
-from ngm_tune.arms import open_storage
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
 from ngm_tune.metrics import METRICS, AccuracyCurves, compute_metrics
+from ngm_tune.record import open_storage
 from ngm_tune.training import ContinualTraining
 
-from .conftest import Command, Finished, environment
+from .conftest import Command, Finished
 
 PETS = """
     title = "Pets"
@@ -41,6 +37,7 @@ PETS = """
     buffer_size = 10
     eval_precision = "mixed"
     reference_point = { avg_acc = 0.25, avg_sg = 1.0 }
+    confirm = { top = 1, seeds = 1 }
 
     [fixed]
     ngm-sgd = { normalise_entropy = true, layers = "output" }
@@ -58,14 +55,20 @@ TASKS = {"split-digits": 5, "rotated-digits": 3}
 
 
 @pytest.fixture(scope="module")
-def trials(finished: Finished) -> pl.DataFrame:
+def everything(finished: Finished) -> pl.DataFrame:
     return pl.read_parquet(finished.location / "trials" / "*.parquet")
+
+
+@pytest.fixture(scope="module")
+def trials(everything: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the search."""
+    return everything.filter(phase="search")
 
 
 def test_the_study_ends_well_and_quietly(finished: Finished) -> None:
     assert finished.outcome.code == 0, finished.outcome
     assert finished.outcome.err == ""
-    assert "4 of 16 trials failed" in finished.outcome.out
+    assert "4 of 20 runs failed" in finished.outcome.out
     assert "ngm-tune analyze" in finished.outcome.out
     assert "\x1b" not in finished.outcome.out
 
@@ -79,13 +82,30 @@ def test_every_method_got_the_same_effort(trials: pl.DataFrame) -> None:
     assert effort["seed"].to_list() == [[7, 8]] * 8
 
 
+def test_fronts_are_confirmed_with_seeds_that_no_search_saw(
+    everything: pl.DataFrame, trials: pl.DataFrame
+) -> None:
+    confirmed = everything.filter(phase="confirm")
+    ids = confirmed.group_by("benchmark", "method").agg(pl.col("trial_id").unique())
+    assert sorted(ids.select("benchmark", "method").iter_rows()) == [
+        (benchmark, method) for benchmark in sorted(TASKS) for method in ("ngm-sgd", "sgd")
+    ]  # and no method that has no completed trial
+    assert [len(found) for found in ids["trial_id"]] == [1] * 4
+    assert set(confirmed["seed"]) == {1000, 1001}
+    assert not set(confirmed["seed"]) & set(trials["seed"])
+    settings = [name for name in everything.columns if name.startswith(("config_", "search_"))]
+    for row in confirmed.to_dicts():
+        searched = trials.filter(trial_id=row["trial_id"].removesuffix(".confirm"))
+        assert set(searched["status"]) == {"completed"}
+        assert searched.select(settings).row(0) == tuple(row[name] for name in settings)
+
+
 def test_rows_say_how_each_run_ended(trials: pl.DataFrame) -> None:
     statuses = dict(trials.group_by("method").agg(pl.col("status").unique()).iter_rows())
     assert statuses["sgd"] == ["completed"]
     assert statuses["raises"] == ["failed"]
     assert statuses["diverges"] == ["diverged"]
     completed = trials.filter(pl.col("status") == "completed")
-    assert set(completed["phase"]) == {"search"}
     for benchmark, tasks in TASKS.items():
         assert set(completed.filter(benchmark=benchmark)["iterations"]) == {24 * tasks}
     assert completed["diverged_at"].null_count() == completed.height
@@ -112,12 +132,12 @@ def test_hyperparameters_are_typed_columns(finished: Finished, trials: pl.DataFr
     assert sgd["config_gain_sensitivity"].null_count() == sgd.height
 
 
-def test_other_readers_see_one_table(finished: Finished, trials: pl.DataFrame) -> None:
+def test_other_readers_see_one_table(finished: Finished, everything: pl.DataFrame) -> None:
     folder = finished.location / "trials"
     arrow = ds.dataset(folder, format="parquet").to_table()
     pandas = pl.from_pandas(__import__("pandas").read_parquet(folder))
-    assert arrow.num_rows == pandas.height == trials.height == 32
-    assert set(arrow.column_names) == set(pandas.columns) == set(trials.columns)
+    assert arrow.num_rows == pandas.height == everything.height == 32 + 8
+    assert set(arrow.column_names) == set(pandas.columns) == set(everything.columns)
 
 
 def test_stored_metrics_are_those_of_the_stored_curves(
@@ -137,31 +157,45 @@ def test_stored_metrics_are_those_of_the_stored_curves(
         assert row[name] == pytest.approx(expected[name], abs=1e-12)
 
 
-def test_a_trial_can_be_reproduced_from_its_row(finished: Finished, trials: pl.DataFrame) -> None:
-    row = trials.filter(trial_id="rotated-digits.ngm-sgd.0000", seed=7).to_dicts()[0]
+@pytest.mark.parametrize("phase", ["search", "confirm"])
+def test_a_trial_can_be_reproduced_from_its_row(
+    finished: Finished, everything: pl.DataFrame, phase: str
+) -> None:
+    row = everything.filter(benchmark="rotated-digits", method="ngm-sgd", phase=phase).to_dicts()[0]
     benchmark = get_benchmark("rotated-digits")
     data = benchmark.load()
     settings = {
         name: row[f"config_{name}"] for name in ("lr", "gain_sensitivity", "entropy_smoothing")
     }
+    # What is confirmed is trained on all training data and evaluated on the test data, each time,
+    # on every example and exactly, whatever the search was content with.
+    train, evaluator, every = {
+        "search": (data.train, Evaluator(data.validation.capped(20), "mixed"), 2),
+        "confirm": (data.train.joined(data.validation), Evaluator(data.test), 1),
+    }[phase]
     run = ContinualTraining(
-        data.train,
-        Evaluator(data.validation),
+        train,
+        evaluator,
         benchmark.build_model,
         lambda model: get_method("ngm-sgd").build(model, **settings),
-        seed=7,
+        seed=row["seed"],
         batch_size=benchmark.batch_size,
         iterations_per_task=24,
-        eval_every=2,
+        eval_every=every,
     )
     while not run.finished:
         run.train_task()
     steps = pl.read_parquet(finished.location / "steps" / f"{row['trial_id']}.parquet")
-    stored = steps.filter(seed=7).sort("iteration")
+    stored = steps.filter(seed=row["seed"]).sort("iteration")
     ours = torch.cat([record.steps for record in run.records])
     assert stored["iteration"].to_list() == list(range(1, 73))
     for column, name in enumerate(("loss", "entropy", "gain")):
         assert torch.equal(torch.tensor(stored[name].to_list()), ours[:, column])
+    curves = pl.read_parquet(finished.location / "curves" / f"{row['trial_id']}.parquet")
+    stored = curves.filter(seed=row["seed"]).sort("iteration", "eval_task")
+    assert sorted(set(stored["iteration"])) == list(range(every, 73, every))
+    ours = torch.cat([record.loss for record in run.records])
+    assert torch.equal(torch.tensor(stored["loss"].to_list()), ours[~ours.isnan()])
     assert compute_metrics(run.curves())["avg_sg"] == row["avg_sg"]
 
 
@@ -207,7 +241,7 @@ def test_a_complete_study_says_so_and_changes_nothing(
     before = written(finished.location)
     again = ngm_tune("run", study_file, "--results", finished.location)
     assert again.code == 0
-    assert "small is complete: all 16 trials" in again.out
+    assert "small is complete: all 20 runs" in again.out
     assert written(finished.location) == before
 
 
@@ -216,78 +250,24 @@ def test_a_complete_study_says_so_and_changes_nothing(
     [
         ("seed=5", "seed is 0 there and 5 here"),
         ("eval_every=3", "eval_every is 2 there and 3 here"),
-        ("trials=1", "trials can only be raised"),
+        ("trials=1", "trials = 2, more than trials = 1; it can only be raised"),
+        ("confirm.seeds=3", "confirm.seeds is 2 there and 3 here"),
     ],
 )
 def test_another_study_is_refused(
     finished: Finished, study_file: Path, ngm_tune: Command, change: str, sentence: str
 ) -> None:
+    before = written(finished.location), (finished.location / "study.toml").read_text()
     refused = ngm_tune("run", study_file, "--set", change, "--results", finished.location)
     assert refused.code == 2
     assert sentence in refused.err
     assert refused.err.count("\n") == 1
-
-
-INTERRUPTED = (
-    *("run", "quickstart", "--set", "trials=4", "--set", "seeds=1"),
-    *("--set", "iterations_per_task=120", "--set", 'methods=["ngm-sgd", "sgd"]'),
-)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a run that was never interrupted."""
-    location = tmp_path_factory.mktemp("results") / "whole"
-    assert ngm_tune(*INTERRUPTED, "--results", location).code == 0
-    return location
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_study_goes_on_and_ends_the_same(
-    tmp_path: Path, plugin: Path, ngm_tune: Command, undisturbed: Path, how: signal.Signals
-) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ngm_tune", *INTERRUPTED, "--results", str(tmp_path)],
-        env=environment(plugin),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("trials/*.parquet"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(how)
-    out, err = process.communicate(timeout=120)
-    kept = written(tmp_path)
-    assert 2 <= len(kept) < 8
-    if how != signal.SIGKILL:
-        assert process.returncode == 130, err
-        assert "The same command goes on" in out
-        storage = open_storage(tmp_path / "optuna.journal")
-        for name in optuna.get_all_study_names(storage):
-            known = optuna.load_study(study_name=name, storage=storage).trials
-            assert not any(trial.state == TrialState.RUNNING for trial in known)
-
-    resumed = ngm_tune(*INTERRUPTED, "--results", tmp_path)
-    assert resumed.code == 0, resumed.err
-    assert f"{len(kept)} of 8 trials are there already" in resumed.out
-    assert kept.items() <= written(tmp_path).items()
-    for table in ("trials", "curves", "steps"):
-        assert read_all(tmp_path, table).equals(read_all(undisturbed, table))
+    assert (written(finished.location), (finished.location / "study.toml").read_text()) == before
 
 
 def written(location: Path) -> dict[str, int]:
     """Every trial's file and when it was written."""
     return {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*.parquet")}
-
-
-def read_all(location: Path, table: str) -> pl.DataFrame:
-    """A table of results without what differs from run to run, in one order."""
-    frame = pl.read_parquet(location / table / "*.parquet").drop(
-        "wall_seconds", "node", strict=False
-    )
-    key = ("trial_id", "seed", "iteration", "eval_task")
-    return frame.sort(name for name in key if name in frame.columns)
 
 
 def test_images_of_ones_own_in_the_replay_variant(ngm_tune: Command, tmp_path: Path) -> None:
@@ -304,6 +284,7 @@ def test_images_of_ones_own_in_the_replay_variant(ngm_tune: Command, tmp_path: P
     assert (answer.code, answer.err) == (0, "")
     rows = pl.read_parquet(results / "trials" / "*.parquet")
     assert set(rows["status"]) == {"completed"}
+    assert set(rows["phase"]) == {"search", "confirm"}
     settings = dict(rows.select("method", pl.struct(pl.col("^config_.*$"))).iter_rows())
     assert settings["ngm-sgd"]["config_normalise_entropy"] is True
     assert settings["ngm-sgd"]["config_layers"] == "output"

@@ -6,10 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from ngm_tune.errors import UserError
+from ngm_tune.methods import get_method
 from ngm_tune.study import Study
 from ngm_tune.study_files import load_study, shipped_studies, validate_study
 
@@ -37,6 +39,10 @@ def test_defaults(file: Path) -> None:
     assert study.iterations("split-digits") == 200
     assert study.hyperparameters == {"lr": "float"}
     assert (study.variant, study.eval_precision, study.probes) == ("joint", "float32", [])
+    assert (study.racing, study.stopping, study.plateau) == (None, None, None)
+    assert (study.confirm.top, study.confirm.seeds) == (4, 5)
+    assert study.space_of("sgd") == get_method("sgd").space
+    assert study.points_of("split-digits", "sgd") == []
 
 
 def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
@@ -65,8 +71,51 @@ def test_overrides(file: Path) -> None:
     assert study.reference_point == {"avg_acc": 0.2, "avg_sg": 1.0}
 
 
+def test_ranges_of_a_study_stand_instead_of_a_methods_own(file: Path) -> None:
+    changes = ['methods=["sgd", "ngm-sgd", "warmup-oracle"]']
+    ranges = ["space.ngm-sgd.dc_gain=[1, 5]", "space.warmup-oracle.warmup=[10, 20]"]
+    study = load_study(str(file), [*changes, *ranges])
+    own = get_method("ngm-sgd").space
+    assert study.space_of("ngm-sgd") == {**own, "dc_gain": FloatDistribution(1, 5, log=True)}
+    assert study.space_of("warmup-oracle")["warmup"] == IntDistribution(10, 20, log=True)
+    assert study.space_of("sgd") == get_method("sgd").space
+
+
+def test_fresh_seeds_are_none_of_the_studys(file: Path) -> None:
+    study = load_study(str(file), ["seeds=[1001, 7, 1003]", "confirm.seeds=4"])
+    assert study.fresh_seeds == [1000, 1002, 1004, 1005]
+    whole = load_study(str(file), ["seeds=1002", "confirm.seeds=3"])
+    assert set(whole.fresh_seeds).isdisjoint(whole.seed_list)
+    assert len(set(whole.fresh_seeds)) == 3
+
+
+def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
+    study = load_study(str(file), ['methods=["ngm-sgd", "warmup-oracle"]'])
+    assert study.coordinates == {
+        "lr": "float",
+        "dc_gain": "float",
+        "gain_decay": "float",
+        "warmup": "int",
+    }
+    assert "dc_gain" not in study.hyperparameters
+
+
+SEARCH = [
+    "seeds=4",
+    "space.sgd.lr=[0.01, 0.5]",
+    "points=[{method='sgd', lr=0.1}, {method='adam', benchmark='split-digits', lr=0.01}]",
+    "constraints=['avg_acc >= 0.5', 'avg_sg <= 0.5']",
+    "racing={chance=0.2}",
+    "stopping={worse=0.6, peers=4, tasks=3}",
+    "plateau={trials=10, growth=0.02}",
+    "confirm={top=2, seeds=3}",
+]
+
+
 def test_writing_and_reading_again_gives_the_same_study(file: Path) -> None:
-    study = load_study(str(file), ["iterations_per_task=50"])
+    study = load_study(str(file), ["iterations_per_task=50", *SEARCH])
+    assert study.racing is not None
+    assert study.racing.chance == 0.2
     assert validate_study(tomllib.loads(study.to_toml()), "copy") == study
 
 
@@ -87,7 +136,12 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("seeds=0", "seeds = 0: input should be greater than or equal to 1"),
         ("seeds=[1, 1]", "seeds = [1, 1]: a seed is listed twice"),
         ("seeds=[-1]", "seeds.0 = -1: input should be greater than or equal to 0"),
-        ("sampler=grid", "sampler = 'grid': input should be 'tpe', 'nsga2', 'gp' or 'random'"),
+        ("sampler=grids", "sampler = 'grids': input should be 'tpe', 'nsga2', 'gp' or 'random'"),
+        (
+            "sampler=cmaes",
+            "sampler = 'cmaes': it cannot search for several objectives; allowed are tpe, nsga2, "
+            "gp, random",
+        ),
         ('methods=["sgdd"]', "no method 'sgdd'; there are ngm-sgd, "),
         ("methods=[]", "methods = []: list should have at least 1 item"),
         ('benchmarks=["mnist"]', "no benchmark 'mnist'; there are split-digits, rotated-digits"),
@@ -101,7 +155,8 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("reference_point.avg_acc=1.0", "reference_point.avg_acc = 1.0: must be a number worse"),
         ("trials=10000000000", "trials = 10000000000: input should be less than or equal to"),
         (
-            'evaluate="first-and-previous" objectives=["min_acc","avg_sg"]',
+            'evaluate=first-and-previous; objectives=["min_acc","avg_sg"]; '
+            "reference_point={min_acc=0.0,avg_sg=1.0}",
             'objectives has min_acc, which needs evaluate = "seen"',
         ),
         ("variant=replay", 'variant = "replay" and buffer_size = None: variant = "replay" needs'),
@@ -112,10 +167,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which sgd searches"),
         ("fixed.sgd.layers=output", "fixed.sgd has layers = 'output': got an unexpected"),
         ("fixed.er.momentum='x'", "fixed has er, which is no method of the study"),
-        ("settings={sgd={lr='0.1'}, adam={lr=0.1}} trials=1", "settings.sgd.lr = '0.1': must be a"),
-        ("settings={sgd={lr=nan}, adam={lr=0.1}} trials=1", "settings.sgd.lr = nan: must be a"),
-        ("settings={sgd={lr=-1}, adam={lr=0.1}} trials=1", "settings.sgd has lr = -1: Invalid"),
-        ("settings={sgd={lr=true}, adam={lr=0.1}} trials=1", "settings.sgd.lr = True: must be a"),
+        ("settings={sgd={lr='0.1'}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = '0.1': must be"),
+        ("settings={sgd={lr=nan}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = nan: must be a"),
+        ("settings={sgd={lr=-1}, adam={lr=0.1}}; trials=1", "settings.sgd has lr = -1: Invalid"),
+        ("settings={sgd={lr=true}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = True: must be a"),
         ("custom={path='x', tasks=[]}", "custom.tasks = []: list should have at least 2 items"),
         ("custom={path='x', tasks=1}", "custom.tasks = 1: input should be greater than or equal"),
         ("custom={path='x', tasks=2, normalisation=[]}", "custom.normalisation"),
@@ -127,6 +182,52 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("resources.cpus=2", "unknown key 'cpus' in resources (did you mean 'cpu'?)"),
         ("resources.gpu=-1", "resources.gpu = -1: input should be greater than or equal to 0"),
         ('probes=["hessian"]', "probes.0 = 'hessian': input should be 'curvature' or"),
+        ("space.sgd.lr=[0.5, 0.1]", "space.sgd.lr = [0.5, 0.1]: the range is empty; the first"),
+        ("space.sgd.lr=[0.5, 0.5]", "space.sgd.lr = [0.5, 0.5]: the range is empty"),
+        ("space.sgd.lr=[0.5]", "space.sgd.lr = [0.5]: must be its lowest and its highest value"),
+        ("space.sgd.lr=[0.1, nan]", "space.sgd.lr = [0.1, nan]: must be its lowest"),
+        ("space.sgd.lr=[0.1, inf]", "space.sgd.lr = [0.1, inf]: "),
+        ("space.sgd.lr=[0, 1]", "space.sgd.lr = [0, 1]: `low > 0` must hold"),
+        ("space.sgd.lr=['a', 'b']", "space.sgd.lr = ['a', 'b']: must be its lowest and"),
+        ("space.sgd.momentum=[0, 1]", "space.sgd has momentum, which it does not search; searched"),
+        ("space.adamw.lr=[0.1, 1]", "no method of the study that space could be for, 'adamw'; the"),
+        ("methods=['ema']; space.ema.renewal=[0.1, 1.5]", "space.ema allows {'lr': 1.0, 'renewal'"),
+        (
+            "methods=['warmup-oracle']; space.warmup-oracle.warmup=[5.5, 20.7]",
+            "space.warmup-oracle.warmup = [5.5, 20.7]: ",
+        ),
+        ("constraints=['avg_acc > 0.9']", "'avg_acc > 0.9' is no constraint; it must be like"),
+        (
+            "constraints=['accuracy >= 0.9']",
+            "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",
+        ),
+        ("constraints=['avg_acc >= nan']", "'avg_acc >= nan': must be a finite bound on one of"),
+        (
+            "evaluate=first-and-previous; constraints=['min_acc >= 0.5']",
+            'constraints has min_acc, which needs evaluate = "seen"',
+        ),
+        ("racing={}; seeds=1", "racing: it needs several seeds, and seeds = 1"),
+        ("racing={}; seeds=[4]", "racing: it needs several seeds, and seeds = [4]"),
+        ("racing.chance=1", "racing.chance = 1: input should be less than 1"),
+        ("racing.chances=1", "unknown key 'chances' in racing (did you mean 'chance'?)"),
+        ("stopping.tasks=5", "stopping.tasks = 5: must be less than the 5 tasks of split-digits"),
+        ("stopping.tasks=1", "stopping.tasks = 1: input should be greater than or equal to 2"),
+        ("stopping.peers=1", "stopping.peers = 1: input should be greater than or equal to 2"),
+        ("stopping.worse=0.0", "stopping.worse = 0.0: input should be greater than 0"),
+        ("stopping.better=0.0", "unknown key 'better' in stopping; allowed are worse, peers, task"),
+        ("plateau.trials=0", "plateau.trials = 0: input should be greater than or equal to 1"),
+        ("plateau.growth=0.0", "plateau.growth = 0.0: input should be greater than 0"),
+        ("confirm.top=-1", "confirm.top = -1: input should be greater than or equal to 0"),
+        ("confirm.seeds=0", "confirm.seeds = 0: input should be greater than or equal to 1"),
+        (
+            "reference_point.avg_acc=-0.1",
+            "reference_point.avg_acc = -0.1: worse than a run that diverges, 0, ",
+        ),
+        (
+            "reference_point.avg_sg=2.0",
+            "reference_point.avg_sg = 2.0: worse than a run that diverges, 1, ",
+        ),
+        ("reference_point.avg_sg=0", "reference_point.avg_sg = 0.0: must be a number worse than"),
         ("trials.x=1", "trials is no table of the study"),
         ("trials", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
@@ -135,17 +236,21 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
 def test_what_is_not_allowed_is_said_in_one_sentence(
     file: Path, override: str, sentence: str
 ) -> None:
-    changes = [override]
-    if override.startswith("evaluate"):
-        changes = [*override.split(" "), "reference_point={min_acc=0.0,avg_sg=1.0}"]
-    if override.endswith(" trials=1"):
-        changes = [override.removesuffix(" trials=1"), "trials=1"]
     with pytest.raises(UserError) as error:
-        load_study(str(file), changes)
+        load_study(str(file), override.split("; "))
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
     if not sentence.startswith(("expected", "trials is")):
         assert str(error.value).startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize("search", SEARCH[1:-1])
+def test_with_settings_there_is_no_search_to_say_anything_about(file: Path, search: str) -> None:
+    changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1"]
+    key = search.partition("=")[0].partition(".")[0]
+    with pytest.raises(UserError, match=f": {key}: with settings there is no search that it could"):
+        load_study(str(file), [*changes, search])
+    assert load_study(str(file), changes).settings is not None
 
 
 @pytest.mark.parametrize(
@@ -184,14 +289,34 @@ json_values = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from([*Study.model_fields, "x"]),
-        json_values,
-    )
+ranges = st.dictionaries(
+    st.sampled_from(["lr", "dc_gain", "warmup", "x"]),
+    st.lists(st.integers() | st.floats() | st.text(max_size=2), max_size=3),
 )
-def test_whatever_stands_in_a_study_it_is_accepted_or_explained(changes: dict[str, object]) -> None:
+points = st.dictionaries(
+    st.sampled_from(["method", "benchmark", "lr", "gain_sensitivity", "entropy_smoothing"]),
+    st.sampled_from(["sgd", "ngm-sgd", "split-digits", 1, 0.1, True]) | json_values,
+)
+STEADY = {"method": "ngm-sgd", "lr": 0.1, "gain_sensitivity": 0.1}
+plausible = {
+    "methods": st.just(["sgd", "ngm-sgd", "warmup-oracle"]),
+    "space": st.dictionaries(st.sampled_from(["sgd", "ngm-sgd", "warmup-oracle", "x"]), ranges),
+    "points": st.lists(points | st.just("paper")),
+    "constraints": st.lists(st.sampled_from(["avg_acc >= 0.5", "recovery <= 1"]) | st.text()),
+}
+
+
+@given(
+    st.dictionaries(st.sampled_from([*Study.model_fields, "x"]), json_values),
+    st.fixed_dictionaries({}, optional=plausible),
+)
+@example({}, {"space": {"sgd": {"lr": [0.1, 10**400]}}})
+@example({}, {"methods": ["ngm-sgd"], "points": [{**STEADY, "entropy_smoothing": 10**400}]})
+def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
+    changes: dict[str, object], more: dict[str, object]
+) -> None:
+    content = {"name": "fuzz", **tomllib.loads(MINIMAL), **changes, **more}
     try:
-        validate_study({"name": "fuzz", **tomllib.loads(MINIMAL), **changes}, "fuzz.toml")
+        validate_study(content, "fuzz.toml")
     except UserError as error:
         assert str(error).startswith("fuzz.toml: ")

@@ -14,30 +14,45 @@ import ray
 import torch
 from ray import tune
 
-from ngm_tune.arms import Proposal
 from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.metrics import METRICS
+from ngm_tune.proposal import Phase, Proposal
+from ngm_tune.results import Results
 from ngm_tune.runner import splits_for, trial_config
 from ngm_tune.study_files import load_study
 from ngm_tune.trainable import ContinualTrainable
 
+BENCHMARK = "split-digits"
+TABLES = ("trials", "tasks", "curves", "steps")
+Data = dict[tuple[str, str], ray.ObjectRef]
+
 
 @pytest.fixture(scope="module")
-def data() -> Iterator[dict[str, Any]]:
+def data() -> Iterator[Data]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield {"split-digits": ray.put(splits_for(load_study("quickstart"), "split-digits"))}
+    study = load_study("quickstart")
+    phases: tuple[Phase, ...] = ("search", "confirm")
+    yield {(phase, BENCHMARK): ray.put(splits_for(study, BENCHMARK, phase)) for phase in phases}
     ray.shutdown()
 
 
-def config(location: Path, method: str = "ngm-sgd", **settings: float) -> dict[str, Any]:
-    study = load_study("quickstart", ["seeds=2", "iterations_per_task=20"])
+def config(
+    location: Path, method: str = "ngm-sgd", *changes: str, **settings: float
+) -> dict[str, Any]:
+    study = load_study("quickstart", ["seeds=2", "iterations_per_task=20", *changes])
+    trial_id = f"{BENCHMARK}.{method}.0000"
+    hyperparameters = settings or {"lr": 0.05}
     proposal = Proposal(
-        "split-digits", method, f"split-digits.{method}.0000", settings or {"lr": 0.05}
+        BENCHMARK, method, "search", trial_id, trial_id, (0, 1), hyperparameters, hyperparameters
     )
-    return trial_config(study, str(location), proposal)
+    location.mkdir(exist_ok=True)
+    (location / "study.toml").write_text(study.to_toml())
+    return trial_config(study, str(location), proposal) | {"checkpoint_seconds": 0.0}
 
 
-def start(settings: dict[str, Any], data: dict[str, Any]) -> ContinualTrainable:
-    return tune.with_parameters(ContinualTrainable, data=data)(config=settings)
+def start(settings: dict[str, Any], data: Data) -> ContinualTrainable:
+    trial: ContinualTrainable = tune.with_parameters(ContinualTrainable, data=data)(config=settings)
+    return trial
 
 
 def finish(trial: ContinualTrainable) -> dict[str, Any]:
@@ -47,106 +62,265 @@ def finish(trial: ContinualTrainable) -> dict[str, Any]:
 
 
 def read(location: Path, table: str, method: str = "ngm-sgd") -> pl.DataFrame:
-    frame = pl.read_parquet(location / table / f"split-digits.{method}.0000.parquet")
+    frame = pl.read_parquet(location / table / f"{BENCHMARK}.{method}.0000.parquet")
     return frame.drop("wall_seconds", "node", strict=False)
 
 
-def test_one_step_is_one_task_for_every_seed(tmp_path: Path, data: dict[str, Any]) -> None:
+def test_one_step_is_one_task_for_every_seed(tmp_path: Path, data: Data) -> None:
     trial = start(config(tmp_path), data)
-    assert [trial.step() for _ in range(4)] == [{"tasks": k} for k in (1, 2, 3, 4)]
+    reports = [trial.step() for _ in range(4)]
+    assert [len(report["interim"]) for report in reports] == [1, 2, 3, 4]
     assert not (tmp_path / "trials").exists()
     result = trial.step()
     assert result["done"]
-    assert result["status"] == "completed"
+    status, values, excess, interim, _ = result["outcome"]
+    assert (status, excess) == ("completed", ())
     rows = read(tmp_path, "trials")
-    assert result["values"] == pytest.approx([rows["avg_acc"].mean(), rows["avg_sg"].mean()])
+    assert values == pytest.approx([rows["avg_acc"].mean(), rows["avg_sg"].mean()])
+    # What was said after each task is what tasks/ has of it.
+    means = read(tmp_path, "tasks").group_by("task").agg(pl.col("avg_acc").mean()).sort("task")
+    assert means["avg_acc"].to_list() == pytest.approx([point[0] for point in interim])
+    assert np.array_equal(reports[-1]["interim"], interim[:-1], equal_nan=True)
+    assert interim[-1] == values
 
 
-@pytest.mark.parametrize("tasks", [1, 3, 5])
-def test_a_trial_restored_from_a_checkpoint_ends_the_same(
-    tmp_path: Path, data: dict[str, Any], tasks: int
+def test_the_end_says_by_how_much_constraints_are_violated(tmp_path: Path, data: Data) -> None:
+    trial = start(config(tmp_path, "sgd", 'constraints=["avg_acc >= 0.5", "avg_sg <= 2.0"]'), data)
+    status, values, excess, _, _ = finish(trial)["outcome"]
+    assert status == "completed"
+    assert excess == pytest.approx((0.5 - values[0], values[1] - 2.0))
+
+
+def test_a_report_carries_what_to_write_if_the_trial_is_stopped(tmp_path: Path, data: Data) -> None:
+    without = start(config(tmp_path / "without"), data).step()
+    assert set(without) == {"interim"}
+    trial = start(config(tmp_path / "with", "ngm-sgd", "stopping.peers=2"), data)
+    reports = [trial.step() for _ in range(3)]
+    rows, tasks = reports[2]["if_stopped"]["rows"], reports[2]["if_stopped"]["tasks"]
+    assert [row["status"] for row in rows] == ["stopped"] * 2
+    assert [row["iterations"] for row in rows] == [60, 60]
+    assert not METRICS.keys() & rows[0].keys()  # those of a part of a run are no trial's
+    finish(trial)
+    stored = read(tmp_path / "with", "tasks").filter(pl.col("task") < 3).to_dicts()
+    assert tasks == stored
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 4])
+def test_a_trial_goes_on_elsewhere_and_ends_the_same(
+    tmp_path: Path, data: Data, tasks: int
 ) -> None:
     expected = finish(start(config(tmp_path / "whole"), data))
-
     first = start(config(tmp_path / "parts"), data)
     for _ in range(tasks):
         first.step()
-    first.save_checkpoint(str(tmp_path))
     second = start(config(tmp_path / "parts"), data)
-    second.load_checkpoint(str(tmp_path))
-    assert finish(second) == expected
-    for table in ("trials", "curves", "steps"):
+    assert [len(run.records) for run in second._runs] == [tasks, tasks]
+    assert repr(finish(second)) == repr(expected)  # some numbers are none, and equal no other
+    for table in TABLES:
         assert read(tmp_path / "parts", table).equals(read(tmp_path / "whole", table))
+    assert checkpoints(tmp_path / "parts") == []
 
 
-@pytest.mark.parametrize("damage", ["none", "cut off", "other version", "trial was finished"])
-def test_a_trial_goes_on_from_what_an_interrupted_session_left(
-    tmp_path: Path, data: dict[str, Any], damage: str
+def test_seeds_go_on_from_where_each_was(tmp_path: Path, data: Data) -> None:
+    """As when a worker is lost between two seeds of the same task."""
+    expected = finish(start(config(tmp_path / "whole"), data))
+    first = start(config(tmp_path / "parts"), data)
+    first.step()
+    first._runs[0].train_task()
+    first._keep()
+    second = start(config(tmp_path / "parts"), data)
+    assert [len(run.records) for run in second._runs] == [2, 1]
+    assert repr(finish(second)) == repr(expected)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "other version", "code"])
+def test_a_checkpoint_that_is_of_no_use_is_passed_over(
+    tmp_path: Path, data: Data, damage: str
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     expected = finish(start(config(whole), data))
-    first = start(config(broken), data)
-    tasks = 5 if damage == "trial was finished" else 3
-    for number in range(tasks):
-        first.step()
-        place = broken / "tune" / "split-digits.ngm-sgd.0000" / f"checkpoint_00000{number}"
-        place.mkdir(parents=True)
-        first.save_checkpoint(str(place))
-        os.utime(place / "runs.pt", (number, number))
+    start(config(broken), data).step()
+    (path,) = checkpoints(broken)
     if damage == "cut off":
-        os.truncate(place / "runs.pt", 1000)
-        os.utime(place / "runs.pt", (tasks, tasks))
-
-    if damage == "other version":  # in its second run only
-        state = torch.load(place / "runs.pt", weights_only=True)
-        state["runs"][1] = {"model": {}, "optimizer": {}, "records": []}
-        torch.save(state, place / "runs.pt")
-
+        os.truncate(path, 1000)
+    elif damage == "other version":  # in its second run only
+        states = torch.load(path, weights_only=True)
+        torch.save([states[0], {"model": {}, "optimizer": {}, "records": []}], path)
+    else:
+        torch.save([Executed(tmp_path / "executed")], path)
     second = start(config(broken), data)
-    assert [len(run.records) for run in second._runs] == {
-        "none": [3, 3],
-        "cut off": [2, 2],
-        "other version": [2, 2],
-        "trial was finished": [4, 4],
-    }[damage]
-    assert finish(second) == expected
-    for table in ("trials", "curves", "steps"):
+    assert [len(run.records) for run in second._runs] == [0, 0]
+    assert repr(finish(second)) == repr(expected)
+    assert not (tmp_path / "executed").exists()
+    for table in TABLES:
         assert read(broken, table).equals(read(whole, table))
 
 
-def test_a_second_trial_in_the_same_actor_is_as_good_as_new(
-    tmp_path: Path, data: dict[str, Any]
+class Executed:
+    """What leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_checkpoints_are_kept_no_oftener_than_asked_for(tmp_path: Path, data: Data) -> None:
+    trial = start(config(tmp_path) | {"checkpoint_seconds": 1000.0}, data)
+    trial.step()
+    assert checkpoints(tmp_path) == []
+
+
+def test_a_trial_that_is_stopped_keeps_what_it_has(tmp_path: Path, data: Data) -> None:
+    settings = config(tmp_path) | {"checkpoint_seconds": 1000.0}
+    trial = start(settings, data)
+    trial.step()
+    trial.cleanup()
+    assert [len(run.records) for run in start(settings, data)._runs] == [1, 1]
+    finish(trial)
+    trial.cleanup()
+    assert checkpoints(tmp_path) == []
+
+
+def test_an_actor_that_was_never_used_keeps_nothing(tmp_path: Path, data: Data) -> None:
+    used = start(config(tmp_path), data)
+    used.train()
+    unused = start(config(tmp_path), data)
+    used.train()
+    (path,) = checkpoints(tmp_path)
+    newest = path.read_bytes()
+    unused.cleanup()
+    assert path.read_bytes() == newest
+
+
+def test_after_an_interruption_every_task_is_reported_that_stopping_asks_about(
+    tmp_path: Path, data: Data
 ) -> None:
+    settings = config(tmp_path, "ngm-sgd", "stopping.peers=2")
+    first = start(settings, data)
+    reports = [first.step() for _ in range(2)]
+    again = start(settings, data)  # as if Tune had not heard of the second one
+    assert np.array_equal(again.step()["interim"], reports[1]["interim"], equal_nan=True)
+    assert [len(again.step()["interim"]) for _ in range(2)] == [3, 4]
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_trial(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(config(tmp_path), data).step()
+    read = Results.read_bytes
+
+    def failing(self: Results, name: str) -> bytes | None:
+        if name.startswith("checkpoints/"):
+            raise OSError(5, "Input/output error")
+        return read(self, name)
+
+    monkeypatch.setattr(Results, "read_bytes", failing)
+    assert "Input/output error" in start(config(tmp_path), data).step()["problem"]
+    assert len(checkpoints(tmp_path)) == 1
+    assert not (tmp_path / "trials").exists()
+
+
+def test_a_trial_whose_end_is_written_only_says_so(tmp_path: Path, data: Data) -> None:
+    """As when its worker is lost before Tune hears of it."""
+    expected = finish(start(config(tmp_path), data))
+    before = read(tmp_path, "curves")
+    again = start(config(tmp_path), data)
+    status, values, _, interim, _ = again.step()["outcome"]
+    assert status == "completed"
+    assert values == pytest.approx(expected["outcome"][1])
+    assert np.allclose(interim, expected["outcome"][3], equal_nan=True)
+    assert read(tmp_path, "curves").equals(before)
+
+
+def test_results_that_a_node_does_not_reach_are_a_problem_of_the_study(
+    tmp_path: Path, data: Data
+) -> None:
+    settings = config(tmp_path)
+    (tmp_path / "study.toml").unlink()
+    report = start(settings, data).step()
+    assert report["done"]
+    assert "every node must reach the results" in report["problem"]
+    assert not (tmp_path / "trials").exists()
+
+
+def test_results_that_cannot_be_written_are_a_problem_of_the_study(
+    tmp_path: Path, data: Data
+) -> None:
+    trial = start(config(tmp_path), data)
+    (tmp_path / "checkpoints").write_text("a file where a folder should be")
+    report = trial.step()
+    assert report["done"]
+    assert str(tmp_path) in report["problem"]
+    assert not (tmp_path / "trials").exists()  # so that it is run again
+
+
+def checkpoints(location: Path) -> list[Path]:
+    return sorted(location.glob("checkpoints/*.pt"))
+
+
+def test_a_second_trial_in_the_same_actor_is_as_good_as_new(tmp_path: Path, data: Data) -> None:
     fresh = start(config(tmp_path / "fresh"), data)
     reused = start(config(tmp_path / "first", "momentum-sgd"), data)
     finish(reused)
     assert reused.reset_config(config(tmp_path / "reused")) is True
-    assert finish(reused) == finish(fresh)
+    assert repr(finish(reused)) == repr(finish(fresh))
     assert read(tmp_path / "fresh", "curves").equals(read(tmp_path / "reused", "curves"))
 
 
-def test_seeds_that_diverge_count_with_the_worst_values(
-    tmp_path: Path, data: dict[str, Any]
-) -> None:
+def test_seeds_that_diverge_count_with_the_worst_values(tmp_path: Path, data: Data) -> None:
     trial = start(config(tmp_path, "sgd", lr=1e9), data)
-    assert finish(trial) == {"done": True, "status": "diverged", "values": (0.0, 1.0)}
+    status, values, _, interim, _ = finish(trial)["outcome"]
+    assert (status, values) == ("diverged", (0.0, 1.0))
+    assert interim == ((0.0, 1.0),) * 5  # in every task from then on
     rows = read(tmp_path, "trials", "sgd")
     assert rows["status"].to_list() == ["diverged"] * 2
     assert rows["diverged_at"].null_count() == 0
     assert (rows["iterations"] == rows["diverged_at"]).all()
 
 
-def test_a_search_never_sees_test_data_and_given_settings_see_it_all() -> None:
-    data = get_benchmark("split-digits").load()
-    searched = splits_for(load_study("quickstart"), "split-digits")
-    assert np.array_equal(searched["train"][0], data.train.inputs.numpy())
-    assert np.array_equal(searched["evaluation"][0], data.validation.inputs.numpy())
-    given = load_study(
+def test_a_search_never_sees_test_data() -> None:
+    data = get_benchmark(BENCHMARK).load()
+    seen = splits_for(load_study("quickstart", ["eval_examples=9"]), BENCHMARK, "search")
+    assert np.array_equal(seen["train"][0], data.train.inputs.numpy())
+    assert set(images(seen["evaluation"])) < set(images(data.validation.arrays()))
+    assert seen["evaluation"][2] == (9,) * 5
+    assert not set(images(seen["train"])) & set(images(data.test.arrays()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluated"),
+    [
+        (["eval_examples=9"], "all"),  # of a search, which the confirmation does without
+        (['methods=["sgd"]', "trials=1", "settings.sgd.lr=0.1"], "all"),
+        (['methods=["sgd"]', "trials=1", "settings.sgd.lr=0.1", "eval_examples=9"], "9"),
+    ],
+)
+def test_what_is_confirmed_or_given_sees_it_all(changes: list[str], evaluated: str) -> None:
+    data = get_benchmark(BENCHMARK).load()
+    confirmed = splits_for(load_study("quickstart", changes), BENCHMARK, "confirm")
+    both = [*images(data.train.arrays()), *images(data.validation.arrays())]
+    assert sorted(images(confirmed["train"])) == sorted(both)
+    expected = data.test if evaluated == "all" else data.test.capped(9)
+    assert np.array_equal(confirmed["evaluation"][0], expected.inputs.numpy())
+
+
+def images(split: tuple[Any, ...]) -> list[bytes]:
+    """Every image of a split, as something that can be looked up."""
+    return [image.tobytes() for image in split[0]]
+
+
+@pytest.mark.parametrize(("phase", "full"), [("search", False), ("confirm", True)])
+def test_a_confirmation_is_evaluated_at_full_fidelity(
+    tmp_path: Path, phase: Phase, full: bool
+) -> None:
+    study = load_study(
         "quickstart",
-        ['methods=["sgd"]', "trials=1", "settings.sgd.lr=0.1"],
+        ["eval_every=3", "eval_dense=4", "eval_precision=mixed", "stopping.peers=2"],
     )
-    confirmed = splits_for(given, "split-digits")
-    assert confirmed["train"][2] == tuple(
-        a + b for a, b in zip(data.train.sizes, data.validation.sizes, strict=True)
-    )
-    assert np.array_equal(confirmed["evaluation"][0], data.test.inputs.numpy())
+    proposal = Proposal(BENCHMARK, "sgd", phase, "t", "t", (0,), {"lr": 0.1}, {"lr": 0.1})
+    found = trial_config(study, str(tmp_path), proposal)
+    fidelity = [found[key] for key in ("eval_every", "eval_dense", "eval_precision")]
+    assert fidelity == ([1, 0, "float32"] if full else [3, 4, "mixed"])
+    assert found["stopping"] is not full

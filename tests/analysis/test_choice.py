@@ -11,7 +11,8 @@ import pytest
 from ngm_tune.analysis.choice import choose, write_defaults
 from ngm_tune.analysis.loading import load
 from ngm_tune.errors import UserError
-from ngm_tune.results import Results, trials_schema
+from ngm_tune.results import Results
+from ngm_tune.schema import trials_schema
 
 STUDY = """
 name = "made-up"
@@ -109,7 +110,7 @@ def test_unknown_pick(location: Path) -> None:
 def test_nothing_completed_is_said(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
     results.write_text("study.toml", STUDY)
-    with pytest.raises(UserError, match="no completed trial yet"):
+    with pytest.raises(UserError, match=r"no run completed, so .*: none at all"):
         load(str(tmp_path))
 
 

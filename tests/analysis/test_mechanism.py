@@ -19,6 +19,7 @@ from ngm_tune.analysis.mechanism_charts import (
     fast_and_slow_info,
 )
 from ngm_tune.cost import Network
+from ngm_tune.driver import drive
 from ngm_tune.models import MLP
 from ngm_tune.study_files import load_study
 
@@ -53,9 +54,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "NETWORKS", small_networks())
         patch.setattr(cost, "_SECONDS_PER_ROUND", 0.005)
-        arms = runner.prepare(study, location)
-        runner.run(study, location, arms)
-    assert [outcome.status for arm in arms for outcome in arm.outcomes] == ["completed"] * 4
+        ended = drive(study, location)
+    assert (ended.complete, ended.done, ended.failed) == (True, 4, 0)
     return load(location)
 
 
@@ -104,10 +104,9 @@ def test_costs_are_measured_for_every_method(loaded: LoadedStudy) -> None:
 
 def test_a_finished_study_owes_nothing(loaded: LoadedStudy) -> None:
     study = load_study("mechanism")
-    assert runner.owes_costs(study, loaded.results.location)  # of the methods left out here
-    assert not runner.owes_costs(
-        study.model_copy(update={"methods": ["sgd", "ngm-sgd"]}), loaded.results.location
-    )
+    assert runner.owes_costs(study, loaded.results.location, [])  # of the methods left out here
+    some = study.model_copy(update={"methods": ["sgd", "ngm-sgd"]})
+    assert not runner.owes_costs(some, loaded.results.location, [])
 
 
 def test_the_report_has_the_mechanism(loaded: LoadedStudy, tmp_path: Path) -> None:

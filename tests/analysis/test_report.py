@@ -31,11 +31,32 @@ def report(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_report(str(finished.location), tmp_path_factory.mktemp("report")).page
 
 
+def test_names_that_lead_out_of_the_report_are_refused(
+    finished: Finished, tmp_path: Path, ngm_tune: Command
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.location, copy)
+    study = copy / "study.toml"
+    study.write_text(study.read_text().replace("rotated-digits", "../../outside"))
+    answer = ngm_tune("analyze", copy)
+    assert (answer.code, answer.out) == (2, "")
+    assert "study.toml: no study of this version" in answer.err
+    assert "'../../outside' is no name of a benchmark or method" in answer.err
+
+
 def test_the_pareto_chart_shows_every_completed_trial(loaded: LoadedStudy) -> None:
     info = pareto_info(loaded, "split-digits", choose(loaded))
     assert set(info.trials["status"]) == {"completed"}
-    completed = loaded.of("split-digits").filter(pl.col("status") == "completed")
+    trials = pl.concat(
+        [loaded.searched("split-digits"), loaded.confirmed_of("split-digits")], how="diagonal"
+    )
+    completed = trials.filter(pl.col("status") == "completed")
     assert set(info.trials["trial_id"]) == set(completed["trial_id"])
+    claims = info.trials.filter("claim")
+    assert set(claims["trial_id"]) == set(loaded.of("split-digits")["trial_id"])
+    assert info.pairs["origin"].to_list() == [
+        i.removesuffix(".confirm") for i in info.pairs["trial_id"]
+    ]
     assert info.trials["chosen"].sum() == info.trials["Method"].n_unique()
     assert (info.x.name, info.y.name) == ("avg_sg", "avg_acc")
     tooltips = str(pareto_chart(info).to_dict())

@@ -1,0 +1,232 @@
+"""What a report says of a search: claims, optimism, effort, robustness; on results made up here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from ngm_tune.analysis import write_report
+from ngm_tune.analysis.choice import choose
+from ngm_tune.analysis.effort import effort_info, robustness_info
+from ngm_tune.analysis.loading import PARTIAL, LoadedStudy, load
+from ngm_tune.analysis.optimism import optimism
+from ngm_tune.analysis.pareto_chart import pareto_info
+from ngm_tune.analysis.tables import findings, methods_table, search_facts, stopped_rows
+from ngm_tune.results import Results
+from ngm_tune.schema import TASKS_SCHEMA, trials_schema
+
+STUDY = """
+name = "made-up"
+title = "Made up"
+benchmarks = ["split-digits"]
+methods = ["ngm-sgd", "sgd"]
+trials = 8
+seeds = 2
+seed = 0
+sampler = "tpe"
+objectives = ["avg_acc", "avg_sg"]
+reference_point = { avg_acc = 0.0, avg_sg = 1.0 }
+confirm = { top = 2, seeds = 3 }
+"""
+
+Point = tuple[float, float]
+
+
+class MadeUp:
+    """Results that tests write."""
+
+    def __init__(self, folder: Path, more: str = "") -> None:
+        self.location = str(folder)
+        self.results = Results(self.location)
+        self.results.write_text("study.toml", STUDY + more)
+        space = {"lr": {"low": 1e-3, "high": 1.0, "log": True, "step": None}}
+        methods = {name: {"title": name.upper(), "space": space} for name in ("ngm-sgd", "sgd")}
+        self.results.write_text("environment.json", json.dumps({"methods": methods}))
+
+    def trial(
+        self,
+        number: int,
+        point: Point,
+        *,
+        method: str = "sgd",
+        status: str = "completed",
+        phase: str = "search",
+        seeds: Sequence[int] = (0, 1),
+        lr: float = 0.1,
+        iterations: int = 100,
+    ) -> None:
+        trial = f"split-digits.{method}.{number:04d}"
+        if phase == "confirm":
+            trial, seeds = f"{trial}.confirm", (1000, 1001, 1002)
+        rows = [
+            {
+                "study": "made-up", "benchmark": "split-digits", "method": method,
+                "trial_id": trial, "seed": seed, "phase": phase, "status": status,
+                "config_lr": lr, "search_lr": lr, "wall_seconds": 1800.0,
+                "iterations": iterations,
+                "avg_acc": None if status == "stopped" else point[0],
+                "avg_sg": None if status == "stopped" else point[1],
+            }
+            for seed in seeds
+        ]  # fmt: skip
+        schema = trials_schema({"lr": "float"}, {"lr": "float"})
+        self.results.write("trials", trial, pa.Table.from_pylist(rows, schema))
+
+    def load(self) -> LoadedStudy:
+        return load(self.location)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeUp:
+    return MadeUp(tmp_path)
+
+
+def test_claims_rest_on_the_confirmed_trials_of_a_benchmark(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    made.trial(1, (0.8, 0.3))
+    assert not made.load().is_confirmed("split-digits")
+    assert "not confirmed" in findings(made.load(), methods_table(made.load(), []))[0]
+    made.trial(0, (0.85, 0.15), phase="confirm")
+    loaded = made.load()
+    assert loaded.is_confirmed("split-digits")
+    assert loaded.of("split-digits")["trial_id"].to_list() == ["split-digits.sgd.0000.confirm"]
+    assert loaded.searched("split-digits").height == 2
+    table = methods_table(loaded, choose(loaded))
+    row = table.filter(method="sgd").to_dicts()[0]
+    assert (row["trials"], row["confirmed_trials"]) == (2, 1)
+    assert row["hypervolume"] == pytest.approx(0.85 * 0.85)
+    assert row["search_hypervolume"] == pytest.approx(0.9 * 0.9)
+    assert row["optimism_avg_acc"] == pytest.approx(0.05)
+    assert row["optimism_avg_sg"] == pytest.approx(0.05)
+    assert "not confirmed" not in findings(loaded, table)[0]
+    assert "0.850" in findings(loaded, table)[0]
+
+
+def test_optimism_is_the_mean_over_what_was_confirmed(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    made.trial(1, (0.7, 0.0))
+    made.trial(2, (0.1, 0.9))  # dominated, never confirmed
+    made.trial(0, (0.8, 0.2), phase="confirm")
+    made.trial(1, (0.72, 0.01), phase="confirm")
+    accuracy, gap = optimism(made.load(), "split-digits", "sgd")
+    assert accuracy.configurations == 2
+    assert accuracy.searched == pytest.approx(0.8)
+    assert accuracy.optimism == pytest.approx((0.1 - 0.02) / 2)
+    assert gap.optimism == pytest.approx((0.1 + 0.01) / 2)
+    pairs = pareto_info(made.load(), "split-digits", []).pairs.sort("trial_id")
+    assert pairs["searched_avg_acc"].to_list() == pytest.approx([0.9, 0.7])
+
+
+def test_a_confirmation_that_diverged_is_a_result(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    made.trial(0, (0.0, 1.0), phase="confirm", status="diverged")
+    loaded = made.load()
+    assert optimism(loaded, "split-digits", "sgd")[0].optimism == pytest.approx(0.9)
+    assert choose(loaded) == []
+
+
+def test_no_method_claims_more_confirmed_trials_than_the_study_confirms(made: MadeUp) -> None:
+    for number, point in enumerate(((0.9, 0.3), (0.8, 0.2), (0.7, 0.1), (0.6, 0.5))):
+        made.trial(number, point)
+        made.trial(number, point, phase="confirm")
+    confirmed = made.load().confirmed
+    assert confirmed.height == 2
+    assert "split-digits.sgd.0003" not in confirmed["origin"]  # no longer on the front
+
+
+def test_what_did_not_get_all_seeds_or_was_stopped_is_on_no_front(made: MadeUp) -> None:
+    made.trial(0, (0.5, 0.5))
+    made.trial(1, (0.99, 0.0), seeds=(0,))
+    made.trial(2, (0.99, 0.0), status="stopped", iterations=40)
+    trials = made.load().searched("split-digits")
+    assert trials["status"].to_list() == ["completed", PARTIAL, "stopped"]
+    assert trials["front"].to_list() == [True, False, False]
+    row = methods_table(made.load(), []).filter(method="sgd").to_dicts()[0]
+    assert (row["completed"], row[PARTIAL], row["stopped"]) == (1, 1, 1)
+
+
+def test_constraints_keep_trials_off_the_front(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.8"]\n')
+    made.trial(0, (0.9, 0.5))
+    made.trial(1, (0.7, 0.0))
+    assert made.load().searched("split-digits")["front"].to_list() == [True, False]
+    assert methods_table(made.load(), []).filter(method="sgd")["infeasible"].to_list() == [1]
+
+
+def test_stopped_trials_are_listed_with_what_they_saved(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
+    trial = "split-digits.sgd.0001"
+    tasks = [{"trial_id": trial, "seed": s, "task": t} for s in (0, 1) for t in (0, 1)]
+    made.results.write("tasks", trial, pa.Table.from_pylist(tasks, TASKS_SCHEMA))
+    (row,) = stopped_rows(made.load(), "split-digits")
+    assert row["Stopped after"] == "task 2"
+    assert row["Trial"] == trial
+    # 2 seeds x 60 of 400 iterations.
+    assert "saved 30%" in search_facts(made.load())["Stopped early"]
+
+
+def test_expected_hypervolume_is_the_mean_over_orders(made: MadeUp) -> None:
+    points = ((0.5, 0.5), (0.8, 0.5), (0.5, 0.2))
+    for number, point in enumerate(points):
+        made.trial(number, point)
+    made.trial(3, (0.0, 0.0), status="stopped")
+    info = effort_info(made.load(), "split-digits")
+    assert info is not None
+    growth = info.growth.filter(unit="trials", Method="SGD")
+    assert growth["budget"].to_list() == [1, 2, 3, 4]
+    assert growth["found"].to_list() == pytest.approx([0.25, 0.4, 0.55, 0.55])
+    # Of one trial: a quarter each of nothing, 0.25, 0.4 and 0.4.
+    assert growth["mean"][0] == pytest.approx(1.05 / 4, abs=0.03)
+    assert growth["mean"][3] == pytest.approx(0.55)
+    assert (growth["low"] <= growth["mean"] + 1e-9).all()
+    assert (growth["mean"] <= growth["high"] + 1e-9).all()
+    hours = info.growth.filter(unit="hours", Method="SGD")
+    assert hours["budget"].to_numpy().max() == pytest.approx(4.0)  # 4 trials of 2 x 1800 s
+    assert hours["found"][-1] == pytest.approx(0.55)
+    assert hours.filter(pl.col("budget") < 0.99)["mean"].to_numpy().max() == 0.0
+
+
+def test_the_share_of_a_space_is_that_of_the_nearest_trials(made: MadeUp) -> None:
+    # On the logarithmic scale of 0.001 .. 1 these are evenly spaced: an eighth of it each.
+    rates = 10.0 ** (3 * (np.arange(8) + 0.5) / 8 - 3)
+    points = ((0.9, 0.1), (0.85, 0.1), *[(0.2, 0.9)] * 6)
+    for number, (lr, point) in enumerate(zip(rates.tolist(), points, strict=True)):
+        made.trial(number, point, lr=lr)
+    made.trial(0, (0.9, 0.1), method="ngm-sgd")  # of which too few were tried
+    info = robustness_info(made.load(), "split-digits")
+    assert info is not None
+    assert info.within("SGD", 0.0) == pytest.approx(1 / 8, abs=0.002)
+    assert info.within("SGD", 0.049) == pytest.approx(1 / 8, abs=0.002)
+    assert info.within("SGD", 0.051) == pytest.approx(2 / 8, abs=0.002)
+    assert info.within("SGD", 0.2) == pytest.approx(2 / 8, abs=0.002)
+    assert info.within("NGM-SGD") is None
+
+
+def test_a_range_of_one_value_tells_trials_not_apart(made: MadeUp) -> None:
+    space = {"lr": {"low": 0.1, "high": 0.1, "log": True, "step": None}}
+    methods = {"sgd": {"title": "SGD", "space": space}}
+    made.results.write_text("environment.json", json.dumps({"methods": methods}))
+    for number in range(8):
+        made.trial(number, (0.9, 0.1))
+    info = robustness_info(made.load(), "split-digits")
+    assert info is not None
+    assert info.within("SGD", 0.0) == 1.0
+
+
+def test_a_plateau_is_told_with_its_evidence(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "plateau = { trials = 2, growth = 0.01 }\n")
+    for number in range(4):
+        for method in ("sgd", "ngm-sgd"):
+            made.trial(number, (0.9, 0.1), method=method)
+    environment = made.results.environment() | {"plateaus": {"split-digits": 4}}
+    made.results.write_text("environment.json", json.dumps(environment))
+    page = write_report(made.location, tmp_path / "report").page.read_text()
+    assert "The search ended after 4 trials of every method" in page
+    assert "added less than 1.0%" in page

@@ -1,0 +1,241 @@
+"""Kill and resume at random moments, again and again: is anything ever lost?
+
+Every round runs a small study on a Ray cluster of its own on this machine: a head, and two nodes
+with a trial each. Two or three times something is killed, what and when as the round's seed has
+it: the driver, a worker in the middle of its trial, or a node with all that runs on it, and then
+another one joins. A driver that was killed is started again. In the end the round is held against a
+run that was never disturbed:
+
+- every run that was finished before a kill is kept, byte for byte, and so was not run twice;
+- every method has exactly the trials asked for, and every row is as in the undisturbed run;
+- no Optuna trial is running, no checkpoint and no lease is left, and the doctor finds no damage.
+
+    python -m tests.performance.chaos                 20 rounds
+    python -m tests.performance.chaos --rounds 3 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import polars as pl
+import psutil
+from optuna.trial import TrialState
+from ray.cluster_utils import Cluster
+
+from ngm_tune.doctor import examine
+from ngm_tune.record import open_storage
+
+STUDY = (
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "trials=3"),
+    *("--set", "seeds=2", "--set", "iterations_per_task=200", "--set", "eval_every=2"),
+    *("--set", "confirm={ top = 1, seeds = 2 }", "--set", "stopping.peers=2"),
+)
+TABLES = ("trials", "tasks", "curves", "steps")
+ROUND_SECONDS = 600.0
+"""After which a round counts as hung."""
+
+Victim = Literal["driver", "worker", "node"]
+
+
+class Round(NamedTuple):
+    """What was killed in a round, and what was wrong afterwards."""
+
+    seed: int
+    killed: list[Victim]
+    seconds: float
+    wrong: list[str]
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A head that runs no trials, and two nodes."""
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        for _ in range(2):
+            started.add_node(num_cpus=1)
+        yield started
+    finally:
+        started.shutdown()
+
+
+def start(location: Path, address: str | None = None) -> subprocess.Popen[str]:
+    """A driver."""
+    where = () if address is None else ("--address", address)
+    return subprocess.Popen(
+        [sys.executable, "-m", "ngm_tune", *STUDY, "--results", str(location), *where],
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        | {"NGM_TUNE_CHECKPOINT_SECONDS": "0", "RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def undisturbed(location: Path) -> None:
+    """The run that the others are held against."""
+    process = start(location)
+    _, err = process.communicate(timeout=ROUND_SECONDS)
+    assert process.returncode == 0, err
+
+
+def workers(nodes: Cluster) -> list[psutil.Process]:
+    """The processes of a cluster that train."""
+    found = []
+    for node in nodes.worker_nodes:
+        with suppress(psutil.Error):
+            raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+            for process in raylet.children():
+                with suppress(psutil.Error, IndexError):
+                    if process.cmdline()[0].startswith("ray::ResourceTrainable"):
+                        found.append(process)
+    return found
+
+
+def kill(
+    victim: Victim, nodes: Cluster, driver: subprocess.Popen[str], dice: random.Random
+) -> bool:
+    """Kill one; whether there was one to kill."""
+    if victim == "driver":
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+        return True
+    if victim == "worker":
+        training = workers(nodes)
+        if not training:
+            return False
+        with suppress(psutil.NoSuchProcess):
+            dice.choice(training).kill()
+        return True
+    node = dice.choice(sorted(nodes.worker_nodes, key=lambda node: node.unique_id))
+    nodes.remove_node(node, allow_graceful=False)
+    nodes.add_node(num_cpus=1)
+    return True
+
+
+def play(seed: int, whole: Path, location: Path, kills: Sequence[int] = (2, 3)) -> Round:
+    """One round."""
+    dice = random.Random(seed)
+    plan = [dice.choice(get_args(Victim)) for _ in range(dice.randint(*kills))]
+    killed: list[Victim] = []
+    kept: dict[str, tuple[int, bytes]] = {}
+    wrong: list[str] = []
+    started = time.monotonic()
+    with cluster() as nodes:
+        driver = start(location, nodes.address)
+        for victim in plan:
+            # Somewhere between the study's first sign of life and its end, whatever its pace.
+            await_activity(driver, location)
+            time.sleep(dice.uniform(0.0, 3.0))
+            if driver.poll() is not None:
+                break
+            if kill(victim, nodes, driver, dice):
+                killed.append(victim)
+            wrong += lost(kept, location)
+            kept = finished(location)
+            if victim == "driver":
+                driver = start(location, nodes.address)
+        try:
+            out, err = driver.communicate(timeout=ROUND_SECONDS)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            driver.communicate()
+            return Round(seed, killed, time.monotonic() - started, [*wrong, "hung"])
+    if driver.returncode != 0 or err:
+        wrong.append(f"exit code {driver.returncode}: {out[-300:]} {err[-300:]}")
+    wrong += lost(kept, location) + differences(location, whole)
+    return Round(seed, killed, time.monotonic() - started, wrong)
+
+
+def await_activity(driver: subprocess.Popen[str], location: Path) -> None:
+    """Until something is written, or the driver has ended, or nothing comes any more."""
+    before = activity(location)
+    deadline = time.monotonic() + ROUND_SECONDS
+    while driver.poll() is None and activity(location) == before and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def activity(location: Path) -> list[tuple[str, int]]:
+    """Checkpoints and ended trials, as they are at the moment."""
+    found = []
+    for path in (*location.glob("checkpoints/*.pt"), *location.glob("trials/*.parquet")):
+        with suppress(FileNotFoundError):
+            found.append((path.name, path.stat().st_mtime_ns))
+    return found
+
+
+def finished(location: Path) -> dict[str, tuple[int, bytes]]:
+    """Every run that has ended: when its file was written, and what is in it."""
+    paths = location.glob("trials/*.parquet")
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def lost(kept: dict[str, tuple[int, bytes]], location: Path) -> list[str]:
+    """What was finished and is no longer, or was run again."""
+    there = finished(location)
+    return [f"{name} was lost or run again" for name in kept if there.get(name) != kept[name]]
+
+
+def differences(location: Path, whole: Path) -> list[str]:
+    """In what a study that has ended is not as if it had never been disturbed."""
+    wrong = []
+    for table in TABLES:
+        found, expected = (
+            pl.read_parquet(folder / table / "*.parquet")
+            .drop("wall_seconds", "node", strict=False)
+            .sort("trial_id", "seed", maintain_order=True)
+            for folder in (location, whole)
+        )
+        if not found.equals(expected):
+            wrong.append(f"{table}/ has {found.height} rows, {expected.height} undisturbed")
+    storage = open_storage(location / "optuna.journal")
+    for study in storage.get_all_studies():
+        trials = storage.get_all_trials(study._study_id)
+        states = Counter(trial.state for trial in trials if trial.state != TrialState.FAIL)
+        if states[TrialState.RUNNING] or states.total() != 3:
+            wrong.append(f"Optuna's {study.study_name}: {dict(states)}")
+    for name in ("driver.json", "checkpoints/*"):
+        wrong += [f"{path.name} is left" for path in location.glob(name)]
+    wrong += [f"{f.name}: {f.what}" for f in examine(str(location)) if f.kind == "damage"]
+    return wrong
+
+
+def main() -> int:
+    """Play rounds and say what came of each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    arguments = parser.parse_args()
+    survived = 0
+    kills: Counter[Victim] = Counter()
+    with tempfile.TemporaryDirectory(prefix="ngm-tune-chaos-") as folder:
+        whole = Path(folder) / "whole"
+        undisturbed(whole)
+        for seed in range(arguments.seed, arguments.seed + arguments.rounds):
+            found = play(seed, whole, Path(folder) / f"round-{seed}")
+            survived += not found.wrong
+            kills.update(found.killed)
+            said = "; ".join(found.wrong) or "nothing lost"
+            print(
+                f"{seed:4d} {found.seconds:6.1f} s  {', '.join(found.killed):28s} {said}",
+                flush=True,
+            )
+    summary = ", ".join(f"{count} {victim}s" for victim, count in kills.most_common())
+    print(f"{survived} of {arguments.rounds} rounds survived with nothing lost; killed: {summary}")
+    return 0 if survived == arguments.rounds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,291 @@
+"""Does the search work? Samplers, early stopping and racing compared on recorded runs.
+
+The table has NGM-SGD on two benchmarks at random settings, six seeds each, with the objectives
+after every task. A search is replayed on it with the very arms of a study: what it proposes is
+answered by the nearest recorded setting. Three seeds are searched with; the front that a search
+ends with is valued by the other three, as confirmation would. Which three, and every random choice,
+changes from repetition to repetition. Compute is counted in tasks trained with a seed, so searches
+that stop trials early or race seeds get as much of it as those that do not, and so more trials.
+
+    python -m tests.performance.samplers                     the comparison, in minutes
+    python -m tests.performance.samplers --record RESULTS    the table, from `ngm-tune run
+                                                             tests/performance/table.toml`
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from optuna.storages import InMemoryStorage
+from scipy.spatial import cKDTree
+
+from ngm_tune.arms import Arm
+from ngm_tune.methods import get_method
+from ngm_tune.metrics import METRICS
+from ngm_tune.pareto import hypervolume
+from ngm_tune.proposal import Proposal
+from ngm_tune.records import Outcome
+from ngm_tune.results import Results
+from ngm_tune.schema import SEARCH_PREFIX
+from ngm_tune.study import Study
+
+HERE = Path(__file__).parent
+TABLE = HERE / "samplers.parquet"
+FOUND = HERE / "samplers.json"
+
+METHOD = "ngm-sgd"
+OBJECTIVES = ("avg_acc", "avg_sg")
+REFERENCE = {"avg_acc": 0.1, "avg_sg": 1.0}
+BENCHMARKS = ("split-digits", "rotated-digits")
+SAMPLERS = ("random", "tpe", "nsga2", "gp")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "stopping": {"stopping": {}},
+    "racing": {"racing": {}},
+    "both": {"stopping": {}, "racing": {}},
+}
+TRIALS = 40
+"""The budget: what so many trials with all seeds take."""
+SEARCHED = 3
+"""Seeds of a search, of the six recorded."""
+REPETITIONS = 20
+
+Floats = NDArray[np.float64]
+
+
+class Cell(NamedTuple):
+    """What one kind of search found on one benchmark; lists have an entry per repetition."""
+
+    benchmark: str
+    sampler: str
+    variant: str
+    hypervolume: list[float]
+    """At the whole budget."""
+    mean_curve: list[float]
+    """The mean over repetitions after each hundredth of the budget."""
+    trials: float
+    """Settings tried, on average."""
+
+
+class Table:
+    """Recorded runs of one benchmark.
+
+    ``values`` holds objectives by setting, seed, task and objective, shape (C, 6, K, M).
+    """
+
+    def __init__(self, benchmark: str, path: Path = TABLE) -> None:
+        self.space = get_method(METHOD).space
+        rows = pl.read_parquet(path).filter(benchmark=benchmark).sort("trial", "seed", "task")
+        shape = tuple(rows[column].n_unique() for column in ("trial", "seed", "task"))
+        values = rows.select(OBJECTIVES).to_numpy().astype(np.float64)
+        self.values = values.reshape(*shape, len(OBJECTIVES))
+        self.diverged = rows["diverged"].to_numpy().reshape(shape)[..., -1]
+        places = rows.select(SEARCH_PREFIX + name for name in self.space).to_numpy()
+        places = places.reshape(*shape, -1)[:, 0, 0]
+        self._tree = cKDTree(self._even(places))
+
+    def nearest(self, coordinates: dict[str, Any]) -> int:
+        """The recorded setting nearest to one, each coordinate in its own scale."""
+        place = np.array([[coordinates[name] for name in self.space]], dtype=np.float64)
+        return int(self._tree.query(self._even(place))[1][0])
+
+    def _even(self, places: Floats) -> Floats:
+        columns = []
+        for column, where in zip(places.T, self.space.values(), strict=True):
+            scale = np.log if where.log else np.asarray  # type: ignore[attr-defined]
+            low, high = scale(where.low), scale(where.high)  # type: ignore[attr-defined]
+            columns.append((scale(column) - low) / (high - low))
+        return np.column_stack(columns)
+
+
+def replay(
+    table: Table, benchmark: str, sampler: str, keys: dict[str, Any], repetition: int
+) -> tuple[Floats, int]:
+    """Hypervolume after each hundredth of the budget, shape (100,), and settings tried."""
+    order = np.random.default_rng(repetition).permutation(table.values.shape[1])
+    searched, fresh = order[:SEARCHED].tolist(), order[SEARCHED:]
+    tasks = table.values.shape[2]
+    budget = TRIALS * SEARCHED * tasks
+    study = Study.model_validate(
+        {
+            "name": "replay",
+            "title": "A search on recorded runs",
+            "benchmarks": [benchmark],
+            "methods": [METHOD],
+            "trials": 4 * TRIALS,  # more than any search comes to
+            "seeds": searched,
+            "seed": repetition,
+            "sampler": sampler,
+            "reference_point": REFERENCE,
+            **keys,
+        }
+    )
+    arm = Arm(study, benchmark, METHOD, storage=InMemoryStorage(), finished={})
+    place: dict[str, int] = {}
+    spent = 0
+    volumes = np.zeros(100)
+    while spent < budget and (proposal := arm.ask()) is not None:
+        place[proposal.trial_id] = table.nearest(proposal.coordinates)
+        outcome, trained = _run(table, arm, proposal, place[proposal.trial_id])
+        spent += trained * len(proposal.seeds)
+        arm.finish(proposal.run_id, outcome)
+        ids = [f"{benchmark}.{METHOD}.{number:04d}" for number in arm.front()]
+        truth = table.values[[place[i] for i in ids]][:, fresh, -1].mean(axis=1)
+        volume = hypervolume(truth, study.objective_metrics, REFERENCE) if ids else 0.0
+        volumes[min(99, spent * 100 // budget) :] = volume
+    return volumes, len(place)
+
+
+def _run(table: Table, arm: Arm, proposal: Proposal, place: int) -> tuple[Outcome, int]:
+    """How a run ends, and after how many tasks."""
+    seeds = list(proposal.seeds)
+    means = table.values[place, seeds].mean(axis=0)
+    interim = tuple(tuple(map(float, row)) for row in means)
+    for tasks in range(1, len(interim)):
+        if arm.is_hopeless(proposal.run_id, interim[:tasks]):
+            return Outcome("stopped", None, interim=interim[:tasks]), tasks
+    status = "diverged" if table.diverged[place, seeds].any() else "completed"
+    return Outcome(status, interim[-1], interim=interim), len(interim)
+
+
+def compare(
+    benchmark: str,
+    sampler: str,
+    variant: str,
+    repetitions: int = REPETITIONS,
+    keys: dict[str, Any] | None = None,
+) -> Cell:
+    """One kind of search, repeated."""
+    torch.set_num_threads(1)
+    table = Table(benchmark)
+    keys = VARIANTS[variant] if keys is None else keys
+    found = [replay(table, benchmark, sampler, keys, r) for r in range(repetitions)]
+    curves = np.array([curve for curve, _ in found])
+    return Cell(
+        benchmark,
+        sampler,
+        variant,
+        curves[:, -1].round(5).tolist(),
+        curves.mean(axis=0).round(5).tolist(),
+        float(np.mean([trials for _, trials in found])),
+    )
+
+
+def saved(cell: Cell, plain: Cell) -> float:
+    """How much less compute it takes to come to what ``plain`` ends with, against ``plain``.
+
+    Negative where it takes more; -1 stands for not coming to it at all.
+    """
+    goal = plain.mean_curve[-1]
+    reached = [np.flatnonzero(np.array(c.mean_curve) >= goal) for c in (cell, plain)]
+    if not len(reached[0]):
+        return -1.0
+    return 1.0 - float(reached[0][0] + 1) / float(reached[1][0] + 1)
+
+
+def rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
+    """The comparison as people read it."""
+    by_key = {(c.benchmark, c.sampler, c.variant): c for c in cells}
+    shown = []
+    for benchmark, sampler in itertools.product(BENCHMARKS, SAMPLERS):
+        row = {"benchmark": benchmark, "sampler": sampler}
+        for variant in VARIANTS:
+            cell = by_key[benchmark, sampler, variant]
+            volumes = np.array(cell.hypervolume)
+            error = volumes.std(ddof=1) / len(volumes) ** 0.5
+            row[variant] = f"{volumes.mean():.4f} ± {error:.4f}"
+            if variant != "plain":
+                share = saved(cell, by_key[benchmark, sampler, "plain"])
+                row[variant] += " (–)" if share == -1.0 else f" ({share:+.0%})"
+        shown.append(row)
+    return shown
+
+
+def mean_ranks(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
+    """By variant the mean rank of each sampler, 1 the best, over benchmarks and repetitions."""
+    by_key = {(c.benchmark, c.sampler, c.variant): c.hypervolume for c in cells}
+    found = {}
+    for variant in VARIANTS:
+        ranks = []
+        for benchmark in BENCHMARKS:
+            volumes = np.array([by_key[benchmark, sampler, variant] for sampler in SAMPLERS])
+            ranks.append(1 + (-volumes).argsort(axis=0).argsort(axis=0).mean(axis=1))
+        found[variant] = dict(zip(SAMPLERS, np.mean(ranks, axis=0).tolist(), strict=True))
+    return found
+
+
+def winner(cells: Sequence[Cell], variant: str = "plain") -> str:
+    """The sampler of the best mean rank in one kind of search, by default that of the default."""
+    ranks = mean_ranks(cells)[variant]
+    return min(ranks, key=ranks.__getitem__)
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    """The comparison as the README has it."""
+    ranks = mean_ranks(cells)
+    shown = rows(cells)
+    shown += [
+        {"benchmark": "mean rank", "sampler": sampler}
+        | {variant: f"{ranks[variant][sampler]:.2f}" for variant in VARIANTS}
+        for sampler in SAMPLERS
+    ]
+    lines = [list(shown[0]), ["---"] * len(shown[0]), *(list(row.values()) for row in shown)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def record(location: str, path: Path = TABLE) -> None:
+    """Make the table from the results of a study."""
+    results = Results(location)
+    trials = pl.DataFrame(results.read("trials"))
+    names = [name for name in trials.columns if name.startswith(SEARCH_PREFIX)]
+    key = ["trial_id", "seed"]
+    table = (
+        pl.DataFrame(results.read("tasks"))
+        .join(trials.select(*key, "benchmark", "status", *names), on=key)
+        .select(
+            "benchmark",
+            pl.col("trial_id").str.extract(r"(\d+)$").cast(pl.Int16).alias("trial"),
+            pl.col("seed").cast(pl.Int8),
+            pl.col("task").cast(pl.Int8),
+            (pl.col("status") == "diverged").alias("diverged"),
+            *(pl.col(name).fill_null(METRICS[name].best).cast(pl.Float32) for name in OBJECTIVES),
+            *(pl.col(name).cast(pl.Float32) for name in names),
+        )
+        .sort("benchmark", "trial", "seed", "task")
+    )
+    table.write_parquet(path, compression_level=19)
+
+
+def main() -> None:
+    """Record the table, or compare on it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--record", metavar="RESULTS")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    if arguments.record:
+        record(arguments.record)
+        return
+    kinds = list(itertools.product(BENCHMARKS, SAMPLERS, VARIANTS))
+    with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
+        jobs = [pool.submit(compare, *kind, arguments.repetitions) for kind in kinds]
+        cells = [job.result() for job in jobs]
+    FOUND.write_text(json.dumps([cell._asdict() for cell in cells]) + "\n", encoding="utf-8")
+    print(markdown(cells))
+    print("Wins without stopping and racing, and so is the default:", winner(cells))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The comparison of samplers: fair, reproducible, and what the README and the default say of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ngm_tune.study import Study
+
+from .samplers import (
+    FOUND,
+    TRIALS,
+    VARIANTS,
+    Cell,
+    Table,
+    compare,
+    markdown,
+    replay,
+    saved,
+    winner,
+)
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Cell]:
+    return [Cell(**cell) for cell in json.loads(FOUND.read_text())]
+
+
+def test_a_search_answers_with_recorded_runs_and_keeps_to_its_budget() -> None:
+    table = Table("split-digits")
+    volumes, tried = replay(table, "split-digits", "random", VARIANTS["plain"], 0)
+    assert tried == TRIALS
+    assert 0.7 < volumes[-1] < 1.0
+    _, with_stopping = replay(table, "split-digits", "random", VARIANTS["stopping"], 0)
+    _, with_racing = replay(table, "split-digits", "random", VARIANTS["racing"], 0)
+    assert with_stopping > TRIALS
+    assert with_racing > TRIALS
+
+
+def test_the_nearest_setting_is_nearest_in_the_scales_of_the_search() -> None:
+    table = Table("rotated-digits")
+    place = table.nearest({"lr": 0.01, "dc_gain": 1.0, "gain_decay": 0.1})
+    even = table._tree.data
+    wanted = np.array([1 / 3, 1 / 2, np.log(10) / np.log(50)])
+    assert place == np.linalg.norm(even - wanted, axis=1).argmin()
+
+
+@pytest.mark.parametrize(("benchmark", "sampler"), [("rotated-digits", "random")])
+def test_the_recorded_comparison_can_be_made_again(
+    found: list[Cell], benchmark: str, sampler: str
+) -> None:
+    stored = next(c for c in found if c[:3] == (benchmark, sampler, "plain"))
+    again = compare(benchmark, sampler, "plain", repetitions=4)
+    assert again.hypervolume == pytest.approx(stored.hypervolume[:4], abs=1e-4)
+
+
+def test_savings_compare_when_a_hypervolume_is_reached() -> None:
+    plain = Cell("b", "s", "plain", [], [0.1] * 50 + [0.5] * 50, 40.0)
+    sooner = Cell("b", "s", "racing", [], [0.1] * 25 + [0.6] * 75, 40.0)
+    never = Cell("b", "s", "both", [], [0.4] * 100, 40.0)
+    assert saved(sooner, plain) == pytest.approx(1 - 26 / 51)
+    assert saved(never, plain) == -1.0
+
+
+def test_the_readme_shows_the_comparison_and_the_default_is_its_winner(found: list[Cell]) -> None:
+    assert markdown(found) in README.read_text()
+    assert Study.model_fields["sampler"].default == winner(found)

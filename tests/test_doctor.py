@@ -1,0 +1,385 @@
+"""What ngm-tune doctor finds, what it mends, and that nothing is lost by it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from optuna.storages import JournalStorage
+from optuna.trial import TrialState
+
+from ngm_tune.doctor import examine
+from ngm_tune.errors import UserError
+from ngm_tune.lease import lease
+from ngm_tune.methods import methods
+from ngm_tune.record import open_storage
+from ngm_tune.results import Results
+
+from .conftest import SCHEMA_1, Command, Finished
+
+TRIAL = "split-digits.sgd.0000"
+
+
+@pytest.fixture(autouse=True)
+def _own_methods(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of the small study, in this process too."""
+    monkeypatch.syspath_prepend(plugin)
+    methods.cache_clear()
+    yield
+    methods.cache_clear()
+
+
+@pytest.fixture
+def copy(finished: Finished, tmp_path: Path) -> Path:
+    """Results of the small study, to be damaged."""
+    shutil.copytree(finished.location, tmp_path / "small")
+    return tmp_path / "small"
+
+
+def damage(location: Path) -> dict[str, tuple[str, str | None]]:
+    return {f.name: (f.what, f.mended) for f in examine(str(location)) if f.kind == "damage"}
+
+
+def notes(location: Path) -> dict[str, str]:
+    return {f.name: f.what for f in examine(str(location)) if f.kind == "note"}
+
+
+def contents(location: Path) -> dict[bytes, int]:
+    """Everything in a directory, whatever it is called."""
+    found = [path.read_bytes() for path in location.rglob("*") if path.is_file()]
+    return {content: found.count(content) for content in found}
+
+
+def test_results_that_are_well_are_left_as_they_are(finished: Finished, ngm_tune: Command) -> None:
+    before = contents(finished.location)
+    answer = ngm_tune("doctor", finished.location)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == f"{finished.location}: nothing is damaged\n"
+    assert contents(finished.location) == before
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def other_bytes(path: Path) -> None:
+    path.write_bytes(b"\x00" * 100)
+
+
+def other_table(path: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), path)
+
+
+def twice(path: Path) -> None:
+    rows = pq.read_table(path)
+    pq.write_table(pa.concat_tables([rows, rows]), path)
+
+
+def one_seed(path: Path) -> None:
+    pq.write_table(pq.read_table(path).slice(0, 1), path)
+
+
+def no_rows(path: Path) -> None:
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+
+def other_trial(path: Path) -> None:
+    shutil.copy(path.with_name("split-digits.sgd.0001.parquet"), path)
+
+
+def other_status(path: Path) -> None:
+    rows = pq.read_table(path)
+    place = rows.schema.get_field_index("status")
+    gone = pa.array(["gone"] * rows.num_rows)
+    pq.write_table(rows.set_column(place, rows.schema.field("status"), gone), path)
+
+
+def no_status(path: Path) -> None:
+    pq.write_table(pq.read_table(path).drop_columns(["status"]), path)
+
+
+def other_type(path: Path) -> None:
+    rows = pq.read_table(path)
+    pq.write_table(rows.set_column(4, "seed", rows["seed"].cast(pa.string())), path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [
+        (truncated, "not readable as Parquet"),
+        (other_bytes, "not readable as Parquet"),
+        (other_table, "schema version none"),
+        (twice, "several rows of the same trial_id, seed"),
+        (one_seed, "seeds 7 instead of 7, 8"),
+        (no_rows, "no rows"),
+        (other_trial, "rows of trial split-digits.sgd.0001, not of split-digits.sgd.0000"),
+        (other_status, "status 'gone'; there are completed"),
+        (no_status, "no column status"),
+        (other_type, "column seed is of type string instead of int64"),
+    ],
+)
+def test_a_damaged_trial_is_set_aside_and_run_again_with_the_same_result(
+    copy: Path,
+    study_file: Path,
+    ngm_tune: Command,
+    harm: Callable[[Path], None],
+    what: str,
+) -> None:
+    path = copy / "trials" / f"{TRIAL}.parquet"
+    whole = metrics(path)
+    harm(path)
+    harmed = path.read_bytes()
+    found, mended = damage(copy)[f"trials/{TRIAL}.parquet"]
+    assert what in found
+    assert mended is not None
+    assert (copy / "damaged" / "trials" / f"{TRIAL}.parquet").read_bytes() == harmed
+    assert not path.exists()
+    if harm is truncated:  # once is enough for what takes a study
+        assert ngm_tune("run", study_file, "--results", copy).code == 0
+        assert metrics(path).equals(whole)
+        assert damage(copy) == {}
+
+
+def metrics(path: Path) -> pl.DataFrame:
+    return pl.read_parquet(path).drop("wall_seconds", "node")
+
+
+def test_a_damaged_companion_is_set_aside_and_the_way_back_told(copy: Path) -> None:
+    name = f"curves/{TRIAL}.parquet"
+    truncated(copy / name)
+    findings = [f for f in examine(str(copy)) if f.name == name]
+    assert [f.mended for f in findings] == [f"moved to damaged/{name}", None]
+    assert "gone, though its trial is complete" in findings[1].what
+    assert (copy / "damaged" / name).exists()
+
+
+def test_only_looking_changes_nothing(copy: Path, ngm_tune: Command) -> None:
+    truncated(copy / "trials" / f"{TRIAL}.parquet")
+    with (copy / "optuna.journal").open("a") as file:
+        file.write('{"op_code": 4, "wor')
+    before = contents(copy)
+    answer = ngm_tune("doctor", copy, "--look")
+    assert (answer.code, answer.err) == (1, "")
+    assert f"trials/{TRIAL}.parquet: not readable as Parquet" in answer.out
+    assert "2 problems, 0 of them mended" in answer.out
+    assert contents(copy) == before
+
+
+def test_nothing_is_deleted(copy: Path) -> None:
+    for path in (
+        *sorted(copy.glob("*/*.parquet"))[::3],
+        copy / "environment.json",
+        copy / "optuna.journal",
+    ):
+        truncated(path)
+    (copy / "checkpoints").mkdir(exist_ok=True)
+    (copy / "checkpoints" / "x.pt").write_bytes(b"nothing")
+    kept = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    journal = kept.pop(copy / "optuna.journal")
+    for _ in range(2):  # the second time what was set aside has a namesake
+        examine(str(copy))
+    there = contents(copy)
+    for path, content in kept.items():
+        assert content in there, path
+    tail = (copy / "damaged" / "optuna.journal.tail").read_bytes()
+    assert (copy / "optuna.journal").read_bytes().startswith(journal.removesuffix(tail))
+
+
+def states(location: Path) -> dict[tuple[str, int], TrialState]:
+    storage = open_storage(location / "optuna.journal")
+    assert isinstance(storage, JournalStorage)
+    return {
+        (study.study_name, trial.user_attrs["number"]): trial.state
+        for study in storage.get_all_studies()
+        for trial in storage.get_all_trials(study._study_id)
+    }
+
+
+@pytest.mark.parametrize("harm", ["torn", "garbage", "json", "gone", "behind"])
+def test_optunas_record_is_mended_or_made_anew(copy: Path, harm: str) -> None:
+    journal = copy / "optuna.journal"
+    before = states(copy)
+    if harm == "torn":
+        with journal.open("ab") as file:
+            file.write(b'{"op_code": 6, "worker_id": "')
+    elif harm == "garbage":
+        lines = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(b"".join([*lines[:5], b"\x00garbage\n", *lines[6:]]))
+    elif harm == "json":  # but none of Optuna's
+        with journal.open("a") as file:
+            file.write("1\n")
+    elif harm == "gone":
+        journal.unlink()
+    else:  # as after a crash of the machine that lost the last writes
+        lines = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    found = [f for f in examine(str(copy)) if f.name == "optuna.journal"]
+    assert [f.mended is not None for f in found] == [True]
+    assert states(copy) == before
+    assert TrialState.RUNNING not in before.values()
+    assert [f for f in examine(str(copy)) if f.name == "optuna.journal"] == []
+
+
+def test_where_a_trial_was_run_is_the_truth_whatever_a_sampler_would_say_now(copy: Path) -> None:
+    path = copy / "trials" / f"{TRIAL}.parquet"
+    rows = pq.read_table(path)
+    for name in ("config_lr", "search_lr"):
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(name), pa.array([0.0123] * rows.num_rows))
+    pq.write_table(rows, path)
+    (copy / "optuna.journal").unlink()
+    examine(str(copy))
+    storage = open_storage(copy / "optuna.journal")
+    trials = storage.get_all_trials(storage.get_study_id_from_name("split-digits/sgd"))
+    assert next(t.params for t in trials if t.user_attrs["number"] == 0) == {"lr": 0.0123}
+
+
+def test_a_journal_that_is_a_link_is_left_alone(copy: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("not ours")
+    (copy / "optuna.journal").unlink()
+    (copy / "optuna.journal").symlink_to(other)
+    examine(str(copy))
+    assert other.read_text() == "not ours"
+
+
+def test_tails_of_journals_are_all_kept(copy: Path) -> None:
+    for tail in (b'{"first', b'{"second'):
+        with (copy / "optuna.journal").open("ab") as file:
+            file.write(tail)
+        examine(str(copy))
+    tails = sorted(path.read_bytes() for path in copy.glob("damaged/optuna.journal.tail*"))
+    assert tails == [b'{"first', b'{"second']
+
+
+def test_a_disk_that_fails_is_no_damage(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Results.read_bytes
+
+    def failing(self: Results, name: str) -> bytes | None:
+        if name.startswith("trials/"):
+            raise OSError(5, "Input/output error")
+        return read(self, name)
+
+    before = contents(copy)
+    monkeypatch.setattr(Results, "read_bytes", failing)
+    with pytest.raises(UserError, match="Input/output error"):
+        examine(str(copy))
+    assert contents(copy) == before
+
+
+def test_a_study_that_is_gone_is_not_replaced_by_another_one(
+    copy: Path, study_file: Path, ngm_tune: Command
+) -> None:
+    (copy / "study.toml").unlink()
+    assert "put the study's file there" in damage(copy)["study.toml"][0]
+    answer = ngm_tune("run", study_file, "--set", "seed=9", "--results", copy)
+    assert answer.code == 2
+    assert "there are trials, but the study.toml that they are of is gone" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_set_aside(copy: Path) -> None:
+    (copy / "checkpoints").mkdir(exist_ok=True)
+    path = copy / "checkpoints" / f"{TRIAL}.pt"
+    for content in (b"", b"\x80\x02]", os.urandom(300)):
+        path.write_bytes(content)
+        what, mended = damage(copy)[f"checkpoints/{TRIAL}.pt"]
+        assert "checkpoint" in what
+        assert mended is not None
+        assert not path.exists()
+
+
+ODD_TYPES = [
+    '{"versions": []}',
+    '{"methods": {"sgd": {"space": {"lr": {}}}}}',
+    '{"methods": {"sgd": {"space": {"lr": {"low": 1, "high": 0}}}}}',
+    '{"methods": {"sgd": {"space": {"lr": {"low": 0, "high": 1, "log": true}}}}}',
+]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "nothing", *ODD_TYPES])
+def test_a_damaged_environment_is_set_aside(copy: Path, content: str) -> None:
+    (copy / "environment.json").write_text(content)
+    assert damage(copy)["environment.json"][1] is not None
+    assert (copy / "damaged" / "environment.json").read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", "title = ", 'title = "x"'])
+def test_a_damaged_study_cannot_be_mended_and_the_rest_is_looked_at(
+    copy: Path, ngm_tune: Command, content: str
+) -> None:
+    (copy / "study.toml").write_text(content)
+    truncated(copy / "trials" / f"{TRIAL}.parquet")
+    answer = ngm_tune("doctor", copy)
+    assert (answer.code, answer.err) == (1, "")
+    assert answer.out.startswith("study.toml: ")
+    assert "2 problems, 1 of them mended" in answer.out
+    assert (copy / "study.toml").read_text() == content
+
+
+def test_what_is_not_ours_is_named_and_left_alone(copy: Path) -> None:
+    (copy / "notes.txt").write_text("mine")
+    (copy / "mine").mkdir()
+    (copy / "trials" / "notes.txt").write_text("mine")
+    draft = copy / "trials" / f".{TRIAL}.parquet.{'0' * 32}"
+    draft.write_bytes(b"half")
+    found = notes(copy)
+    assert found["notes.txt"] == found["mine/"] == found["trials/notes.txt"]
+    assert "left alone" in found["notes.txt"]
+    assert "killed while it wrote" in found[f"trials/{draft.name}"]
+    assert draft.exists()
+    assert damage(copy) == {}
+
+
+def test_parts_of_a_trial_that_has_not_ended_do_no_harm(copy: Path) -> None:
+    (copy / "trials" / f"{TRIAL}.parquet").unlink()
+    found = notes(copy)
+    for table in ("tasks", "curves", "steps"):
+        assert "has not ended" in found[f"{table}/{TRIAL}.parquet"]
+    assert damage(copy) == {}
+
+
+def test_an_older_schema_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    shutil.copytree(SCHEMA_1, tmp_path / "former")
+    found = notes(tmp_path / "former")
+    assert "schema version 1" in found["trials/split-digits.sgd.0000.parquet"]
+    assert damage(tmp_path / "former") == {}
+
+
+def test_a_study_that_is_being_run_is_only_looked_at(copy: Path) -> None:
+    truncated(copy / "trials" / f"{TRIAL}.parquet")
+    with lease(Results(str(copy)), lambda reason: None):
+        found = damage(copy)
+    assert "being run by process" in found["driver.json"][0]
+    assert [mended for _, mended in found.values()] == [None, None]
+    assert (copy / "trials" / f"{TRIAL}.parquet").exists()
+
+
+@pytest.mark.parametrize("table", ["trials", "tasks", "curves", "steps"])
+def test_a_report_names_what_it_leaves_out(copy: Path, ngm_tune: Command, table: str) -> None:
+    for path in (copy / table).glob("*digits.sgd.*"):
+        truncated(path)
+    answer = ngm_tune("analyze", copy)
+    assert (answer.code, answer.err) == (0, "")
+    assert f"Left out: {table}/split-digits.sgd." in answer.out
+    assert "ngm-tune doctor" in answer.out
+    page = (copy / "report" / "report.html").read_text()
+    assert "Left out as damaged" in page
+    assert f"{table}/split-digits.sgd." in page
+
+
+def test_a_run_names_the_doctor_when_it_meets_damage(
+    copy: Path, study_file: Path, ngm_tune: Command
+) -> None:
+    truncated(copy / "trials" / f"{TRIAL}.parquet")
+    answer = ngm_tune("run", study_file, "--results", copy)
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert f"{TRIAL}.parquet: not readable as Parquet" in answer.err
+    assert "`ngm-tune doctor" in answer.err
