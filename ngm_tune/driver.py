@@ -92,8 +92,7 @@ def drive(
         already = runner.is_complete(arms) and not runner.owes_costs(study, location, arms)
         timed_out = False
         if not already:
-            # Once more, as Ray takes SIGTERM for itself when it starts.
-            with show(arms), ray_session(address, verbose=verbose), graceful_signals():
+            with show(arms), ray_session(address, verbose=verbose):
                 timed_out = runner.run(
                     study, location, arms, halt, time_budget=time_budget, verbose=verbose
                 )
@@ -115,7 +114,7 @@ def _drive_inside(
     study: Study, location: str, address: str, time_budget: timedelta | None, verbose: bool
 ) -> Ended:
     """Drive a study from a task in the cluster: Ray Client would run Tune there anyway."""
-    with ray_session(address, verbose=verbose), graceful_signals():
+    with graceful_signals(), ray_session(address, verbose=verbose):
         settings = {k: v for k, v in os.environ.items() if k.startswith("NGM_TUNE_")}
         settings[COMMAND] = typed_command()
         inside = ray.remote(drive).options(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import ray
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from ngm_tune.errors import UserError
+from ngm_tune.signals import SENT_BY_SCHEDULERS, held
 
 _RAY_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet instead of JSON, CSV and TensorBoard
@@ -21,6 +22,7 @@ _RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 _CONNECT_SECONDS = 10.0
+_CLIENT_ATTEMPTS = 3
 
 CLIENT = "ray://"
 """Of addresses that are reached through Ray Client, from outside of the cluster."""
@@ -40,23 +42,19 @@ def ray_session(address: str | None = None, *, verbose: bool = False) -> Iterato
     """
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
-    started_here = not ray.is_initialized()
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    silenced = address.startswith(CLIENT) and not verbose
-    if silenced:  # Ray Client has loggers of its own, and sets their levels when it connects
-        logging.disable()
-    if started_here:
-        _connect(address, verbose)
-    try:
-        with warnings.catch_warnings():
-            if not verbose:
-                warnings.simplefilter("ignore")
-            yield
-    finally:
-        if started_here:
-            ray.shutdown()
-        if silenced:
-            logging.disable(logging.NOTSET)
+    with ExitStack() as stack:
+        if address.startswith(CLIENT) and not verbose:
+            # Ray Client has loggers of its own, and sets their levels when it connects.
+            logging.disable()
+            stack.callback(logging.disable, logging.NOTSET)
+        if not ray.is_initialized():
+            stack.callback(ray.shutdown)
+            _connect(address, verbose)
+        stack.enter_context(warnings.catch_warnings())
+        if not verbose:
+            warnings.simplefilter("ignore")
+        yield
 
 
 def _connect(address: str, verbose: bool) -> None:
@@ -66,34 +64,40 @@ def _connect(address: str, verbose: bool) -> None:
         _require_listener(address, where)
     try:
         if address.startswith(CLIENT):
-            ray.init(address, log_to_driver=verbose)
+            _connect_client(address, verbose)
             return
-        with _out_of_reach():
+        # A signal to a whole group of processes, as `timeout` and systemd send it, would else take
+        # Ray away from under the study before it could stop: what is started here inherits this.
+        with held(*SENT_BY_SCHEDULERS):
             ray.init(
                 address,
                 log_to_driver=verbose,
                 logging_level=logging.INFO if verbose else logging.CRITICAL,
                 **({"include_dashboard": False} if here else {}),
             )
+    except SystemExit as stop:  # what Ray makes of SIGTERM
+        raise KeyboardInterrupt from stop
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         if here:
             raise
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{where} cannot be joined: {reason}") from error
+        raise UserError(f"{where} cannot be joined: {_reason(str(error))}") from error
 
 
-@contextmanager
-def _out_of_reach() -> Iterator[None]:
-    """Let what is started here ignore the signals that end a study.
+@retry(
+    retry=retry_if_exception_type(ConnectionAbortedError),
+    stop=stop_after_attempt(_CLIENT_ATTEMPTS),
+    wait=wait_fixed(1.0),
+    reraise=True,
+)
+def _connect_client(address: str, verbose: bool) -> None:
+    """Join a cluster from outside; its head now and then fails to start the server for a client."""
+    ray.init(address, log_to_driver=verbose)
 
-    A signal to a whole group of processes, as `timeout` and systemd send it, would else take Ray
-    away from under the study before it could stop. Ray ends its processes without these.
-    """
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+def _reason(message: str) -> str:
+    """What a message of Ray comes down to: the last line of a traceback, or else its first line."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no reason given"]
+    return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
 
 
 def _require_listener(address: str, where: str) -> None:

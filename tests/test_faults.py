@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ngm_tune.doctor import examine
@@ -141,14 +142,28 @@ def test_a_signal_to_the_whole_group_is_a_graceful_stop(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_before_ray_is_there_is_heard(tmp_path: Path, number: signal.Signals) -> None:
     process = started(tmp_path / "study")
-    wait_for(lambda: heard(process.pid, number))
+    wait_for(lambda: is_handled(process.pid, number))
     process.send_signal(number)
+    assert_stopped(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_while_ray_starts_is_heard(tmp_path: Path, number: signal.Signals) -> None:
+    process = started(tmp_path / "study")
+    driver = psutil.Process(process.pid)
+    wait_for(lambda: any("gcs_server" in child.name() for child in driver.children()))
+    process.send_signal(number)
+    assert_stopped(process)
+    assert not (tmp_path / "study" / "driver.json").exists()
+
+
+def assert_stopped(process: subprocess.Popen[str]) -> None:
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")
     assert "The same command goes on." in out
 
 
-def heard(pid: int, number: signal.Signals) -> bool:
+def is_handled(pid: int, number: signal.Signals) -> bool:
     """Whether a process has a handler of a signal."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = int(

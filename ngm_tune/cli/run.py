@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -11,6 +12,7 @@ import typer
 
 from ngm_tune.cli.app import app
 from ngm_tune.cli.terminal import DataOption, console, counted, use_data_folder
+from ngm_tune.signals import SENT_BY_SCHEDULERS, graceful_signals, held
 
 if TYPE_CHECKING:
     from ngm_tune.search import AnyArm
@@ -72,8 +74,6 @@ def run(
     mend, 130 when it was stopped by SIGINT, SIGTERM or SIGUSR1.
     """
     use_data_folder(data)
-    from ngm_tune.signals import graceful_signals
-
     try:
         with graceful_signals():
             _run(study, set_ or [], results, warm_start, time_budget, address, verbose)
@@ -91,10 +91,12 @@ def _run(
     address: str | None,
     verbose: bool,
 ) -> None:
-    from ngm_tune.driver import drive
-    from ngm_tune.progress import progress_display
-    from ngm_tune.study_files import load_study
-    from ngm_tune.warm_start import warm_started
+    # An import that an exception cuts off stays half made, and compiled modules swallow it.
+    with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
+        from ngm_tune.driver import drive
+        from ngm_tune.progress import progress_display
+        from ngm_tune.study_files import load_study
+        from ngm_tune.warm_start import warm_started
 
     loaded = load_study(study, changes).resolved()
     location = results or f"results/{loaded.name}"

@@ -1,0 +1,72 @@
+"""Joining Ray, and what is said where that fails."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
+
+from ngm_tune.errors import UserError
+from ngm_tune.session import ray_session
+from ngm_tune.signals import held
+
+TRACEBACK = """Traceback (most recent call last):
+  File "proxier.py", line 765, in Datapath
+RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err.
+"""
+
+
+class Refusing(
+    ray_client_pb2_grpc.RayletDriverServicer, ray_client_pb2_grpc.RayletDataStreamerServicer
+):
+    """The head of a cluster that cannot start a server for a client."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+
+    def ClusterInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return ray_client_pb2.ClusterInfoResponse(json="{}")
+
+    def Datapath(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
+        request = next(requests)
+        self.attempts += 1
+        refused = ray_client_pb2.InitResponse(ok=False, msg=TRACEBACK)
+        yield ray_client_pb2.DataResponse(init=refused, req_id=request.req_id)
+
+
+def test_a_client_is_refused_for_good_after_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    head, server = Refusing(), grpc.server(ThreadPoolExecutor(4))
+    ray_client_pb2_grpc.add_RayletDriverServicer_to_server(head, server)
+    ray_client_pb2_grpc.add_RayletDataStreamerServicer_to_server(head, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(UserError) as refused, ray_session(f"ray://127.0.0.1:{port}"):
+            pass
+    finally:
+        server.stop(None)
+    assert str(refused.value) == (
+        f"the Ray cluster at ray://127.0.0.1:{port} cannot be joined: RuntimeError: Starting Ray "
+        "client server failed. See ray_client_server_23000.err."
+    )
+    assert head.attempts == 3
+
+
+def test_a_signal_that_is_held_is_handled_afterwards_as_before() -> None:
+    heard: list[str] = []
+    former = signal.signal(signal.SIGUSR1, lambda *_: heard.append("ours"))
+    try:
+        with held(signal.SIGUSR1):
+            signal.signal(signal.SIGUSR1, lambda *_: heard.append("another's"))
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+            assert heard == []
+        assert heard == ["ours"]
+    finally:
+        signal.signal(signal.SIGUSR1, former)
