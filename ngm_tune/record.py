@@ -108,7 +108,8 @@ class Record:
         if state is not TrialState.COMPLETE:
             return self._study.tell(trial.number, state=state)
         for text, excess in zip(self._constraints, outcome.excess, strict=True):
-            handle.set_constraint(text, excess)
+            if text not in trial.constraints:  # else a process was killed after it set this one
+                handle.set_constraint(text, excess)
         return self._study.tell(trial.number, outcome.values)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import ray
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
 from ngm_tune.errors import UserError
 from ngm_tune.signals import SENT_BY_SCHEDULERS, held
@@ -83,8 +83,15 @@ def _connect(address: str, verbose: bool) -> None:
         raise UserError(f"{where} cannot be joined: {_reason(str(error))}") from error
 
 
+def _was_refused(error: BaseException) -> bool:
+    """Whether the head did not start a server, as it says or, when that is too late, hangs up."""
+    return isinstance(error, ConnectionAbortedError) or (
+        isinstance(error, ConnectionError) and "been disconnected" in str(error)
+    )
+
+
 @retry(
-    retry=retry_if_exception_type(ConnectionAbortedError),
+    retry=retry_if_exception(_was_refused),
     stop=stop_after_attempt(_CLIENT_ATTEMPTS),
     wait=wait_fixed(1.0),
     reraise=True,

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -42,6 +43,28 @@ def test_optuna_is_told_by_how_much_a_trial_violates_each(tmp_path: Path) -> Non
     assert second.constraints == {TEXTS[0]: 0.98, TEXTS[1]: 0.8}
     assert third.constraints == fourth.constraints == {}
     assert first.state == second.state == TrialState.COMPLETE
+
+
+@pytest.mark.filterwarnings("error:The constraint value is ignored")
+def test_a_trial_cut_off_while_optuna_was_told_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"constraints": TEXTS, "trials": 1}
+    first = arm(tmp_path / "a", **settings)
+    proposal, outcome = one(first), Outcome("completed", (0.95, 0.1), (0.03, -0.1))
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "tell", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            first.finish(proposal.run_id, outcome)
+    assert optuna_trials(tmp_path / "a")[0].state == TrialState.RUNNING
+    arm(tmp_path / "a", finished={proposal.run_id: outcome}, **settings).close()
+    (trial,) = optuna_trials(tmp_path / "a")
+    assert trial.state == TrialState.COMPLETE
+    assert trial.constraints == {TEXTS[0]: 0.03, TEXTS[1]: -0.1}
+
+
+def cut_off(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_violates_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:

@@ -25,10 +25,11 @@ RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err
 class Refusing(
     ray_client_pb2_grpc.RayletDriverServicer, ray_client_pb2_grpc.RayletDataStreamerServicer
 ):
-    """The head of a cluster that cannot start a server for a client."""
+    """The head of a cluster that cannot start a server for a client, and says so or hangs up."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, speaks: bool) -> None:
         self.attempts = 0
+        self.speaks = speaks
 
     def ClusterInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         return ray_client_pb2.ClusterInfoResponse(json="{}")
@@ -36,13 +37,25 @@ class Refusing(
     def Datapath(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
         request = next(requests)
         self.attempts += 1
+        if not self.speaks:
+            return
         refused = ray_client_pb2.InitResponse(ok=False, msg=TRACEBACK)
         yield ray_client_pb2.DataResponse(init=refused, req_id=request.req_id)
+        list(requests)  # until the client hangs up
 
 
-def test_a_client_is_refused_for_good_after_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("speaks", "reason"),
+    [
+        (True, "RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err."),
+        (False, "Request can't be sent because the Ray client has already been disconnected."),
+    ],
+)
+def test_a_client_is_refused_for_good_after_three_times(
+    monkeypatch: pytest.MonkeyPatch, speaks: bool, reason: str
+) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    head, server = Refusing(), grpc.server(ThreadPoolExecutor(4))
+    head, server = Refusing(speaks=speaks), grpc.server(ThreadPoolExecutor(4))
     ray_client_pb2_grpc.add_RayletDriverServicer_to_server(head, server)
     ray_client_pb2_grpc.add_RayletDataStreamerServicer_to_server(head, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -52,10 +65,8 @@ def test_a_client_is_refused_for_good_after_three_times(monkeypatch: pytest.Monk
             pass
     finally:
         server.stop(None)
-    assert str(refused.value) == (
-        f"the Ray cluster at ray://127.0.0.1:{port} cannot be joined: RuntimeError: Starting Ray "
-        "client server failed. See ray_client_server_23000.err."
-    )
+    where = f"the Ray cluster at ray://127.0.0.1:{port}"
+    assert str(refused.value) == f"{where} cannot be joined: {reason}"
     assert head.attempts == 3
 
 
