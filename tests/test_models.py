@@ -35,3 +35,18 @@ def test_the_output_layer_of_a_resnet_is_its_head() -> None:
     assert head["momentum"] == 0.0
     assert backbone["momentum"] == 0.9
     assert len(backbone["params"]) == len(list(model.parameters())) - 1
+
+
+def test_the_layout_of_activations_changes_rounding_only() -> None:
+    torch.manual_seed(0)
+    model = SlimResNet18(classes=10)
+    x, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
+    logits = model(x)
+    plain = torch.nn.Sequential(*model.children())(x)
+    torch.testing.assert_close(logits, plain, rtol=1e-4, atol=1e-5)
+    assert model.stages(model.stem(x)).is_contiguous()
+    torch.nn.functional.cross_entropy(logits, labels).backward()
+    for parameter in model.parameters():
+        assert parameter.is_contiguous()
+        assert parameter.grad is not None
+        assert parameter.grad.is_contiguous()

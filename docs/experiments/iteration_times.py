@@ -1,0 +1,82 @@
+"""Milliseconds of a training iteration and of an evaluation, on one thread of a CPU.
+
+Images are noise of each benchmark's shape, so it needs no data. Medians, taken in turn over the
+methods; takes about two minutes.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from statistics import median
+
+import torch
+from tabulate import tabulate
+
+from ngm_tune.benchmarks import TaskSplit, get_benchmark
+from ngm_tune.evaluation import Evaluator
+from ngm_tune.methods import get_method
+from ngm_tune.training import ContinualTraining
+
+SHAPES = {
+    "split-digits": (1, 8, 8),
+    "split-mnist": (1, 28, 28),
+    "rotated-mnist": (1, 28, 28),
+    "split-cifar10": (3, 32, 32),
+    "domain-cifar100": (3, 32, 32),
+}
+METHODS = {
+    "sgd": {"lr": 0.01},
+    "ngm-sgd": {"lr": 0.01, "gain_sensitivity": 0.2, "entropy_smoothing": 0.9},
+    "adam": {"lr": 0.01},
+}
+IMAGES, ROUNDS = 1000, 7
+
+
+def milliseconds(work: Callable[[], object], times: int = 1) -> float:
+    """Of one call, as a mean over some."""
+    started = time.perf_counter()
+    for _ in range(times):
+        work()
+    return 1000 * (time.perf_counter() - started) / times
+
+
+def row(name: str, shape: tuple[int, ...]) -> dict[str, object]:
+    """Of the table."""
+    torch.manual_seed(0)
+    benchmark = get_benchmark(name)
+    images = TaskSplit(torch.randn(IMAGES, *shape), torch.randint(10, (IMAGES,)), (IMAGES,))
+    iterations = 20 if shape[-1] < 32 else 1
+    runs = {
+        method: (
+            ContinualTraining(
+                images,
+                Evaluator(TaskSplit(images.inputs[:1], images.labels[:1], (1,))),
+                benchmark.build_model,
+                partial(get_method(method).build, **settings),
+                seed=seed,
+                batch_size=benchmark.batch_size,
+                iterations_per_task=iterations,
+                eval_every=iterations,
+            ).train_task
+            for seed in count()
+        )
+        for method, settings in METHODS.items()
+    }
+    found: dict[str, list[float]] = {method: [] for method in runs}
+    model = benchmark.build_model()
+    for precision in ("float32", "mixed"):
+        found[f"evaluation, {precision}"] = []
+    evaluators = {p: Evaluator(images, p) for p in ("float32", "mixed")}  # type: ignore[arg-type]
+    for _ in range(ROUNDS):
+        for method, tasks in runs.items():
+            found[method].append(milliseconds(next(tasks)) / iterations)
+        for precision, evaluator in evaluators.items():
+            found[f"evaluation, {precision}"].append(milliseconds(partial(evaluator, model, [0])))
+    return {"benchmark": benchmark.name} | {k: f"{median(v):.1f}" for k, v in found.items()}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    rows = [row(name, shape) for name, shape in SHAPES.items()]
+    print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
