@@ -46,6 +46,17 @@ JOURNAL, LEASE = "optuna.journal", "driver.json"
 CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "report"
 
 
+def with_an_end(uri: str) -> str:
+    """The same place, whose library gives up after half a minute where it would try for a quarter hour.
+
+    That is Google's; a study goes on from there when its storage can be reached again.
+    """
+    query = uri.partition("?")[2]
+    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in query:
+        return uri
+    return f"{uri}{'&' if query else '?'}retry_limit_seconds=30"
+
+
 class Results:
     """A results directory.
 
@@ -61,7 +72,7 @@ class Results:
         self._tolerant = tolerant
         try:
             if "://" in location:
-                self._fs, root = fs.FileSystem.from_uri(location)
+                self._fs, root = fs.FileSystem.from_uri(with_an_end(location))
             else:
                 self._fs, root = fs.LocalFileSystem(), str(location)
         except (pa.ArrowInvalid, OSError) as error:

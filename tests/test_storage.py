@@ -18,7 +18,7 @@ from ngm_tune.doctor import examine
 from ngm_tune.errors import UserError
 from ngm_tune.lease import lease
 from ngm_tune.record import journal
-from ngm_tune.results import Results
+from ngm_tune.results import Results, with_an_end
 
 from .conftest import Command, assert_the_same, environment, wait_for
 
@@ -136,3 +136,24 @@ def test_a_place_that_is_not_there_is_one_sentence(
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert sentence in answer.err
+
+
+def test_storage_of_google_that_cannot_be_reached_is_said(ngm_tune: Command) -> None:
+    place = "gs://anonymous@nowhere/study?scheme=http&endpoint_override=127.0.0.1:9"
+    answer = ngm_tune("doctor", f"{place}&retry_limit_seconds=1")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "cannot be listed: " in answer.err
+
+
+@pytest.mark.parametrize(
+    ("uri", "ended"),
+    [
+        ("gs://bucket/study", "gs://bucket/study?retry_limit_seconds=30"),
+        ("gcs://bucket/study?scheme=http", "gcs://bucket/study?scheme=http&retry_limit_seconds=30"),
+        ("gs://bucket/study?retry_limit_seconds=9", "gs://bucket/study?retry_limit_seconds=9"),
+        ("s3://bucket/study?region=x", "s3://bucket/study?region=x"),
+        ("file:///study", "file:///study"),
+    ],
+)
+def test_storage_of_google_is_given_half_a_minute(uri: str, ended: str) -> None:
+    assert with_an_end(uri) == ended
