@@ -47,9 +47,9 @@ CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "
 
 
 def with_an_end(uri: str) -> str:
-    """The same place, whose library gives up after half a minute where it would try for a quarter hour.
+    """The same place, but Google's library gives up on it after half a minute, not a quarter hour.
 
-    That is Google's; a study goes on from there when its storage can be reached again.
+    A study goes on from there when its storage can be reached again.
     """
     query = uri.partition("?")[2]
     if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in query:
