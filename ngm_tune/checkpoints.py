@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,23 +16,36 @@ def checkpoint_of(run_id: str) -> str:
     return f"{CHECKPOINTS}/{run_id}.pt"
 
 
-def pack(states: Sequence[dict[str, Any]]) -> bytes:
-    """A checkpoint: the ``state_dict`` of every run of a trial."""
+class Checkpoint(NamedTuple):
+    """Where a trial is.
+
+    Attributes:
+        of: What tells the trial from others, such as its id, seeds and hyper-parameters.
+        states: The ``state_dict`` of each of its runs.
+    """
+
+    of: dict[str, Any]
+    states: list[dict[str, Any]]
+
+
+def pack(of: Mapping[str, Any], states: Sequence[dict[str, Any]]) -> bytes:
+    """A checkpoint as a file."""
     content = io.BytesIO()
-    torch.save(list(states), content)
+    torch.save(Checkpoint(dict(of), list(states))._asdict(), content)
     return content.getvalue()
 
 
-def unpack(content: bytes, device: str = "cpu") -> list[dict[str, Any]]:
-    """The states that :func:`pack` took, on this device whatever they were on then.
+def unpack(content: bytes, device: str = "cpu") -> Checkpoint:
+    """The checkpoint that :func:`pack` took, on this device whatever it was on then.
 
     Raises:
         ValueError: It is damaged, or is none.
     """
     try:
-        states = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
+        kept = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
     except Exception as error:  # bytes at random make the unpickler raise whatever there is
         raise ValueError("not readable as a checkpoint") from error
-    if not isinstance(states, list):
-        raise ValueError("not a checkpoint of a trial")
-    return states
+    match kept:
+        case {"of": {"run_id": str()} as of, "states": [*states]} if len(kept) == 2:
+            return Checkpoint(of, states)
+    raise ValueError("not a checkpoint of a trial")

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, get_args
 
 import pyarrow as pa
 
-from ngm_tune.checkpoints import unpack
+from ngm_tune.checkpoints import checkpoint_of, unpack
 from ngm_tune.errors import UserError
 from ngm_tune.lease import holder_of, lease
 from ngm_tune.opening import reconciled
@@ -178,9 +178,12 @@ def _checkpoints(results: Results) -> Iterator[Finding]:
             continue
         content = results.read_bytes(f"{CHECKPOINTS}/{name}") or b""
         try:
-            unpack(content)
+            run = unpack(content).of["run_id"]
         except ValueError as error:
             yield Finding(f"{CHECKPOINTS}/{name}", str(error))
+            continue
+        if checkpoint_of(run) != f"{CHECKPOINTS}/{name}":
+            yield Finding(f"{CHECKPOINTS}/{name}", f"a checkpoint of {run}")
 
 
 def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:

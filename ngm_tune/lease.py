@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
@@ -124,9 +125,13 @@ def _is_alive(holder: Holder) -> bool | None:
 
 
 def _namespace() -> str:
-    """Of process numbers: containers on one machine have one each."""
+    """Of process numbers: containers on one machine have one each.
+
+    Machines are told apart by when they started: several may have the same name.
+    """
     with suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{os.readlink('/proc/self/ns/pid')} {start}"
     return ""
 
 

@@ -70,7 +70,7 @@ def reconciled(
         taken_over: Not empty in the end if another driver has the directory now, and its record.
     """
     _note_study(study, results)
-    with journal(results) as storage:
+    with journal(results, taken_over) as storage:
         arms = list(_arms(study, storage, _outcomes(results, study)))
         try:
             yield arms

@@ -124,10 +124,14 @@ class _OneWriter:
 
 
 @contextmanager
-def journal(results: Results) -> Iterator[JournalStorage]:
+def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[JournalStorage]:
     """Optuna's storage of a results directory, made if there is none.
 
     Where the directory is no local or mounted one, it is a copy that goes there in the end.
+
+    Args:
+        results: The results directory.
+        taken_over: Not empty in the end if another driver has the directory now, and its record.
 
     Raises:
         UserError: It is damaged.
@@ -143,7 +147,7 @@ def journal(results: Results) -> Iterator[JournalStorage]:
         try:
             yield open_storage(path)
         finally:
-            if path.exists():
+            if path.exists() and not taken_over:
                 results.write_bytes(JOURNAL, path.read_bytes())
 
 

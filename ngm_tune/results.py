@@ -25,6 +25,7 @@ of them as one table: their schemas, in :mod:`ngm_tune.schema`, are the same.
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -43,6 +44,8 @@ from ngm_tune.schema import SCHEMAS, Table, problem_of, problem_of_rows, trial_o
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
 JOURNAL, LEASE = "optuna.journal", "driver.json"
+_MOMENT = 2.0
+"""Seconds that claims on an object store at the same time may lie apart."""
 CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "report"
 
 
@@ -183,13 +186,15 @@ class Results:
     def claim(self, name: str, content: bytes) -> bool:
         """Write a file unless there is one; whether it was written.
 
-        Where the filesystem is a local or mounted one, of several that try at once one succeeds.
+        Of several that try at once one succeeds. An object store gives no such promise: there, who
+        still finds its own content after a moment has it.
         """
         if self.folder is None:
             if self.has(name):
                 return False
             self.write_bytes(name, content)
-            return True
+            time.sleep(_MOMENT)
+            return self.read_bytes(name) == content
         try:
             with Path(self._path(name)).open("xb") as file:
                 file.write(content)

@@ -119,8 +119,10 @@ class ContinualTrainable(tune.Trainable):
         if kept is None:
             return runs
         try:
-            states = unpack(kept, self._trial["device"])
-            for run, state in zip(runs, states, strict=True):
+            checkpoint = unpack(kept, self._trial["device"])
+            if checkpoint.of != self._identity():
+                return runs
+            for run, state in zip(runs, checkpoint.states, strict=True):
                 run.load_state_dict(state)
         except Exception:  # it is damaged, or another version's
             return build()  # the former ones may have taken up a part of it
@@ -220,10 +222,16 @@ class ContinualTrainable(tune.Trainable):
         since = time.monotonic() - self._saved
         if since < self._trial["checkpoint_seconds"] and not at_once:
             return
-        content = pack([run.state_dict() for run in self._runs])
+        content = pack(self._identity(), [run.state_dict() for run in self._runs])
         self._results.write_bytes(checkpoint_of(self._trial["run_id"]), content)
         self._saved = time.monotonic()
         self._unsaved = False
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must be of, for this trial to go on from it."""
+        names = ("run_id", "phase", "seeds", "hyperparameters", "iterations_per_task")
+        plain = {name: self._trial[name] for name in names}
+        return {**plain, "seeds": list(plain["seeds"])}
 
     def _problem(self, reason: object) -> dict[str, Any]:
         """What Tune is told where the results cannot be used."""

@@ -109,9 +109,10 @@ def trained(location: Path) -> dict[str, int]:
     found = {}
     for path in location.glob("checkpoints/*.pt"):
         try:
-            found[path.stem] = sum(len(state["records"]) for state in unpack(path.read_bytes()))
+            states = unpack(path.read_bytes()).states
         except FileNotFoundError:
             continue  # it ended just now
+        found[path.stem] = sum(len(state["records"]) for state in states)
     return found
 
 

@@ -14,6 +14,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
+from ngm_tune.checkpoints import pack
 from ngm_tune.doctor import examine
 from ngm_tune.errors import UserError
 from ngm_tune.lease import lease
@@ -282,6 +283,16 @@ def test_a_study_that_is_gone_is_not_replaced_by_another_one(
     assert answer.code == 2
     assert "there are trials, but the study.toml that they are of is gone" in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_a_checkpoint_of_another_trial_is_set_aside(copy: Path) -> None:
+    (copy / "checkpoints").mkdir(exist_ok=True)
+    path = copy / "checkpoints" / f"{TRIAL}.pt"
+    path.write_bytes(pack({"run_id": "split-digits.sgd.0001"}, []))
+    what, mended = damage(copy)[f"checkpoints/{TRIAL}.pt"]
+    assert what == "a checkpoint of split-digits.sgd.0001"
+    assert mended is not None
+    assert not path.exists()
 
 
 def test_a_damaged_checkpoint_is_set_aside(copy: Path) -> None:

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import boto3
@@ -119,6 +121,27 @@ def test_an_object_store_has_one_driver_at_a_time(s3: str) -> None:
             lease(results, print).__enter__()
         assert results.has("driver.json")
     assert not results.has("driver.json")
+
+
+def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(s3: str) -> None:
+    location = uri(s3, "at-once")
+    Results(location).create()
+    together, over = threading.Barrier(2), threading.Event()
+
+    def drive() -> str:
+        together.wait()
+        try:
+            with lease(Results(location), print):
+                over.wait(30)
+                return "held"
+        except UserError:
+            return "refused"
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(drive) for _ in range(2)]
+        wait(ends, timeout=30, return_when=FIRST_COMPLETED)
+        over.set()
+        assert sorted(end.result() for end in ends) == ["held", "refused"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import torch
 from ray import tune
 
 from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.checkpoints import pack, unpack
 from ngm_tune.metrics import METRICS
 from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.results import Results
@@ -133,7 +134,9 @@ def test_seeds_go_on_from_where_each_was(tmp_path: Path, data: Data) -> None:
     assert repr(finish(second)) == repr(expected)
 
 
-@pytest.mark.parametrize("damage", ["cut off", "other version", "code"])
+@pytest.mark.parametrize(
+    "damage", ["cut off", "other version", "former version", "another trial", "other seeds", "code"]
+)
 def test_a_checkpoint_that_is_of_no_use_is_passed_over(
     tmp_path: Path, data: Data, damage: str
 ) -> None:
@@ -144,8 +147,16 @@ def test_a_checkpoint_that_is_of_no_use_is_passed_over(
     if damage == "cut off":
         os.truncate(path, 1000)
     elif damage == "other version":  # in its second run only
-        states = torch.load(path, weights_only=True)
-        torch.save([states[0], {"model": {}, "optimizer": {}, "records": []}], path)
+        of, states = unpack(path.read_bytes())
+        path.write_bytes(pack(of, [states[0], {"model": {}, "optimizer": {}, "records": []}]))
+    elif damage == "former version":  # which did not say of what it was
+        torch.save(unpack(path.read_bytes()).states, path)
+    elif damage == "another trial":
+        of, states = unpack(path.read_bytes())
+        path.write_bytes(pack({**of, "run_id": "split-digits.sgd.0007"}, states))
+    elif damage == "other seeds":
+        of, states = unpack(path.read_bytes())
+        path.write_bytes(pack({**of, "seeds": [8, 9]}, states))
     else:
         torch.save([Executed(tmp_path / "executed")], path)
     second = start(config(broken), data)
