@@ -127,8 +127,15 @@ def load(location: str) -> LoadedStudy:
     Raises:
         UserError: There are no results, none of them is complete, or they cannot be read.
     """
-    results = Results(location, tolerant=True)
+    try:
+        return _loaded(Results(location, tolerant=True))
+    except OSError as error:
+        raise UserError(f"{location}: cannot be read: {error}") from error
+
+
+def _loaded(results: Results) -> LoadedStudy:
     results.require()
+    location = results.location
     study = results.study()
     problem = problem_of_kept(KeptStudy, study)
     if problem is not None:

@@ -141,7 +141,7 @@ def fast_and_slow_info(
 
 def cost_info(loaded: LoadedStudy) -> CostInfo | None:
     """Read the costs that a study measured; None if it measured none."""
-    rows = pl.DataFrame(loaded.results.read("costs"))
+    rows = pl.DataFrame(loaded.results.read("costs")).filter(pl.col("time_ratio").is_finite())
     if not rows.height:
         return None
     rows = rows.with_columns(

@@ -6,6 +6,7 @@ same process, so that what else the machine does falls on both.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from ngm_tune.models import MLP, SlimResNet18
 _ROUNDS = 11
 _SECONDS_PER_ROUND = 0.1
 _BASELINE = "sgd"
+_UNKNOWN = (math.nan, math.nan, math.nan, math.nan, math.nan, 0)
+"""Of a method's figures, where it raises."""
 
 
 class Network(NamedTuple):
@@ -73,7 +76,8 @@ class Cost(NamedTuple):
 
     ``time_ratio`` is the median over rounds, ``time_low`` and ``time_high`` their quartiles;
     ``memory_ratio`` is that of parameters, gradients, optimizer state and what is kept for the
-    backward pass at its peak, in bytes, and ``bytes`` is its numerator.
+    backward pass at its peak, in bytes, and ``bytes`` is its numerator. For a method that raises on
+    the network they are NaN, and ``bytes`` 0.
     """
 
     method: str
@@ -106,8 +110,16 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
         torch.arange(network.inputs[0], device=device) % 2,
     )
     names = [_BASELINE, *(name for name in methods if name != _BASELINE)]
-    learners = {name: _learner(get_method(name), network, batch) for name in names}
-    memory = {name: training_bytes(learner, batch) for name, learner in learners.items()}
+    learners, memory = {}, {}
+    for name in names:
+        try:
+            learners[name] = _learner(get_method(name), network, batch)
+            memory[name] = training_bytes(learners[name], batch)
+        except Exception:
+            if name == _BASELINE:
+                raise
+    raising = [name for name in names if name not in memory]
+    names = [name for name in names if name in memory]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     steps = max(1, int(_SECONDS_PER_ROUND / _seconds(learners[_BASELINE], batch, 2)))
     for round_ in range(_ROUNDS):
@@ -115,7 +127,8 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
         for name in order:
             seconds[name].append(_seconds(learners[name], batch, steps))
     parameters = sum(p.numel() for p in learners[_BASELINE].model.parameters())
-    costs = []
+    place = network.family, network.depth, network.width, parameters
+    costs = [Cost(name, *place, *_UNKNOWN) for name in raising]
     for name in names:
         if name not in methods:
             continue
@@ -124,10 +137,7 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
         costs.append(
             Cost(
                 name,
-                network.family,
-                network.depth,
-                network.width,
-                parameters,
+                *place,
                 float(median),
                 float(low),
                 float(high),

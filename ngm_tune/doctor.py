@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, get_args
 import pyarrow as pa
 
 from ngm_tune.checkpoints import checkpoint_of, unpack
-from ngm_tune.errors import UserError
+from ngm_tune.errors import NewerResultsError, UserError
 from ngm_tune.lease import holder_of, lease
 from ngm_tune.opening import reconciled
 from ngm_tune.record import Record, open_storage
@@ -30,6 +30,7 @@ from ngm_tune.results import (
     REPORT,
     STUDY,
     Results,
+    reason_of,
 )
 from ngm_tune.schema import READABLE, SCHEMA_VERSION, VERSION_KEY, Table
 from ngm_tune.study import Study
@@ -46,13 +47,14 @@ class Finding(NamedTuple):
     Attributes:
         name: The file, as seen from the directory.
         what: What is the matter with it.
-        kind: ``damage``, or ``note`` for what does no harm.
+        kind: ``damage``; ``newer`` for results of a later version, which stay where they are; or
+            ``note`` for what does no harm.
         mended: What was done about it; None if nothing was or can be.
     """
 
     name: str
     what: str
-    kind: Literal["damage", "note"] = "damage"
+    kind: Literal["damage", "newer", "note"] = "damage"
     mended: str | None = None
 
 
@@ -89,7 +91,7 @@ def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
 
 
 def _set_aside(results: Results, finding: Finding) -> Finding:
-    if finding.kind == "note":
+    if finding.kind != "damage":
         return finding
     place = results.set_aside(finding.name)
     table = finding.name.partition("/")[0]
@@ -125,7 +127,7 @@ def _environment(results: Results) -> Iterator[Finding]:
     try:
         results.environment()
     except UserError as error:
-        yield Finding(ENVIRONMENT, str(error).partition(f"{ENVIRONMENT}: ")[2])
+        yield Finding(ENVIRONMENT, reason_of(error, ENVIRONMENT))
 
 
 def _tables(results: Results, study: Study | None) -> Iterator[Finding]:
@@ -134,7 +136,12 @@ def _tables(results: Results, study: Study | None) -> Iterator[Finding]:
             try:
                 rows = results.read_file(table, name)
             except UserError as error:
-                yield Finding(f"{table}/{name}", str(error).partition(f"{table}/{name}: ")[2])
+                newer = isinstance(error, NewerResultsError)
+                yield Finding(
+                    f"{table}/{name}",
+                    reason_of(error, f"{table}/{name}"),
+                    "newer" if newer else "damage",
+                )
                 continue
             run = name.removesuffix(".parquet")
             of_study = study if table == "trials" else None
@@ -270,6 +277,12 @@ def _strangers(results: Results) -> Iterator[Finding]:
                 yield Finding(f"{folder}{name}", what, "note")
             elif name not in known and not (ending and name.endswith(ending)):
                 yield Finding(f"{folder}{name}", "not of ngm-tune, left alone", "note")
+    for folder in ("", *get_args(Table), CHECKPOINTS):
+        if results.nameless(folder):
+            what = (
+                f"{results.nameless(folder)} whose names are no text, not of ngm-tune, left alone"
+            )
+            yield Finding(f"{folder or '.'}/", what, "note")
     for name in results.folders():
         if name not in _FOLDERS:
             yield Finding(f"{name}/", "not of ngm-tune, left alone", "note")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayTaskError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from ngm_tune import runner
 from ngm_tune.environment import COMMAND, typed_command
@@ -135,6 +135,11 @@ def _drive_inside(
             if isinstance(error.cause, UserError):
                 raise error.cause from None
             raise
+        except (RayError, ConnectionError) as error:
+            raise UserError(
+                f"the driver inside the cluster at {address} was lost: {type(error).__name__}; the "
+                "same command goes on"
+            ) from error
 
 
 def _result(task: ray.ObjectRef) -> Ended:

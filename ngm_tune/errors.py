@@ -9,6 +9,10 @@ class UserError(Exception):
         return printable(super().__str__())
 
 
+class NewerResultsError(UserError):
+    """Results are of a later version of ngm-tune than this, and as they should be."""
+
+
 def printable(text: str) -> str:
     """A text on one line and without control characters, which a terminal would act on."""
     words = " ".join(text.split())

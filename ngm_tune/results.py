@@ -25,6 +25,7 @@ of them as one table: their schemas, in :mod:`ngm_tune.schema`, are the same.
 from __future__ import annotations
 
 import json
+import os
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -38,15 +39,21 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from ngm_tune.errors import UserError
+from ngm_tune.errors import NewerResultsError, UserError, printable
 from ngm_tune.kept import KeptEnvironment, problem_of_kept
-from ngm_tune.schema import SCHEMAS, Table, problem_of, problem_of_rows, trial_of
+from ngm_tune.schema import SCHEMAS, Table, is_newer, problem_of, problem_of_rows, trial_of
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
 JOURNAL, LEASE = "optuna.journal", "driver.json"
 _MOMENT = 2.0
 """Seconds that claims on an object store at the same time may lie apart."""
 CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "report"
+
+
+def reason_of(error: UserError, name: str) -> str:
+    """What an error says of a file of the directory, without its name."""
+    before, _, reason = str(error).partition(f"{printable(name)}: ")
+    return reason or before
 
 
 def with_an_end(uri: str) -> str:
@@ -263,9 +270,11 @@ class Results:
                 yield name.removesuffix(".parquet"), self.read_file(table, name)
             except UserError as error:
                 if not self._tolerant:
+                    if isinstance(error, NewerResultsError):
+                        raise
                     hint = f"`ngm-tune doctor {self.location}` sets it aside"
                     raise UserError(f"{error}; {hint}") from error
-                self.left_out[f"{table}/{name}"] = str(error).partition(": ")[2]
+                self.left_out[f"{table}/{name}"] = reason_of(error, f"{table}/{name}")
 
     def run(self, table: Table, run: str) -> pa.Table | None:
         """The rows of one run; None if it has none.
@@ -295,6 +304,8 @@ class Results:
         problem = problem_of(table, part.schema) or problem_of_rows(
             table, name.removesuffix(".parquet"), part
         )
+        if problem is not None and is_newer(part.schema):
+            raise NewerResultsError(f"{where}: {problem}; a newer version of ngm-tune reads it")
         if problem is not None:
             raise UserError(f"{where}: {problem}")
         return part
@@ -304,10 +315,20 @@ class Results:
         names = self.files(table)
         return [n for n in names if n.endswith(".parquet") and not n.startswith(".")]
 
+    def nameless(self, folder: str = "") -> int:
+        """Files in a folder whose names are no text, which are none of ours."""
+        if self.folder is None:
+            return 0
+        try:
+            names = os.listdir(os.fsencode(self._path(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return sum(not _is_text(name) for name in names)
+
     def _list(self, folder: str) -> list[fs.FileInfo]:
         try:
             selector = fs.FileSelector(self._path(folder), allow_not_found=True)
-            return list(self._fs.get_file_info(selector))
+            return [info for info in self._fs.get_file_info(selector) if _has_name(info)]
         except (OSError, ValueError) as error:
             raise UserError(f"{self.location}/{folder}: cannot be listed: {error}") from error
 
@@ -343,6 +364,20 @@ class Results:
 
     def _text(self, name: str) -> str:
         try:
-            return (self.read_bytes(name) or b"").decode()
+            return (self.read_bytes(name) or b"").decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{self.location}/{name}: cannot be read: {error}") from error
+
+
+def _has_name(info: fs.FileInfo) -> bool:
+    try:
+        return bool(info.base_name)
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        return bool(name.decode())
+    except UnicodeDecodeError:
+        return False

@@ -167,6 +167,12 @@ KEYS: dict[Table, tuple[str, ...]] = {
 """By table the columns that no two rows of it have the same values in."""
 
 
+def is_newer(schema: pa.Schema) -> bool:
+    """Whether a file is of a later version of ngm-tune than this."""
+    version: bytes = (schema.metadata or {}).get(VERSION_KEY, b"")
+    return version.isdigit() and int(version) > SCHEMA_VERSION
+
+
 def problem_of(table: Table, schema: pa.Schema) -> str | None:
     """Why a file is none of ``table`` that this version can read; None if it is one."""
     metadata: Mapping[bytes, bytes] = schema.metadata or {}

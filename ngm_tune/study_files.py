@@ -74,7 +74,7 @@ def _read_source(source: str) -> tuple[str, str]:
     shipped = files("ngm_tune") / "studies" / f"{source}.toml"
     try:
         if path.is_file():
-            return str(path), path.read_text(encoding="utf-8")
+            return str(path), path.read_text(encoding="utf-8-sig")
         if path.name == source and shipped.is_file():
             return f"study {source}", shipped.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

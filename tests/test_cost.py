@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+import pytest
 import torch
+from torch import nn
+from torch.optim import SGD
 
 from ngm_tune import cost
 from ngm_tune.cost import NETWORKS, Network, measure, training_bytes
 from ngm_tune.learners import Batch, Learner
-from ngm_tune.methods import get_method
+from ngm_tune.methods import Method, get_method
 from ngm_tune.models import MLP
 
 SMALL = Network("MLP", 3, 16, lambda: MLP((8, 16, 16, 10), hidden_std=0.1, output_std=0.1), (4, 8))
@@ -67,3 +73,21 @@ def test_networks_grow_in_depth_and_in_width() -> None:
         for network in NETWORKS:
             if network.family == "MLP" and network.width == 100:
                 assert network.build()(torch.zeros(network.inputs)).shape == (128, 10)
+
+
+def test_a_method_that_raises_on_a_network_has_no_figures_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def build(model: nn.Module, **hyperparameters: float) -> SGD:
+        raise RuntimeError("no such network")
+
+    def method(name: str) -> Method:
+        found = get_method(name)
+        return replace(found, build=build) if name == "adam" else found
+
+    monkeypatch.setattr(cost, "_SECONDS_PER_ROUND", 0.01)
+    monkeypatch.setattr(cost, "get_method", method)
+    costs = {found.method: found for found in measure(["adam", "sgd"], [SMALL])}
+    assert math.isnan(costs["adam"].time_ratio)
+    assert costs["adam"].bytes == 0
+    assert costs["sgd"].time_ratio == 1.0

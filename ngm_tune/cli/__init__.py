@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ngm_tune.cli.app import app
-from ngm_tune.errors import UserError
+from ngm_tune.errors import UserError, printable
 
 # In the order in which help lists the commands.
 # isort: off
@@ -23,4 +23,7 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"ngm-tune: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # of a disk, or of where the output goes
+        print(f"ngm-tune: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)

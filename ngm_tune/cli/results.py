@@ -53,8 +53,8 @@ def doctor(
     for finding in found:
         console.print(printable(f"{finding.name}: {finding.what}"))
         if finding.mended is not None:
-            console.print(f"    {finding.mended}")
-    damaged = [finding for finding in found if finding.kind == "damage"]
+            console.print(f"    {printable(finding.mended)}")
+    damaged = [finding for finding in found if finding.kind != "note"]
     left = sum(finding.mended is None for finding in damaged)
     if not damaged:
         console.print(f"{results}: nothing is damaged")
