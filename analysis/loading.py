@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+import pyarrow as pa
 
 from ngm_tune.errors import UserError
 from ngm_tune.kept import KeptStudy, problem_of_kept
 from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.pareto import Constraint, on_front, spread
 from ngm_tune.results import Results
-from ngm_tune.schema import CONFIG_PREFIX, CONFIRM_SUFFIX, SEARCH_PREFIX, STATUSES
+from ngm_tune.schema import (
+    CONFIG_PREFIX,
+    CONFIRM_SUFFIX,
+    SEARCH_PREFIX,
+    STATUSES,
+    problem_of_membership,
+)
 
 PARTIAL = "partial"
 """Status of a trial that did not get all seeds: it lost the race for them, or is still in it."""
@@ -150,7 +157,7 @@ def _loaded(results: Results) -> LoadedStudy:
         constraints = [Constraint.parse(text) for text in study.get("constraints", [])]
     except (KeyError, ValueError) as error:
         raise UserError(f"{location}/study.toml: no study of this version: {error!r}") from error
-    rows = pl.DataFrame(results.read("trials")).with_columns(pl.col(pl.Float64).fill_nan(None))
+    rows = pl.DataFrame(_trials(results, study)).with_columns(pl.col(pl.Float64).fill_nan(None))
     if not (rows["status"] == "completed").any():
         ended = rows["status"].value_counts().sort("status").rows()
         others = ", ".join(f"{count} {status}" for status, count in ended) or "none at all"
@@ -181,6 +188,24 @@ def _loaded(results: Results) -> LoadedStudy:
     if not loaded.given:
         confirmed = confirmed.filter(pl.col("origin").is_in(_regarded(loaded, search, confirmed)))
     return loaded._replace(search=search, confirmed=_with_fronts(confirmed, objectives))
+
+
+def _trials(results: Results, study: dict[str, Any]) -> pa.Table:
+    """The table ``trials/`` of a study; what is none of it, or not all there, is left out."""
+    seeds = study["seeds"]
+    raced = bool(study.get("racing"))
+    each = (seeds if isinstance(seeds, int) else len(seeds)) if raced else 1
+
+    def problem(run: str, rows: pa.Table) -> str | None:
+        return problem_of_membership(
+            run, rows, study["benchmarks"], study["methods"], study["trials"] * each
+        )
+
+    parts = dict(results.runs("trials", problem))
+    ended = {f"{run}.parquet": rows for run, rows in parts.items()}
+    for table, name in results.gone(ended):
+        results.left_out[f"{table}/{name}"] = "it is gone, though its trial is complete"
+    return results.joined("trials", list(parts.values()))
 
 
 def output_beside(location: str, name: str) -> Path:

@@ -38,7 +38,7 @@ class Report(NamedTuple):
     departures: list[str]
     """In what the study departs from the protocol that the paper's numbers have."""
     left_out: dict[str, str]
-    """Damaged files, and what is wrong with each."""
+    """Files that are damaged, gone or of no trial of the study, and what is wrong with each."""
 
 
 def write_report(location: str, output: Path | None = None, pick: str = "knee") -> Report:
@@ -145,7 +145,7 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
             if pick == "knee"
             else f"the point of each front that is best in {pick}"
         ),
-        **({"Left out as damaged": "; ".join(left_out)} if left_out else {}),
+        **({"Left out": "; ".join(left_out)} if left_out else {}),
         "Compute": f"{seconds / 60:.1f} minutes of training and evaluation",
         "Run": " · ".join(
             str(part)

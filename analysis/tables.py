@@ -122,6 +122,9 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
         runs = study["trials"] * loaded.seeds
         effort += f"; seeds are raced for, within {runs} seed-runs for every method"
     facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
+    missing = _missing(loaded)
+    if missing:
+        facts["Not complete"] = f"{', '.join(missing)}; the effort is not equal before they are"
     stopped = _stopped(loaded)
     if stopped.height:
         trials = stopped["trial_id"].n_unique()
@@ -132,6 +135,25 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
             "iterations"
         )
     return facts
+
+
+def _missing(loaded: LoadedStudy) -> list[str]:
+    """Searches that have not ended, and how far they are."""
+    racing = bool(loaded.study.get("racing"))
+    missing = []
+    for benchmark in loaded.benchmarks:
+        whole = loaded.study["trials"] * (loaded.seeds if racing else 1)
+        whole = loaded.plateaus.get(benchmark, whole)
+        for method in loaded.study["methods"]:
+            trials = loaded.searched(benchmark, method)
+            there = int(trials["seeds"].sum()) if racing else trials.height
+            if there != whole:
+                what = "seed-runs" if racing else "trials"
+                missing.append(
+                    f"{loaded.title('methods', method)} on {loaded.title('benchmarks', benchmark)} "
+                    f"has {there} of {whole} {what}"
+                )
+    return missing
 
 
 def _evaluated_on(loaded: LoadedStudy) -> str:

@@ -7,6 +7,7 @@ one machine and on a hundred, and goes on after an interruption as if there had 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from ngm_tune.errors import RecordError
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
 from ngm_tune.pareto import hypervolume, on_front, spread
@@ -241,16 +243,30 @@ class Arm:
             if all(arm._is_on_plateau(known) for arm in self.siblings):
                 self._ends_at = number
                 return False
-        record = self._record[number]
-        if record is not None and "configuration" in record.user_attrs:
-            run = _Run(record.user_attrs["configuration"], tuple(record.user_attrs["seeds"]))
-        else:
+        run = self._recorded(number)
+        if run is None:
             run = (self._race(number) if self._study.racing else None) or self._new()
         self._runs.append(run)
         self._numbers[self._run_id(number)] = number
         if self._run_id(number) in self._finished:
             self._outcomes[number] = self._finished[self._run_id(number)]
+            self._record.require(number, self._outcomes[number])
         return True
+
+    def _recorded(self, number: int) -> _Run | None:
+        """What was decided on the next run before an interruption, if that is recorded."""
+        decision = self._record.decision(number)
+        if decision is None:
+            return None
+        possible = [self._new()]
+        if self._study.racing:
+            runs = Counter(run.configuration for run in self._runs)
+            seeds = self._study.seed_list
+            possible += [_Run(c, (seeds[n],)) for c, n in runs.items() if n < len(seeds)]
+        for run in possible:
+            if decision == (run.configuration, list(run.seeds)):
+                return run
+        raise RecordError(f"run {number} of {self.benchmark}/{self.method.name} cannot be its own")
 
     def _new(self) -> _Run:
         """A new configuration: with its first seed where configurations race, else with all."""

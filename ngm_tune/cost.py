@@ -23,8 +23,6 @@ from ngm_tune.models import MLP, SlimResNet18
 _ROUNDS = 11
 _SECONDS_PER_ROUND = 0.1
 _BASELINE = "sgd"
-_UNKNOWN = (math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-"""Of a method's figures, where it raises."""
 
 
 class Network(NamedTuple):
@@ -85,12 +83,12 @@ class Cost(NamedTuple):
     depth: int
     width: int
     parameters: int
-    time_ratio: float
-    time_low: float
-    time_high: float
-    seconds: float
-    memory_ratio: float
-    bytes: int
+    time_ratio: float = math.nan
+    time_low: float = math.nan
+    time_high: float = math.nan
+    seconds: float = math.nan
+    memory_ratio: float = math.nan
+    bytes: int = 0
 
 
 def measure(
@@ -128,7 +126,7 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
             seconds[name].append(_seconds(learners[name], batch, steps))
     parameters = sum(p.numel() for p in learners[_BASELINE].model.parameters())
     place = network.family, network.depth, network.width, parameters
-    costs = [Cost(name, *place, *_UNKNOWN) for name in raising]
+    costs = [Cost(name, *place) for name in raising]
     for name in names:
         if name not in methods:
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple, get_args
@@ -18,8 +17,8 @@ import pyarrow as pa
 from ngm_tune.checkpoints import checkpoint_of, unpack
 from ngm_tune.errors import NewerResultsError, UserError
 from ngm_tune.lease import holder_of, lease
-from ngm_tune.opening import reconciled
-from ngm_tune.record import Record, open_storage
+from ngm_tune.opening import arms_of, outcomes_of, problem_of_trial, reconciled
+from ngm_tune.record import open_storage
 from ngm_tune.results import (
     CHECKPOINTS,
     DAMAGED,
@@ -30,9 +29,10 @@ from ngm_tune.results import (
     REPORT,
     STUDY,
     Results,
+    is_whole,
     reason_of,
 )
-from ngm_tune.schema import READABLE, SCHEMA_VERSION, VERSION_KEY, Table
+from ngm_tune.schema import SCHEMA_VERSION, Table, version_of
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
 
@@ -84,7 +84,12 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
 def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
     study, problem = _study(results)
     found = [problem] if problem else []
-    harmed = [*_environment(results), *_tables(results, study), *_checkpoints(results)]
+    harmed = [
+        *_folders_for_files(results),
+        *_environment(results),
+        *_tables(results, study),
+        *_checkpoints(results),
+    ]
     found += [_set_aside(results, finding) for finding in harmed] if repair else harmed
     found += _journal(results, study, repair=repair)
     return [*found, *_companions(results), *_strangers(results)]
@@ -123,6 +128,13 @@ def _study(results: Results) -> tuple[Study | None, Finding | None]:
         return None, Finding(STUDY, f"{what}; put the study's file there again")
 
 
+def _folders_for_files(results: Results) -> Iterator[Finding]:
+    for folder in ("", *get_args(Table), CHECKPOINTS):
+        for name in results.folders(folder):
+            if name in _FILES if folder == "" else name.endswith((".parquet", ".pt")):
+                yield Finding(f"{folder}/{name}".lstrip("/"), "a folder where a file should be")
+
+
 def _environment(results: Results) -> Iterator[Finding]:
     try:
         results.environment()
@@ -145,38 +157,12 @@ def _tables(results: Results, study: Study | None) -> Iterator[Finding]:
                 continue
             run = name.removesuffix(".parquet")
             of_study = study if table == "trials" else None
-            problem = _problem_of_trial(run, rows, of_study) if of_study else None
+            problem = problem_of_trial(run, rows, of_study) if of_study else None
             if problem is not None:
                 yield Finding(f"{table}/{name}", problem)
-            elif (version := _version(rows)) != SCHEMA_VERSION:
+            elif (version := version_of(rows.schema)) != SCHEMA_VERSION:
                 what = f"schema version {version}, an older one that is read as it is"
                 yield Finding(f"{table}/{name}", what, "note")
-
-
-def _version(rows: pa.Table) -> int:
-    """Of the schema; one of those that can be read."""
-    found = int((rows.schema.metadata or {})[VERSION_KEY])
-    assert found in READABLE
-    return found
-
-
-def _problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
-    """Why the rows in ``trials/`` are none of the study; None if they are."""
-    arms = {(benchmark, method) for benchmark in study.benchmarks for method in study.methods}
-    there = set(zip(rows["benchmark"].to_pylist(), rows["method"].to_pylist(), strict=True))
-    if there - arms:
-        return f"a trial of {' and '.join(map(str, min(there - arms, key=str)))}, not of the study"
-    _, _, seed = run.partition("@")
-    searched = study.settings is not None or "search" in rows["phase"].to_pylist()
-    wanted = (
-        {int(seed)} if seed.isdecimal() else set(study.seed_list if searched else study.fresh_seeds)
-    )
-    seeds = set(rows["seed"].to_pylist())
-    return None if seeds == wanted else f"seeds {_listed(seeds)} instead of {_listed(wanted)}"
-
-
-def _listed(numbers: set[int]) -> str:
-    return ", ".join(map(str, sorted(numbers)))
 
 
 def _checkpoints(results: Results) -> Iterator[Finding]:
@@ -201,7 +187,7 @@ def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator
     if before is not None:
         whole = before[: before.rfind(b"\n") + 1]
         torn = len(whole) < len(before)
-        if _is_damaged(whole, study):
+        if _is_damaged(whole, study, results):
             found = Finding(JOURNAL, "not readable as Optuna's journal of this study")
             if repair and searched:
                 place = results.set_aside(JOURNAL)
@@ -227,16 +213,16 @@ def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator
             yield Finding(JOURNAL, "behind what is in trials/", "note", "brought up to date")
 
 
-def _is_damaged(content: bytes, study: Study | None) -> bool:
-    """Whether Optuna cannot read a journal, or it cannot be the record of the study."""
+def _is_damaged(content: bytes, study: Study | None, results: Results) -> bool:
+    """Whether Optuna cannot read a journal, or it is not the record of what is in ``trials/``."""
+    known = Results(results.location, tolerant=True)
     with TemporaryDirectory(prefix="ngm-tune-") as scratch:
         path = Path(scratch) / JOURNAL
         path.write_bytes(content)
         try:
             storage = open_storage(path)
             if study is not None:
-                for name in product(study.benchmarks, study.methods):
-                    Record("/".join(name), storage, study.objective_metrics, study.constraints)
+                arms_of(study, storage, outcomes_of(known, study))
         except Exception:  # whatever somebody's lines make Optuna raise
             return True
     return False
@@ -250,20 +236,37 @@ def _companions(results: Results) -> Iterator[Finding]:
             ended[name] = results.read_file("trials", name)
         except UserError:
             continue  # which was told already
+    then = "to have it again, move {} away, and the trial is run again when the study goes on"
+    for table, name in results.gone(ended):
+        what = f"gone, though its trial is complete; {then.format(f'trials/{name}')}"
+        yield Finding(f"{table}/{name}", what)
     for table in ("tasks", "curves", "steps"):
-        there = set(results.table_files(table))
-        for name in sorted(there - ended.keys()):
-            what = "of a trial that has not ended; written again when it is run"
-            yield Finding(f"{table}/{name}", what, "note")
-        for name in sorted(ended.keys() - there):
-            rows = ended[name]
-            older = table == "tasks" and _version(rows) < SCHEMA_VERSION
-            if set(rows["status"].to_pylist()) == {"completed"} and not older:
-                yield Finding(
-                    f"{table}/{name}",
-                    f"gone, though its trial is complete; to have it again, move trials/{name} "
-                    "away, and the trial is run again when the study goes on",
-                )
+        for name in results.table_files(table):
+            if name not in ended:
+                what = "of a trial that has not ended; written again when it is run"
+                yield Finding(f"{table}/{name}", what, "note")
+            elif table != "tasks" and is_whole(ended[name]):
+                problem = _problem_of_length(results, table, name, ended[name])
+                if problem is not None:
+                    what = f"{problem}; {then.format(f'trials/{name}')}"
+                    yield Finding(f"{table}/{name}", what)
+
+
+def _problem_of_length(results: Results, table: Table, name: str, ended: pa.Table) -> str | None:
+    """Why curves or steps are not those of a whole run; None if they are, or cannot be read."""
+    try:
+        rows = results.read_file(table, name)
+    except UserError:
+        return None  # which was told already
+    counted = "count_distinct" if table == "steps" else "max"
+    found = rows.group_by("seed").aggregate([("iteration", counted)])
+    lengths = dict(zip(*(found[i].to_pylist() for i in found.column_names), strict=True))
+    for seed, iterations in zip(
+        ended["seed"].to_pylist(), ended["iterations"].to_pylist(), strict=True
+    ):
+        if lengths.get(seed, 0) != iterations:
+            return f"{lengths.get(seed, 0)} iterations of seed {seed} instead of {iterations}"
+    return None
 
 
 def _strangers(results: Results) -> Iterator[Finding]:
@@ -284,5 +287,5 @@ def _strangers(results: Results) -> Iterator[Finding]:
             )
             yield Finding(f"{folder or '.'}/", what, "note")
     for name in results.folders():
-        if name not in _FOLDERS:
+        if name not in _FOLDERS | _FILES:
             yield Finding(f"{name}/", "not of ngm-tune, left alone", "note")

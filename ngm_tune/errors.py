@@ -13,6 +13,10 @@ class NewerResultsError(UserError):
     """Results are of a later version of ngm-tune than this, and as they should be."""
 
 
+class RecordError(UserError):
+    """What Optuna's storage says of a search does not go with the results."""
+
+
 def printable(text: str) -> str:
     """A text on one line and without control characters, which a terminal would act on."""
     words = " ".join(text.split())

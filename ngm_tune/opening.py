@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import pyarrow as pa
 from optuna.storages import BaseStorage
 
 from ngm_tune.arms import Arm
 from ngm_tune.environment import describe_environment
-from ngm_tune.errors import UserError
+from ngm_tune.errors import RecordError, UserError
 from ngm_tune.given import confirmation, given_settings
 from ngm_tune.lease import lease
 from ngm_tune.record import journal
-from ngm_tune.records import Outcome, outcome_of
-from ngm_tune.results import ENVIRONMENT, STUDY, Results
+from ngm_tune.records import Outcome, outcome_of, place_of
+from ngm_tune.results import ENVIRONMENT, JOURNAL, STUDY, Results
+from ngm_tune.sampling import problem_of_place
+from ngm_tune.schema import problem_of_membership
 from ngm_tune.search import AnyArm
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
@@ -71,7 +74,13 @@ def reconciled(
     """
     _note_study(study, results)
     with journal(results, taken_over) as storage:
-        arms = list(_arms(study, storage, _outcomes(results, study)))
+        try:
+            arms = list(arms_of(study, storage, outcomes_of(results, study)))
+        except RecordError as error:
+            raise UserError(
+                f"{results.location}/{JOURNAL}: not the record of what is in trials/: {error}; "
+                f"`ngm-tune doctor {results.location}` makes it anew"
+            ) from error
         try:
             yield arms
         finally:
@@ -95,7 +104,12 @@ def _note_study(study: Study, results: Results) -> None:
         results.write_text(ENVIRONMENT, describe_environment(study))
 
 
-def _arms(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> Sequence[AnyArm]:
+def arms_of(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> Sequence[AnyArm]:
+    """The arms of a study, as far as its runs have ended.
+
+    Raises:
+        RecordError: Optuna's storage is not the record of these runs.
+    """
     arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
     if study.settings is not None:
         return [given_settings(study, *arm, finished) for arm in arms]
@@ -109,8 +123,16 @@ def _arms(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> S
     return [*searches, *(confirmation(study, arm, finished) for arm in searches)]
 
 
-def _outcomes(results: Results, study: Study) -> dict[str, Outcome]:
-    """How each run in ``trials/`` ended, by its id."""
+def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
+    """How each run in ``trials/`` ended, by its id.
+
+    Raises:
+        UserError: One is none of the study, unless the results are read with tolerance.
+    """
+
+    def problem(run: str, rows: pa.Table) -> str | None:
+        return problem_of_trial(run, rows, study)
+
     tasks = dict(results.runs("tasks"))
     return {
         run_id: outcome_of(
@@ -119,8 +141,35 @@ def _outcomes(results: Results, study: Study) -> dict[str, Outcome]:
             study.objectives,
             study.constraints,
         )
-        for run_id, rows in results.runs("trials")
+        for run_id, rows in results.runs(
+            "trials", lambda run, rows: problem_of_trial(run, rows, study)
+        )
     }
+
+
+def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
+    """Why the rows of a file in ``trials/`` are none of the study; None if they are."""
+    problem = problem_of_membership(
+        run, rows, study.benchmarks, study.methods, study.configurations
+    )
+    if problem is not None:
+        return problem
+    _, _, seed = run.partition("@")
+    searched = study.settings is not None or "search" in rows["phase"].to_pylist()
+    wanted = (
+        {int(seed)} if seed.isdecimal() else set(study.seed_list if searched else study.fresh_seeds)
+    )
+    seeds = set(rows["seed"].to_pylist())
+    if seeds != wanted:
+        return f"seeds {_listed(seeds)} instead of {_listed(wanted)}"
+    if study.settings is not None:
+        return None
+    space = study.space_of(rows["method"][0].as_py())
+    return problem_of_place(space, place_of(rows.slice(0, 1).to_pylist()[0]))
+
+
+def _listed(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def _require_same(study: Study, found: Study, location: str) -> None:

@@ -14,11 +14,11 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ngm_tune.errors import UserError
+from ngm_tune.errors import RecordError, UserError
 from ngm_tune.metrics import Metric
 from ngm_tune.records import Outcome
 from ngm_tune.results import JOURNAL, Results
-from ngm_tune.sampling import as_trial
+from ngm_tune.sampling import as_trial, placed
 
 STATES = {
     "completed": TrialState.COMPLETE,
@@ -64,12 +64,37 @@ class Record:
         self._constraints = constraints
         self._latest: dict[int, FrozenTrial] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            if "number" in trial.user_attrs:  # not one that somebody else put there
-                self._latest[trial.user_attrs["number"]] = trial
+            number = trial.user_attrs.get("number")
+            if type(number) is int:  # not one that somebody else put there
+                self._latest[number] = trial
 
     def __getitem__(self, number: int) -> FrozenTrial | None:
         """The latest record of a run; None if there is none."""
         return self._latest.get(number)
+
+    def decision(self, number: int) -> tuple[Any, Any] | None:
+        """The configuration and the seeds that a run is recorded with; None if it is not.
+
+        What is read is not checked: anything may stand in a journal.
+        """
+        trial = self._latest.get(number)
+        if trial is None or "configuration" not in trial.user_attrs:
+            return None
+        return trial.user_attrs["configuration"], trial.user_attrs.get("seeds")
+
+    def require(self, number: int, outcome: Outcome) -> None:
+        """Raise :class:`RecordError` if a run is recorded with another end than it has."""
+        trial = self._latest.get(number)
+        if (
+            trial is None
+            or trial.state is not TrialState.COMPLETE
+            or trial.user_attrs.get("status") != outcome.status
+        ):
+            return
+        excess = dict(zip(self._constraints, outcome.excess, strict=False))
+        known = tuple(trial.values), trial.constraints, trial
+        if known != (outcome.values, excess, placed(trial, outcome.coordinates)):
+            raise RecordError(f"run {number} of {self._study.study_name} ended otherwise")
 
     def write(
         self,

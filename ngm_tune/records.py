@@ -67,11 +67,7 @@ def outcome_of(
     A seed that diverged counts with the worst value of each metric, in every task from then on.
     """
     status = worst_status(row["status"] for row in rows)
-    place = {
-        name.removeprefix(SEARCH_PREFIX): value
-        for name, value in rows[0].items()
-        if name.startswith(SEARCH_PREFIX) and value is not None
-    }
+    place = place_of(rows[0])
     if status == "failed":
         return Outcome(status, None, coordinates=place)
     interim = interim_of(tasks, objectives)
@@ -81,6 +77,15 @@ def outcome_of(
     excess = tuple(limit.excess(_mean(rows, limit.metric.name)) for limit in limits)
     values = tuple(_mean(rows, name) for name in objectives)
     return Outcome(status, values, excess, interim, place)
+
+
+def place_of(row: Row) -> dict[str, Any]:
+    """The search coordinates of a row in ``trials/``; empty where nothing was searched."""
+    return {
+        name.removeprefix(SEARCH_PREFIX): value
+        for name, value in row.items()
+        if name.startswith(SEARCH_PREFIX) and value is not None
+    }
 
 
 def read_outcome(

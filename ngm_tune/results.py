@@ -28,7 +28,7 @@ import json
 import os
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,7 +41,15 @@ from pyarrow import fs
 
 from ngm_tune.errors import NewerResultsError, UserError, printable
 from ngm_tune.kept import KeptEnvironment, problem_of_kept
-from ngm_tune.schema import SCHEMAS, Table, is_newer, problem_of, problem_of_rows, trial_of
+from ngm_tune.schema import (
+    SCHEMAS,
+    Table,
+    is_newer,
+    problem_of,
+    problem_of_rows,
+    trial_of,
+    version_of,
+)
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
 JOURNAL, LEASE = "optuna.journal", "driver.json"
@@ -236,9 +244,26 @@ class Results:
         """Names of the files in a folder of the directory, sorted."""
         return sorted(info.base_name for info in self._list(folder) if info.is_file)
 
-    def folders(self) -> list[str]:
-        """Names of the folders in the directory, sorted."""
-        return sorted(info.base_name for info in self._list("") if not info.is_file)
+    def folders(self, folder: str = "") -> list[str]:
+        """Names of what is no file in a folder of the directory, sorted."""
+        return sorted(info.base_name for info in self._list(folder) if not info.is_file)
+
+    def gone(self, ended: Mapping[str, pa.Table]) -> list[tuple[Table, str]]:
+        """Tables and names of files that are not there, though the trial is complete.
+
+        Args:
+            ended: The rows in ``trials/``, by the names of their files.
+        """
+        tables: tuple[Table, ...] = ("tasks", "curves", "steps")
+        there = {table: set(self.table_files(table)) for table in tables}
+        return [
+            (table, name)
+            for name, rows in ended.items()
+            for table in tables
+            if name not in there[table]
+            and is_whole(rows)
+            and not (table == "tasks" and version_of(rows.schema) < 2)
+        ]
 
     def read(self, table: Table, trial_ids: Iterable[str] | None = None) -> pa.Table:
         """One table of all trials, or of some; columns a file lacks are null.
@@ -247,27 +272,48 @@ class Results:
             UserError: A file is damaged, or newer than this version of ngm-tune can read.
         """
         wanted = None if trial_ids is None else set(trial_ids)
-        parts = [
-            rows for run, rows in self.runs(table) if wanted is None or trial_of(run) in wanted
-        ]
+        return self.joined(
+            table,
+            [rows for run, rows in self.runs(table) if wanted is None or trial_of(run) in wanted],
+        )
+
+    def joined(self, table: Table, parts: Sequence[pa.Table]) -> pa.Table:
+        """The rows of some runs as one table; columns some lack are null.
+
+        Raises:
+            UserError: They are not all of one study.
+        """
         try:
             return pa.concat_tables(
-                parts or [SCHEMAS[table].empty_table()], promote_options="default"
+                list(parts) or [SCHEMAS[table].empty_table()], promote_options="default"
             )
         except pa.ArrowException as error:
             raise UserError(
                 f"{self.location}/{table}: these are not all files of one study: {error}"
             ) from error
 
-    def runs(self, table: Table) -> Iterator[tuple[str, pa.Table]]:
+    def runs(
+        self,
+        table: Table,
+        problem_of_run: Callable[[str, pa.Table], str | None] = lambda run, rows: None,
+    ) -> Iterator[tuple[str, pa.Table]]:
         """The rows of each run, by its id.
 
+        Args:
+            table: Which.
+            problem_of_run: Says what else is the matter with the rows of a run; None if nothing is.
+
         Raises:
-            UserError: As for :meth:`read`.
+            UserError: As for :meth:`read`, or there is such a problem.
         """
         for name in self.table_files(table):
+            run = name.removesuffix(".parquet")
             try:
-                yield name.removesuffix(".parquet"), self.read_file(table, name)
+                rows = self.read_file(table, name)
+                problem = problem_of_run(run, rows)
+                if problem is not None:
+                    raise UserError(f"{self.location}/{table}/{name}: {problem}")
+                yield run, rows
             except UserError as error:
                 if not self._tolerant:
                     if isinstance(error, NewerResultsError):
@@ -367,6 +413,11 @@ class Results:
             return (self.read_bytes(name) or b"").decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{self.location}/{name}: cannot be read: {error}") from error
+
+
+def is_whole(rows: pa.Table) -> bool:
+    """Whether a run ended as it should, with all that is to be written of one."""
+    return set(rows["status"].to_pylist()) == {"completed"}
 
 
 def _has_name(info: fs.FileInfo) -> bool:

@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -55,6 +60,25 @@ def suggest(
         study.enqueue_trial(dict(point))
     study.ask(fixed_distributions=dict(space))
     return study.get_trials(deepcopy=False)[-1]
+
+
+def problem_of_place(
+    space: Mapping[str, BaseDistribution], coordinates: Mapping[str, Any]
+) -> str | None:
+    """Why search coordinates cannot be of a space; None if they can, as far as they go."""
+    for name, value in coordinates.items():
+        match space.get(name):
+            case None:
+                return f"{name} was not searched"
+            case CategoricalDistribution(choices=choices):
+                there = str(value) in map(str, choices)
+            case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
+                there = type(value) in (int, float) and low <= value <= high
+            case where:
+                raise TypeError(f"{name}: no range of {where}")
+        if not there:
+            return f"{name} = {value!r} is not in what was searched"
+    return None
 
 
 def placed(trial: FrozenTrial, coordinates: Mapping[str, Any]) -> FrozenTrial:

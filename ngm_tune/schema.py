@@ -6,7 +6,7 @@ are in nats, times in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ VERSION_KEY = b"ngm_tune.schema_version"
 
 Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
 STATUSES = ("completed", "diverged", "stopped", "failed")
+PHASES = ("search", "confirm")
 CONFIG_PREFIX = "config_"
 """Of columns with hyper-parameters."""
 CONFIRM_SUFFIX = ".confirm"
@@ -167,6 +168,13 @@ KEYS: dict[Table, tuple[str, ...]] = {
 """By table the columns that no two rows of it have the same values in."""
 
 
+def version_of(schema: pa.Schema) -> int:
+    """Of a file that can be read."""
+    found = int((schema.metadata or {})[VERSION_KEY])
+    assert found in READABLE
+    return found
+
+
 def is_newer(schema: pa.Schema) -> bool:
     """Whether a file is of a later version of ngm-tune than this."""
     version: bytes = (schema.metadata or {}).get(VERSION_KEY, b"")
@@ -213,11 +221,58 @@ def _problems_of_rows(table: Table, run: str, rows: pa.Table) -> Iterator[str]:
             yield f"rows of trial {trial_id}, not of {trial_of(run)}"
     if rows.group_by(list(KEYS[table])).aggregate([]).num_rows < rows.num_rows:
         yield f"several rows of the same {', '.join(KEYS[table])}"
-    for status in rows["status"].unique().to_pylist() if table == "trials" else ():
-        if status not in STATUSES:
-            yield f"status {status!r}; there are {', '.join(STATUSES)}"
+    if table == "trials":
+        yield from _problems_of_trials(run, rows)
+
+
+def _problems_of_trials(run: str, rows: pa.Table) -> Iterator[str]:
+    for name, known in (("status", STATUSES), ("phase", PHASES)):
+        for value in rows[name].unique().to_pylist():
+            if value not in known:
+                yield f"{name} {value!r}; there are {', '.join(known)}"
+    trial = trial_of(run)
+    for benchmark, method in zip(
+        rows["benchmark"].to_pylist(), rows["method"].to_pylist(), strict=True
+    ):
+        if number_of(trial, benchmark, method) is None:
+            yield f"rows of {benchmark} and {method}, not of {trial}"
+    if trial.endswith(CONFIRM_SUFFIX) and "search" in rows["phase"].to_pylist():
+        yield "phase 'search' of a trial that confirms another"
+    for name in rows.column_names:
+        if name in METRICS and name.endswith("_acc"):
+            for value in rows[name].drop_null().to_pylist():
+                if not 0.0 <= value <= 1.0:
+                    yield f"{name} = {value}, which is no accuracy"
 
 
 def trial_of(run: str) -> str:
     """The trial that a run belongs to."""
     return run.partition("@")[0]
+
+
+def number_of(trial: str, benchmark: object, method: object) -> int | None:
+    """Which configuration of a benchmark and method a trial is of; None if it is of none."""
+    start = f"{benchmark}.{method}."
+    number = trial.removesuffix(CONFIRM_SUFFIX).removeprefix(start)
+    return int(number) if trial.startswith(start) and number.isdecimal() else None
+
+
+def problem_of_membership(
+    run: str, rows: pa.Table, benchmarks: Sequence[str], methods: Sequence[str], configurations: int
+) -> str | None:
+    """Why the rows of a file in ``trials/`` are none of a study; None if they are.
+
+    Args:
+        run: The run that the file is named after.
+        rows: That :func:`problem_of_rows` has nothing to say of.
+        benchmarks: Of the study.
+        methods: Of the study.
+        configurations: That the study may have of each benchmark and method.
+    """
+    benchmark, method = rows["benchmark"][0].as_py(), rows["method"][0].as_py()
+    if benchmark not in benchmarks or method not in methods:
+        return f"a trial of {benchmark} and {method}, not of the study"
+    number = number_of(trial_of(run), benchmark, method)
+    if number is None or number >= configurations:
+        return f"configuration {number} of a study that has {configurations}"
+    return None

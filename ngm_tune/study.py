@@ -236,6 +236,11 @@ class Study(BaseModel):
         return self
 
     @property
+    def configurations(self) -> int:
+        """That there can be of each benchmark and method; with racing, as many as seed-runs."""
+        return self.trials * (len(self.seed_list) if self.racing else 1)
+
+    @property
     def seed_list(self) -> list[int]:
         """The seeds of every trial."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,11 +193,118 @@ def test_nothing_is_deleted(copy: Path) -> None:
     assert (copy / "optuna.journal").read_bytes().startswith(journal.removesuffix(tail))
 
 
+def rename_trial(location: Path, new: str) -> None:
+    """Let a trial be another one, in all tables."""
+    for path in location.glob(f"*/{TRIAL}.parquet"):
+        rows = pq.read_table(path)
+        place = rows.schema.get_field_index("trial_id")
+        ids = pa.array([new] * rows.num_rows)
+        rows = rows.set_column(place, rows.schema.field("trial_id"), ids)
+        pq.write_table(rows, path.with_name(f"{new}.parquet"))
+        path.unlink()
+
+
+def test_a_trial_that_is_none_of_the_study_is_set_aside(copy: Path) -> None:
+    rename_trial(copy, f"{TRIAL[:-4]}0099")
+    what, mended = damage(copy)[f"trials/{TRIAL[:-4]}0099.parquet"]
+    assert what.startswith("configuration 99 of a study that has ")
+    assert mended is not None
+
+
+def test_results_of_a_newer_version_are_left_alone(copy: Path, ngm_tune: Command) -> None:
+    path = copy / "trials" / f"{TRIAL}.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(rows.replace_schema_metadata({"ngm_tune.schema_version": "99"}), path)
+    before = contents(copy)
+    answer = ngm_tune("doctor", copy)
+    assert answer.code == 1
+    assert "schema version 99, this ngm-tune reads 1 and 2; a newer version of" in answer.out
+    assert path.exists()
+    assert before.items() <= contents(copy).items()
+
+
+@pytest.mark.parametrize("name", [f"trials/{TRIAL}.parquet", "environment.json", "optuna.journal"])
+def test_a_folder_in_the_place_of_a_file_is_set_aside(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    (copy / name).mkdir()
+    what, mended = damage(copy)[name]
+    assert what == "a folder where a file should be"
+    assert mended is not None
+    assert not (copy / name).is_dir()
+    assert name not in damage(copy)
+
+
+@pytest.mark.parametrize("table", ["curves", "steps"])
+def test_curves_and_steps_that_are_cut_are_named(copy: Path, table: str) -> None:
+    path = copy / table / f"{TRIAL}.parquet"
+    rows = pl.read_parquet(path)
+    half = rows.filter(pl.col("iteration") <= pl.col("iteration").max() // 2)
+    pq.write_table(half.to_arrow().cast(pq.read_schema(path)), path)
+    what, mended = damage(copy)[f"{table}/{TRIAL}.parquet"]
+    assert "iterations of seed 7 instead of" in what
+    assert mended is None
+
+
+def test_a_file_whose_name_is_no_text_does_no_harm(copy: Path, ngm_tune: Command) -> None:
+    (copy / "trials" / os.fsdecode(b"\xff\xfe.parquet")).touch()
+    assert notes(copy)["trials/"] == "1 whose names are no text, not of ngm-tune, left alone"
+    assert ngm_tune("analyze", copy).code == 0
+
+
+def test_what_was_searched_is_held_against_the_search_space(copy: Path) -> None:
+    path = copy / "trials" / f"{TRIAL}.parquet"
+    rows = pq.read_table(path)
+    place = rows.schema.get_field_index("search_lr")
+    odd = pa.array([-5.0] * rows.num_rows)
+    pq.write_table(rows.set_column(place, rows.schema.field("search_lr"), odd), path)
+    what, mended = damage(copy)[f"trials/{TRIAL}.parquet"]
+    assert what == "lr = -5.0 is not in what was searched"
+    assert mended is not None
+
+
 def states(location: Path) -> dict[tuple[str, int], TrialState]:
     storage = open_storage(location / "optuna.journal")
     assert isinstance(storage, JournalStorage)
     return {
         (study.study_name, trial.user_attrs["number"]): trial.state
+        for study in storage.get_all_studies()
+        for trial in storage.get_all_trials(study._study_id)
+    }
+
+
+ENDED = re.compile(rb'("op_code":6,.*"values":)\[[^]]*\]')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "other"),
+    [
+        (ENDED, rb"\1[0.125,0.125]"),
+        (re.compile(rb'"configuration":1,'), b'"configuration":-5,'),
+        (re.compile(rb'"configuration":1,'), b'"configuration":"x",'),
+        (re.compile(rb'"seeds":\[[^]]*\]'), b'"seeds":null'),
+        (re.compile(rb'"params":{"lr":[^,}]*'), b'"params":{"lr":0.5'),
+    ],
+)
+def test_a_record_that_is_not_of_the_trials_is_made_anew(
+    copy: Path, study_file: Path, ngm_tune: Command, pattern: re.Pattern[bytes], other: bytes
+) -> None:
+    journal = copy / "optuna.journal"
+    before = values(copy)
+    content, count = pattern.subn(other, journal.read_bytes())
+    assert count > 0
+    journal.write_bytes(content)
+    refused = ngm_tune("run", study_file, "--results", copy)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "optuna.journal: not the record of what is in trials/" in refused.err
+    assert damage(copy)["optuna.journal"][1] is not None
+    assert values(copy) == before
+    assert content in contents(copy)
+
+
+def values(location: Path) -> dict[tuple[str, int], tuple[dict[str, float], list[float] | None]]:
+    storage = open_storage(location / "optuna.journal")
+    return {
+        (study.study_name, trial.user_attrs["number"]): (trial.params, trial.values)
         for study in storage.get_all_studies()
         for trial in storage.get_all_trials(study._study_id)
     }
@@ -372,6 +480,26 @@ def test_a_study_that_is_being_run_is_only_looked_at(copy: Path) -> None:
     assert (copy / "trials" / f"{TRIAL}.parquet").exists()
 
 
+@pytest.mark.parametrize("table", ["tasks", "curves", "steps"])
+def test_a_report_names_what_is_gone(copy: Path, ngm_tune: Command, table: str) -> None:
+    (copy / table / f"{TRIAL}.parquet").unlink()
+    answer = ngm_tune("analyze", copy)
+    assert (answer.code, answer.err) == (0, "")
+    assert f"Left out: {table}/{TRIAL}.parquet: it is gone" in answer.out
+
+
+def test_a_report_leaves_out_a_trial_that_is_none_of_the_study(
+    copy: Path, ngm_tune: Command
+) -> None:
+    rename_trial(copy, f"{TRIAL[:-4]}0099")
+    answer = ngm_tune("analyze", copy)
+    assert (answer.code, answer.err) == (0, "")
+    assert f"Left out: trials/{TRIAL[:-4]}0099.parquet: configuration 99 of a study" in answer.out
+    page = (copy / "report" / "report.html").read_text()
+    assert "SGD on Split-Digits has" in page
+    assert "the effort is not equal" in page
+
+
 @pytest.mark.parametrize("table", ["trials", "tasks", "curves", "steps"])
 def test_a_report_names_what_it_leaves_out(copy: Path, ngm_tune: Command, table: str) -> None:
     for path in (copy / table).glob("*digits.sgd.*"):
@@ -381,7 +509,7 @@ def test_a_report_names_what_it_leaves_out(copy: Path, ngm_tune: Command, table:
     assert f"Left out: {table}/split-digits.sgd." in answer.out
     assert "ngm-tune doctor" in answer.out
     page = (copy / "report" / "report.html").read_text()
-    assert "Left out as damaged" in page
+    assert "Left out" in page
     assert f"{table}/split-digits.sgd." in page
 
 

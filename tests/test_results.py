@@ -17,9 +17,19 @@ from ngm_tune.schema import CURVES_SCHEMA, SCHEMA_VERSION, TASKS_SCHEMA, trials_
 
 from .conftest import SCHEMA_1, Command, Finished
 
+A, B = "digits.sgd.0000", "digits.sgd.0001"
+
 
 def trial(trial_id: str, **columns: object) -> pa.Table:
-    row = {"trial_id": trial_id, "seed": 0, "status": "completed", **columns}
+    row = {
+        "trial_id": trial_id,
+        "benchmark": "digits",
+        "method": "sgd",
+        "phase": "confirm" if trial_id.endswith(".confirm") else "search",
+        "seed": 0,
+        "status": "completed",
+        **columns,
+    }
     names = [name.removeprefix("config_") for name in columns if name.startswith("config_")]
     return pa.Table.from_pylist([row], trials_schema(dict.fromkeys(names, "float")))
 
@@ -30,12 +40,12 @@ def test_what_is_written_is_read_again(tmp_path: Path, scheme: str) -> None:
     assert not results.exists()
     results.create()
     results.write_text("study.toml", 'name = "x"\n')
-    results.write("trials", "a", trial("a", avg_acc=0.5))
-    results.write("trials", "b", trial("b", avg_acc=0.25))
+    results.write("trials", A, trial(A, avg_acc=0.5))
+    results.write("trials", B, trial(B, avg_acc=0.25))
     assert results.exists()
     assert results.study() == {"name": "x"}
     assert results.read("trials")["avg_acc"].to_pylist() == [0.5, 0.25]
-    assert results.read("trials", ["b"])["trial_id"].to_pylist() == ["b"]
+    assert results.read("trials", [B])["trial_id"].to_pylist() == [B]
     assert results.read("curves").schema.equals(CURVES_SCHEMA)
 
 
@@ -75,8 +85,8 @@ def test_no_half_written_file_is_ever_under_its_final_name(
 
 def test_trials_of_different_methods_read_as_one_table(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
-    results.write("trials", "a", trial("a", config_lr=0.1))
-    results.write("trials", "b", trial("b", config_momentum=0.9))
+    results.write("trials", A, trial(A, config_lr=0.1))
+    results.write("trials", B, trial(B, config_momentum=0.9))
     table = results.read("trials")
     assert table["config_lr"].to_pylist() == [0.1, None]
     assert table["config_momentum"].to_pylist() == [None, 0.9]
@@ -100,11 +110,14 @@ def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 def test_runs_are_told_apart_and_trials_found_by_their_runs(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
-    for run in ("a@0", "a@1", "ab", "a.confirm"):
+    other, confirmed = f"{A}0", f"{A}.confirm"
+    for run in (f"{A}@0", f"{A}@1", other, confirmed):
         results.write("trials", run, trial(run.partition("@")[0]))
     found = {run: rows["trial_id"].to_pylist() for run, rows in results.runs("trials")}
-    assert found == {"a@0": ["a"], "a@1": ["a"], "ab": ["ab"], "a.confirm": ["a.confirm"]}
-    assert results.read("trials", ["a"])["trial_id"].to_pylist() == ["a", "a"]
+    assert found == {
+        f"{A}@0": [A], f"{A}@1": [A], other: [other], confirmed: [confirmed],
+    }  # fmt: skip
+    assert results.read("trials", [A])["trial_id"].to_pylist() == [A, A]
     assert list(results.runs("tasks")) == []
 
 
