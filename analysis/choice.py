@@ -56,6 +56,9 @@ def _hyperparameters(row: dict[str, Any]) -> dict[str, Any]:
 def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
     """Pick a configuration of every front; benchmarks and methods without one are passed over.
 
+    Confirmed configurations are picked by what the search knew of them, on validation data: the
+    best of several on test data would be as good there by chance.
+
     Args:
         loaded: The study.
         pick: ``"knee"`` (:func:`ngm_tune.pareto.knee`), or the name of an objective: the point best
@@ -70,11 +73,26 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
     choices = []
     for benchmark in loaded.benchmarks:
         for method in loaded.methods:
-            front = loaded.of(benchmark, method).filter("front")
-            if front.height:
-                row = front.row(_index(front, loaded, pick), named=True)
-                choices.append(_choice(loaded, row, front.height, pick))
+            points, known = _points(loaded, benchmark, method)
+            if points.height:
+                row = points.row(_index(known, loaded, pick), named=True)
+                choices.append(_choice(loaded, row, points.height, pick))
     return choices
+
+
+def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The configurations to choose from, and what is known for that, row by row."""
+    if loaded.given or not loaded.is_confirmed(benchmark):
+        front = loaded.of(benchmark, method).filter("front")
+        return front, front
+    confirmed = loaded.confirmed_of(benchmark, method).filter(
+        pl.col("status") == "completed", "feasible"
+    )
+    search = loaded.searched(benchmark, method)
+    known = confirmed.select(trial_id="origin").join(
+        search, on="trial_id", how="left", maintain_order="left"
+    )
+    return confirmed, known
 
 
 def _index(front: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
@@ -93,13 +111,15 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) ->
     scores = {metric.name: row[metric.name] for metric in loaded.objectives}
     ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
     why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"
+    chosen_in_search = loaded.is_confirmed(row["benchmark"]) and not loaded.given
+    where = " of the search, on validation data" if chosen_in_search else ""
     reached = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     choice = Choice(
         row["benchmark"], row["method"], row["trial_id"], hyperparameters, scores, explanation=""
     )
     return choice._replace(
         explanation=f"{choice.benchmark}, {choice.method}: {choice.settings} ({reached}): "
-        f"{why} of {points} {'point' if points == 1 else 'points'} on the front"
+        f"{why} of {points} {'point' if points == 1 else 'points'} on the front{where}"
     )
 
 

@@ -1,8 +1,9 @@
 """What tuning effort buys: hypervolume by budget, and how much of a search space is good.
 
 A method that is easier to tune wins at small budgets whatever it can do, so the budget is shown:
-the hypervolume to be expected of the first n trials had they come in any order, in the manner of
-Dodge et al. 2019 ("Show Your Work", arXiv 1909.03004), who do so for one objective.
+the hypervolume of the first n trials, and what is to be expected of it had they come in any order,
+in the manner of Dodge et al. 2019 ("Show Your Work", arXiv 1909.03004), who do so for one objective
+and a random search. Of a sampler that learns the second is too high: its later trials are better.
 """
 
 from __future__ import annotations

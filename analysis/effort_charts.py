@@ -12,7 +12,7 @@ from .palette import colour_scale, styled
 
 
 def effort_chart(info: EffortInfo) -> Any:
-    """Expected hypervolume against trials and against hours, with the band over re-orderings."""
+    """Hypervolume against trials and against hours, and over re-orderings, with their band."""
     growth = info.growth.with_columns(
         pl.col("budget", "mean", "low", "high", "found").round_sig_figs(5)
     )
@@ -33,10 +33,16 @@ def effort_chart(info: EffortInfo) -> Any:
         band = base.mark_area(opacity=0.14, clip=True).encode(
             y=alt.Y("low:Q", scale=scale, title=label), y2="high:Q"
         )
-        line = base.mark_line(strokeWidth=2, clip=True).encode(y=y, tooltip=tooltip)
-        found = base.mark_line(strokeWidth=1.2, strokeDash=[3, 3], clip=True, opacity=0.8).encode(
-            y=alt.Y("found:Q", scale=scale, title=label)
-        )
+        raced = growth["found"].null_count() == growth.height
+        solid: dict[str, Any] = {"strokeWidth": 2, "clip": True}
+        dashed: dict[str, Any] = {
+            "strokeWidth": 1.2,
+            "strokeDash": [3, 3],
+            "clip": True,
+            "opacity": 0.8,
+        }
+        line = base.mark_line(**(solid if raced else dashed)).encode(y=y, tooltip=tooltip)
+        found = base.mark_line(**solid).encode(y=alt.Y("found:Q", scale=scale, title=label))
         panels.append(alt.layer(band, found, line).properties(width=345, height=260))
     return styled(alt.hconcat(*panels, spacing=28))
 

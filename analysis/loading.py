@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from ngm_tune.errors import UserError
 from ngm_tune.kept import KeptStudy, problem_of_kept
 from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.pareto import Constraint, on_front, spread
+from ngm_tune.pareto import Constraint, is_kept, on_front, spread
 from ngm_tune.results import Results
 from ngm_tune.schema import (
     CONFIG_PREFIX,
@@ -225,9 +226,7 @@ def _per_trial(rows: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFram
     config = [n for n in rows.columns if n.startswith((CONFIG_PREFIX, SEARCH_PREFIX))]
     metrics = [name for name in METRICS if name in rows.columns]
     feasible = [
-        pl.col(limit.metric.name) >= limit.bound
-        if limit.at_least
-        else pl.col(limit.metric.name) <= limit.bound
+        pl.col(limit.metric.name).map_elements(_keeper(limit), return_dtype=pl.Boolean)
         for limit in constraints
     ]
     severity = pl.col("status").replace_strict({name: i for i, name in enumerate(STATUSES)})
@@ -248,6 +247,11 @@ def _per_trial(rows: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFram
         )
         .sort("benchmark", "method", pl.col("trial_id").str.len_chars(), "trial_id")
     )
+
+
+def _keeper(limit: Constraint) -> Callable[[float], bool]:
+    """Whether a value keeps a constraint, as a function of it."""
+    return lambda value: is_kept(limit.excess(value))
 
 
 def _regarded(loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame) -> list[str]:

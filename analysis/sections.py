@@ -200,11 +200,14 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
             f"last {rule['trials']} trials had added less than {rule['growth']:.1%} to each "
             "method's hypervolume."
         )
-    found = "" if loaded.study.get("racing") else ", and dotted as the search went"
+    orders = "the mean over re-orderings of its trials, with their 10 % to 90 % band"
+    if loaded.study["sampler"] != "random":
+        orders += "; a sampler that learns finds its better trials later than these have them"
+    if not loaded.study.get("racing"):
+        orders = f"as the search went, and dashed {orders}"
     return (
-        "What each method would have reached with a smaller budget, on validation data: the "
-        "hypervolume of its first trials as a mean over re-orderings, with their 10 % to 90 % "
-        f"band{found}.{ended}"
+        "What each method reached with a smaller budget, on validation data: the hypervolume of "
+        f"its first trials, {orders}.{ended}"
     )
 
 

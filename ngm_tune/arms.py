@@ -240,7 +240,9 @@ class Arm:
         if self._study.plateau is not None:
             if not all(arm._knows(known) for arm in self.siblings):
                 return False
-            if all(arm._is_on_plateau(known) for arm in self.siblings):
+            if all(arm._is_on_plateau(known) for arm in self.siblings) and any(
+                arm._volume(known) > 0.0 for arm in self.siblings
+            ):
                 self._ends_at = number
                 return False
         run = self._recorded(number)
@@ -297,11 +299,13 @@ class Arm:
         window = rule.trials * (len(self._study.seed_list) if self._study.racing else 1)
         if runs < 2 * window:
             return False
-        now, before = (
-            hypervolume(list(self.front(n).values()), self._objectives, self._study.reference_point)
-            for n in (runs, runs - window)
-        )
+        now, before = self._volume(runs), self._volume(runs - window)
         return now - before <= rule.growth * now
+
+    def _volume(self, runs: int) -> float:
+        """The hypervolume of the front after the first ``runs`` runs."""
+        front = list(self.front(runs).values())
+        return hypervolume(front, self._objectives, self._study.reference_point)
 
     def _knowledge(self, runs: int | None = None) -> dict[int, Knowledge]:
         """What is known of each configuration, as far as the first runs tell."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from optuna.trial import TrialState
 
+from ngm_tune.pareto import is_kept
 from ngm_tune.record import STATES
 from ngm_tune.records import Outcome, worst_status
 
@@ -32,7 +33,7 @@ class Knowledge(NamedTuple):
     @property
     def eligible(self) -> bool:
         """Whether it could be on a front: no run was cut short, and the constraints hold."""
-        return self.status == "completed" and all(amount <= 0.0 for amount in self.excess)
+        return self.status == "completed" and all(is_kept(amount) for amount in self.excess)
 
     @property
     def state(self) -> TrialState:

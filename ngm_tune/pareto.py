@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ngm_tune.metrics import METRICS, Metric
 
+_DIGITS = 12
+"""Beyond which two numbers differ by the order of additions only."""
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(>=|<=)\s*(\S+)\s*")
 
 
@@ -51,6 +53,11 @@ class Constraint(NamedTuple):
     def excess(self, value: float) -> float:
         """By how much a value violates it; zero or negative where it holds."""
         return self.bound - value if self.at_least else value - self.bound
+
+
+def is_kept(excess: float) -> bool:
+    """Whether a constraint is kept, whichever way its excess was averaged."""
+    return round(excess, _DIGITS) <= 0.0
 
 
 def on_front(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.bool_]:

@@ -80,7 +80,9 @@ def standing(study: Study, arms: Sequence[AnyArm]) -> Table:
             row.insert(0, arm.benchmark if arm.benchmark != former else "")
             former = arm.benchmark
         table.add_row(*row)
-    table.caption = "values at the trade-off nearest to the ideal"
+    table.caption = "values at the trade-off nearest to the ideal" + (
+        ", on validation data" if searched else ""
+    )
     table.caption_justify = "left"
     return table
 

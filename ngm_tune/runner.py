@@ -170,7 +170,7 @@ def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, A
         "iterations_per_task": study.iterations(proposal.benchmark),
         "eval_every": 1 if full else study.eval_every,
         "eval_dense": 0 if full else study.eval_dense,
-        "evaluate": study.evaluate,
+        "evaluate": "seen" if full else study.evaluate,
         "eval_precision": "float32" if full else study.eval_precision,
         "variant": study.variant,
         "buffer_size": study.buffer_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from inspect import signature
+from itertools import product
 from typing import TYPE_CHECKING
 
 from optuna.distributions import CategoricalDistribution
@@ -51,18 +52,34 @@ def check_search(study: Study) -> None:
 
 
 def _check_constraints(constraints: list[str]) -> None:
+    limits: list[Constraint] = []
     for text in constraints:
         try:
             limit = Constraint.parse(text)
         except ValueError as error:
             raise ValueError(f"constraints: {error}") from None
-        if limit.excess(limit.metric.best) > 0.0 and limit.at_least == (limit.metric.sign < 0):
+        best, worst = limit.metric.best, limit.metric.worst
+        if limit.excess(best) > 0.0 and limit.at_least == (limit.metric.sign < 0):
             raise ValueError(
-                f"constraints: {text!r} is beyond the ideal, {limit.metric.best:g}, so no trial "
-                "could keep it"
+                f"constraints: {text!r} is beyond the ideal, {best:g}, so no trial could keep it"
             )
-    if len(set(constraints)) != len(constraints):
+        if (
+            worst is not None
+            and limit.excess(worst) > 0.0
+            and limit.at_least == (limit.metric.sign > 0)
+        ):
+            raise ValueError(
+                f"constraints: {text!r} is beyond the worst, {worst:g}, so no trial could keep it"
+            )
+        limits.append(limit)
+    if len(set(limits)) != len(limits):
         raise ValueError("constraints: one is listed twice")
+    for low, high in product(limits, limits):
+        if low.metric is high.metric and low.at_least > high.at_least and low.bound > high.bound:
+            raise ValueError(
+                f"constraints: {low.metric.name} cannot be at least {low.bound:g} and at most "
+                f"{high.bound:g}"
+            )
 
 
 def fits(key: str, method: str, settings: Config, *, complete: bool) -> None:

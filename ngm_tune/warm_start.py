@@ -23,7 +23,7 @@ _MOST = 5
 Row = dict[str, Any]
 
 
-def warm_started(study: Study, location: str, there: str) -> tuple[Study, int]:
+def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | None]:
     """The study with points from the fronts of another one's results, after its own points.
 
     A benchmark that the other study had takes its fronts from there, any other benchmark those of
@@ -35,7 +35,8 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int]:
         there: That of the study itself; if it was started there, with the points of then.
 
     Returns:
-        The study, and how many configurations were left out as outside of its search spaces.
+        The study, and how many configurations were left out as outside of its search spaces; None
+        where it was started already, so that nothing is taken from there.
 
     Raises:
         UserError: There are no such results, or no trial of the study's methods among them.
@@ -43,7 +44,7 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int]:
     started = Results(there)
     if started.exists():
         former = study.model_dump() | {"points": started.study().get("points", [])}
-        return validate_study(former, f"{there}/study.toml"), 0
+        return validate_study(former, f"{there}/study.toml"), None
     results = Results(location)
     results.require()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
@@ -65,7 +66,8 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int]:
                 room -= 1
     if not found:
         raise UserError(
-            f"--warm-start {location}: no completed trial there of {', '.join(study.methods)}"
+            f"--warm-start {location}: no completed trial there of {', '.join(study.methods)} that "
+            f"has {', '.join(study.objectives)} and keeps the constraints"
         )
     content = study.model_dump() | {"points": [*study.points, *points]}
     return validate_study(content, f"--warm-start {location}"), outside
@@ -86,11 +88,15 @@ def _best(study: Study, rows: Sequence[Row], benchmark: str, method: str) -> lis
 
 
 def _front(rows: Sequence[Row], study: Study) -> list[Config]:
-    """The front of one arm, what dominates most first; of confirmed trials if there are any."""
+    """The front of one arm, what dominates most first.
+
+    Of its search, on validation data; confirmed trials would carry test data into another search.
+    Where nothing was searched, of the settings that were given.
+    """
     objectives = study.objective_metrics
-    confirmed = [row for row in rows if row["phase"] == "confirm"]
+    searched = [row for row in rows if row["phase"] == "search"]
     trials: dict[str, list[Row]] = {}
-    for row in confirmed or rows:
+    for row in searched or rows:
         trials.setdefault(row["trial_id"], []).append(row)
     limits = [Constraint.parse(text) for text in study.constraints]
     whole = max(map(len, trials.values()), default=0)

@@ -119,6 +119,12 @@ def test_a_method_that_finds_nothing_does_not_keep_the_others_going(tmp_path: Pa
     assert lengths(arms) == [8, 8, 8]
 
 
+def test_searches_that_have_found_nothing_go_on(tmp_path: Path) -> None:
+    arms = arms_of(tmp_path / "a")
+    search(arms, [lambda _: 0.05] * 3)  # below the reference point
+    assert lengths(arms) == [30, 30, 30]
+
+
 def test_benchmarks_end_each_on_their_own(tmp_path: Path) -> None:
     arms = arms_of(tmp_path / "a", benchmarks=["split-digits", "rotated-digits"])
     search(arms, [*[flat] * 3, *[rising] * 3])

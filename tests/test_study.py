@@ -201,6 +201,13 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "constraints=['accuracy >= 0.9']",
             "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",
         ),
+        ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0, so no trial could keep it"),
+        ("constraints=['avg_sg >= 2']", "is beyond the worst, 1, so no trial could keep it"),
+        ("constraints=['avg_acc >= 0.9', 'avg_acc>=0.90']", "constraints: one is listed twice"),
+        (
+            "constraints=['avg_acc >= 0.9', 'avg_acc <= 0.5']",
+            "avg_acc cannot be at least 0.9 and at most 0.5",
+        ),
         ("constraints=['avg_acc >= nan']", "'avg_acc >= nan': must be a finite bound on one of"),
         (
             "evaluate=first-and-previous; constraints=['min_acc >= 0.5']",

@@ -328,10 +328,15 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
 ) -> None:
     study = load_study(
         "quickstart",
-        ["eval_every=3", "eval_dense=4", "eval_precision=mixed", "stopping.peers=2"],
+        [
+            *("eval_every=3", "eval_dense=4", "eval_precision=mixed", "stopping.peers=2"),
+            "evaluate=first-and-previous",
+        ],
     )
     proposal = Proposal(BENCHMARK, "sgd", phase, "t", "t", (0,), {"lr": 0.1}, {"lr": 0.1})
     found = trial_config(study, str(tmp_path), proposal)
-    fidelity = [found[key] for key in ("eval_every", "eval_dense", "eval_precision")]
-    assert fidelity == ([1, 0, "float32"] if full else [3, 4, "mixed"])
+    fidelity = [found[key] for key in ("eval_every", "eval_dense", "eval_precision", "evaluate")]
+    assert fidelity == (
+        [1, 0, "float32", "seen"] if full else [3, 4, "mixed", "first-and-previous"]
+    )
     assert found["stopping"] is not full

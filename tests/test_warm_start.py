@@ -31,7 +31,8 @@ class Other:
 
     def config(self, settings: dict[str, float], **changes: Any) -> dict[str, Any]:
         self._trials += 1
-        name = f"x.{self._trials:04d}"
+        arm = [changes.get("benchmark", "split-digits"), changes.get("method", "sgd")]
+        name = ".".join([*arm, f"{self._trials:04d}"])
         return {
             "study": "other",
             "results": self.location,
@@ -79,6 +80,7 @@ def points(study: Study) -> list[dict[str, Any]]:
     return [dict(point) for point in study.points if not isinstance(point, str)]
 
 
+WHOLE, PART = "split-digits.sgd.0000", "split-digits.sgd.0001"
 NEW = "not-started"
 """The results directory of a study that was not started yet."""
 
@@ -112,24 +114,28 @@ def test_what_did_not_end_well_is_on_no_front(other: Other) -> None:
 
 def test_what_ran_with_fewer_seeds_in_a_race_is_on_no_front(other: Other) -> None:
     for seed in (0, 1):
-        run: dict[str, Any] = {"trial_id": "whole", "run_id": f"whole@{seed}", "seeds": [seed]}
+        run: dict[str, Any] = {"trial_id": WHOLE, "run_id": f"{WHOLE}@{seed}", "seeds": [seed]}
         other.ran(0.1, (0.5, 0.5), **run)
-    other.ran(0.2, (0.9, 0.1), trial_id="part", run_id="part@0", seeds=[0])
+    other.ran(0.2, (0.9, 0.1), trial_id=PART, run_id=f"{PART}@0", seeds=[0])
     assert started_from(other) == (sgd(0.1), 0)
 
 
 def test_a_front_is_that_of_means_over_seeds(other: Other) -> None:
-    for lr, accuracies in ((0.1, (0.9, 0.5)), (0.2, (0.75, 0.75))):
+    for trial, lr, accuracies in ((WHOLE, 0.1, (0.9, 0.5)), (PART, 0.2, (0.75, 0.75))):
         for seed, accuracy in enumerate(accuracies):
-            run: dict[str, Any] = {"trial_id": f"{lr}", "run_id": f"{lr}@{seed}", "seeds": [seed]}
+            run: dict[str, Any] = {"trial_id": trial, "run_id": f"{trial}@{seed}", "seeds": [seed]}
             other.ran(lr, (accuracy, 0.5), **run)
     assert started_from(other) == (sgd(0.2), 0)
 
 
-def test_confirmed_trials_are_preferred(other: Other) -> None:
-    other.ran(0.1, (0.99, 0.0))
-    other.ran(0.2, (0.6, 0.4), phase="confirm", seeds=[1000, 1001, 1002])
-    other.ran(0.3, (0.5, 0.5), phase="confirm", seeds=[1000, 1001, 1002])
+def test_no_test_data_come_into_a_search(other: Other) -> None:
+    other.ran(0.1, (0.6, 0.4))
+    other.ran(0.2, (0.99, 0.0), phase="confirm", seeds=[1000, 1001, 1002])
+    assert started_from(other) == (sgd(0.1), 0)
+
+
+def test_settings_that_were_given_can_be_started_from(other: Other) -> None:
+    other.ran(0.2, (0.6, 0.4), phase="confirm")
     assert started_from(other) == (sgd(0.2), 0)
 
 
@@ -202,7 +208,8 @@ def test_there_must_be_a_completed_trial_of_a_method_of_the_study(other: Other) 
     with pytest.raises(UserError) as error:
         warm_started(a_study(methods=["sgd", "adam"]), other.location, NEW)
     assert str(error.value) == (
-        f"--warm-start {other.location}: no completed trial there of sgd, adam"
+        f"--warm-start {other.location}: no completed trial there of sgd, adam that has "
+        "avg_acc, avg_sg and keeps the constraints"
     )
 
 

@@ -103,7 +103,9 @@ def _run(
     if warm_start is not None:
         loaded, outside = warm_started(loaded, warm_start, location)
         console.print(
-            f"Starting from {counted(len(loaded.points), 'configuration')} of {warm_start}"
+            f"{location} was started already and goes on; nothing is taken from {warm_start}"
+            if outside is None
+            else f"Starting from {counted(len(loaded.points), 'configuration')} of {warm_start}"
             + (f"; {outside} more are outside of what is searched here" if outside else "")
         )
     trials, seeds = counted(loaded.trials, "trial"), counted(len(loaded.seed_list), "seed")

@@ -37,9 +37,12 @@ NGM = [
 ]
 
 
-def write(results: Results, method: str, trials: list[tuple[str, tuple, tuple]]) -> None:
+def write(
+    results: Results, method: str, trials: list[tuple[str, tuple, tuple]], phase: str = "search"
+) -> None:
     for number, (status, accuracies, gaps) in enumerate(trials):
         trial_id = f"split-digits.{method}.{number:04d}"
+        trial_id += ".confirm" if phase == "confirm" else ""
         rows = [
             {
                 "study": "made-up",
@@ -47,7 +50,7 @@ def write(results: Results, method: str, trials: list[tuple[str, tuple, tuple]])
                 "method": method,
                 "trial_id": trial_id,
                 "seed": seed,
-                "phase": "search",
+                "phase": phase,
                 "status": status,
                 "config_lr": 0.1 * (number + 1),
                 "config_gain_sensitivity": 0.25 if method == "ngm-sgd" else None,
@@ -87,6 +90,22 @@ def test_the_picks(location: Path, pick: str, number: int) -> None:
     assert second.method == "sgd"
     assert "of 3 points on the front" in first.explanation
     assert "of 1 point on the front" in second.explanation
+
+
+def test_test_data_choose_nothing(location: Path) -> None:
+    """On test data the order of the confirmed configurations is another one."""
+    (location / "study.toml").write_text(STUDY + "confirm = { top = 3, seeds = 2 }\n")
+    results = Results(str(location))
+    on_test = [((0.80, 0.80), (0.4, 0.4)), ((0.70, 0.70), (0.5, 0.5)), ((0.85, 0.85), (0.3, 0.3))]
+    write(results, "ngm-sgd", [("completed", *scores) for scores in on_test], "confirm")
+    write(results, "sgd", [("completed", (0.9, 0.9), (0.1, 0.1))], "confirm")
+    loaded = load(str(location))
+    assert loaded.is_confirmed("split-digits")
+    for pick, number in (("knee", 1), ("avg_acc", 0), ("avg_sg", 2)):
+        choice, _ = choose(loaded, pick)
+        assert choice.trial_id == f"split-digits.ngm-sgd.{number:04d}.confirm"
+        assert choice.scores["avg_acc"] == pytest.approx(on_test[number][0][0])
+        assert "of 3 points on the front of the search, on validation data" in choice.explanation
 
 
 def test_defaults_name_settings_reasons_and_provenance(location: Path) -> None:
