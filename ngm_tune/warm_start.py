@@ -73,6 +73,20 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
     return validate_study(content, f"--warm-start {location}"), outside
 
 
+def uneven_starts(study: Study) -> list[str]:
+    """Where methods start from different numbers of points, as sentences.
+
+    The effort is not equal there: who made the points has tuned some methods before.
+    """
+    said = []
+    for benchmark in study.benchmarks:
+        counts = {method: len(study.points_of(benchmark, method)) for method in study.methods}
+        if len(set(counts.values())) > 1:
+            each = ", ".join(f"{method} {count}" for method, count in counts.items())
+            said.append(f"{benchmark}: searches start from different numbers of points: {each}")
+    return said
+
+
 def _best(study: Study, rows: Sequence[Row], benchmark: str, method: str) -> list[Config]:
     """At most so many configurations of a method's fronts."""
     rows = [row for row in rows if row["method"] == method]

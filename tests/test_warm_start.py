@@ -12,7 +12,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.records import trial_identity, write_failure, write_trial
 from ngm_tune.results import Results
 from ngm_tune.study import Study
-from ngm_tune.warm_start import warm_started
+from ngm_tune.warm_start import uneven_starts, warm_started
 
 from .test_arms import a_study
 
@@ -211,6 +211,14 @@ def test_there_must_be_a_completed_trial_of_a_method_of_the_study(other: Other) 
         f"--warm-start {other.location}: no completed trial there of sgd, adam that has "
         "avg_acc, avg_sg and keeps the constraints"
     )
+
+
+def test_searches_that_start_from_more_points_than_others_are_named() -> None:
+    point = {"method": "sgd", "lr": 0.7}
+    assert uneven_starts(a_study(methods=["sgd"], points=[point])) == []
+    assert uneven_starts(a_study(methods=["sgd", "adam"], points=[point])) == [
+        "split-digits: searches start from different numbers of points: sgd 1, adam 0"
+    ]
 
 
 def test_points_must_fit_into_the_trials(other: Other) -> None:

@@ -96,7 +96,7 @@ def _run(
         from ngm_tune.driver import drive
         from ngm_tune.progress import progress_display
         from ngm_tune.study_files import load_study
-        from ngm_tune.warm_start import warm_started
+        from ngm_tune.warm_start import uneven_starts, warm_started
 
     loaded = load_study(study, changes).resolved()
     location = results or f"results/{loaded.name}"
@@ -121,6 +121,8 @@ def _run(
                 else ""
             )
         )
+        for uneven in uneven_starts(loaded) if loaded.points else ():
+            console.print(uneven)
         return progress_display(console, loaded, arms)
 
     ended = drive(
