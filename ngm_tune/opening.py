@@ -17,7 +17,7 @@ from ngm_tune.record import journal
 from ngm_tune.records import Outcome, outcome_of, place_of
 from ngm_tune.results import ENVIRONMENT, JOURNAL, STUDY, Results
 from ngm_tune.sampling import problem_of_place
-from ngm_tune.schema import problem_of_membership
+from ngm_tune.schema import problem_of_membership, trials_schema
 from ngm_tune.search import AnyArm
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
@@ -154,6 +154,10 @@ def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
     )
     if problem is not None:
         return problem
+    for column in trials_schema(study.hyperparameters, study.coordinates):
+        if column.name in rows.schema.names and rows.schema.field(column.name).type != column.type:
+            found = rows.schema.field(column.name).type
+            return f"column {column.name} is of type {found} instead of {column.type}"
     _, _, seed = run.partition("@")
     searched = study.settings is not None or "search" in rows["phase"].to_pylist()
     wanted = (

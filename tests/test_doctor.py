@@ -251,6 +251,17 @@ def test_a_file_whose_name_is_no_text_does_no_harm(copy: Path, ngm_tune: Command
     assert ngm_tune("analyze", copy).code == 0
 
 
+@pytest.mark.parametrize("column", ["config_lr", "search_lr"])
+def test_hyperparameters_are_held_against_their_types(copy: Path, column: str) -> None:
+    path = copy / "trials" / f"{TRIAL}.parquet"
+    rows = pq.read_table(path)
+    text = rows[column].cast(pa.string())
+    pq.write_table(rows.set_column(rows.schema.get_field_index(column), column, text), path)
+    what, mended = damage(copy)[f"trials/{TRIAL}.parquet"]
+    assert what == f"column {column} is of type string instead of double"
+    assert mended is not None
+
+
 def test_what_was_searched_is_held_against_the_search_space(copy: Path) -> None:
     path = copy / "trials" / f"{TRIAL}.parquet"
     rows = pq.read_table(path)
