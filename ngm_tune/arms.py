@@ -92,7 +92,7 @@ class Arm:
         """Runs there are to be: trials, or with racing seed-runs, unless a plateau ends them."""
         if self._ends_at is not None:
             return self._ends_at
-        return self._study.trials * (len(self._study.seed_list) if self._study.racing else 1)
+        return self._study.configurations
 
     @property
     def ended_early(self) -> bool:

@@ -1,7 +1,7 @@
 """Milliseconds of a training iteration and of an evaluation, on one thread of a CPU.
 
 Images are noise of each benchmark's shape, so it needs no data. Medians, taken in turn over the
-methods; takes about two minutes.
+methods.
 """
 
 import time

@@ -5,14 +5,12 @@ rotated_mnist.py, the gaps are those of the first task on 2,000 test images, wit
 curve over three seeds.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from rotated_mnist import BLACK, METHODS, SEEDS, TEST_IMAGES, average_gap, turned
-from tabulate import tabulate
+from rotated_mnist import BLACK, METHODS, TEST_IMAGES, print_gaps, turned
 from torchvision.transforms.functional import InterpolationMode
 
 from ngm_tune.benchmarks import TaskSplit
@@ -54,8 +52,9 @@ def thirds(split: TaskSplit) -> TaskSplit:
     return TaskSplit(torch.cat(inputs), torch.cat(labels), tuple(map(len, labels)))
 
 
-def first_task_accuracy(protocol: Protocol, method: str, seed: int) -> np.ndarray:
+def first_task_accuracy(name: str, method: str, seed: int) -> np.ndarray:
     """After every iteration, shape (iterations,)."""
+    protocol = PROTOCOLS[name]
     torch.set_num_threads(1)
     train = turned("train", 60_000, *BILINEAR)
     run = ContinualTraining(
@@ -76,15 +75,4 @@ def first_task_accuracy(protocol: Protocol, method: str, seed: int) -> np.ndarra
 
 
 if __name__ == "__main__":
-    with ProcessPoolExecutor(2) as pool:
-        runs = {
-            (name, method): [pool.submit(first_task_accuracy, p, method, s) for s in SEEDS]
-            for name, p in PROTOCOLS.items()
-            for method in METHODS
-        }
-        curves = {key: np.mean([r.result() for r in found], axis=0) for key, found in runs.items()}
-    rows = [
-        {"protocol": name} | {m: f"{average_gap(curves[name, m]):.3f}" for m in METHODS}
-        for name in PROTOCOLS
-    ]
-    print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
+    print_gaps("protocol", PROTOCOLS, first_task_accuracy)
