@@ -191,15 +191,19 @@ def _loaded(results: Results) -> LoadedStudy:
     return loaded._replace(search=search, confirmed=_with_fronts(confirmed, objectives))
 
 
+def runs_per_search(study: dict[str, Any]) -> int:
+    """Trials of each benchmark and method, or with racing seed-runs, unless a plateau ends them."""
+    seeds = study["seeds"]
+    each = seeds if isinstance(seeds, int) else len(seeds)
+    return int(study["trials"] * (each if study.get("racing") else 1))
+
+
 def _trials(results: Results, study: dict[str, Any]) -> pa.Table:
     """The table ``trials/`` of a study; what is none of it, or not all there, is left out."""
-    seeds = study["seeds"]
-    raced = bool(study.get("racing"))
-    each = (seeds if isinstance(seeds, int) else len(seeds)) if raced else 1
 
     def problem(run: str, rows: pa.Table) -> str | None:
         return problem_of_membership(
-            run, rows, study["benchmarks"], study["methods"], study["trials"] * each
+            run, rows, study["benchmarks"], study["methods"], runs_per_search(study)
         )
 
     parts = dict(results.runs("trials", problem))

@@ -13,7 +13,7 @@ from ngm_tune.pareto import hypervolume
 from .choice import Choice, settings_of
 from .effort import WITHIN as DISTANCE
 from .effort import robustness_info
-from .loading import PARTIAL, LoadedStudy
+from .loading import PARTIAL, LoadedStudy, runs_per_search
 from .optimism import optimism
 
 WITHIN = 0.01
@@ -119,7 +119,7 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
         f"searched by Optuna ({study['sampler']}, seed {study['seed']})"
     )
     if study.get("racing"):
-        runs = study["trials"] * loaded.seeds
+        runs = runs_per_search(study)
         effort += f"; seeds are raced for, within {runs} seed-runs for every method"
     facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
     missing = _missing(loaded)
@@ -142,8 +142,7 @@ def _missing(loaded: LoadedStudy) -> list[str]:
     racing = bool(loaded.study.get("racing"))
     missing = []
     for benchmark in loaded.benchmarks:
-        whole = loaded.study["trials"] * (loaded.seeds if racing else 1)
-        whole = loaded.plateaus.get(benchmark, whole)
+        whole = loaded.plateaus.get(benchmark, runs_per_search(loaded.study))
         for method in loaded.study["methods"]:
             trials = loaded.searched(benchmark, method)
             there = int(trials["seeds"].sum()) if racing else trials.height
