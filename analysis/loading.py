@@ -33,11 +33,12 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 class LoadedStudy(NamedTuple):
     """A study with its trials, one row per trial.
 
-    ``search`` has those that were scored on validation data, ``confirmed`` those that were run on
-    test data: configurations of a search front with fresh seeds, or a study's given settings. Both
-    have the identifying columns of ``trials/*.parquet``, the configuration, ``status`` of the trial
-    as a whole, ``seeds``, every metric as the mean over seeds and, under ``<metric>_sd``, its
-    standard deviation (n - 1; null for one seed), and ``front``: whether no other trial of the same
+    ``runs`` has them as they are in ``trials/*.parquet``, a row per seed. ``search`` has those that
+    were scored on validation data, ``confirmed`` those that were run on test data: configurations
+    of a search front with fresh seeds, or a study's given settings. Both have the identifying
+    columns of ``trials/*.parquet``, the configuration, ``status`` of the trial as a whole,
+    ``seeds``, every metric as the mean over seeds and, under ``<metric>_sd``, its standard
+    deviation (n - 1; null for one seed), and ``front``: whether no other trial of the same
     benchmark and method dominates it, of those that completed with all seeds and keep the study's
     constraints. ``confirmed`` also has ``origin``, the trial of the search that it repeats.
     """
@@ -46,6 +47,7 @@ class LoadedStudy(NamedTuple):
     study: dict[str, Any]
     environment: dict[str, Any]
     objectives: list[Metric]
+    runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
 
@@ -173,6 +175,7 @@ def _loaded(results: Results) -> LoadedStudy:
         study,
         results.environment(),
         objectives,
+        rows,
         trials.filter(phase="search"),
         trials.filter(phase="confirm"),
     )

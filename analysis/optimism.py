@@ -6,46 +6,96 @@ data have no part in the choice. Training is on more data then, which also chang
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from ngm_tune.metrics import METRICS, Metric
+from ngm_tune.metrics import METRICS
+from ngm_tune.pareto import hypervolume
 
 from .loading import LoadedStudy
 
+Floats = NDArray[np.float64]
+
 
 class Optimism(NamedTuple):
-    """One objective of one method: means over the ``configurations`` that were confirmed."""
+    """An objective's mean over the configurations of a method that were confirmed, or their volume.
 
-    metric: Metric
+    Attributes:
+        name: Of the metric, or ``"hypervolume"``: what these configurations dominate together.
+        title: As people call it.
+        configurations: How many.
+        searched: What the search had estimated.
+        confirmed: What the same configurations reached when they were run again.
+        optimism: By how much the search had made them look better, in the metric's unit.
+        error: The standard error of that, over the seeds of both phases; NaN where either has one.
+    """
+
+    name: str
+    title: str
     configurations: int
     searched: float
     confirmed: float
-
-    @property
-    def optimism(self) -> float:
-        """How much better the search made it look, in the metric's unit."""
-        return self.metric.sign * (self.confirmed - self.searched)
+    optimism: float
+    error: float
 
 
 def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]:
-    """For every objective; none where nothing was confirmed.
+    """For every objective, and of several the hypervolume; none where nothing was confirmed.
 
-    A configuration that diverged when it was run again counts with the worst values.
+    A configuration that diverged when it was run again counts with the worst values. Errors are
+    those of the jackknife that leaves out a seed for all configurations at once, since they share
+    what a seed does to them.
     """
     pairs = pairs_of(loaded, benchmark).filter(method=method)
     if not pairs.height:
         return []
+    objectives = loaded.objectives
+    entries = [(metric.name, metric.title, metric.sign) for metric in objectives]
+    if len(objectives) > 1:
+        entries.append(("hypervolume", "Hypervolume", -1))
+
+    def figures(values: Floats) -> Floats:
+        """Of values by configuration and objective: their means, and their hypervolume."""
+        volume = hypervolume(values, objectives, loaded.study["reference_point"])
+        return np.append(values.mean(axis=0), volume)
+
+    searched, confirmed = (_by_seed(loaded, pairs[ids]) for ids in ("origin", "trial_id"))
+    before, now = (figures(np.nanmean(each, axis=1)) for each in (searched, confirmed))
+    errors = np.sqrt(_variance(searched, figures) + _variance(confirmed, figures))
     return [
         Optimism(
-            metric,
+            name,
+            title,
             pairs.height,
-            float(pairs[SEARCHED + metric.name].to_numpy().mean()),
-            float(pairs[metric.name].to_numpy().mean()),
+            float(before[i]),
+            float(now[i]),
+            float(sign * (now[i] - before[i])),
+            float(errors[i]),
         )
-        for metric in loaded.objectives
+        for i, (name, title, sign) in enumerate(entries)
     ]
+
+
+def _by_seed(loaded: LoadedStudy, trials: pl.Series) -> Floats:
+    """Objectives of trials by trial, seed and objective, shape (C, S, M)."""
+    names = [metric.name for metric in loaded.objectives]
+    rows = loaded.runs.filter(pl.col("trial_id").is_in(trials.to_list())).sort("seed")
+    return np.array(
+        [rows.filter(trial_id=trial).select(names).to_numpy() for trial in trials], dtype=np.float64
+    )
+
+
+def _variance(values: Floats, figures: Callable[[Floats], Floats]) -> Floats:
+    """The jackknife's variance of figures of means over seeds, the second axis of ``values``."""
+    seeds = values.shape[1]
+    if seeds < 2:
+        return np.full(len(figures(values[:, 0])), np.nan)
+    without = [figures(np.nanmean(np.delete(values, s, axis=1), axis=1)) for s in range(seeds)]
+    return np.asarray((seeds - 1) * np.var(without, axis=0))
 
 
 SEARCHED = "searched_"
@@ -77,9 +127,14 @@ def optimism_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
             "Configurations": str(found[0].configurations),
         }
         for entry in found:
-            title = entry.metric.title
-            row[f"{title}, searched"] = f"{entry.searched:.3f}"
-            row[f"{title}, confirmed"] = f"{entry.confirmed:.3f}"
-            row[f"{title}, optimism"] = f"{entry.optimism:+.3f}"
+            row[f"{entry.title}, searched"] = f"{entry.searched:.3f}"
+            row[f"{entry.title}, confirmed"] = f"{entry.confirmed:.3f}"
+            row[f"{entry.title}, optimism"] = spelled(entry)
         rows.append(row)
     return rows
+
+
+def spelled(entry: Optimism) -> str:
+    """The optimism with its standard error, where that is known."""
+    error = "" if np.isnan(entry.error) else f" ± {entry.error:.3f}"
+    return f"{entry.optimism:+.3f}{error}"

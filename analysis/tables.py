@@ -74,7 +74,7 @@ def _row(loaded: LoadedStudy, benchmark: str, method: str, choice: Choice | None
             column.max() if metric.direction == "maximize" else column.min()
         )
     for found in optimism(loaded, benchmark, method):
-        row[f"optimism_{found.metric.name}"] = found.optimism
+        row[f"optimism_{found.name}"] = found.optimism
     row |= _compared(loaded, benchmark, completed)
     row["chosen"] = choice.trial_id if choice else None
     row["settings"] = choice.settings if choice else None
@@ -178,7 +178,7 @@ def _stopped(loaded: LoadedStudy) -> pl.DataFrame:
 
     With ``iterations`` and ``full``, what a run of the benchmark takes that is not stopped.
     """
-    rows = pl.DataFrame(loaded.results.read("trials"))
+    rows = loaded.runs
     tasks = pl.DataFrame(loaded.results.read("tasks"))
     trained = tasks.group_by("trial_id", "seed").agg((pl.col("task").max() + 1).alias("tasks"))
     full = rows.group_by("benchmark").agg(pl.col("iterations").max().alias("full"))

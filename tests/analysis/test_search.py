@@ -15,7 +15,7 @@ from ngm_tune.analysis import write_report
 from ngm_tune.analysis.choice import choose
 from ngm_tune.analysis.effort import effort_info, robustness_info
 from ngm_tune.analysis.loading import PARTIAL, LoadedStudy, load
-from ngm_tune.analysis.optimism import optimism
+from ngm_tune.analysis.optimism import optimism, spelled
 from ngm_tune.analysis.pareto_chart import pareto_info
 from ngm_tune.analysis.tables import findings, methods_table, search_facts, stopped_rows
 from ngm_tune.results import Results
@@ -41,10 +41,10 @@ Point = tuple[float, float]
 class MadeUp:
     """Results that tests write."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", study: str = STUDY) -> None:
         self.location = str(folder)
         self.results = Results(self.location)
-        self.results.write_text("study.toml", STUDY + more)
+        self.results.write_text("study.toml", study + more)
         space = {"lr": {"low": 1e-3, "high": 1.0, "log": True, "step": None}}
         methods = {name: {"title": name.upper(), "space": space} for name in ("ngm-sgd", "sgd")}
         self.results.write_text("environment.json", json.dumps({"methods": methods}))
@@ -60,7 +60,9 @@ class MadeUp:
         seeds: Sequence[int] = (0, 1),
         lr: float = 0.1,
         iterations: int = 100,
+        spread: float = 0.0,
     ) -> None:
+        """Seeds differ in accuracy by ``spread`` each, about that of ``point``."""
         trial = f"split-digits.{method}.{number:04d}"
         if phase == "confirm":
             trial, seeds = f"{trial}.confirm", (1000, 1001, 1002)
@@ -70,10 +72,10 @@ class MadeUp:
                 "trial_id": trial, "seed": seed, "phase": phase, "status": status,
                 "config_lr": lr, "search_lr": lr, "wall_seconds": 1800.0,
                 "iterations": iterations,
-                "avg_acc": None if status == "stopped" else point[0],
+                "avg_acc": None if status == "stopped" else point[0] + spread * step,
                 "avg_sg": None if status == "stopped" else point[1],
             }
-            for seed in seeds
+            for step, seed in enumerate(seeds, -(len(seeds) // 2))
         ]  # fmt: skip
         schema = trials_schema({"lr": "float"}, {"lr": "float"})
         self.results.write("trials", trial, pa.Table.from_pylist(rows, schema))
@@ -114,13 +116,34 @@ def test_optimism_is_the_mean_over_what_was_confirmed(made: MadeUp) -> None:
     made.trial(2, (0.1, 0.9))  # dominated, never confirmed
     made.trial(0, (0.8, 0.2), phase="confirm")
     made.trial(1, (0.72, 0.01), phase="confirm")
-    accuracy, gap = optimism(made.load(), "split-digits", "sgd")
+    accuracy, gap, volume = optimism(made.load(), "split-digits", "sgd")
     assert accuracy.configurations == 2
     assert accuracy.searched == pytest.approx(0.8)
     assert accuracy.optimism == pytest.approx((0.1 - 0.02) / 2)
     assert gap.optimism == pytest.approx((0.1 + 0.01) / 2)
+    searched, confirmed = 0.7 * 0.1 + 0.9 * 0.9, 0.72 * 0.19 + 0.8 * 0.8
+    assert volume.searched == pytest.approx(searched)
+    assert volume.optimism == pytest.approx(searched - confirmed)
     pairs = pareto_info(made.load(), "split-digits", []).pairs.sort("trial_id")
     assert pairs["searched_avg_acc"].to_list() == pytest.approx([0.9, 0.7])
+
+
+def test_the_error_of_optimism_is_that_of_the_seeds(made: MadeUp) -> None:
+    """What seeds do to all configurations alike does not average out over configurations."""
+    for number, point in enumerate(((0.9, 0.3), (0.8, 0.1))):
+        made.trial(number, point, spread=0.02)
+        made.trial(number, point, spread=0.03, phase="confirm")
+    accuracy, gap, volume = optimism(made.load(), "split-digits", "sgd")
+    assert accuracy.error == pytest.approx((0.02**2 / 4 + 0.03**2 / 3) ** 0.5)
+    assert gap.error == pytest.approx(0.0)
+    assert volume.error == pytest.approx(0.9 * accuracy.error)  # of 0.9 in gap by all of accuracy
+
+
+def test_optimism_of_one_seed_has_no_error(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, study=STUDY.replace("seeds = 2", "seeds = 1"))
+    made.trial(0, (0.9, 0.1), seeds=(0,))
+    made.trial(0, (0.8, 0.2), phase="confirm")
+    assert spelled(optimism(made.load(), "split-digits", "sgd")[0]) == "+0.100"
 
 
 def test_a_confirmation_that_diverged_is_a_result(made: MadeUp) -> None:
