@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from ngm_tune.errors import RecordError
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
-from ngm_tune.pareto import hypervolume, on_front, spread
+from ngm_tune.pareto import Constraint, hypervolume, on_front, spread
 from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.racing import next_in_race
 from ngm_tune.record import Record
@@ -73,6 +73,7 @@ class Arm:
         """The arms of the same benchmark, itself among them; with a plateau, all end together."""
         self._study = study
         self._objectives = study.objective_metrics
+        self._limits = [Constraint.parse(text) for text in study.constraints]
         self._space = study.space_of(method)
         self._points = study.points_of(benchmark, method)
         self._finished = {run: outcome.checked() for run, outcome in finished.items()}
@@ -173,16 +174,19 @@ class Arm:
         """Whether a run should be stopped, with these objectives after each task so far.
 
         It is compared with the runs that it may know of and that had the same seeds, but for those
-        that broke a constraint.
+        that broke a constraint. A further seed that racing asked for is run to its end: it is there
+        to measure a configuration that could be on the front.
         """
         rule = self._study.stopping
-        if rule is None or len(interim) < rule.tasks:
-            return False
         number, rung = self._numbers[run_id], len(interim) - 1
+        seeds = self._runs[number].seeds
+        further = self._study.racing is not None and seeds != (self._study.seed_list[0],)
+        if rule is None or further or len(interim) < rule.tasks:
+            return False
         peers = [
             self._outcomes[n].interim[rung]
             for n in range(self._known_to(number))
-            if self._runs[n].seeds == self._runs[number].seeds
+            if self._runs[n].seeds == seeds
             and len(self._outcomes[n].interim) > rung
             and all(amount <= 0.0 for amount in self._outcomes[n].excess)
         ]
@@ -282,13 +286,16 @@ class Arm:
         seeds = self._study.seed_list
         known = self._known_to(number)
         waiting = {run.configuration for run in self._runs[known:]}
-        contenders = {c: runs.each for c, runs in self._knowledge(known).items() if runs.eligible}
+        contenders = {
+            c: runs.each for c, runs in self._knowledge(known).items() if runs.status == "completed"
+        }
         best = next_in_race(
             contenders,
             [c for c, each in contenders.items() if len(each) < len(seeds) and c not in waiting],
             self._objectives,
             self._study.racing.chance,
             self._seed(number),
+            self._limits,
         )
         return None if best is None else _Run(best, (seeds[len(contenders[best])],))
 

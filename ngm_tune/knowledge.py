@@ -22,7 +22,7 @@ class Knowledge(NamedTuple):
         status: The worst of its runs; empty if none has ended.
         values: Objectives as means over its runs; None unless every one has them.
         excess: By how much each constraint is violated, likewise.
-        each: The objectives of each run, in their order.
+        each: The objectives of each run, in their order, and after them its excess.
     """
 
     status: str
@@ -59,10 +59,11 @@ def gather(outcomes: Iterable[tuple[int, Outcome]]) -> dict[int, Knowledge]:
 
 def _together(runs: list[Outcome]) -> Knowledge:
     status = worst_status(run.status for run in runs)
-    each = [run.values for run in runs if run.values is not None]
+    values = [run.values for run in runs if run.values is not None]
+    each = [run.values + run.excess for run in runs if run.values is not None]
     if len(each) < len(runs):
         return Knowledge(status, None, (), each)
-    return Knowledge(status, _means(each), _means([run.excess for run in runs]), each)
+    return Knowledge(status, _means(values), _means([run.excess for run in runs]), each)
 
 
 def _means(rows: list[Values]) -> Values:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngm_tune.metrics import METRICS, Metric
+
+Amount = TypeVar("Amount", float, NDArray[np.float64])
 
 _DIGITS = 12
 """Beyond which two numbers differ by the order of additions only."""
@@ -50,14 +52,19 @@ class Constraint(NamedTuple):
             raise ValueError(f"{text!r}: must be a finite bound on one of {', '.join(bounded)}")
         return cls(METRICS[parts[1]], parts[2] == ">=", bound)
 
-    def excess(self, value: float) -> float:
-        """By how much a value violates it; zero or negative where it holds."""
+    def excess(self, value: Amount) -> Amount:
+        """By how much a value, or each of several, violates it; zero or less where it holds."""
         return self.bound - value if self.at_least else value - self.bound
 
 
 def is_kept(excess: float) -> bool:
     """Whether a constraint is kept, whichever way its excess was averaged."""
-    return round(excess, _DIGITS) <= 0.0
+    return bool(are_kept(np.float64(excess)))
+
+
+def are_kept(excess: NDArray[np.float64] | np.float64) -> NDArray[np.bool_]:
+    """The same of several values, element by element."""
+    return np.asarray(np.round(excess, _DIGITS) <= 0.0)
 
 
 def on_front(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.bool_]:

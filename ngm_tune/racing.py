@@ -1,10 +1,10 @@
 """Racing: which configurations could still be on the front, from the seeds run so far.
 
-The value of configuration c with seed s is taken as mu_c + b_s + noise: a seed gives every
-configuration the same initial weights and batches, so a part of its effect, b_s, is common to all
-and drops out of the comparison. It is fitted by medians, which a few configurations that fell apart
-do not disturb. What remains is noise, of a variance per objective that is pooled over
-configurations and corrected by each one's own residuals.
+The value (of an objective or a constraint) of configuration c with seed s is taken as mu_c + b_s +
+noise: a seed gives every configuration the same initial weights and batches, so a part of its
+effect, b_s, is common to all and drops out of the comparison. It is fitted by medians, which a few
+configurations that fell apart do not disturb. What remains is noise, of a variance per objective
+that is pooled over configurations and corrected by each one's own residuals.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from ngm_tune.metrics import Metric
-from ngm_tune.pareto import on_front
+from ngm_tune.pareto import Constraint, are_kept, on_front
 
 Floats = NDArray[np.float64]
 
@@ -31,48 +31,79 @@ def next_in_race(
     objectives: Sequence[Metric],
     chance: float,
     seed: int,
+    constraints: Sequence[Constraint] = (),
 ) -> int | None:
-    """The candidate likeliest to be non-dominated among the contenders, if it is likely enough.
+    """The candidate likeliest to be on the front of the contenders, if it is likely enough.
 
     Args:
-        contenders: Objectives of each configuration's seeds, the first ones of the study.
+        contenders: Of each configuration's seeds, the first ones of the study, the objectives and
+            after them by how much each constraint is violated.
         candidates: Those of them that could get a further seed.
         objectives: The metrics.
         chance: The probability that is enough.
         seed: Of the random draws.
+        constraints: What must hold on the mean.
     """
     if not candidates:
         return None
     most = max(map(len, contenders.values()))
-    values = np.full((len(contenders), most, len(objectives)), np.nan)
+    values = np.full((len(contenders), most, len(objectives) + len(constraints)), np.nan)
     for row, each in zip(values, contenders.values(), strict=True):
         row[: len(each)] = each
-    found = chances_of_front(values, objectives, seed)
+    found = chances_of_front(values, objectives, seed, constraints)
     chances = dict(zip(contenders, found.tolist(), strict=True))
     best = max(candidates, key=lambda c: (chances[c], len(contenders[c]), -c))
     return best if chances[best] >= chance else None
 
 
-def chances_of_front(values: Floats, objectives: Sequence[Metric], seed: int) -> Floats:
-    """The probability that each configuration is non-dominated, shape (C,).
+def chances_of_front(
+    values: Floats,
+    objectives: Sequence[Metric],
+    seed: int,
+    constraints: Sequence[Constraint] = (),
+) -> Floats:
+    """The probability that each configuration is on the front, within constraints, shape (C,).
 
     Args:
-        values: Objectives by configuration and seed, shape (C, S, M); NaN where a seed was not run.
-            Every configuration has at least one.
+        values: Objectives, and by how much each constraint is violated, by configuration and seed,
+            shape (C, S, M + K); NaN where a seed was not run. Every configuration has at least one.
         objectives: The M metrics.
         seed: Of the random draws, which are so many that a probability is known to about 0.03.
+        constraints: The K constraints.
 
     Returns:
-        1 for every configuration while no two share two seeds: nothing is known of the noise then.
+        While no two configurations share two seeds, nothing is known of the noise: 1 for every
+        configuration that keeps the constraints so far, and 0 for the others.
     """
     means, residuals = polish(values)
     runs = np.isfinite(residuals[..., 0]).sum(axis=1)
     if runs.max() < 2:
-        return np.ones(len(values))
+        return _keeps(means, objectives, constraints).astype(np.float64)
     spread = np.sqrt(_variances(residuals, runs) / runs[:, None])
     draws = np.random.default_rng(seed).standard_normal((_DRAWS, *means.shape))
-    fronts = [on_front(means + draw * spread, objectives) for draw in draws]
+    fronts = [_on_front(means + draw * spread, objectives, constraints) for draw in draws]
     return np.asarray(np.mean(fronts, axis=0))
+
+
+def _on_front(
+    drawn: Floats, objectives: Sequence[Metric], constraints: Sequence[Constraint]
+) -> NDArray[np.bool_]:
+    """Which of the configurations that keep the constraints no other of them dominates."""
+    on = _keeps(drawn, objectives, constraints)
+    on[on] = on_front(drawn[on, : len(objectives)], objectives)
+    return on
+
+
+def _keeps(
+    drawn: Floats, objectives: Sequence[Metric], constraints: Sequence[Constraint]
+) -> NDArray[np.bool_]:
+    """Which configurations keep the constraints; one on an objective is judged by its draw."""
+    kept = np.ones(len(drawn), dtype=np.bool_)
+    for place, limit in enumerate(constraints, len(objectives)):
+        same = limit.metric in objectives
+        excess = limit.excess(drawn[:, objectives.index(limit.metric)]) if same else drawn[:, place]
+        kept &= are_kept(excess)
+    return kept
 
 
 def polish(values: Floats) -> tuple[Floats, Floats]:

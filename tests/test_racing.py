@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ngm_tune.arms import Arm
 from ngm_tune.metrics import METRICS
-from ngm_tune.pareto import on_front
+from ngm_tune.pareto import Constraint, on_front
 from ngm_tune.proposal import Proposal
 from ngm_tune.racing import chances_of_front, next_in_race, polish
 from ngm_tune.records import Outcome
@@ -190,6 +190,49 @@ def test_a_configuration_with_a_bad_end_gets_no_further_seed(tmp_path: Path, sta
     later = race(searched)
     assert first.trial_id not in {p.trial_id for p in later}
     assert 0 not in searched.front()
+
+
+def test_what_may_well_keep_a_constraint_stays_in_the_race() -> None:
+    """The bound is on a metric that is no objective; noise is 0.01 a run, 0.005 on four."""
+    limit = [Constraint.parse("min_acc >= 0.5")]
+    excess = np.array([-0.1, 0.003, 0.2])  # surely kept, may be kept, surely broken
+    means = np.array([(0.8, 0.3), (0.9, 0.2), (0.95, 0.1)])
+    noise = np.random.default_rng(2).normal(0.0, 0.01, (3, 4, 3))
+    noise -= noise.mean(axis=1, keepdims=True)
+    values = np.column_stack([means, excess])[:, None] + noise
+    kept, perhaps, broken = chances_of_front(values, BOTH, 0, limit)
+    assert broken == 0.0
+    assert 0.1 < perhaps < 0.9
+    assert kept == pytest.approx(1.0 - perhaps, abs=0.02)  # on the front where no better one counts
+    unknown = chances_of_front(values[:, :1], BOTH, 0, limit)
+    assert unknown.tolist() == [float(row[0, 2] <= 0.0) for row in values]
+
+
+def test_a_constraint_on_an_objective_is_judged_by_the_same_draw() -> None:
+    """Alone on the front wherever it keeps the bound, at which its mean lies: half of the time."""
+    limit = [Constraint.parse("avg_acc >= 0.9")]
+    accuracy = np.array([[0.89, 0.91, 0.9], [0.87, 0.83, 0.85]])
+    values = np.stack([accuracy, np.full_like(accuracy, 0.1), 0.9 - accuracy], axis=2)
+    chances = chances_of_front(values, BOTH, 0, limit)
+    assert chances[0] == pytest.approx(0.5, abs=0.1)
+    assert chances[1] < 0.05
+
+
+def test_a_configuration_just_beyond_a_constraint_gets_a_seed_once_noise_is_known(
+    tmp_path: Path,
+) -> None:
+    searched = arm(tmp_path / "a", racing={}, seeds=3, trials=6, constraints=["avg_acc >= 0.9"])
+    beyond = one(searched)
+    searched.finish(beyond.run_id, Outcome("completed", (0.899, 0.05), (0.001,)))
+    order = []
+    for accuracy in (0.95, 0.97, 0.93, 0.94, 0.975, 0.925, 0.9):
+        proposal = one(searched)
+        order.append(proposal.trial_id)
+        ended = Outcome("completed", (accuracy, 0.1), (0.9 - accuracy,))
+        searched.finish(proposal.run_id, ended)
+    first, second = (f"split-digits.sgd.{number:04d}" for number in (1, 2))
+    assert order[:5] == [first, first, first, second, second]
+    assert beyond.trial_id in order[5:]  # two configurations with two seeds: now noise is known
 
 
 def test_what_violates_a_constraint_gets_no_further_seed(tmp_path: Path) -> None:

@@ -111,13 +111,19 @@ def test_runs_that_diverged_are_peers(tmp_path: Path) -> None:
     assert searched.is_hopeless(one(searched).run_id, BAD)
 
 
-def test_with_racing_only_runs_of_the_same_seed_are_peers(tmp_path: Path) -> None:
+def test_with_racing_first_seeds_are_peers_and_further_ones_are_never_stopped(
+    tmp_path: Path,
+) -> None:
     searched = arm(tmp_path / "a", stopping={"peers": 2}, racing={}, seeds=2)
     first, second, third, fourth = (finish(searched, FINE) for _ in range(4))
     assert [p.seeds for p in (first, second, third, fourth)] == [(0,), (1,), (0,), (1,)]
     fifth = one(searched)
     assert fifth.seeds == (0,)
     assert searched.is_hopeless(fifth.run_id, BAD[:2])
+    searched.finish(fifth.run_id, Outcome("completed", FINE[-1], interim=FINE))
+    further = one(searched)
+    assert further.seeds == (1,)
+    assert not searched.is_hopeless(further.run_id, BAD)  # asked for to be measured
     few = arm(tmp_path / "b", stopping={"peers": 3}, racing={}, seeds=2)
     for _ in range(4):
         finish(few, FINE)
