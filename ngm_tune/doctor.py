@@ -18,7 +18,7 @@ from ngm_tune.checkpoints import checkpoint_of, unpack
 from ngm_tune.errors import NewerResultsError, UserError
 from ngm_tune.lease import holder_of, lease
 from ngm_tune.opening import arms_of, outcomes_of, problem_of_trial, reconciled
-from ngm_tune.record import open_storage
+from ngm_tune.record import cut_tail, open_storage
 from ngm_tune.results import (
     CHECKPOINTS,
     DAMAGED,
@@ -47,14 +47,15 @@ class Finding(NamedTuple):
     Attributes:
         name: The file, as seen from the directory.
         what: What is the matter with it.
-        kind: ``damage``; ``newer`` for results of a later version, which stay where they are; or
-            ``note`` for what does no harm.
+        kind: ``damage``; ``newer`` for results of a later version and ``unread`` for what the disk
+            or its permissions do not give, which both stay where they are; or ``note`` for what
+            does no harm.
         mended: What was done about it; None if nothing was or can be.
     """
 
     name: str
     what: str
-    kind: Literal["damage", "newer", "note"] = "damage"
+    kind: Literal["damage", "newer", "unread", "note"] = "damage"
     mended: str | None = None
 
 
@@ -78,7 +79,8 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
         with lease(results, lambda reason: None):
             return found + _looked_at(results, repair=True)
     except OSError as error:
-        raise UserError(f"{location}: cannot be read or written: {error}") from error
+        hint = "; with --look nothing need be written" if repair else ""
+        raise UserError(f"{location}: cannot be read or written: {error}{hint}") from error
 
 
 def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
@@ -91,7 +93,8 @@ def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
         *_checkpoints(results),
     ]
     found += [_set_aside(results, finding) for finding in harmed] if repair else harmed
-    found += _journal(results, study, repair=repair)
+    if not any(finding.kind == "unread" for finding in found):  # else it would tell of a part
+        found += _journal(results, study, repair=repair)
     return [*found, *_companions(results), *_strangers(results)]
 
 
@@ -135,9 +138,19 @@ def _folders_for_files(results: Results) -> Iterator[Finding]:
                 yield Finding(f"{folder}/{name}".lstrip("/"), "a folder where a file should be")
 
 
+def _unread(results: Results, name: str, error: OSError) -> Finding:
+    """A file that cannot be read; where all are behind a network, that is what is the matter."""
+    if results.folder is None:
+        raise error
+    return Finding(name, f"cannot be read: {error.strerror or error}", "unread")
+
+
 def _environment(results: Results) -> Iterator[Finding]:
     try:
+        results.read_bytes(ENVIRONMENT)
         results.environment()
+    except OSError as error:
+        yield _unread(results, ENVIRONMENT, error)
     except UserError as error:
         yield Finding(ENVIRONMENT, reason_of(error, ENVIRONMENT))
 
@@ -147,6 +160,9 @@ def _tables(results: Results, study: Study | None) -> Iterator[Finding]:
         for name in results.table_files(table):
             try:
                 rows = results.read_file(table, name)
+            except OSError as error:
+                yield _unread(results, f"{table}/{name}", error)
+                continue
             except UserError as error:
                 newer = isinstance(error, NewerResultsError)
                 yield Finding(
@@ -169,9 +185,11 @@ def _checkpoints(results: Results) -> Iterator[Finding]:
     for name in results.files(CHECKPOINTS):
         if not name.endswith(".pt") or _DRAFT.fullmatch(name):
             continue
-        content = results.read_bytes(f"{CHECKPOINTS}/{name}") or b""
         try:
-            run = unpack(content).of["run_id"]
+            run = unpack(results.read_bytes(f"{CHECKPOINTS}/{name}") or b"").of["run_id"]
+        except OSError as error:
+            yield _unread(results, f"{CHECKPOINTS}/{name}", error)
+            continue
         except ValueError as error:
             yield Finding(f"{CHECKPOINTS}/{name}", str(error))
             continue
@@ -186,19 +204,18 @@ def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator
     found: Finding | None = None
     if before is not None:
         whole = before[: before.rfind(b"\n") + 1]
-        torn = len(whole) < len(before)
-        if _is_damaged(whole, study, results):
+        state = _state_of(whole, study, results)
+        if state == "damaged":
             found = Finding(JOURNAL, "not readable as Optuna's journal of this study")
             if repair and searched:
                 place = results.set_aside(JOURNAL)
                 found = found._replace(mended=f"moved to {place}; made anew from trials/")
-        elif torn:
+        elif len(whole) < len(before):
             found = Finding(JOURNAL, "its last line was cut off while it was written")
             if repair:
-                place = results.free_place(f"{JOURNAL}.tail")
-                results.write_bytes(place, before[len(whole) :])
-                results.write_bytes(JOURNAL, whole)
-                found = found._replace(mended=f"the line was moved to {place}")
+                found = found._replace(mended=f"the line was moved to {cut_tail(results)}")
+        elif state == "behind" and not repair:
+            found = Finding(JOURNAL, "behind what is in trials/", "note")
     if found is not None:
         yield found
     if repair and searched and study is not None:
@@ -213,19 +230,21 @@ def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator
             yield Finding(JOURNAL, "behind what is in trials/", "note", "brought up to date")
 
 
-def _is_damaged(content: bytes, study: Study | None, results: Results) -> bool:
-    """Whether Optuna cannot read a journal, or it is not the record of what is in ``trials/``."""
+def _state_of(
+    content: bytes, study: Study | None, results: Results
+) -> Literal["damaged", "behind", "well"]:
+    """Whether Optuna can read a journal, and it is the record of what is in ``trials/``."""
     known = Results(results.location, tolerant=True)
     with TemporaryDirectory(prefix="ngm-tune-") as scratch:
         path = Path(scratch) / JOURNAL
         path.write_bytes(content)
         try:
             storage = open_storage(path)
-            if study is not None:
-                arms_of(study, storage, outcomes_of(known, study))
+            for arm in arms_of(study, storage, outcomes_of(known, study)) if study else ():
+                arm.close()
         except Exception:  # whatever somebody's lines make Optuna raise
-            return True
-    return False
+            return "damaged"
+        return "well" if path.read_bytes() == content else "behind"
 
 
 def _companions(results: Results) -> Iterator[Finding]:
@@ -234,7 +253,7 @@ def _companions(results: Results) -> Iterator[Finding]:
     for name in results.table_files("trials"):
         try:
             ended[name] = results.read_file("trials", name)
-        except UserError:
+        except (OSError, UserError):
             continue  # which was told already
     then = "to have it again, move {} away, and the trial is run again when the study goes on"
     for table, name in results.gone(ended):
@@ -256,7 +275,7 @@ def _problem_of_length(results: Results, table: Table, name: str, ended: pa.Tabl
     """Why curves or steps are not those of a whole run; None if they are, or cannot be read."""
     try:
         rows = results.read_file(table, name)
-    except UserError:
+    except (OSError, UserError):
         return None  # which was told already
     counted = "count_distinct" if table == "steps" else "max"
     found = rows.group_by("seed").aggregate([("iteration", counted)])

@@ -141,9 +141,7 @@ def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
             study.objectives,
             study.constraints,
         )
-        for run_id, rows in results.runs(
-            "trials", lambda run, rows: problem_of_trial(run, rows, study)
-        )
+        for run_id, rows in results.runs("trials", problem)
     }
 
 

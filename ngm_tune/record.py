@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,7 +151,9 @@ class _OneWriter:
 def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[JournalStorage]:
     """Optuna's storage of a results directory, made if there is none.
 
-    Where the directory is no local or mounted one, it is a copy that goes there in the end.
+    Where the directory is no local or mounted one, it is a copy that goes there in the end. A line
+    that a killed process left half written is set aside: it would make every later read fail, and
+    what it would have said is known from the results.
 
     Args:
         results: The results directory.
@@ -162,8 +163,13 @@ def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[Journa
         UserError: It is damaged.
     """
     if results.folder is not None:
-        yield open_storage(results.folder / JOURNAL)
+        path = results.folder / JOURNAL
+        if path.is_symlink():
+            raise UserError(f"{path}: is a link; ngm-tune writes to no file that lies elsewhere")
+        cut_tail(results)
+        yield open_storage(path)
         return
+    cut_tail(results)
     with TemporaryDirectory(prefix="ngm-tune-") as scratch:
         path = Path(scratch) / JOURNAL
         content = results.read_bytes(JOURNAL)
@@ -176,20 +182,21 @@ def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[Journa
                 results.write_bytes(JOURNAL, path.read_bytes())
 
 
-def open_storage(path: Path) -> JournalStorage:
-    """Optuna's storage in a journal file, made if there is none.
+def cut_tail(results: Results) -> str | None:
+    """Move the line at the journal's end that was cut off to ``damaged/``; its place, if any."""
+    content = results.read_bytes(JOURNAL) or b""
+    whole = content.rfind(b"\n") + 1
+    if whole == len(content):
+        return None
+    place = results.free_place(f"{JOURNAL}.tail")
+    results.write_bytes(place, content[whole:])
+    results.write_bytes(JOURNAL, content[:whole])
+    return place
 
-    A line that a killed process left half written would make every later read fail, so it is cut
-    off: what it would have said is known from the results.
-    """
-    if path.is_symlink():
-        raise UserError(f"{path}: is a link; ngm-tune writes to no file that lies elsewhere")
+
+def open_storage(path: Path) -> JournalStorage:
+    """Optuna's storage in a journal file of whole lines, made if there is none."""
     try:
-        if path.exists():
-            content = path.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(path, whole)
         backend = JournalFileBackend(str(path), lock_obj=_OneWriter())  # type: ignore[arg-type]
         return JournalStorage(backend)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -15,6 +15,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
+from ngm_tune import record
 from ngm_tune.checkpoints import pack
 from ngm_tune.doctor import examine
 from ngm_tune.errors import UserError
@@ -346,6 +347,28 @@ def test_optunas_record_is_mended_or_made_anew(copy: Path, harm: str) -> None:
     assert [f for f in examine(str(copy)) if f.name == "optuna.journal"] == []
 
 
+def test_looking_tells_that_optunas_record_is_behind(copy: Path) -> None:
+    journal = copy / "optuna.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = max(i for i, line in enumerate(lines) if b'"op_code":6,' in line)
+    journal.write_bytes(b"".join(lines[:last]))
+    before = contents(copy)
+    (told,) = examine(str(copy), repair=False)
+    assert (told.name, told.what) == ("optuna.journal", "behind what is in trials/")
+    assert contents(copy) == before
+    (mended,) = examine(str(copy))
+    assert mended.mended == "brought up to date"
+
+
+def test_opening_a_journal_keeps_what_it_cuts_off(copy: Path) -> None:
+    whole = (copy / "optuna.journal").read_bytes()
+    (copy / "optuna.journal").write_bytes(whole + b'{"op_code": 6, "wor')
+    with record.journal(Results(str(copy))):
+        pass
+    assert (copy / "optuna.journal").read_bytes() == whole
+    assert (copy / "damaged" / "optuna.journal.tail").read_bytes() == b'{"op_code": 6, "wor'
+
+
 def test_where_a_trial_was_run_is_the_truth_whatever_a_sampler_would_say_now(copy: Path) -> None:
     path = copy / "trials" / f"{TRIAL}.parquet"
     rows = pq.read_table(path)
@@ -378,17 +401,42 @@ def test_tails_of_journals_are_all_kept(copy: Path) -> None:
     assert tails == [b'{"first', b'{"second']
 
 
-def test_a_disk_that_fails_is_no_damage(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def failing(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    """Make the disk fail beneath the files of a folder."""
     read = Results.read_bytes
 
-    def failing(self: Results, name: str) -> bytes | None:
-        if name.startswith("trials/"):
+    def read_or_fail(self: Results, name: str) -> bytes | None:
+        if name.startswith(folder):
             raise OSError(5, "Input/output error")
         return read(self, name)
 
+    monkeypatch.setattr(Results, "read_bytes", read_or_fail)
+
+
+@pytest.mark.parametrize(
+    "name", [f"trials/{TRIAL}.parquet", f"steps/{TRIAL}.parquet", "environment.json"]
+)
+def test_a_file_that_the_disk_does_not_give_is_no_damage(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is named, what else is wrong is mended, and nothing is concluded from what was read."""
+    truncated(copy / "curves" / f"{TRIAL}.parquet")
+    journal = (copy / "optuna.journal").read_bytes()
+    failing(monkeypatch, name)
+    found = examine(str(copy))
+    told = next(f for f in found if f.name == name)
+    assert (told.kind, told.mended) == ("unread", None)
+    assert told.what == "cannot be read: Input/output error"
+    assert [f.name for f in found if f.mended] == [f"curves/{TRIAL}.parquet"]
+    assert (copy / name).exists()
+    assert (copy / "optuna.journal").read_bytes() == journal
+
+
+def test_a_network_that_fails_is_said_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, "trials/")
+    monkeypatch.setattr(Results, "folder", None)
     before = contents(copy)
-    monkeypatch.setattr(Results, "read_bytes", failing)
-    with pytest.raises(UserError, match="Input/output error"):
+    with pytest.raises(UserError, match=r"Input/output error; with --look nothing need be written"):
         examine(str(copy))
     assert contents(copy) == before
 
