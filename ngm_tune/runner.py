@@ -33,7 +33,7 @@ from ngm_tune.study import Study
 from ngm_tune.trainable import ContinualTrainable
 
 _LOST_WORKERS = 3
-"""How often a trial goes on elsewhere, from its checkpoint, after losing its worker."""
+"""How often a trial goes on elsewhere, from its checkpoint, after losing its worker in a task."""
 
 _CHECKPOINT_SECONDS = ("NGM_TUNE_CHECKPOINT_SECONDS", 10.0)
 """Seconds between checkpoints of a trial: the environment variable, and what it is by default."""
@@ -228,10 +228,20 @@ def _written(results: Results, study: Study, run_id: str) -> Outcome | None:
 
 
 class _LostTrials(tune.Callback):
-    """Records a trial as failed whose worker was lost again and again."""
+    """Records a trial as failed whose worker was lost again and again in the same task."""
 
     def __init__(self, halt: Halt) -> None:
         self._halt = halt
+        self._tasks: dict[str, int] = {}
+        """Trained so far, by trial."""
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        tasks = len(result.get("interim", ()))
+        if tasks > self._tasks.get(trial.trial_id, 0):
+            self._tasks[trial.trial_id] = tasks
+            trial.run_metadata.num_failures = 0  # Tune has no other way to say it
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         if Results(trial.config["results"]).has_run(trial.config["run_id"]):

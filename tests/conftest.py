@@ -90,14 +90,17 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package of someone's own with two methods, found through its entry points."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "own_methods.py").write_text(dedent(PLUGIN))
+    return installed(tmp_path_factory.mktemp("site"), PLUGIN, "raises", "diverges")
+
+
+def installed(site: Path, source: str, *names: str) -> Path:
+    """A folder to import from that has a package with methods, by entry points."""
+    (site / "own_methods.py").write_text(dedent(source))
     info = site / "own_methods-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-methods\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[ngm_tune.methods]\nraises = own_methods:raises\ndiverges = own_methods:diverges\n"
-    )
+    entries = "".join(f"{name} = own_methods:{name}\n" for name in names)
+    (info / "entry_points.txt").write_text(f"[ngm_tune.methods]\n{entries}")
     return site
 
 
