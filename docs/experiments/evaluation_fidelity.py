@@ -1,7 +1,7 @@
-"""The bias that cheaper evaluation brings to the stability gap, on recorded curves.
+"""The bias that sparser evaluation brings to the stability gap, on recorded curves.
 
 Takes the results of a study that evaluated after every iteration, thins their curves, and compares
-avg_sg_first of the thinned curves with that of the whole ones.
+avg_sg and avg_sg_first of the thinned curves with those of the whole ones, seed by seed.
 
 Usage: python docs/experiments/evaluation_fidelity.py results/paper-split-mnist
 """
@@ -12,55 +12,62 @@ import numpy as np
 import polars as pl
 from tabulate import tabulate
 
-from ngm_tune.metrics import AccuracyCurves, average_stability_gap
+from ngm_tune.metrics import AccuracyCurves, GapOf, average_stability_gap
 
+METRICS: dict[str, GapOf] = {"avg_sg": "previous", "avg_sg_first": "first"}
 FIDELITIES = {
-    "every 2nd iteration": (2, 0),
+    "every 2nd": (2, 0),
     "every 5th": (5, 0),
     "every 10th": (10, 0),
     "every 20th": (20, 0),
-    "every 20th, the first 10 of a task": (20, 10),
-    "every 20th, the first 30 of a task": (20, 30),
-    "every 20th, the first 60 of a task": (20, 60),
+    "20th, first 10": (20, 10),
+    "20th, first 30": (20, 30),
+    "20th, first 60": (20, 60),
 }
 """eval_every and eval_dense."""
 
 
-def runs(location: str) -> dict[str, list[pl.DataFrame]]:
-    """First-task accuracy of every run, by method."""
-    curves = pl.read_parquet(f"{location}/curves/*.parquet").filter(pl.col("eval_task") == 0)
-    found: dict[str, list[pl.DataFrame]] = {}
-    for (trial, _), run in curves.sort("iteration").group_by("trial_id", "seed"):
-        found.setdefault(str(trial).split(".")[1], []).append(run)
+def runs(location: str) -> dict[str, list[AccuracyCurves]]:
+    """The curves of every run, by method."""
+    rows = pl.read_parquet(f"{location}/curves/*.parquet").sort("trial_id", "seed", "iteration")
+    found: dict[str, list[AccuracyCurves]] = {}
+    for (trial, _), run in rows.group_by("trial_id", "seed", maintain_order=True):
+        ends = run.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"]
+        wide = run.pivot("eval_task", index="iteration", values="accuracy").sort("iteration")
+        accuracy = wide.select(str(task) for task in range(len(ends)) if str(task) in wide.columns)
+        padded = np.full((wide.height, len(ends)), np.nan)  # the last task is never an old one
+        padded[:, : accuracy.width] = accuracy.to_numpy()
+        curves = AccuracyCurves(wide["iteration"].to_numpy(), padded, ends.to_numpy())
+        found.setdefault(str(trial).split(".")[1], []).append(curves)
     return found
 
 
-def gap(run: pl.DataFrame) -> float:
-    """avg_sg_first of a run."""
-    ends = run.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"].to_numpy()
-    accuracy = np.full((run.height, len(ends)), np.nan)
-    accuracy[:, 0] = run["accuracy"].to_numpy()
-    return average_stability_gap(
-        AccuracyCurves(run["iteration"].to_numpy(), accuracy, ends), "first"
-    )
+def seen(curves: AccuracyCurves, every: int, dense: int) -> np.ndarray:
+    """Which evaluations of a run would have been made with that fidelity, shape (E,)."""
+    task = np.searchsorted(curves.task_ends, curves.iterations)
+    elapsed = curves.iterations - np.concatenate([[0], curves.task_ends])[task]
+    ends = np.isin(curves.iterations, curves.task_ends)
+    return np.asarray((elapsed % every == 0) | ends | ((task > 0) & (elapsed <= dense)))
 
 
-def thinned(run: pl.DataFrame, every: int, dense: int) -> pl.DataFrame:
+def thinned(curves: AccuracyCurves, every: int, dense: int) -> AccuracyCurves:
     """What an evaluation of that fidelity would have seen."""
-    first = pl.col("iteration").min().over("task")
-    elapsed = pl.col("iteration") - first + 1
-    last = pl.col("iteration") == pl.col("iteration").max().over("task")
-    return run.filter((elapsed % every == 0) | last | ((pl.col("task") > 0) & (elapsed <= dense)))
+    kept = seen(curves, every, dense)
+    return AccuracyCurves(curves.iterations[kept], curves.accuracy[kept], curves.task_ends)
 
 
-rows = []
-for method, found in runs(sys.argv[1]).items():
-    whole = np.array([gap(run) for run in found])
-    row: dict[str, object] = {"method": method, "every iteration": f"{whole.mean():.3f}"}
-    for name, (every, dense) in FIDELITIES.items():
-        bias = np.array([gap(thinned(run, every, dense)) for run in found]) - whole
-        row[name] = f"{bias.mean():+.3f}"
-    rows.append(row)
-print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
-share = {n: len(thinned(found[0], *f)) / found[0].height for n, f in FIDELITIES.items()}
-print("share of evaluations:", ", ".join(f"{name} {value:.1%}" for name, value in share.items()))
+found = runs(sys.argv[1])
+for metric, of in METRICS.items():
+    rows = []
+    for method, each in found.items():
+        whole = np.array([average_stability_gap(curves, of) for curves in each])
+        row = {"method": method, metric: f"{whole.mean():.3f}"}
+        for name, fidelity in FIDELITIES.items():
+            thin = np.array([average_stability_gap(thinned(run, *fidelity), of) for run in each])
+            bias = thin - whole
+            row[name] = f"{bias.mean():+.3f} ± {bias.std(ddof=1):.3f}"
+        rows.append(row)
+    any_run = next(iter(found.values()))[0]
+    shares = {name: f"{seen(any_run, *f).mean():.0%}" for name, f in FIDELITIES.items()}
+    rows.append({"method": "share", metric: "100%"} | shares)
+    print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True), end="\n\n")
