@@ -110,6 +110,11 @@ class LoadedStudy(NamedTuple):
         """By benchmark, after how many runs of every method its search ended on a plateau."""
         return dict(self.environment.get("plateaus", {}))
 
+    def starting_points(self, benchmark: str) -> dict[str, int]:
+        """By the titles of the methods, how many points their searches started from."""
+        points = self.environment.get("points", {}).get(benchmark, {})
+        return {self.title("methods", method): count for method, count in points.items()}
+
     def of(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
         """The trials that claims about a benchmark, or one arm, rest on: confirmed ones if any."""
         trials = self.confirmed if self.is_confirmed(benchmark) else self.search

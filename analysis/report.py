@@ -71,7 +71,7 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
         for section in sections:
             for figure in section.figures:
                 _write_images(figure, folder)
-        table.write_csv(folder / "methods.csv")
+        (folder / "methods.csv").write_text(table.write_csv(), encoding="utf-8")
         markdown = tabulate(
             [
                 {"Benchmark": _cell(loaded.title("benchmarks", name))}

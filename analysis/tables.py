@@ -122,6 +122,9 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
         runs = runs_per_search(study)
         effort += f"; seeds are raced for, within {runs} seed-runs for every method"
     facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
+    starts = _starts(loaded)
+    if starts:
+        facts["Started from"] = starts
     missing = _missing(loaded)
     if missing:
         facts["Not complete"] = f"{', '.join(missing)}; the effort is not equal before they are"
@@ -135,6 +138,24 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
             "iterations"
         )
     return facts
+
+
+def _starts(loaded: LoadedStudy) -> str:
+    """From how many points that were given each search started; empty if from none."""
+    said = []
+    for benchmark in loaded.benchmarks:
+        place = loaded.title("benchmarks", benchmark)
+        starts = loaded.starting_points(benchmark)
+        counts = set(starts.values())
+        each = ", ".join(f"{method} {count}" for method, count in starts.items())
+        if len(counts) > 1:
+            said.append(
+                f"points given on {place}: {each}; the effort is not equal where they come from "
+                "earlier tuning"
+            )
+        elif any(counts):
+            said.append(f"{counts.pop()} given points of every method on {place}")
+    return "; ".join(said)
 
 
 def _missing(loaded: LoadedStudy) -> list[str]:

@@ -29,6 +29,7 @@ def describe_environment(study: Study) -> str:
     packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
     known = {name: study.benchmark(name) for name in study.benchmarks}
     compared = {name: get_method(name) for name in study.methods}
+    points = {name: study.starting_points(name) for name in study.benchmarks}
     content = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": typed_command(),
@@ -49,6 +50,7 @@ def describe_environment(study: Study) -> str:
             }
             for name, method in compared.items()
         },
+        **({"points": points} if study.points else {}),
     }
     return json.dumps(content, indent=2) + "\n"
 

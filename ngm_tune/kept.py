@@ -54,6 +54,7 @@ class KeptEnvironment(_Kept):
     benchmarks: dict[str, _Titled] = {}
     methods: dict[str, _Method] = {}
     plateaus: dict[str, Whole] = {}
+    points: dict[str, dict[str, Whole]] = {}
 
 
 class _Confirm(_Kept):

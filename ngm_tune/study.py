@@ -289,6 +289,10 @@ class Study(BaseModel):
         """What is searched of a method."""
         return narrowed(get_method(method), self.space.get(method, {}))
 
+    def starting_points(self, benchmark: str) -> dict[str, int]:
+        """How many points the search of each method starts from."""
+        return {method: len(self.points_of(benchmark, method)) for method in self.methods}
+
     def points_of(self, benchmark: str, method: str) -> list[Config]:
         """Search coordinates of the points that the search of a method starts from.
 

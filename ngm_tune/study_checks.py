@@ -51,6 +51,25 @@ def check_search(study: Study) -> None:
                 )
 
 
+def without_effect(study: Study) -> list[str]:
+    """Rules that never come to act in a search as short as the study's, as sentences."""
+    known = max(0, study.configurations - study.in_flight)  # when the last run is decided on
+    said = []
+    if study.stopping is not None and known < study.stopping.peers:
+        said.append(
+            f"stopping will stop nothing: its peers = {study.stopping.peers} are more than the "
+            f"{known} runs that a method's last run can be compared with"
+        )
+    if study.plateau is not None:
+        needed = 2 * study.plateau.trials * (len(study.seed_list) if study.racing else 1)
+        if known < needed:
+            said.append(
+                f"plateau will end nothing: its trials = {study.plateau.trials} need {needed} runs "
+                f"of each method that are known of, and there will be {known}"
+            )
+    return said
+
+
 def _check_constraints(constraints: list[str]) -> None:
     limits: list[Constraint] = []
     for text in constraints:

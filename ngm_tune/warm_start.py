@@ -80,7 +80,7 @@ def uneven_starts(study: Study) -> list[str]:
     """
     said = []
     for benchmark in study.benchmarks:
-        counts = {method: len(study.points_of(benchmark, method)) for method in study.methods}
+        counts = study.starting_points(benchmark)
         if len(set(counts.values())) > 1:
             each = ", ".join(f"{method} {count}" for method, count in counts.items())
             said.append(f"{benchmark}: searches start from different numbers of points: {each}")

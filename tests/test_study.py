@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -13,7 +14,10 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.study import Study
+from ngm_tune.study_checks import without_effect
 from ngm_tune.study_files import load_study, shipped_studies, validate_study
+
+from .test_arms import a_study
 
 MINIMAL = """
 title = "A study"
@@ -327,3 +331,22 @@ def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
         validate_study(content, "fuzz.toml")
     except UserError as error:
         assert str(error).startswith("fuzz.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trials": 9, "stopping": {}}, []),
+        ({"trials": 8, "stopping": {}}, ["stopping will stop nothing: its peers = 8 are more"]),
+        ({"trials": 10, "stopping": {}, "in_flight": 3}, ["than the 7 runs that a method's last"]),
+        ({"trials": 4, "stopping": {}, "racing": {}}, []),  # up to twelve configurations
+        ({"trials": 41, "plateau": {}}, []),
+        ({"trials": 40, "plateau": {}}, ["its trials = 20 need 40 runs of each method"]),
+        ({"trials": 41, "plateau": {}, "racing": {}}, []),
+        ({"trials": 40, "plateau": {}, "racing": {}}, ["need 120 runs", "there will be 119"]),
+    ],
+)
+def test_rules_that_never_come_to_act_are_said(changes: dict[str, Any], said: list[str]) -> None:
+    found = without_effect(a_study(**changes))
+    assert len(found) == bool(said)
+    assert all(text in found[0] for text in said)

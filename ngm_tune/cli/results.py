@@ -33,7 +33,7 @@ def analyze(
         console.print(printable(f"Left out: {name}: {why}"))
     if report.left_out:
         console.print(f"`ngm-tune doctor {results}` mends what can be.")
-    console.print(f"Report: {report.page}")
+    console.print(printable(f"Report: {report.page}"))
 
 
 @app.command(epilog="Example:\n\n`ngm-tune doctor results/quickstart`")
@@ -86,4 +86,4 @@ def defaults(
     path, choices = write_defaults(results, output, pick)
     for choice in choices:
         console.print(choice.explanation)
-    console.print(f"Written to {path}")
+    console.print(printable(f"Written to {path}"))

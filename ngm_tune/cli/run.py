@@ -95,6 +95,7 @@ def _run(
     with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
         from ngm_tune.driver import drive
         from ngm_tune.progress import progress_display
+        from ngm_tune.study_checks import without_effect
         from ngm_tune.study_files import load_study
         from ngm_tune.warm_start import uneven_starts, warm_started
 
@@ -121,8 +122,8 @@ def _run(
                 else ""
             )
         )
-        for uneven in uneven_starts(loaded) if loaded.points else ():
-            console.print(uneven)
+        for noticed in (*uneven_starts(loaded), *without_effect(loaded)):
+            console.print(noticed)
         return progress_display(console, loaded, arms)
 
     ended = drive(

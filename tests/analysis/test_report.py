@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -232,6 +233,15 @@ normalise_entropy = true
         "lr 0.01, layers output, normalise_entropy True"
         in (results / "report" / "report.html").read_text()
     )
+
+
+def test_an_output_whose_name_is_no_text(
+    finished: Finished, tmp_path: Path, ngm_tune: Command
+) -> None:
+    output = tmp_path / os.fsdecode(b"r\xff")
+    answer = ngm_tune("analyze", finished.location, "--output", output)
+    assert (answer.code, answer.err) == (0, "")
+    assert {"report.html", "methods.csv"} <= {path.name for path in output.iterdir()}
 
 
 def test_an_output_that_cannot_be_written(finished: Finished, ngm_tune: Command) -> None:

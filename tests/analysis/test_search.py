@@ -110,6 +110,27 @@ def test_claims_rest_on_the_confirmed_trials_of_a_benchmark(made: MadeUp) -> Non
     assert "0.850" in findings(loaded, table)[0]
 
 
+@pytest.mark.parametrize(
+    ("starts", "said"),
+    [
+        ({"ngm-sgd": 2, "sgd": 2}, "2 given points of every method on split-digits"),
+        (
+            {"ngm-sgd": 12, "sgd": 0},
+            "points given on split-digits: NGM-SGD 12, SGD 0; the effort is not equal where they "
+            "come from earlier tuning",
+        ),
+        ({"ngm-sgd": 0, "sgd": 0}, None),
+    ],
+)
+def test_where_searches_started_from_is_told(
+    made: MadeUp, starts: dict[str, int], said: str | None
+) -> None:
+    made.trial(0, (0.9, 0.1))
+    environment = made.results.environment() | {"points": {"split-digits": starts}}
+    made.results.write_text("environment.json", json.dumps(environment))
+    assert search_facts(made.load()).get("Started from") == said
+
+
 def test_optimism_is_the_mean_over_what_was_confirmed(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     made.trial(1, (0.7, 0.0))
