@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from optuna.storages import InMemoryStorage
 from scipy.spatial import cKDTree
+from scipy.stats import rankdata
 
 from ngm_tune.arms import Arm
 from ngm_tune.methods import get_method
@@ -61,6 +63,8 @@ TRIALS = 40
 SEARCHED = 3
 """Seeds of a search, of the six recorded."""
 REPETITIONS = 20
+RESAMPLES = 1000
+"""Of the repetitions, for what is between brackets."""
 
 Floats = NDArray[np.float64]
 
@@ -73,10 +77,10 @@ class Cell(NamedTuple):
     variant: str
     hypervolume: list[float]
     """At the whole budget."""
-    mean_curve: list[float]
-    """The mean over repetitions after each hundredth of the budget."""
     trials: float
     """Settings tried, on average."""
+    saved: tuple[float, float, float] | None
+    """See ``savings``."""
 
 
 class Table:
@@ -160,39 +164,49 @@ def _run(table: Table, arm: Arm, proposal: Proposal, place: int) -> tuple[Outcom
     return Outcome(status, interim[-1], interim=interim), len(interim)
 
 
-def compare(
-    benchmark: str,
-    sampler: str,
-    variant: str,
-    repetitions: int = REPETITIONS,
-    keys: dict[str, Any] | None = None,
-) -> Cell:
-    """One kind of search, repeated."""
+def repeat(
+    benchmark: str, sampler: str, variant: str, repetitions: int = REPETITIONS
+) -> tuple[Floats, float]:
+    """Curves of one kind of search, shape (R, 100), and the settings it tries on average."""
     torch.set_num_threads(1)
     table = Table(benchmark)
-    keys = VARIANTS[variant] if keys is None else keys
-    found = [replay(table, benchmark, sampler, keys, r) for r in range(repetitions)]
-    curves = np.array([curve for curve, _ in found])
-    return Cell(
-        benchmark,
-        sampler,
-        variant,
-        curves[:, -1].round(5).tolist(),
-        curves.mean(axis=0).round(5).tolist(),
-        float(np.mean([trials for _, trials in found])),
-    )
+    found = [replay(table, benchmark, sampler, VARIANTS[variant], r) for r in range(repetitions)]
+    return np.array([curve for curve, _ in found]), float(np.mean([tried for _, tried in found]))
 
 
-def saved(cell: Cell, plain: Cell) -> float:
-    """How much less compute it takes to come to what ``plain`` ends with, against ``plain``.
+def savings(curves: Floats, plain: Floats) -> tuple[float, float, float]:
+    """How much less compute it takes to come to what ``plain`` ends with, on average.
 
-    Negative where it takes more; -1 stands for not coming to it at all.
+    Args:
+        curves: Hypervolume after each hundredth of the budget, shape (R, 100).
+        plain: The same of the searches to compare with, in the same repetitions.
+
+    Returns:
+        The share of what ``plain`` takes, negative where it is more, and the tenth and ninetieth
+        percentile of it when repetitions are drawn anew. For a search that does not come to it
+        within the budget, -inf.
     """
-    goal = plain.mean_curve[-1]
-    reached = [np.flatnonzero(np.array(c.mean_curve) >= goal) for c in (cell, plain)]
-    if not len(reached[0]):
-        return -1.0
-    return 1.0 - float(reached[0][0] + 1) / float(reached[1][0] + 1)
+
+    def share(drawn: Any) -> float:
+        ours, theirs = curves[drawn].mean(axis=0), plain[drawn].mean(axis=0)
+        if ours[-1] < theirs[-1]:
+            return -math.inf
+        takes = [int((curve >= theirs[-1]).argmax()) + 1 for curve in (ours, theirs)]
+        return 1.0 - takes[0] / takes[1]
+
+    random = np.random.default_rng(0)
+    drawn = [share(random.integers(len(plain), size=len(plain))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(drawn, [0.1, 0.9], method="nearest")
+    return share(slice(None)), float(low), float(high)
+
+
+def cell_of(
+    kind: tuple[str, str, str], found: tuple[Floats, float], plain: tuple[Floats, float]
+) -> Cell:
+    """What is kept of one kind of search, beside that of the same sampler without options."""
+    curves, trials = found
+    ends = curves[:, -1].round(5).tolist()
+    return Cell(*kind, ends, trials, None if kind[2] == "plain" else savings(curves, plain[0]))
 
 
 def rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
@@ -206,9 +220,9 @@ def rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
             volumes = np.array(cell.hypervolume)
             error = volumes.std(ddof=1) / len(volumes) ** 0.5
             row[variant] = f"{volumes.mean():.4f} ± {error:.4f}"
-            if variant != "plain":
-                share = saved(cell, by_key[benchmark, sampler, "plain"])
-                row[variant] += " (–)" if share == -1.0 else f" ({share:+.0%})"
+            if cell.saved is not None:
+                share, low, high = (f"{s:+.0%}" if math.isfinite(s) else "–" for s in cell.saved)
+                row[variant] += f" ({share}; {low} to {high})"
         shown.append(row)
     return shown
 
@@ -221,7 +235,7 @@ def mean_ranks(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
         ranks = []
         for benchmark in BENCHMARKS:
             volumes = np.array([by_key[benchmark, sampler, variant] for sampler in SAMPLERS])
-            ranks.append(1 + (-volumes).argsort(axis=0).argsort(axis=0).mean(axis=1))
+            ranks.append(rankdata(-volumes, axis=0).mean(axis=1))
         found[variant] = dict(zip(SAMPLERS, np.mean(ranks, axis=0).tolist(), strict=True))
     return found
 
@@ -280,8 +294,9 @@ def main() -> None:
         return
     kinds = list(itertools.product(BENCHMARKS, SAMPLERS, VARIANTS))
     with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
-        jobs = [pool.submit(compare, *kind, arguments.repetitions) for kind in kinds]
-        cells = [job.result() for job in jobs]
+        jobs = {kind: pool.submit(repeat, *kind, arguments.repetitions) for kind in kinds}
+        found = {kind: job.result() for kind, job in jobs.items()}
+    cells = [cell_of(kind, found[kind], found[*kind[:2], "plain"]) for kind in kinds]
     FOUND.write_text(json.dumps([cell._asdict() for cell in cells]) + "\n", encoding="utf-8")
     print(markdown(cells))
     print("Wins without stopping and racing, and so is the default:", winner(cells))

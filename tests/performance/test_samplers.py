@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from .samplers import (
     VARIANTS,
     Cell,
     Table,
-    compare,
     markdown,
+    repeat,
     replay,
-    saved,
+    savings,
     winner,
 )
 
@@ -50,21 +51,38 @@ def test_the_nearest_setting_is_nearest_in_the_scales_of_the_search() -> None:
     assert place == np.linalg.norm(even - wanted, axis=1).argmin()
 
 
-@pytest.mark.parametrize(("benchmark", "sampler"), [("rotated-digits", "random")])
+@pytest.mark.parametrize(
+    ("sampler", "variant", "repetitions"),
+    [
+        ("random", "plain", 4),
+        ("random", "both", 2),
+        ("tpe", "plain", 2),
+        ("tpe", "stopping", 1),
+        ("nsga2", "racing", 1),
+        ("gp", "plain", 1),
+    ],
+)
 def test_the_recorded_comparison_can_be_made_again(
-    found: list[Cell], benchmark: str, sampler: str
+    found: list[Cell], sampler: str, variant: str, repetitions: int
 ) -> None:
-    stored = next(c for c in found if c[:3] == (benchmark, sampler, "plain"))
-    again = compare(benchmark, sampler, "plain", repetitions=4)
-    assert again.hypervolume == pytest.approx(stored.hypervolume[:4], abs=1e-4)
+    kind = ("rotated-digits", sampler, variant)
+    stored = next(cell for cell in found if cell[:3] == kind)
+    curves, _ = repeat(*kind, repetitions)
+    assert curves[:, -1].tolist() == pytest.approx(stored.hypervolume[:repetitions], abs=1e-4)
 
 
-def test_savings_compare_when_a_hypervolume_is_reached() -> None:
-    plain = Cell("b", "s", "plain", [], [0.1] * 50 + [0.5] * 50, 40.0)
-    sooner = Cell("b", "s", "racing", [], [0.1] * 25 + [0.6] * 75, 40.0)
-    never = Cell("b", "s", "both", [], [0.4] * 100, 40.0)
-    assert saved(sooner, plain) == pytest.approx(1 - 26 / 51)
-    assert saved(never, plain) == -1.0
+def test_savings_tell_how_much_sooner_a_hypervolume_is_reached() -> None:
+    plain = np.array([[0.1] * 50 + [0.5] * 50] * 3)
+    sooner = np.array([[0.1] * 25 + [0.6] * 75] * 3)
+    never = np.array([[0.4] * 100] * 3)
+    assert savings(sooner, plain) == pytest.approx([1 - 26 / 51] * 3)
+    assert savings(plain, plain) == (0.0, 0.0, 0.0)
+    assert savings(never, plain) == (-math.inf, -math.inf, -math.inf)
+    low, middle, high = (
+        savings(np.array([sooner[0], sooner[0], never[0]]), plain)[i] for i in (1, 0, 2)
+    )
+    assert low == -math.inf
+    assert middle == high == pytest.approx(1 - 26 / 51)
 
 
 def test_the_readme_shows_the_comparison_and_the_default_is_its_winner(found: list[Cell]) -> None:
