@@ -167,7 +167,7 @@ class Arm:
         """Bring the record up to date: every outcome, and no run left running."""
         for number in self._outcomes:
             self._write_record(number)
-        self._record.close(self._outcomes)
+        self._record.close()
         self._running.clear()
 
     def is_hopeless(self, run_id: str, interim: Sequence[tuple[float, ...]]) -> bool:
@@ -269,8 +269,13 @@ class Arm:
             runs = Counter(run.configuration for run in self._runs)
             seeds = self._study.seed_list
             possible += [_Run(c, (seeds[n],)) for c, n in runs.items() if n < len(seeds)]
+        recorded = self._record[number]
         for run in possible:
-            if decision == (run.configuration, list(run.seeds)):
+            if (
+                decision == (run.configuration, list(run.seeds))
+                and recorded is not None
+                and recorded.distributions == self._space
+            ):
                 return run
         raise RecordError(f"run {number} of {self.benchmark}/{self.method.name} cannot be its own")
 

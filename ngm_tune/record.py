@@ -119,11 +119,14 @@ class Record:
             trial = self._tell(trial, outcome)
         self._latest[number] = trial
 
-    def close(self, ended: Mapping[int, Outcome]) -> None:
+    def close(self) -> None:
         """Leave no trial running: those without an outcome were cut off."""
-        for number, trial in self._latest.items():
-            if number not in ended and not trial.state.is_finished():
-                self._latest[number] = self._tell(trial, Outcome("failed", None), "cut off")
+        for trial in self._study.get_trials(deepcopy=False):
+            if not trial.state.is_finished():
+                told = self._tell(trial, Outcome("failed", None), "cut off")
+                for number, latest in self._latest.items():
+                    if latest.number == trial.number:
+                        self._latest[number] = told
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome, status: str | None = None) -> FrozenTrial:
         handle = Trial(self._study, trial._trial_id)
@@ -199,8 +202,10 @@ def open_storage(path: Path) -> JournalStorage:
     try:
         backend = JournalFileBackend(str(path), lock_obj=_OneWriter())  # type: ignore[arg-type]
         return JournalStorage(backend)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever somebody's lines make Optuna raise
         raise UserError(
-            f"{path}: not readable as Optuna's journal: {error}; `ngm-tune doctor {path.parent}` "
+            f"{path}: not readable as Optuna's journal: {error!r}; `ngm-tune doctor {path.parent}` "
             "makes it again from the results"
         ) from error

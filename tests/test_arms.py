@@ -326,15 +326,6 @@ def test_a_trial_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
     assert one(searched) == first
 
 
-def test_a_torn_journal_is_repaired(tmp_path: Path) -> None:
-    journal = tmp_path / "optuna.journal"
-    draw(arm(journal), stop=3)
-    whole = journal.read_bytes()
-    journal.write_bytes(whole + b'{"op_code": 4, "worker')
-    assert [t.state for t in optuna_trials(journal)][:3] == [TrialState.COMPLETE] * 3
-    assert journal.read_bytes() == whole
-
-
 def test_trials_that_somebody_else_put_into_the_record_are_passed_over(tmp_path: Path) -> None:
     expected = draw(arm(tmp_path / "a"))
     study = optuna.create_study(

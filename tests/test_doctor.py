@@ -295,6 +295,7 @@ ENDED = re.compile(rb'("op_code":6,.*"values":)\[[^]]*\]')
         (re.compile(rb'"configuration":1,'), b'"configuration":"x",'),
         (re.compile(rb'"seeds":\[[^]]*\]'), b'"seeds":null'),
         (re.compile(rb'"params":{"lr":[^,}]*'), b'"params":{"lr":0.5'),
+        (re.compile(rb'(\\"high\\": )[0-9.]+'), rb"\g<1>1234.5"),
     ],
 )
 def test_a_record_that_is_not_of_the_trials_is_made_anew(

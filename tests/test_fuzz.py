@@ -18,9 +18,13 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
 from ngm_tune.cli import main
 from ngm_tune.errors import UserError
+from ngm_tune.opening import opened
+from ngm_tune.record import open_storage
+from ngm_tune.records import Outcome
 from ngm_tune.study import Study
 from ngm_tune.study_files import load_study
 
@@ -166,6 +170,52 @@ def test_any_other_entry_of_what_results_say_of_themselves_is_said(
             replace_entry(content, data)
             path.write_text(write(content), encoding="utf-8")
         assert_taken_or_said(command, location)
+
+
+@given(data=st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_any_other_journal_is_refused_or_does_no_harm_and_the_doctor_mends_it(
+    data: st.DataObject,
+) -> None:
+    """What is run does not depend on Optuna's record, whatever that says."""
+    with TemporaryDirectory() as folder:
+        location = Path(folder) / "results"
+        shutil.copytree(SCHEMA_1, location)
+        study = load_study(str(location / "study.toml"))
+        expected = ends_of(study, location)
+        journal = location / "optuna.journal"
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = data.draw(st.integers(0, len(lines) - 1))
+            kind = data.draw(st.sampled_from(["entry", "gone", "twice", "other"]))
+            if kind == "entry" and isinstance(lines[place], dict):
+                replace_entry(lines[place], data)
+            elif kind == "gone" and len(lines) > 1:
+                del lines[place]
+            elif kind == "twice":
+                lines.insert(place, lines[place])
+            else:
+                lines[place] = data.draw(values)
+        journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+        try:
+            assert ends_of(study, location) == expected
+        except UserError as error:
+            assert "ngm-tune doctor" in str(error)
+        assert_taken_or_said("doctor", location)
+        assert ends_of(study, location) == expected
+
+
+def ends_of(study: Study, location: Path) -> list[list[Outcome]]:
+    """How the runs of each arm ended, as a driver finds it; Optuna is left with none running."""
+    with opened(study, str(location)) as arms:
+        found = [arm.outcomes for arm in arms]
+    storage = open_storage(location / "optuna.journal")
+    for arm in arms:
+        if arm.phase == "search":
+            search = storage.get_study_id_from_name(f"{arm.benchmark}/{arm.method.name}")
+            states = {trial.state for trial in storage.get_all_trials(search)}
+            assert TrialState.RUNNING not in states
+    return found
 
 
 def assert_taken_or_said(command: str, location: Path) -> None:
