@@ -372,6 +372,7 @@ class Arm:
         outcome = self._outcomes.get(number)
         about = {
             "trial_id": self._trial_id(run.configuration),
+            "run_id": self._run_id(number),
             "configuration": run.configuration,
             "method": self.method.name,
             "seeds": list(run.seeds),

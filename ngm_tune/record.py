@@ -31,8 +31,9 @@ STATES = {
 class Record:
     """What Optuna's storage says of one arm.
 
-    Every Optuna trial carries as user attributes the number of its run within the arm, the
-    ``trial_id`` of its configuration, ``method``, ``seeds`` and ``status``.
+    Every Optuna trial carries as user attributes the number of its run within the arm, its
+    ``run_id``, which is Tune's id of it, the ``trial_id`` of its configuration, ``method``,
+    ``seeds`` and ``status``.
 
     Args:
         name: Of the Optuna study.

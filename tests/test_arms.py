@@ -282,6 +282,9 @@ def test_optuna_trials_say_what_they_are_of(tmp_path: Path) -> None:
         ("split-digits.sgd.0000", [2]),
         ("split-digits.sgd.0001", [4]),
     ]
+    assert [t.user_attrs["run_id"] for t in trials[:3]] == [
+        f"{trial_id}@{seed}" for trial_id, (seed,) in ran[:3]
+    ]
     assert trials[0].params == trials[1].params != trials[2].params
 
 
