@@ -126,15 +126,11 @@ def optimism_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
             "Method": loaded.title("methods", method),
             "Configurations": str(found[0].configurations),
         }
-        for entry in found:
-            row[f"{entry.title}, searched"] = f"{entry.searched:.3f}"
-            row[f"{entry.title}, confirmed"] = f"{entry.confirmed:.3f}"
-            row[f"{entry.title}, optimism"] = spelled(entry)
-        rows.append(row)
+        rows.append(row | {entry.title: spelled(entry) for entry in found})
     return rows
 
 
 def spelled(entry: Optimism) -> str:
-    """The optimism with its standard error, where that is known."""
+    """What was searched and confirmed, and the optimism with its standard error if it has one."""
     error = "" if np.isnan(entry.error) else f" ± {entry.error:.3f}"
-    return f"{entry.optimism:+.3f}{error}"
+    return f"{entry.searched:.3f} → {entry.confirmed:.3f} ({entry.optimism:+.3f}{error})"

@@ -246,6 +246,18 @@ def test_curves_and_steps_that_are_cut_are_named(copy: Path, table: str) -> None
     assert mended is None
 
 
+def test_a_run_that_diverged_before_it_was_evaluated_is_no_damage(
+    tmp_path: Path, ngm_tune: Command
+) -> None:
+    changes = ('methods=["diverges"]', "trials=1", "seeds=1", "iterations_per_task=24")
+    changes += ("eval_every=24", "confirm={top=0}")
+    options = [text for change in changes for text in ("--set", change)]
+    assert ngm_tune("run", "quickstart", *options, "--results", tmp_path / "study").code == 0
+    (curves,) = (tmp_path / "study" / "curves").iterdir()
+    assert pq.read_table(curves).num_rows == 0
+    assert [f for f in examine(str(tmp_path / "study")) if f.kind == "damage"] == []
+
+
 def test_a_file_whose_name_is_no_text_does_no_harm(copy: Path, ngm_tune: Command) -> None:
     (copy / "trials" / os.fsdecode(b"\xff\xfe.parquet")).touch()
     assert notes(copy)["trials/"] == "1 whose names are no text, not of ngm-tune, left alone"

@@ -8,18 +8,11 @@ import sys
 from tabulate import tabulate
 
 from ngm_tune.analysis.loading import load
-from ngm_tune.analysis.optimism import optimism, spelled
+from ngm_tune.analysis.optimism import optimism_rows
 
 for location in sys.argv[1:]:
     loaded = load(location)
     for benchmark in loaded.benchmarks:
-        rows = [
-            {"method": loaded.title("methods", method)}
-            | {
-                found.name: f"{found.searched:.3f} → {found.confirmed:.3f} ({spelled(found)})"
-                for found in optimism(loaded, benchmark, method)
-            }
-            for method in loaded.methods
-        ]
+        rows = optimism_rows(loaded, benchmark)
         print(f"{loaded.title('benchmarks', benchmark)}\n")
         print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True), end="\n\n")

@@ -164,7 +164,7 @@ def test_optimism_of_one_seed_has_no_error(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=STUDY.replace("seeds = 2", "seeds = 1"))
     made.trial(0, (0.9, 0.1), seeds=(0,))
     made.trial(0, (0.8, 0.2), phase="confirm")
-    assert spelled(optimism(made.load(), "split-digits", "sgd")[0]) == "+0.100"
+    assert spelled(optimism(made.load(), "split-digits", "sgd")[0]) == "0.900 → 0.800 (+0.100)"
 
 
 def test_a_confirmation_that_diverged_is_a_result(made: MadeUp) -> None:
