@@ -1,11 +1,13 @@
 """The bias that sparser evaluation brings to the stability gap, on recorded curves.
 
-Takes the results of a study that evaluated after every iteration, thins their curves, and compares
-avg_sg and avg_sg_first of the thinned curves with those of the whole ones, seed by seed.
+Takes the runs of a study that were evaluated after every iteration, as all that confirm a search
+are, thins their curves, and compares avg_sg and avg_sg_first of the thinned curves with those of
+the whole ones, run by run.
 
-Usage: python docs/experiments/evaluation_fidelity.py results/paper-split-mnist
+Usage: python docs/experiments/evaluation_fidelity.py RESULTS
 """
 
+import itertools
 import sys
 
 import numpy as np
@@ -27,18 +29,21 @@ FIDELITIES = {
 """eval_every and eval_dense."""
 
 
-def runs(location: str) -> dict[str, list[AccuracyCurves]]:
-    """The curves of every run, by method."""
+def runs(location: str) -> dict[tuple[str, str], list[AccuracyCurves]]:
+    """The whole curves, by benchmark and method."""
     rows = pl.read_parquet(f"{location}/curves/*.parquet").sort("trial_id", "seed", "iteration")
-    found: dict[str, list[AccuracyCurves]] = {}
+    found: dict[tuple[str, str], list[AccuracyCurves]] = {}
     for (trial, _), run in rows.group_by("trial_id", "seed", maintain_order=True):
         ends = run.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"]
         wide = run.pivot("eval_task", index="iteration", values="accuracy").sort("iteration")
+        if wide.height < wide["iteration"].max():
+            continue  # evaluated sparsely, as in a search
         accuracy = wide.select(str(task) for task in range(len(ends)) if str(task) in wide.columns)
         padded = np.full((wide.height, len(ends)), np.nan)  # the last task is never an old one
         padded[:, : accuracy.width] = accuracy.to_numpy()
+        benchmark, method, *_ = str(trial).split(".")
         curves = AccuracyCurves(wide["iteration"].to_numpy(), padded, ends.to_numpy())
-        found.setdefault(str(trial).split(".")[1], []).append(curves)
+        found.setdefault((benchmark, method), []).append(curves)
     return found
 
 
@@ -57,17 +62,21 @@ def thinned(curves: AccuracyCurves, every: int, dense: int) -> AccuracyCurves:
 
 
 found = runs(sys.argv[1])
-for metric, of in METRICS.items():
-    rows = []
-    for method, each in found.items():
+for benchmark, (metric, of) in itertools.product(
+    dict.fromkeys(b for b, _ in found), METRICS.items()
+):
+    arms = {method: each for (place, method), each in found.items() if place == benchmark}
+    table = []
+    for method, each in arms.items():
         whole = np.array([average_stability_gap(curves, of) for curves in each])
         row = {"method": method, metric: f"{whole.mean():.3f}"}
         for name, fidelity in FIDELITIES.items():
             thin = np.array([average_stability_gap(thinned(run, *fidelity), of) for run in each])
             bias = thin - whole
             row[name] = f"{bias.mean():+.3f} ± {bias.std(ddof=1):.3f}"
-        rows.append(row)
-    any_run = next(iter(found.values()))[0]
+        table.append(row)
+    any_run = next(iter(arms.values()))[0]
     shares = {name: f"{seen(any_run, *f).mean():.0%}" for name, f in FIDELITIES.items()}
-    rows.append({"method": "share", metric: "100%"} | shares)
-    print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True), end="\n\n")
+    table.append({"method": "share", metric: "100%"} | shares)
+    print(f"{benchmark}: {', '.join(f'{len(each)} runs of {m}' for m, each in arms.items())}\n")
+    print(tabulate(table, headers="keys", tablefmt="github", disable_numparse=True), end="\n\n")
