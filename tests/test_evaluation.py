@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
+from ngm_tune import evaluation
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
@@ -31,6 +34,31 @@ def trained(precision: str, method: str = "ngm-sgd", **settings: float) -> Conti
     return run
 
 
+@pytest.fixture
+def _bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on hardware that has it; elsewhere it is emulated, and slow."""
+    monkeypatch.setattr(evaluation, "has_bfloat16", lambda device: True)
+
+
+def test_mixed_precision_is_float32_where_bfloat16_would_be_emulated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for there, precision in ((False, "float32"), (True, "mixed")):
+        monkeypatch.setattr(evaluation, "has_bfloat16", lambda device, there=there: there)
+        assert Evaluator(DIGITS.test, "mixed").precision == precision
+        assert Evaluator(DIGITS.test, "bfloat16").precision == "bfloat16"  # as was asked for
+
+
+def test_whether_this_machine_has_bfloat16_is_what_its_processor_says() -> None:
+    flags = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not flags.is_file():
+        pytest.skip("not an x86 processor under Linux")
+    known = set(flags.read_text().split())
+    expected = bool({"avx512_bf16", "amx_tile"} & known)
+    assert evaluation.has_bfloat16(torch.device("cpu")) == expected
+
+
+@pytest.mark.usefixtures("_bfloat16")
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
@@ -65,6 +93,7 @@ def test_tasks_are_evaluated_in_any_selection() -> None:
             assert found[others].isnan().all()
 
 
+@pytest.mark.usefixtures("_bfloat16")
 def test_logits_that_are_no_numbers_are_passed_on() -> None:
     model = MLP((64, 20, 10), hidden_std=0.3, output_std=0.3)
     with torch.no_grad():
