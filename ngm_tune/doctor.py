@@ -199,7 +199,11 @@ def _checkpoints(results: Results) -> Iterator[Finding]:
 
 def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:
     """What is wrong with Optuna's record; it is made anew from ``trials/`` if there is a study."""
-    before = results.read_bytes(JOURNAL)
+    try:
+        before = results.read_bytes(JOURNAL)
+    except OSError as error:
+        yield _unread(results, JOURNAL, error)
+        return
     searched = study is not None and study.settings is None
     found: Finding | None = None
     if before is not None:

@@ -427,7 +427,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [f"trials/{TRIAL}.parquet", f"steps/{TRIAL}.parquet", "environment.json"]
+    "name",
+    [f"trials/{TRIAL}.parquet", f"steps/{TRIAL}.parquet", "environment.json", "optuna.journal"],
 )
 def test_a_file_that_the_disk_does_not_give_is_no_damage(
     copy: Path, monkeypatch: pytest.MonkeyPatch, name: str
