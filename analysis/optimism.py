@@ -81,12 +81,15 @@ def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]
 
 
 def _by_seed(loaded: LoadedStudy, trials: pl.Series) -> Floats:
-    """Objectives of trials by trial, seed and objective, shape (C, S, M)."""
+    """Objectives of trials by trial, seed and objective, shape (C, S, M); NaN where one is lost."""
     names = [metric.name for metric in loaded.objectives]
-    rows = loaded.runs.filter(pl.col("trial_id").is_in(trials.to_list())).sort("seed")
-    return np.array(
-        [rows.filter(trial_id=trial).select(names).to_numpy() for trial in trials], dtype=np.float64
-    )
+    rows = loaded.runs.filter(pl.col("trial_id").is_in(trials.to_list()))
+    seeds = rows["seed"].unique().sort().to_list()
+    values = np.full((len(trials), len(seeds), len(names)), np.nan)
+    places = {trial: i for i, trial in enumerate(trials)}
+    for trial, seed, *found in rows.select("trial_id", "seed", *names).iter_rows():
+        values[places[trial], seeds.index(seed)] = np.array(found, dtype=np.float64)
+    return values
 
 
 def _variance(values: Floats, figures: Callable[[Floats], Floats]) -> Floats:

@@ -246,6 +246,8 @@ def _state_of(
             storage = open_storage(path)
             for arm in arms_of(study, storage, outcomes_of(known, study)) if study else ():
                 arm.close()
+        except OSError:
+            raise
         except Exception:  # whatever somebody's lines make Optuna raise
             return "damaged"
         return "well" if path.read_bytes() == content else "behind"

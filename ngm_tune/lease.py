@@ -117,7 +117,10 @@ def holder_of(results: Results) -> Holder | None:
 def _is_alive(holder: Holder) -> bool | None:
     """Whether a process of this machine lives; None if that cannot be told by its number."""
     try:
-        born = psutil.Process(holder.pid).create_time()
+        process = psutil.Process(holder.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:  # killed, and nobody has asked how it ended
+            return False
+        born = process.create_time()
     except (psutil.Error, OverflowError):
         return False
     # Another process may have the number by now; or the clock was set since, which moves its birth.

@@ -59,6 +59,9 @@ class Record:
             self._study = optuna.create_study(
                 study_name=name, storage=storage, directions=directions, sampler=sampler
             )
+        found = [direction.name.lower() for direction in self._study.directions]
+        if found != [metric.direction for metric in objectives]:
+            raise RecordError(f"{name} is to {' and '.join(found)} there")
         if self._study.metric_names != names:
             self._study.set_metric_names(names)
         self._constraints = constraints

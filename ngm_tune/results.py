@@ -227,9 +227,9 @@ class Results:
         self._fs.move(self._path(name), self._path(new))
 
     def free_place(self, name: str) -> str:
-        """A name in ``damaged/`` that no file has yet."""
+        """A name in ``damaged/`` that no file or folder has yet."""
         place = f"{DAMAGED}/{name}"
-        while self.has(place):
+        while self._fs.get_file_info(self._path(place)).type != fs.FileType.NotFound:
             place += "~"
         return place
 

@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.arms import Arm
+from ngm_tune.errors import RecordError
 from ngm_tune.proposal import Proposal
 from ngm_tune.record import open_storage
 from ngm_tune.records import Outcome
@@ -327,6 +328,14 @@ def test_a_trial_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
     searched.reopen(first.run_id)
     assert searched.started == 0
     assert one(searched) == first
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+def test_a_record_with_other_directions_is_refused(tmp_path: Path, directions: list[str]) -> None:
+    storage = open_storage(tmp_path / "a")
+    optuna.create_study(study_name="split-digits/sgd", storage=storage, directions=directions)
+    with pytest.raises(RecordError, match="split-digits/sgd is to minimize"):
+        arm(tmp_path / "a")
 
 
 def test_trials_that_somebody_else_put_into_the_record_are_passed_over(tmp_path: Path) -> None:

@@ -12,12 +12,15 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ngm_tune import lease as leases
 from ngm_tune.errors import UserError
 from ngm_tune.lease import Holder, holder_of, lease
 from ngm_tune.results import LEASE, Results
+
+from .conftest import wait_for
 
 
 @pytest.fixture
@@ -52,6 +55,18 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_directory(results: Re
     with lease(results, ignore):  # which the first one has left by now
         assert results.has(LEASE)
     assert not results.has(LEASE)
+
+
+def test_a_driver_that_was_killed_and_not_waited_for_is_dead(results: Results) -> None:
+    """As in a container whose first process reaps nobody."""
+    driver = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = psutil.Process(driver.pid)
+    leave(results, pid=driver.pid, born=process.create_time())
+    assert holder_of(results) is not None
+    driver.kill()
+    wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    assert holder_of(results) is None
+    driver.communicate()
 
 
 def test_a_driver_that_died_is_replaced_at_once(results: Results) -> None:

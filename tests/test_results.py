@@ -186,3 +186,9 @@ def test_a_directory_without_results_says_how_to_get_some(tmp_path: Path) -> Non
 def test_an_unknown_filesystem_is_refused() -> None:
     with pytest.raises(UserError, match="no usable results location"):
         Results("gopher://host/path")
+
+
+def test_a_free_place_is_one_where_neither_a_file_nor_a_folder_is(tmp_path: Path) -> None:
+    (tmp_path / "damaged" / "trials" / "x").mkdir(parents=True)
+    (tmp_path / "damaged" / "trials" / "x~").touch()
+    assert Results(str(tmp_path)).free_place("trials/x") == "damaged/trials/x~~"
