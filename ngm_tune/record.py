@@ -65,11 +65,13 @@ class Record:
         if self._study.metric_names != names:
             self._study.set_metric_names(names)
         self._constraints = constraints
-        self._latest: dict[int, FrozenTrial] = {}
-        for trial in self._study.get_trials(deepcopy=False):
-            number = trial.user_attrs.get("number")
-            if type(number) is int:  # not one that somebody else put there
-                self._latest[number] = trial
+        self._latest = self._by_number()
+
+    def _by_number(self) -> dict[int, FrozenTrial]:
+        """The latest record of each run; what somebody else put there has no number."""
+        trials = self._study.get_trials(deepcopy=False)
+        numbered = ((trial.user_attrs.get("number"), trial) for trial in trials)
+        return {number: trial for number, trial in numbered if type(number) is int}
 
     def __getitem__(self, number: int) -> FrozenTrial | None:
         """The latest record of a run; None if there is none."""
@@ -127,10 +129,8 @@ class Record:
         """Leave no trial running: those without an outcome were cut off."""
         for trial in self._study.get_trials(deepcopy=False):
             if not trial.state.is_finished():
-                told = self._tell(trial, Outcome("failed", None), "cut off")
-                for number, latest in self._latest.items():
-                    if latest.number == trial.number:
-                        self._latest[number] = told
+                self._tell(trial, Outcome("failed", None), "cut off")
+        self._latest = self._by_number()
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome, status: str | None = None) -> FrozenTrial:
         handle = Trial(self._study, trial._trial_id)
