@@ -24,7 +24,7 @@ from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.racing import next_in_race
 from ngm_tune.record import Record
 from ngm_tune.records import Outcome
-from ngm_tune.sampling import as_trial, placed, suggest
+from ngm_tune.sampling import as_trial, placed, problem_of_place, suggest
 from ngm_tune.stopping import hopeless
 from ngm_tune.study import Study
 
@@ -261,22 +261,23 @@ class Arm:
 
     def _recorded(self, number: int) -> _Run | None:
         """What was decided on the next run before an interruption, if that is recorded."""
-        decision = self._record.decision(number)
-        if decision is None:
+        recorded, decision = self._record[number], self._record.decision(number)
+        if recorded is None:
             return None
         possible = [self._new()]
         if self._study.racing:
             runs = Counter(run.configuration for run in self._runs)
             seeds = self._study.seed_list
             possible += [_Run(c, (seeds[n],)) for c, n in runs.items() if n < len(seeds)]
-        recorded = self._record[number]
-        for run in possible:
-            if (
-                decision == (run.configuration, list(run.seeds))
-                and recorded is not None
-                and recorded.distributions == self._space
-            ):
-                return run
+        fits = (
+            recorded.distributions == self._space and recorded.params.keys() == self._space.keys()
+        )
+        if fits and problem_of_place(self._space, recorded.params) is None:
+            if decision is None:
+                return None
+            for run in possible:
+                if decision == (run.configuration, list(run.seeds)):
+                    return run
         raise RecordError(f"run {number} of {self.benchmark}/{self.method.name} cannot be its own")
 
     def _new(self) -> _Run:

@@ -68,10 +68,19 @@ class Record:
         self._latest = self._by_number()
 
     def _by_number(self) -> dict[int, FrozenTrial]:
-        """The latest record of each run; what somebody else put there has no number."""
-        trials = self._study.get_trials(deepcopy=False)
-        numbered = ((trial.user_attrs.get("number"), trial) for trial in trials)
-        return {number: trial for number, trial in numbered if type(number) is int}
+        """The latest record of each run; what somebody else put there has no number.
+
+        Raises:
+            RecordError: A trial is none that Optuna would have written.
+        """
+        latest = {}
+        for trial in self._study.get_trials(deepcopy=False):
+            if not _is_sound(trial):
+                raise RecordError(f"trial {trial.number} of {self._study.study_name} is none")
+            number = trial.user_attrs.get("number")
+            if type(number) is int:
+                latest[number] = trial
+        return latest
 
     def __getitem__(self, number: int) -> FrozenTrial | None:
         """The latest record of a run; None if there is none."""
@@ -97,7 +106,7 @@ class Record:
         ):
             return
         excess = dict(zip(self._constraints, outcome.excess, strict=False))
-        known = tuple(trial.values), trial.constraints, trial
+        known = tuple(trial.values or ()), trial.constraints, trial
         if known != (outcome.values, excess, placed(trial, outcome.coordinates)):
             raise RecordError(f"run {number} of {self._study.study_name} ended otherwise")
 
@@ -142,6 +151,16 @@ class Record:
             if text not in trial.constraints:  # else a process was killed after it set this one
                 handle.set_constraint(text, excess)
         return self._study.tell(trial.number, outcome.values)
+
+
+def _is_sound(trial: FrozenTrial) -> bool:
+    """Whether what Optuna reads from a journal unchecked is what it would have written."""
+    if not all(isinstance(of, dict) for of in (trial.user_attrs, trial.system_attrs, trial.params)):
+        return False
+    try:
+        return isinstance(trial.constraints, dict) and isinstance(trial.values, list | None)
+    except Exception:  # whatever somebody's lines make Optuna raise
+        return False
 
 
 class _OneWriter:
