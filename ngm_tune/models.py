@@ -69,14 +69,17 @@ class SlimResNet18(nn.Sequential):
                 head=head,
             )
         )
+        self._channels_last = width >= 8
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (B, channels, 32, 32) or larger to logits (B, classes).
 
         On a CPU activations have their channels last, which it convolves faster; parameters keep
-        torch's layout, which optimizers may take for granted.
+        torch's layout, which optimizers may take for granted. Not with fewer than 8 channels: the
+        gradient of a 1x1 convolution of those writes past its memory on a processor with AVX2 only
+        (oneDNN 3.13.3, in torch 2.15.0).
         """
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and self._channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 

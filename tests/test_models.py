@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from ngm_tune import NGMSGD
@@ -50,3 +51,13 @@ def test_the_layout_of_activations_changes_rounding_only() -> None:
         assert parameter.is_contiguous()
         assert parameter.grad is not None
         assert parameter.grad.is_contiguous()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 6, 8, 12])
+def test_networks_of_any_width_have_gradients(width: int) -> None:
+    """With channels last and fewer than 8, oneDNN ends the process where it has AVX2 only."""
+    torch.manual_seed(0)
+    model = SlimResNet18(classes=3, width=width, blocks=1)
+    for _ in range(10):
+        model(torch.randn(4, 3, 32, 32)).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
