@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from ngm_tune.errors import UserError
 from ngm_tune.kept import KeptStudy, problem_of_kept
+from ngm_tune.membership import Membership, fresh_seeds, seeds_of
 from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.pareto import Constraint, is_kept, on_front, spread
 from ngm_tune.results import Results
@@ -20,8 +22,8 @@ from ngm_tune.schema import (
     CONFIRM_SUFFIX,
     SEARCH_PREFIX,
     STATUSES,
-    problem_of_membership,
 )
+from ngm_tune.study_tables import Confirm
 
 PARTIAL = "partial"
 """Status of a trial that did not get all seeds: it lost the race for them, or is still in it."""
@@ -66,8 +68,7 @@ class LoadedStudy(NamedTuple):
     @property
     def seeds(self) -> int:
         """Of every trial of the search."""
-        seeds = self.study["seeds"]
-        return seeds if isinstance(seeds, int) else len(seeds)
+        return len(seeds_of(self.study["seeds"]))
 
     @property
     def fresh_seeds(self) -> int:
@@ -201,24 +202,44 @@ def _loaded(results: Results) -> LoadedStudy:
 
 def runs_per_search(study: dict[str, Any]) -> int:
     """Trials of each benchmark and method, or with racing seed-runs, unless a plateau ends them."""
-    seeds = study["seeds"]
-    each = seeds if isinstance(seeds, int) else len(seeds)
-    return int(study["trials"] * (each if study.get("racing") else 1))
+    return int(study["trials"] * (len(seeds_of(study["seeds"])) if study.get("racing") else 1))
 
 
 def _trials(results: Results, study: dict[str, Any]) -> pa.Table:
     """The table ``trials/`` of a study; what is none of it, or not all there, is left out."""
-
-    def problem(run: str, rows: pa.Table) -> str | None:
-        return problem_of_membership(
-            run, rows, study["benchmarks"], study["methods"], runs_per_search(study)
-        )
-
-    parts = dict(results.runs("trials", problem))
+    parts = dict(results.runs("trials", _membership(study).problem))
+    for run, problem in _of_other_types(parts).items():
+        results.left_out[f"trials/{run}.parquet"] = problem
+        del parts[run]
     ended = {f"{run}.parquet": rows for run, rows in parts.items()}
-    for table, name in results.gone(ended):
+    for table, name in results.gone(ended, probed=bool(study.get("probes"))):
         results.left_out[f"{table}/{name}"] = "it is gone, though its trial is complete"
     return results.joined("trials", list(parts.values()))
+
+
+def _membership(study: dict[str, Any]) -> Membership:
+    seeds = seeds_of(study["seeds"])
+    return Membership(
+        benchmarks=study["benchmarks"],
+        methods=study["methods"],
+        configurations=runs_per_search(study),
+        seeds=seeds,
+        fresh=fresh_seeds(seeds, study.get("confirm", {}).get("seeds", Confirm().seeds)),
+        racing=bool(study.get("racing")),
+        given=bool(study.get("settings")),
+    )
+
+
+def _of_other_types(parts: dict[str, pa.Table]) -> dict[str, str]:
+    """What is the matter with runs that have a column of another type than most, by run."""
+    columns = [(field.name, field.type, run) for run in parts for field in parts[run].schema]
+    counts = Counter((name, kind) for name, kind, _ in columns)
+    usual = {name: kind for (name, kind), _ in reversed(counts.most_common())}
+    return {
+        run: f"column {name} is of type {kind}, elsewhere of type {usual[name]}"
+        for name, kind, run in columns
+        if kind != usual[name]
+    }
 
 
 def output_beside(location: str, name: str) -> Path:

@@ -150,7 +150,7 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
         "Run": " · ".join(
             str(part)
             for part in (
-                environment.get("started", ""),
+                environment.get("started") or environment.get("resumed"),
                 *(
                     f"{name} {versions[name]}"
                     for name in ("torch", "ray", "optuna")

@@ -7,7 +7,8 @@ study, run again, makes it anew. What is in ``trials/`` is the truth; Optuna's r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple, get_args
@@ -17,8 +18,15 @@ import pyarrow as pa
 from ngm_tune.checkpoints import checkpoint_of, unpack
 from ngm_tune.errors import NewerResultsError, UserError
 from ngm_tune.lease import holder_of, lease
-from ngm_tune.opening import arms_of, outcomes_of, problem_of_trial, reconciled
-from ngm_tune.record import cut_tail, open_storage
+from ngm_tune.opening import (
+    arms_of,
+    kept_study,
+    outcomes_of,
+    problem_of_trial,
+    reconciled,
+    study_in,
+)
+from ngm_tune.record import LINK, cut_tail, is_link, open_storage
 from ngm_tune.results import (
     CHECKPOINTS,
     DAMAGED,
@@ -34,10 +42,10 @@ from ngm_tune.results import (
 )
 from ngm_tune.schema import SCHEMA_VERSION, Table, version_of
 from ngm_tune.study import Study
-from ngm_tune.study_files import validate_study
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
 _FILES = {STUDY, ENVIRONMENT, JOURNAL, LEASE, "defaults.toml"}
+_FOLDER = "a folder where a file should be"
 _FOLDERS = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT, "tune"}
 
 
@@ -73,8 +81,11 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
     if not set(results.folders()) & set(get_args(Table)):
         results.require()
     try:
-        found = list(_lease(results))
-        if not repair or any(finding.kind == "damage" for finding in found):
+        found = []
+        if repair and LEASE in results.folders():  # nobody can hold the study by it
+            found.append(_set_aside(results, Finding(LEASE, _FOLDER)))
+        found += _lease(results)
+        if not repair or any(finding.kind == "damage" and not finding.mended for finding in found):
             return found + _looked_at(results, repair=False)
         with lease(results, lambda reason: None):
             return found + _looked_at(results, repair=True)
@@ -84,18 +95,16 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
 
 
 def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
-    study, problem = _study(results)
-    found = [problem] if problem else []
-    harmed = [
-        *_folders_for_files(results),
-        *_environment(results),
-        *_tables(results, study),
-        *_checkpoints(results),
-    ]
-    found += [_set_aside(results, finding) for finding in harmed] if repair else harmed
+    def seen_to(harmed: Iterable[Finding]) -> list[Finding]:
+        return [_set_aside(results, finding) if repair else finding for finding in harmed]
+
+    found = seen_to([*_folders_for_files(results), *_environment(results)])
+    study, problems = _study(results, repair=repair)
+    found += problems
+    found += seen_to([*_tables(results, study), *_checkpoints(results)])
     if not any(finding.kind == "unread" for finding in found):  # else it would tell of a part
         found += _journal(results, study, repair=repair)
-    return [*found, *_companions(results), *_strangers(results)]
+    return [*found, *_companions(results, study), *_strangers(results)]
 
 
 def _set_aside(results: Results, finding: Finding) -> Finding:
@@ -121,21 +130,89 @@ def _lease(results: Results) -> Iterator[Finding]:
         yield Finding(LEASE, f"the study is being run by {holder}, so nothing is mended now")
 
 
-def _study(results: Results) -> tuple[Study | None, Finding | None]:
-    if not results.exists():
-        return None, Finding(STUDY, f"gone; put the study's file there as {STUDY}, and it goes on")
+def _study(results: Results, *, repair: bool) -> tuple[Study | None, list[Finding]]:
+    """The study that the directory is of, as far as that is known, and what is wrong with its file.
+
+    It is that of ``study.toml``, unless most of the files in ``trials/`` are of another; where more
+    of them are of the study that ``environment.json`` has, it is that one.
+    """
+    runs = _trials(results)
     try:
-        return validate_study(results.study(), STUDY), None
+        there, problem = _study_there(results, runs)
+    except OSError as error:
+        return None, [_unread(results, STUDY, error)]
+    kept = _study_kept(results)
+    strange = {} if there is None else _none_of(there, runs)
+    if strange:
+        run, reason = next(iter(strange.items()))
+        problem = (
+            f"not the study of {len(strange)} of the {len(runs)} files in trials/, such as "
+            f"{run}.parquet: {reason}"
+        )
+    if kept is not None and (there is None or len(_none_of(kept, runs)) < len(strange)):
+        mended = _restored(results, kept) if repair else None
+        return kept, [Finding(STUDY, problem, mended=mended)]
+    if there is None or 2 * len(strange) > len(runs):
+        return None, [Finding(STUDY, f"{problem}; put the study's file there as it was run")]
+    if "name" in results.study():
+        return there, []
+    if repair:
+        results.write_text(STUDY, there.to_toml())
+    mended = f"called {there.name}" if repair else None
+    return there, [Finding(STUDY, "says no name of the study", "note", mended)]
+
+
+def _study_there(results: Results, runs: Mapping[str, pa.Table]) -> tuple[Study | None, str]:
+    """The study of ``study.toml``, or why there is none; it may lack a name, which trials have.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if results.read_bytes(STUDY) is None:
+        return None, "gone"
+    names = [rows["study"][0].as_py() for rows in runs.values()]
+    try:
+        return kept_study(results, {}, str(next(iter(names), "study"))), ""
     except UserError as error:
-        what = str(error).removeprefix(f"{results.location}/").removeprefix(f"{STUDY}: ")
-        return None, Finding(STUDY, f"{what}; put the study's file there again")
+        return None, reason_of(error, STUDY)
+
+
+def _study_kept(results: Results) -> Study | None:
+    """The study of ``environment.json``; None if it has none of this version."""
+    try:
+        return study_in(results.environment(), ENVIRONMENT)
+    except (OSError, UserError):
+        return None  # of which a damaged file is told elsewhere
+
+
+def _trials(results: Results) -> dict[str, pa.Table]:
+    """The rows of each run in ``trials/``, but for what cannot be read, which is told elsewhere."""
+    found = {}
+    for name in results.table_files("trials"):
+        with suppress(OSError, UserError):
+            found[name.removesuffix(".parquet")] = results.read_file("trials", name)
+    return found
+
+
+def _none_of(study: Study, runs: Mapping[str, pa.Table]) -> dict[str, str]:
+    """Runs that are none of a study, and why."""
+    problems = {run: problem_of_trial(run, rows, study) for run, rows in runs.items()}
+    return {run: problem for run, problem in problems.items() if problem is not None}
+
+
+def _restored(results: Results, study: Study) -> str:
+    """Put a study where it belongs; what was done."""
+    place = results.set_aside(STUDY) if results.exists() else None
+    results.write_text(STUDY, study.to_toml())
+    what = f"written again from {ENVIRONMENT}, as the study was run"
+    return f"{what}; what was there was moved to {place}" if place else what
 
 
 def _folders_for_files(results: Results) -> Iterator[Finding]:
     for folder in ("", *get_args(Table), CHECKPOINTS):
         for name in results.folders(folder):
             if name in _FILES if folder == "" else name.endswith((".parquet", ".pt")):
-                yield Finding(f"{folder}/{name}".lstrip("/"), "a folder where a file should be")
+                yield Finding(f"{folder}/{name}".lstrip("/"), _FOLDER)
 
 
 def _unread(results: Results, name: str, error: OSError) -> Finding:
@@ -199,6 +276,9 @@ def _checkpoints(results: Results) -> Iterator[Finding]:
 
 def _journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:
     """What is wrong with Optuna's record; it is made anew from ``trials/`` if there is a study."""
+    if is_link(results):
+        yield Finding(JOURNAL, f"{LINK}; put the file itself there")
+        return
     try:
         before = results.read_bytes(JOURNAL)
     except OSError as error:
@@ -253,24 +333,19 @@ def _state_of(
         return "well" if path.read_bytes() == content else "behind"
 
 
-def _companions(results: Results) -> Iterator[Finding]:
+def _companions(results: Results, study: Study | None) -> Iterator[Finding]:
     """Files of trials that have no row in ``trials/``, and the other way round."""
-    ended: dict[str, pa.Table] = {}
-    for name in results.table_files("trials"):
-        try:
-            ended[name] = results.read_file("trials", name)
-        except (OSError, UserError):
-            continue  # which was told already
+    ended = {f"{run}.parquet": rows for run, rows in _trials(results).items()}
     then = "to have it again, move {} away, and the trial is run again when the study goes on"
-    for table, name in results.gone(ended):
+    for table, name in results.gone(ended, probed=study is not None and bool(study.probes)):
         what = f"gone, though its trial is complete; {then.format(f'trials/{name}')}"
         yield Finding(f"{table}/{name}", what)
-    for table in ("tasks", "curves", "steps"):
+    for table in ("tasks", "curves", "steps", "probes"):
         for name in results.table_files(table):
             if name not in ended:
                 what = "of a trial that has not ended; written again when it is run"
                 yield Finding(f"{table}/{name}", what, "note")
-            elif table != "tasks" and is_whole(ended[name]):
+            elif table in ("curves", "steps") and is_whole(ended[name]):
                 problem = _problem_of_length(results, table, name, ended[name])
                 if problem is not None:
                     what = f"{problem}; {then.format(f'trials/{name}')}"

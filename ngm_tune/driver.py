@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import ray
@@ -54,6 +55,7 @@ def drive(
     *,
     address: str | None = None,
     time_budget: timedelta | None = None,
+    retry_failed: bool = False,
     verbose: bool = False,
     show: Show = lambda arms: nullcontext(),
 ) -> Ended:
@@ -68,6 +70,7 @@ def drive(
             started on this machine. With ``ray://`` the study is driven from inside the cluster,
             and its location must be reachable there.
         time_budget: After this time it stops as by SIGINT.
+        retry_failed: Run those again that failed.
         verbose: Show what Ray says.
         show: Shows the arms while they are run.
 
@@ -81,14 +84,25 @@ def drive(
         Results(location).create()
     location = location if "://" in location else os.path.abspath(location)
     if address is not None and outside:
-        return _drive_inside(study, location, address, time_budget, verbose)
+        return _drive_inside(
+            address,
+            partial(
+                drive,
+                study,
+                location,
+                address="auto",
+                time_budget=time_budget,
+                retry_failed=retry_failed,
+            ),
+            verbose=verbose,
+        )
     halt = Halt()
 
     def lost(reason: str) -> None:
         halt.because(reason)
         interrupt()
 
-    with graceful_signals(), opened(study, location, lost) as arms:
+    with graceful_signals(), opened(study, location, lost, retry_failed=retry_failed) as arms:
         already = runner.is_complete(arms) and not runner.owes_costs(study, location, arms)
         timed_out = False
         if not already:
@@ -110,19 +124,15 @@ def drive(
         )
 
 
-def _drive_inside(
-    study: Study, location: str, address: str, time_budget: timedelta | None, verbose: bool
-) -> Ended:
+def _drive_inside(address: str, driving: Callable[[], Ended], *, verbose: bool) -> Ended:
     """Drive a study from a task in the cluster: Ray Client would run Tune there anyway."""
     with graceful_signals(), ray_session(address, verbose=verbose):
         settings = {k: v for k, v in os.environ.items() if k.startswith("NGM_TUNE_")}
         settings[COMMAND] = typed_command()
-        inside = ray.remote(drive).options(
+        inside = ray.remote(_called).options(
             num_cpus=0, max_retries=0, runtime_env={"env_vars": settings}
         )
-        task = inside.remote(
-            study, location, address="auto", time_budget=time_budget, verbose=verbose
-        )
+        task = inside.remote(driving)
         try:
             try:
                 return _result(task)
@@ -140,6 +150,10 @@ def _drive_inside(
                 f"the driver inside the cluster at {address} was lost: {type(error).__name__}; the "
                 "same command goes on"
             ) from error
+
+
+def _called(driving: Callable[[], Ended]) -> Ended:
+    return driving()
 
 
 def _result(task: ray.ObjectRef) -> Ended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -11,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ngm_tune.methods import get_method
 from ngm_tune.study import Study
@@ -24,13 +24,13 @@ def typed_command() -> str:
     return os.environ.get(COMMAND) or " ".join(["ngm-tune", *sys.argv[1:]])
 
 
-def describe_environment(study: Study) -> str:
-    """Where and with what a study is run, and what its names stand for, as JSON."""
+def describe_environment(study: Study) -> dict[str, Any]:
+    """Where and with what a study is run, and what its names stand for."""
     packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
     known = {name: study.benchmark(name) for name in study.benchmarks}
     compared = {name: get_method(name) for name in study.methods}
     points = {name: study.starting_points(name) for name in study.benchmarks}
-    content = {
+    return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": typed_command(),
         "python": platform.python_version(),
@@ -52,7 +52,6 @@ def describe_environment(study: Study) -> str:
         },
         **({"points": points} if study.points else {}),
     }
-    return json.dumps(content, indent=2) + "\n"
 
 
 def _git_revision() -> str | None:

@@ -49,16 +49,19 @@ class KeptEnvironment(_Kept):
     """Of ``environment.json``."""
 
     started: str = ""
+    resumed: str = ""
     git_revision: str | None = None
     versions: dict[str, str] = {}
     benchmarks: dict[str, _Titled] = {}
     methods: dict[str, _Method] = {}
     plateaus: dict[str, Whole] = {}
     points: dict[str, dict[str, Whole]] = {}
+    study: dict[str, Any] = {}
 
 
 class _Confirm(_Kept):
     top: Whole = 0
+    seeds: Whole = 0
 
 
 class _Plateau(_Kept):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 from optuna.storages import BaseStorage
@@ -15,9 +16,9 @@ from ngm_tune.given import confirmation, given_settings
 from ngm_tune.lease import lease
 from ngm_tune.record import journal
 from ngm_tune.records import Outcome, outcome_of, place_of
-from ngm_tune.results import ENVIRONMENT, JOURNAL, STUDY, Results
+from ngm_tune.results import ENVIRONMENT, FAILURES, JOURNAL, STUDY, Results
 from ngm_tune.sampling import problem_of_place
-from ngm_tune.schema import problem_of_membership, trials_schema
+from ngm_tune.schema import trials_schema
 from ngm_tune.search import AnyArm
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
@@ -27,7 +28,11 @@ _MAY_CHANGE = {"title", "trials", "confirm", "cost", "resources"}
 
 @contextmanager
 def opened(
-    study: Study, location: str, lost: Callable[[str], None] = lambda reason: None
+    study: Study,
+    location: str,
+    lost: Callable[[str], None] = lambda reason: None,
+    *,
+    retry_failed: bool = False,
 ) -> Iterator[list[AnyArm]]:
     """The arms of a study, reconciled with what its results directory holds, to be run.
 
@@ -38,6 +43,7 @@ def opened(
         study: What is asked for.
         location: The results directory; made if there is none.
         lost: Told, in another thread, if another driver takes the directory over.
+        retry_failed: Forget how runs ended that failed, so that they are run again.
 
     Raises:
         UserError: The directory holds results of another study, is being run by another driver, or
@@ -52,8 +58,12 @@ def opened(
         lost(reason)
 
     try:
-        with lease(results, told), reconciled(study, results, taken_over) as arms:
-            yield arms
+        with lease(results, told):
+            _note_study(study, results)
+            if retry_failed:
+                _set_failed_aside(study, results)
+            with reconciled(study, results, taken_over) as arms:
+                yield arms
     except OSError as error:
         raise UserError(
             f"{location}: cannot be read or written: {error}; the study goes on from there once "
@@ -72,7 +82,6 @@ def reconciled(
         results: The results directory.
         taken_over: Not empty in the end if another driver has the directory now, and its record.
     """
-    _note_study(study, results)
     with journal(results, taken_over) as storage:
         try:
             arms = list(arms_of(study, storage, outcomes_of(results, study)))
@@ -89,19 +98,64 @@ def reconciled(
 
 
 def _note_study(study: Study, results: Results) -> None:
-    found = None
-    if results.exists():
-        found = validate_study(results.study(), f"{results.location}/{STUDY}")
+    """Have the directory say what is run in it, unless that is another study."""
+    trials = results.table_files("trials")
+    try:
+        environment = results.environment()
+    except UserError as error:
+        hint = f"`ngm-tune doctor {results.location}` sets it aside"
+        raise UserError(f"{error}; {hint}") from error
+    found = kept_study(results, environment, study.name)
+    if found is not None:
         _require_same(study, found, results.location)
-    elif results.table_files("trials"):
+    elif trials:
         raise UserError(
             f"{results.location}: there are trials, but the {STUDY} that they are of is gone; put "
             f"that study's file there as {STUDY}, or choose another directory with --results"
         )
-    if found != study:
+    if results.read_bytes(STUDY) != study.to_toml().encode():
         results.write_text(STUDY, study.to_toml())
-    if not results.environment():
-        results.write_text(ENVIRONMENT, describe_environment(study))
+    if not environment:
+        environment = describe_environment(study)
+        if trials:  # which were begun another time, perhaps elsewhere
+            environment["resumed"] = environment.pop("started")
+    if environment.get("study") != study.content():
+        results.write_environment(environment | {"study": study.content()})
+
+
+def _set_failed_aside(study: Study, results: Results) -> None:
+    """Move what there is of runs that failed to ``damaged/``."""
+    for run, outcome in outcomes_of(results, study).items():
+        if outcome.status == "failed":
+            for name in (f"{FAILURES}/{run}.txt", f"trials/{run}.parquet"):
+                if results.has(name):
+                    results.set_aside(name)
+
+
+def kept_study(results: Results, environment: Mapping[str, Any], name: str) -> Study | None:
+    """The study that a directory is of: that of ``study.toml``, else of ``environment.json``.
+
+    Args:
+        results: The directory.
+        environment: Its ``environment.json``.
+        name: What a study is called that says no name: a file that was put there by hand.
+
+    Raises:
+        UserError: It is none of this version.
+    """
+    if results.exists():
+        return validate_study({"name": name} | results.study(), f"{results.location}/{STUDY}")
+    return study_in(environment, f"{results.location}/{ENVIRONMENT}")
+
+
+def study_in(environment: Mapping[str, Any], origin: str) -> Study | None:
+    """The study that an ``environment.json`` was written for; None if it says none.
+
+    Raises:
+        UserError: It is none of this version; it says so of ``origin``.
+    """
+    content = environment.get("study")
+    return validate_study(content, origin) if content else None
 
 
 def arms_of(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> Sequence[AnyArm]:
@@ -147,31 +201,17 @@ def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
 
 def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
     """Why the rows of a file in ``trials/`` are none of the study; None if they are."""
-    problem = problem_of_membership(
-        run, rows, study.benchmarks, study.methods, study.configurations
-    )
+    problem = study.membership.problem(run, rows)
     if problem is not None:
         return problem
     for column in trials_schema(study.hyperparameters, study.coordinates):
         if column.name in rows.schema.names and rows.schema.field(column.name).type != column.type:
             found = rows.schema.field(column.name).type
             return f"column {column.name} is of type {found} instead of {column.type}"
-    _, _, seed = run.partition("@")
-    searched = study.settings is not None or "search" in rows["phase"].to_pylist()
-    wanted = (
-        {int(seed)} if seed.isdecimal() else set(study.seed_list if searched else study.fresh_seeds)
-    )
-    seeds = set(rows["seed"].to_pylist())
-    if seeds != wanted:
-        return f"seeds {_listed(seeds)} instead of {_listed(wanted)}"
     if study.settings is not None:
         return None
     space = study.space_of(rows["method"][0].as_py())
     return problem_of_place(space, place_of(rows.slice(0, 1).to_pylist()[0]))
-
-
-def _listed(numbers: set[int]) -> str:
-    return ", ".join(map(str, sorted(numbers)))
 
 
 def _require_same(study: Study, found: Study, location: str) -> None:

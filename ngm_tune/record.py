@@ -27,6 +27,9 @@ STATES = {
 }
 """What Optuna is told of a trial, by its status."""
 
+LINK = "is a link; ngm-tune writes to no file that lies elsewhere"
+"""What is the matter with a journal that is one."""
+
 
 class Record:
     """What Optuna's storage says of one arm.
@@ -190,8 +193,8 @@ def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[Journa
     """
     if results.folder is not None:
         path = results.folder / JOURNAL
-        if path.is_symlink():
-            raise UserError(f"{path}: is a link; ngm-tune writes to no file that lies elsewhere")
+        if is_link(results):
+            raise UserError(f"{path}: {LINK}")
         cut_tail(results)
         yield open_storage(path)
         return
@@ -206,6 +209,11 @@ def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[Journa
         finally:
             if path.exists() and not taken_over:
                 results.write_bytes(JOURNAL, path.read_bytes())
+
+
+def is_link(results: Results) -> bool:
+    """Whether the journal lies elsewhere, and only a link to it here."""
+    return results.folder is not None and (results.folder / JOURNAL).is_symlink()
 
 
 def cut_tail(results: Results) -> str | None:

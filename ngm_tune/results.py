@@ -2,7 +2,8 @@
 
 A results directory holds::
 
-    study.toml, environment.json    what was asked; versions, revision, hardware, start time
+    study.toml                      what was asked
+    environment.json                versions, revision, hardware, start time, and the study again
     trials/<run>.parquet            a row per seed: configuration, status, metrics
     tasks/<run>.parquet             a row per seed and task: the metrics up to that task's end
     curves/<run>.parquet            a row per seed, iteration and evaluated task
@@ -12,7 +13,7 @@ A results directory holds::
     failures/<run>.txt              the traceback of a trial that raised
     checkpoints/<run>.pt            where a trial is that has not ended yet
     optuna.journal, driver.json     record of the search; who runs the study at the moment
-    damaged/                        what `ngm-tune doctor` has set aside
+    damaged/                        what was set aside by `ngm-tune doctor` or `--retry-failed`
 
 A run is named by its ``trial_id``; where a trial's seeds are run one by one, as in racing, by
 ``<trial_id>@<seed>``. ``phase`` is ``search`` (on validation data) or ``confirm`` (on test data).
@@ -113,10 +114,12 @@ class Results:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.location}: cannot be read: {error}") from error
         if not there:
-            raise UserError(
-                f"{self.location}: no results there (no study.toml); "
-                "`ngm-tune run STUDY --results DIR` makes some"
+            hint = (
+                f"`ngm-tune doctor {self.location}` says how to have it again"
+                if self.table_files("trials")
+                else "`ngm-tune run STUDY --results DIR` makes some"
             )
+            raise UserError(f"{self.location}: no results there (no study.toml); {hint}")
 
     def create(self) -> None:
         """Make the directory.
@@ -147,8 +150,15 @@ class Results:
 
     def environment(self) -> dict[str, Any]:
         """Where and with what the study was run; empty if that was not kept."""
-        if not self.has(ENVIRONMENT):
+        try:
+            return self._environment() if self.has(ENVIRONMENT) else {}
+        except UserError as error:
+            if not self._tolerant:
+                raise
+            self.left_out[ENVIRONMENT] = reason_of(error, ENVIRONMENT)
             return {}
+
+    def _environment(self) -> dict[str, Any]:
         try:
             found = json.loads(self._text(ENVIRONMENT))
         except (ValueError, RecursionError) as error:
@@ -157,6 +167,10 @@ class Results:
         if problem is not None:
             raise UserError(f"{self.location}/environment.json: {problem}")
         return dict(found)
+
+    def write_environment(self, content: Mapping[str, Any]) -> None:
+        """Write where and with what the study is run."""
+        self.write_text(ENVIRONMENT, json.dumps(content, indent=2) + "\n")
 
     def has(self, name: str) -> bool:
         """Whether there is such a file.
@@ -248,13 +262,16 @@ class Results:
         """Names of what is no file in a folder of the directory, sorted."""
         return sorted(info.base_name for info in self._list(folder) if not info.is_file)
 
-    def gone(self, ended: Mapping[str, pa.Table]) -> list[tuple[Table, str]]:
+    def gone(self, ended: Mapping[str, pa.Table], *, probed: bool) -> list[tuple[Table, str]]:
         """Tables and names of files that are not there, though the trial is complete.
 
         Args:
             ended: The rows in ``trials/``, by the names of their files.
+            probed: Whether it is a study with probes.
         """
-        tables: tuple[Table, ...] = ("tasks", "curves", "steps")
+        tables: list[Table] = ["tasks", "curves", "steps"]
+        if probed:
+            tables.append("probes")
         there = {table: set(self.table_files(table)) for table in tables}
         return [
             (table, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -25,7 +24,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.halt import Halt
 from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.records import Outcome, read_outcome, write_failure
-from ngm_tune.results import ENVIRONMENT, Results
+from ngm_tune.results import Results
 from ngm_tune.schema import COSTS_SCHEMA
 from ngm_tune.search import AnyArm, FairSearcher
 from ngm_tune.stopping import DominanceStopping
@@ -261,8 +260,7 @@ def _note_plateaus(location: str, arms: Sequence[AnyArm]) -> None:
     results = Results(location)
     environment = results.environment()
     if ended and environment.get("plateaus") != ended:
-        content = json.dumps(environment | {"plateaus": ended}, indent=2)
-        results.write_text(ENVIRONMENT, content + "\n")
+        results.write_environment(environment | {"plateaus": ended})
 
 
 def _measure_costs(study: Study, location: str, methods: Sequence[str]) -> None:

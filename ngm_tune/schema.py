@@ -6,7 +6,7 @@ are in nats, times in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import pyarrow as pa
@@ -259,24 +259,3 @@ def number_of(trial: str, benchmark: object, method: object) -> int | None:
     start = f"{benchmark}.{method}."
     number = trial.removesuffix(CONFIRM_SUFFIX).removeprefix(start)
     return int(number) if trial.startswith(start) and number.isdecimal() else None
-
-
-def problem_of_membership(
-    run: str, rows: pa.Table, benchmarks: Sequence[str], methods: Sequence[str], configurations: int
-) -> str | None:
-    """Why the rows of a file in ``trials/`` are none of a study; None if they are.
-
-    Args:
-        run: The run that the file is named after.
-        rows: That :func:`problem_of_rows` has nothing to say of.
-        benchmarks: Of the study.
-        methods: Of the study.
-        configurations: That the study may have of each benchmark and method.
-    """
-    benchmark, method = rows["benchmark"][0].as_py(), rows["method"][0].as_py()
-    if benchmark not in benchmarks or method not in methods:
-        return f"a trial of {benchmark} and {method}, not of the study"
-    number = number_of(trial_of(run), benchmark, method)
-    if number is None or number >= configurations:
-        return f"configuration {number} of a study that has {configurations}"
-    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import count, islice
 from typing import Annotated, Any, get_args
 
 import tomli_w
@@ -19,6 +18,7 @@ from pydantic import (
 
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_benchmark
 from ngm_tune.evaluation import Precision
+from ngm_tune.membership import Membership, fresh_seeds, seeds_of
 from ngm_tune.methods import Config, get_method, methods
 from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, Metric
 from ngm_tune.pareto import Constraint
@@ -243,7 +243,7 @@ class Study(BaseModel):
     @property
     def seed_list(self) -> list[int]:
         """The seeds of every trial."""
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        return seeds_of(self.seeds)
 
     @property
     def objective_metrics(self) -> list[Metric]:
@@ -282,8 +282,20 @@ class Study(BaseModel):
     @property
     def fresh_seeds(self) -> list[int]:
         """The seeds of confirmation, which the search never saw."""
-        fresh = (seed for seed in count(1000) if seed not in set(self.seed_list))
-        return list(islice(fresh, self.confirm.seeds))
+        return fresh_seeds(self.seed_list, self.confirm.seeds)
+
+    @property
+    def membership(self) -> Membership:
+        """What runs there can be of it."""
+        return Membership(
+            benchmarks=self.benchmarks,
+            methods=self.methods,
+            configurations=self.configurations,
+            seeds=self.seed_list,
+            fresh=self.fresh_seeds,
+            racing=self.racing is not None,
+            given=self.settings is not None,
+        )
 
     def space_of(self, method: str) -> Space:
         """What is searched of a method."""
@@ -334,6 +346,10 @@ class Study(BaseModel):
         """Training iterations per task on ``benchmark``."""
         return self.iterations_per_task or self.benchmark(benchmark).iterations_per_task
 
+    def content(self) -> dict[str, Any]:
+        """The study as plain values, all of them, that :meth:`model_validate` takes."""
+        return self.model_dump(exclude_none=True, mode="json")
+
     def to_toml(self) -> str:
         """The study as a file that :func:`load_study` reads."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True, mode="json"))
+        return tomli_w.dumps(self.content())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from ngm_tune.methods import methods
 from ngm_tune.results import Results
 from ngm_tune.schema import Table
 
@@ -172,3 +174,19 @@ def finished(
     """The results of the small study; tests leave them as they are."""
     location = tmp_path_factory.mktemp("results") / "small"
     return Finished(location, ngm_tune("run", study_file, "--results", location))
+
+
+@pytest.fixture
+def own_methods(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of the small study, in this process too."""
+    monkeypatch.syspath_prepend(plugin)
+    methods.cache_clear()
+    yield
+    methods.cache_clear()
+
+
+@pytest.fixture
+def copy(finished: Finished, tmp_path: Path) -> Path:
+    """Results of the small study, to be damaged."""
+    shutil.copytree(finished.location, tmp_path / "small")
+    return tmp_path / "small"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -20,43 +20,15 @@ from ngm_tune.checkpoints import pack
 from ngm_tune.doctor import examine
 from ngm_tune.errors import UserError
 from ngm_tune.lease import lease
-from ngm_tune.methods import methods
 from ngm_tune.record import open_storage
 from ngm_tune.results import Results
 
 from .conftest import SCHEMA_1, Command, Finished
+from .damage import HARMS, TRIAL, contents, damage, metrics, notes, rename_trial, truncated
 
-TRIAL = "split-digits.sgd.0000"
+FOLDER = "a folder where a file should be"
 
-
-@pytest.fixture(autouse=True)
-def _own_methods(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Of the small study, in this process too."""
-    monkeypatch.syspath_prepend(plugin)
-    methods.cache_clear()
-    yield
-    methods.cache_clear()
-
-
-@pytest.fixture
-def copy(finished: Finished, tmp_path: Path) -> Path:
-    """Results of the small study, to be damaged."""
-    shutil.copytree(finished.location, tmp_path / "small")
-    return tmp_path / "small"
-
-
-def damage(location: Path) -> dict[str, tuple[str, str | None]]:
-    return {f.name: (f.what, f.mended) for f in examine(str(location)) if f.kind == "damage"}
-
-
-def notes(location: Path) -> dict[str, str]:
-    return {f.name: f.what for f in examine(str(location)) if f.kind == "note"}
-
-
-def contents(location: Path) -> dict[bytes, int]:
-    """Everything in a directory, whatever it is called."""
-    found = [path.read_bytes() for path in location.rglob("*") if path.is_file()]
-    return {content: found.count(content) for content in found}
+pytestmark = pytest.mark.usefixtures("own_methods")
 
 
 def test_results_that_are_well_are_left_as_they_are(finished: Finished, ngm_tune: Command) -> None:
@@ -67,66 +39,7 @@ def test_results_that_are_well_are_left_as_they_are(finished: Finished, ngm_tune
     assert contents(finished.location) == before
 
 
-def truncated(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def other_bytes(path: Path) -> None:
-    path.write_bytes(b"\x00" * 100)
-
-
-def other_table(path: Path) -> None:
-    pq.write_table(pa.table({"x": [1]}), path)
-
-
-def twice(path: Path) -> None:
-    rows = pq.read_table(path)
-    pq.write_table(pa.concat_tables([rows, rows]), path)
-
-
-def one_seed(path: Path) -> None:
-    pq.write_table(pq.read_table(path).slice(0, 1), path)
-
-
-def no_rows(path: Path) -> None:
-    pq.write_table(pq.read_table(path).slice(0, 0), path)
-
-
-def other_trial(path: Path) -> None:
-    shutil.copy(path.with_name("split-digits.sgd.0001.parquet"), path)
-
-
-def other_status(path: Path) -> None:
-    rows = pq.read_table(path)
-    place = rows.schema.get_field_index("status")
-    gone = pa.array(["gone"] * rows.num_rows)
-    pq.write_table(rows.set_column(place, rows.schema.field("status"), gone), path)
-
-
-def no_status(path: Path) -> None:
-    pq.write_table(pq.read_table(path).drop_columns(["status"]), path)
-
-
-def other_type(path: Path) -> None:
-    rows = pq.read_table(path)
-    pq.write_table(rows.set_column(4, "seed", rows["seed"].cast(pa.string())), path)
-
-
-@pytest.mark.parametrize(
-    ("harm", "what"),
-    [
-        (truncated, "not readable as Parquet"),
-        (other_bytes, "not readable as Parquet"),
-        (other_table, "schema version none"),
-        (twice, "several rows of the same trial_id, seed"),
-        (one_seed, "seeds 7 instead of 7, 8"),
-        (no_rows, "no rows"),
-        (other_trial, "rows of trial split-digits.sgd.0001, not of split-digits.sgd.0000"),
-        (other_status, "status 'gone'; there are completed"),
-        (no_status, "no column status"),
-        (other_type, "column seed is of type string instead of int64"),
-    ],
-)
+@pytest.mark.parametrize(("harm", "what"), HARMS)
 def test_a_damaged_trial_is_set_aside_and_run_again_with_the_same_result(
     copy: Path,
     study_file: Path,
@@ -147,10 +60,6 @@ def test_a_damaged_trial_is_set_aside_and_run_again_with_the_same_result(
         assert ngm_tune("run", study_file, "--results", copy).code == 0
         assert metrics(path).equals(whole)
         assert damage(copy) == {}
-
-
-def metrics(path: Path) -> pl.DataFrame:
-    return pl.read_parquet(path).drop("wall_seconds", "node")
 
 
 def test_a_damaged_companion_is_set_aside_and_the_way_back_told(copy: Path) -> None:
@@ -194,17 +103,6 @@ def test_nothing_is_deleted(copy: Path) -> None:
     assert (copy / "optuna.journal").read_bytes().startswith(journal.removesuffix(tail))
 
 
-def rename_trial(location: Path, new: str) -> None:
-    """Let a trial be another one, in all tables."""
-    for path in location.glob(f"*/{TRIAL}.parquet"):
-        rows = pq.read_table(path)
-        place = rows.schema.get_field_index("trial_id")
-        ids = pa.array([new] * rows.num_rows)
-        rows = rows.set_column(place, rows.schema.field("trial_id"), ids)
-        pq.write_table(rows, path.with_name(f"{new}.parquet"))
-        path.unlink()
-
-
 def test_a_trial_that_is_none_of_the_study_is_set_aside(copy: Path) -> None:
     rename_trial(copy, f"{TRIAL[:-4]}0099")
     what, mended = damage(copy)[f"trials/{TRIAL[:-4]}0099.parquet"]
@@ -224,13 +122,21 @@ def test_results_of_a_newer_version_are_left_alone(copy: Path, ngm_tune: Command
     assert before.items() <= contents(copy).items()
 
 
-@pytest.mark.parametrize("name", [f"trials/{TRIAL}.parquet", "environment.json", "optuna.journal"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"trials/{TRIAL}.parquet",
+        "study.toml",
+        "environment.json",
+        "optuna.journal",
+        "driver.json",
+    ],
+)
 def test_a_folder_in_the_place_of_a_file_is_set_aside(copy: Path, name: str) -> None:
-    (copy / name).unlink()
+    (copy / name).unlink(missing_ok=True)
     (copy / name).mkdir()
-    what, mended = damage(copy)[name]
-    assert what == "a folder where a file should be"
-    assert mended is not None
+    found = [f.mended for f in examine(str(copy)) if (f.name, f.what) == (name, FOLDER)]
+    assert [mended is not None for mended in found] == [True]
     assert not (copy / name).is_dir()
     assert name not in damage(copy)
 
@@ -398,11 +304,15 @@ def test_where_a_trial_was_run_is_the_truth_whatever_a_sampler_would_say_now(cop
 
 def test_a_journal_that_is_a_link_is_left_alone(copy: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    other.write_text("not ours")
-    (copy / "optuna.journal").unlink()
-    (copy / "optuna.journal").symlink_to(other)
-    examine(str(copy))
-    assert other.read_text() == "not ours"
+    for content in ("not ours", 'not ours\n{"torn'):
+        other.write_text(content)
+        (copy / "optuna.journal").unlink()
+        (copy / "optuna.journal").symlink_to(other)
+        what, mended = damage(copy)["optuna.journal"]
+        assert what.startswith("is a link; ngm-tune writes to no file that lies elsewhere")
+        assert mended is None
+        assert (copy / "optuna.journal").is_symlink()
+        assert other.read_text() == content
 
 
 def test_tails_of_journals_are_all_kept(copy: Path) -> None:
@@ -455,17 +365,6 @@ def test_a_network_that_fails_is_said_once(copy: Path, monkeypatch: pytest.Monke
     assert contents(copy) == before
 
 
-def test_a_study_that_is_gone_is_not_replaced_by_another_one(
-    copy: Path, study_file: Path, ngm_tune: Command
-) -> None:
-    (copy / "study.toml").unlink()
-    assert "put the study's file there" in damage(copy)["study.toml"][0]
-    answer = ngm_tune("run", study_file, "--set", "seed=9", "--results", copy)
-    assert answer.code == 2
-    assert "there are trials, but the study.toml that they are of is gone" in answer.err
-    assert answer.err.count("\n") == 1
-
-
 def test_a_checkpoint_of_another_trial_is_set_aside(copy: Path) -> None:
     (copy / "checkpoints").mkdir(exist_ok=True)
     path = copy / "checkpoints" / f"{TRIAL}.pt"
@@ -485,34 +384,6 @@ def test_a_damaged_checkpoint_is_set_aside(copy: Path) -> None:
         assert "checkpoint" in what
         assert mended is not None
         assert not path.exists()
-
-
-ODD_TYPES = [
-    '{"versions": []}',
-    '{"methods": {"sgd": {"space": {"lr": {}}}}}',
-    '{"methods": {"sgd": {"space": {"lr": {"low": 1, "high": 0}}}}}',
-    '{"methods": {"sgd": {"space": {"lr": {"low": 0, "high": 1, "log": true}}}}}',
-]
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "nothing", *ODD_TYPES])
-def test_a_damaged_environment_is_set_aside(copy: Path, content: str) -> None:
-    (copy / "environment.json").write_text(content)
-    assert damage(copy)["environment.json"][1] is not None
-    assert (copy / "damaged" / "environment.json").read_text() == content
-
-
-@pytest.mark.parametrize("content", ["", "title = ", 'title = "x"'])
-def test_a_damaged_study_cannot_be_mended_and_the_rest_is_looked_at(
-    copy: Path, ngm_tune: Command, content: str
-) -> None:
-    (copy / "study.toml").write_text(content)
-    truncated(copy / "trials" / f"{TRIAL}.parquet")
-    answer = ngm_tune("doctor", copy)
-    assert (answer.code, answer.err) == (1, "")
-    assert answer.out.startswith("study.toml: ")
-    assert "2 problems, 1 of them mended" in answer.out
-    assert (copy / "study.toml").read_text() == content
 
 
 def test_what_is_not_ours_is_named_and_left_alone(copy: Path) -> None:
@@ -551,39 +422,6 @@ def test_a_study_that_is_being_run_is_only_looked_at(copy: Path) -> None:
     assert "being run by process" in found["driver.json"][0]
     assert [mended for _, mended in found.values()] == [None, None]
     assert (copy / "trials" / f"{TRIAL}.parquet").exists()
-
-
-@pytest.mark.parametrize("table", ["tasks", "curves", "steps"])
-def test_a_report_names_what_is_gone(copy: Path, ngm_tune: Command, table: str) -> None:
-    (copy / table / f"{TRIAL}.parquet").unlink()
-    answer = ngm_tune("analyze", copy)
-    assert (answer.code, answer.err) == (0, "")
-    assert f"Left out: {table}/{TRIAL}.parquet: it is gone" in answer.out
-
-
-def test_a_report_leaves_out_a_trial_that_is_none_of_the_study(
-    copy: Path, ngm_tune: Command
-) -> None:
-    rename_trial(copy, f"{TRIAL[:-4]}0099")
-    answer = ngm_tune("analyze", copy)
-    assert (answer.code, answer.err) == (0, "")
-    assert f"Left out: trials/{TRIAL[:-4]}0099.parquet: configuration 99 of a study" in answer.out
-    page = (copy / "report" / "report.html").read_text()
-    assert "SGD on Split-Digits has" in page
-    assert "the effort is not equal" in page
-
-
-@pytest.mark.parametrize("table", ["trials", "tasks", "curves", "steps"])
-def test_a_report_names_what_it_leaves_out(copy: Path, ngm_tune: Command, table: str) -> None:
-    for path in (copy / table).glob("*digits.sgd.*"):
-        truncated(path)
-    answer = ngm_tune("analyze", copy)
-    assert (answer.code, answer.err) == (0, "")
-    assert f"Left out: {table}/split-digits.sgd." in answer.out
-    assert "ngm-tune doctor" in answer.out
-    page = (copy / "report" / "report.html").read_text()
-    assert "Left out" in page
-    assert f"{table}/split-digits.sgd." in page
 
 
 def test_a_run_names_the_doctor_when_it_meets_damage(

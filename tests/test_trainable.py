@@ -135,7 +135,8 @@ def test_seeds_go_on_from_where_each_was(tmp_path: Path, data: Data) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut off", "other version", "former version", "another trial", "other seeds", "code"]
+    "damage",
+    ["gone", "cut off", "other version", "former version", "another trial", "other seeds", "code"],
 )
 def test_a_checkpoint_that_is_of_no_use_is_passed_over(
     tmp_path: Path, data: Data, damage: str
@@ -144,7 +145,9 @@ def test_a_checkpoint_that_is_of_no_use_is_passed_over(
     expected = finish(start(config(whole), data))
     start(config(broken), data).step()
     (path,) = checkpoints(broken)
-    if damage == "cut off":
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut off":
         os.truncate(path, 1000)
     elif damage == "other version":  # in its second run only
         of, states = unpack(path.read_bytes())

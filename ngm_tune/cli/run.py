@@ -64,6 +64,9 @@ def run(
             show_default="the environment variable RAY_ADDRESS, or else this machine",
         ),
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run those again that failed.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what Ray and its workers say.")
     ] = False,
@@ -76,7 +79,9 @@ def run(
     use_data_folder(data)
     try:
         with graceful_signals():
-            _run(study, set_ or [], results, warm_start, time_budget, address, verbose)
+            _run(
+                study, set_ or [], results, warm_start, time_budget, address, retry_failed, verbose
+            )
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on.")
         raise typer.Exit(130) from None
@@ -89,6 +94,7 @@ def _run(
     warm_start: str | None,
     time_budget: float | None,
     address: str | None,
+    retry_failed: bool,
     verbose: bool,
 ) -> None:
     # An import that an exception cuts off stays half made, and compiled modules swallow it.
@@ -131,6 +137,7 @@ def _run(
         location,
         address=address,
         time_budget=timedelta(hours=time_budget) if time_budget is not None else None,
+        retry_failed=retry_failed,
         verbose=verbose,
         show=show,
     )
@@ -146,7 +153,10 @@ def _run(
         raise typer.Exit(0 if ended.timed_out else 130)
     if ended.failed:
         some = "All" if ended.failed == ended.done else f"{ended.failed} of"
-        console.print(f"{some} {ended.done} runs failed; see {location}/failures")
+        console.print(
+            f"{some} {ended.done} runs failed; see {location}/failures. --retry-failed runs them "
+            "again."
+        )
     if not ended.already:
         elsewhere = " --output DIR" if "://" in location else ""
         console.print(

@@ -43,6 +43,7 @@ class MadeUp:
 
     def __init__(self, folder: Path, more: str = "", study: str = STUDY) -> None:
         self.location = str(folder)
+        self.racing = "racing" in more
         self.results = Results(self.location)
         self.results.write_text("study.toml", study + more)
         space = {"lr": {"low": 1e-3, "high": 1.0, "log": True, "step": None}}
@@ -78,7 +79,12 @@ class MadeUp:
             for step, seed in enumerate(seeds, -(len(seeds) // 2))
         ]  # fmt: skip
         schema = trials_schema({"lr": "float"}, {"lr": "float"})
-        self.results.write("trials", trial, pa.Table.from_pylist(rows, schema))
+        if self.racing and phase == "search":
+            runs = {f"{trial}@{row['seed']}": [row] for row in rows}
+        else:
+            runs = {trial: rows}
+        for run, rows_of_run in runs.items():
+            self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, schema))
 
     def load(self) -> LoadedStudy:
         return load(self.location)
@@ -184,11 +190,13 @@ def test_no_method_claims_more_confirmed_trials_than_the_study_confirms(made: Ma
     assert "split-digits.sgd.0003" not in confirmed["origin"]  # no longer on the front
 
 
-def test_what_did_not_get_all_seeds_or_was_stopped_is_on_no_front(made: MadeUp) -> None:
+def test_what_did_not_get_all_seeds_or_was_stopped_is_on_no_front(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     made.trial(1, (0.99, 0.0), seeds=(0,))
     made.trial(2, (0.99, 0.0), status="stopped", iterations=40)
     trials = made.load().searched("split-digits")
+    assert made.results.files("trials")[2] == "split-digits.sgd.0001@0.parquet"
     assert trials["status"].to_list() == ["completed", PARTIAL, "stopped"]
     assert trials["front"].to_list() == [True, False, False]
     row = methods_table(made.load(), []).filter(method="sgd").to_dicts()[0]
