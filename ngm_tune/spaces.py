@@ -94,7 +94,7 @@ def located(key: str, method: Method, space: Space, settings: Config) -> Config:
         if not _is_inside(value, where):
             raise ValueError(
                 f"{key} has {told}, which puts {name} at {value!r}, outside of what is searched of "
-                f"{method.name}: {where}"
+                f"{method.name}: {_spelled(where)}"
             )
     back = method.configure(dict(point))
     if any(not _same(back.get(name), value) for name, value in settings.items()):
@@ -113,6 +113,15 @@ def _rounded(value: Any, where: BaseDistribution) -> Any:
         return int(value)
     ends = [end for end in (where.low, where.high) if _same(value, end)]
     return ends[0] if ends else value
+
+
+def _spelled(where: BaseDistribution) -> str:
+    """What is searched of a coordinate, in words."""
+    if isinstance(where, CategoricalDistribution):
+        return f"one of {', '.join(map(str, where.choices))}"
+    assert isinstance(where, FloatDistribution | IntDistribution)
+    step = f" in steps of {where.step}" if where.step not in (None, 1) else ""
+    return f"{where.low} to {where.high}{step}"
 
 
 def _is_inside(value: Any, where: BaseDistribution) -> bool:

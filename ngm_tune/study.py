@@ -306,14 +306,18 @@ class Study(BaseModel):
         return {method: len(self.points_of(benchmark, method)) for method in self.methods}
 
     def points_of(self, benchmark: str, method: str) -> list[Config]:
-        """Search coordinates of the points that the search of a method starts from.
+        """Search coordinates of the points that the search of a method starts from, each once.
 
         Raises:
             ValueError: One of them cannot be had.
         """
         points = points_for(self.points, benchmark, method, self.benchmarks, self.methods)
-        space = self.space_of(method)
-        return [located(key, get_method(method), space, point) for key, point in points]
+        space, found = self.space_of(method), []
+        for key, point in points:
+            place = located(key, get_method(method), space, point)
+            if place not in found:
+                found.append(place)
+        return found
 
     def given(self, benchmark: str, method: str) -> Config:
         """Hyper-parameters that are not searched: the benchmark's, then those that are fixed."""

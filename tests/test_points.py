@@ -118,6 +118,12 @@ def test_points_are_of_a_method_and_perhaps_for_one_benchmark() -> None:
     assert study.points_of("split-digits", "ngm-sgd") == []
 
 
+def test_a_point_that_is_named_twice_is_one() -> None:
+    points: list[Any] = ["paper", {"method": "sgd", "lr": 0.01}, {"method": "sgd", "lr": 0.02}]
+    study = a_study(benchmarks=["split-mnist"], methods=["sgd"], points=points, trials=2)
+    assert study.points_of("split-mnist", "sgd") == [{"lr": 0.01}, {"lr": 0.02}]
+
+
 @pytest.mark.parametrize("benchmark", PAPER)
 def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> None:
     methods = ["ngm-sgd", "momentum-sgd", "adam", "sgd"]
@@ -158,7 +164,7 @@ def test_paper_points_stand_among_others() -> None:
         ),
         (
             [{"method": "sgd", "lr": 0.3}, {"method": "sgd", "lr": 5}],
-            "points[1] has lr = 5, which puts lr at 5, outside of what is searched of sgd: ",
+            "points[1] has lr = 5, which puts lr at 5, outside of what is searched of sgd: 0.2",
         ),
         ([{"method": "sgd", "lr": float("nan")}], "points[0] has lr = nan, which puts lr at nan, "),
         ([{"method": "sgd", "lr": "x"}], "points[0] has lr = 'x', which puts lr at 'x', outside"),
@@ -179,7 +185,10 @@ def test_paper_points_stand_among_others() -> None:
             [{"method": "warmup-oracle", "lr": 0.1, "warmup": 10.5}],
             "points[0] has lr = 0.1, warmup = 10.5, which puts warmup at 10.5, outside of what is",
         ),
-        ([{"method": "sgd", "lr": 0.3}] * 3, "points has 3 for sgd, more than trials = 2"),
+        (
+            [{"method": "sgd", "lr": lr} for lr in (0.3, 0.4, 0.5)],
+            "points has 3 for sgd, more than trials = 2",
+        ),
     ],
 )
 def test_what_cannot_be_a_point_is_said_in_one_sentence(points: list[Any], sentence: str) -> None:
