@@ -107,6 +107,17 @@ def test_a_study_that_most_trials_are_not_of_is_named_and_nothing_moved(copy: Pa
     assert contents(copy) == before
 
 
+def test_a_copy_that_is_of_other_trials_is_not_put_back(copy: Path) -> None:
+    path = copy / "environment.json"
+    environment = json.loads(path.read_text())
+    environment["study"]["seeds"] = 3
+    path.write_text(json.dumps(environment))
+    (copy / "study.toml").unlink()
+    before = contents(copy)
+    assert damage(copy)["study.toml"] == ("gone; put the study's file there as it was run", None)
+    assert contents(copy) == before
+
+
 def test_a_study_that_is_put_there_by_hand_needs_no_name(
     copy: Path, study_file: Path, ngm_tune: Command
 ) -> None:
