@@ -26,20 +26,16 @@ of them as one table: their schemas, in :mod:`ngm_tune.schema`, are the same.
 from __future__ import annotations
 
 import json
-import os
-import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
-from pyarrow import fs
 
+from ngm_tune.directory import Directory
 from ngm_tune.errors import NewerResultsError, UserError, printable
 from ngm_tune.kept import KeptEnvironment, problem_of_kept
 from ngm_tune.schema import (
@@ -54,8 +50,6 @@ from ngm_tune.schema import (
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
 JOURNAL, LEASE = "optuna.journal", "driver.json"
-_MOMENT = 2.0
-"""Seconds that claims on an object store at the same time may lie apart."""
 CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "report"
 
 
@@ -65,18 +59,7 @@ def reason_of(error: UserError, name: str) -> str:
     return reason or before
 
 
-def with_an_end(uri: str) -> str:
-    """The same place, but Google's library gives up on it after half a minute, not a quarter hour.
-
-    A study goes on from there when its storage can be reached again.
-    """
-    query = uri.partition("?")[2]
-    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in query:
-        return uri
-    return f"{uri}{'&' if query else '?'}retry_limit_seconds=30"
-
-
-class Results:
+class Results(Directory):
     """A results directory.
 
     Args:
@@ -85,23 +68,10 @@ class Results:
     """
 
     def __init__(self, location: str, *, tolerant: bool = False) -> None:
-        self.location = location
+        super().__init__(location)
         self.left_out: dict[str, str] = {}
         """Why, by file, in a tolerant reading."""
         self._tolerant = tolerant
-        try:
-            if "://" in location:
-                self._fs, root = fs.FileSystem.from_uri(with_an_end(location))
-            else:
-                self._fs, root = fs.LocalFileSystem(), str(location)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{location}: no usable results location: {error}") from error
-        self._root = PurePosixPath(root)
-
-    @property
-    def folder(self) -> Path | None:
-        """The directory, where it is one of this machine's filesystem."""
-        return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
 
     def exists(self) -> bool:
         """Whether a study was started here."""
@@ -120,26 +90,6 @@ class Results:
                 else "`ngm-tune run STUDY --results DIR` makes some"
             )
             raise UserError(f"{self.location}: no results there (no study.toml); {hint}")
-
-    def create(self) -> None:
-        """Make the directory.
-
-        A parent is only made where the location is relative: a missing one of an absolute path may
-        be a volume that is not mounted, and the results would end up beneath it.
-
-        Raises:
-            UserError: It cannot be made.
-        """
-        folder = self.folder
-        if folder and folder.is_absolute() and not folder.parent.is_dir():
-            raise UserError(
-                f"{self.location}: there is no folder {folder.parent} to make it in; mount or "
-                "make that first, or choose another directory with --results"
-            )
-        try:
-            self._fs.create_dir(str(self._root), recursive=True)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.location}: cannot be made: {error}") from error
 
     def study(self) -> dict[str, Any]:
         """The study as it was asked for."""
@@ -172,95 +122,30 @@ class Results:
         """Write where and with what the study is run."""
         self.write_text(ENVIRONMENT, json.dumps(content, indent=2) + "\n")
 
-    def has(self, name: str) -> bool:
-        """Whether there is such a file.
-
-        Raises:
-            OSError: That cannot be told.
-        """
-        return bool(self._fs.get_file_info(self._path(name)).is_file)
-
     def has_run(self, run: str) -> bool:
         """Whether a run is complete on disk."""
         return self.has(f"trials/{run}.parquet")
 
-    def read_bytes(self, name: str) -> bytes | None:
-        """What a file holds; None if there is none."""
-        try:
-            with self._fs.open_input_stream(self._path(name)) as stream:
-                return bytes(stream.read())
-        except FileNotFoundError:
-            return None
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the directory, whole or not at all."""
-        self.write_bytes(name, text.encode())
-
-    def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file of the directory, whole or not at all."""
-
-        def write(draft: str) -> None:
-            with self._fs.open_output_stream(draft) as stream:
-                stream.write(content)
-
-        self._write(name, write)
-
     def write(self, table: Table, run: str, rows: pa.Table) -> None:
         """Write one run's file of ``table`` (or the study's, of costs), whole or not at all."""
-        self._write(
+        self.write_by(
             f"{table}/{run}.parquet",
-            lambda draft: pq.write_table(rows, draft, filesystem=self._fs, compression="zstd"),
+            lambda stream: pq.write_table(rows, stream, compression="zstd"),
         )
-
-    def claim(self, name: str, content: bytes) -> bool:
-        """Write a file unless there is one; whether it was written.
-
-        Of several that try at once one succeeds. An object store gives no such promise: there, who
-        still finds its own content after a moment has it.
-        """
-        if self.folder is None:
-            if self.has(name):
-                return False
-            self.write_bytes(name, content)
-            time.sleep(_MOMENT)
-            return self.read_bytes(name) == content
-        try:
-            with Path(self._path(name)).open("xb") as file:
-                file.write(content)
-        except FileExistsError:
-            return False
-        return True
-
-    def remove(self, name: str) -> None:
-        """Remove a file that nobody needs any longer, if it is there."""
-        with suppress(FileNotFoundError):
-            self._fs.delete_file(self._path(name))
-
-    def rename(self, name: str, new: str) -> None:
-        """Give a file another name."""
-        self._fs.move(self._path(name), self._path(new))
 
     def free_place(self, name: str) -> str:
         """A name in ``damaged/`` that no file or folder has yet."""
         place = f"{DAMAGED}/{name}"
-        while self._fs.get_file_info(self._path(place)).type != fs.FileType.NotFound:
+        while self.has_any(place):
             place += "~"
         return place
 
     def set_aside(self, name: str) -> str:
         """Move a file to ``damaged/``, where nothing reads it; its new name."""
         place = self.free_place(name)
-        self._fs.create_dir(str(PurePosixPath(self._path(place)).parent), recursive=True)
-        self._fs.move(self._path(name), self._path(place))
+        self.make_folder(str(PurePosixPath(place).parent))
+        self.rename(name, place)
         return place
-
-    def files(self, folder: str = "") -> list[str]:
-        """Names of the files in a folder of the directory, sorted."""
-        return sorted(info.base_name for info in self._list(folder) if info.is_file)
-
-    def folders(self, folder: str = "") -> list[str]:
-        """Names of what is no file in a folder of the directory, sorted."""
-        return sorted(info.base_name for info in self._list(folder) if not info.is_file)
 
     def gone(self, ended: Mapping[str, pa.Table], *, probed: bool) -> list[tuple[Table, str]]:
         """Tables and names of files that are not there, though the trial is complete.
@@ -378,53 +263,6 @@ class Results:
         names = self.files(table)
         return [n for n in names if n.endswith(".parquet") and not n.startswith(".")]
 
-    def nameless(self, folder: str = "") -> int:
-        """Files in a folder whose names are no text, which are none of ours."""
-        if self.folder is None:
-            return 0
-        try:
-            names = os.listdir(os.fsencode(self._path(folder)))
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
-        return sum(not _is_text(name) for name in names)
-
-    def _list(self, folder: str) -> list[fs.FileInfo]:
-        try:
-            selector = fs.FileSelector(self._path(folder), allow_not_found=True)
-            return [info for info in self._fs.get_file_info(selector) if _has_name(info)]
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.location}/{folder}: cannot be listed: {error}") from error
-
-    def _write(self, name: str, write: Callable[[str], None]) -> None:
-        """Write a file under another name, then give it its own.
-
-        Its folder is made in the results directory, and never that itself: where it is gone, as
-        with a volume that is no longer mounted, writing fails.
-        """
-        draft = self._draft(name)
-        try:
-            try:
-                write(draft)
-            except FileNotFoundError:
-                folder = PurePosixPath(draft).parent
-                if folder == self._root:
-                    raise
-                self._fs.create_dir(str(folder), recursive=False)
-                write(draft)
-            self._fs.move(draft, self._path(name))
-        except BaseException:
-            with suppress(OSError):  # it may take up the last space on a full disk
-                self._fs.delete_file(draft)
-            raise
-
-    def _draft(self, name: str) -> str:
-        """A name beside ``name`` that readers of Parquet folders pass over."""
-        path = self._root / name
-        return str(path.with_name(f".{path.name}.{uuid4().hex}"))
-
-    def _path(self, name: str) -> str:
-        return str(self._root / name)
-
     def _text(self, name: str) -> str:
         try:
             return (self.read_bytes(name) or b"").decode("utf-8-sig")
@@ -435,17 +273,3 @@ class Results:
 def is_whole(rows: pa.Table) -> bool:
     """Whether a run ended as it should, with all that is to be written of one."""
     return set(rows["status"].to_pylist()) == {"completed"}
-
-
-def _has_name(info: fs.FileInfo) -> bool:
-    try:
-        return bool(info.base_name)
-    except UnicodeDecodeError:
-        return False
-
-
-def _is_text(name: bytes) -> bool:
-    try:
-        return bool(name.decode())
-    except UnicodeDecodeError:
-        return False

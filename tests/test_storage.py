@@ -16,11 +16,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 from optuna.trial import TrialState
 
+from ngm_tune.directory import with_an_end
 from ngm_tune.doctor import examine
 from ngm_tune.errors import UserError
 from ngm_tune.lease import lease
 from ngm_tune.record import journal
-from ngm_tune.results import Results, with_an_end
+from ngm_tune.results import Results
 
 from .conftest import Command, assert_the_same, environment, wait_for
 
