@@ -16,7 +16,7 @@ demo: .venv/installed
 	@$(BIN)/ngm-tune analyze results/quickstart
 
 test: .venv/installed
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: .venv/installed
 	@$(BIN)/ruff check
