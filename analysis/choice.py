@@ -147,7 +147,7 @@ def write_defaults(
             "ngm_tune": __version__,
             **{
                 key: loaded.environment[key]
-                for key in ("started", "git_revision")
+                for key in ("started", "resumed", "git_revision")
                 if loaded.environment.get(key)
             },
         },

@@ -107,7 +107,7 @@ def _growth(loaded: LoadedStudy, arm: pl.DataFrame) -> pl.DataFrame:
             volumes[place + 1 :] = hypervolume(values[front], objectives, reference)
         by_trials[row] = volumes[steps]
         by_hours[row] = volumes[np.searchsorted(spent, times * (1 + 1e-9), side="right")]
-    ordered = not loaded.study.get("racing")
+    ordered = not loaded.racing
     return pl.concat(
         [
             _summary("trials", steps, by_trials, ordered=ordered),

@@ -78,7 +78,12 @@ class LoadedStudy(NamedTuple):
     @property
     def given(self) -> bool:
         """Whether the settings were given, instead of searched."""
-        return bool(self.study.get("settings"))
+        return self.study.get("settings") is not None
+
+    @property
+    def racing(self) -> bool:
+        """Whether seeds were raced for."""
+        return self.study.get("racing") is not None
 
     def due(self, benchmark: str) -> int:
         """Configurations of a benchmark's search fronts that the study confirms."""
@@ -202,7 +207,8 @@ def _loaded(results: Results) -> LoadedStudy:
 
 def runs_per_search(study: dict[str, Any]) -> int:
     """Trials of each benchmark and method, or with racing seed-runs, unless a plateau ends them."""
-    return int(study["trials"] * (len(seeds_of(study["seeds"])) if study.get("racing") else 1))
+    racing = study.get("racing") is not None
+    return int(study["trials"] * (len(seeds_of(study["seeds"])) if racing else 1))
 
 
 def _trials(results: Results, study: dict[str, Any]) -> pa.Table:
@@ -220,13 +226,14 @@ def _trials(results: Results, study: dict[str, Any]) -> pa.Table:
 def _membership(study: dict[str, Any]) -> Membership:
     seeds = seeds_of(study["seeds"])
     return Membership(
+        name=study["name"],
         benchmarks=study["benchmarks"],
         methods=study["methods"],
         configurations=runs_per_search(study),
         seeds=seeds,
         fresh=fresh_seeds(seeds, study.get("confirm", {}).get("seeds", Confirm().seeds)),
-        racing=bool(study.get("racing")),
-        given=bool(study.get("settings")),
+        racing=study.get("racing") is not None,
+        given=study.get("settings") is not None,
     )
 
 

@@ -106,7 +106,7 @@ _GAINS = {"split-mnist": ((1.31, 1.68, 1.89, 1.94, 2.11), 3.09)}
 
 def comparison(loaded: LoadedStudy) -> list[Cell]:
     """Every published quantity that the study measured; none for a study that searched."""
-    if not loaded.study.get("settings"):
+    if not loaded.given:
         return []
     cells = []
     for row in loaded.confirmed.filter(pl.col("status") == "completed").to_dicts():

@@ -194,7 +194,7 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
     ended = ""
     rule = loaded.study.get("plateau")
     if rule and benchmark in loaded.plateaus:
-        kind = "seed-runs" if loaded.study.get("racing") else "trials"
+        kind = "seed-runs" if loaded.racing else "trials"
         ended = (
             f" The search ended after {loaded.plateaus[benchmark]} {kind} of every method, as the "
             f"last {rule['trials']} trials had added less than {rule['growth']:.1%} to each "
@@ -203,7 +203,7 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
     orders = "the mean over re-orderings of its trials, with their 10 % to 90 % band"
     if loaded.study["sampler"] != "random":
         orders += "; a sampler that learns finds its better trials later than these have them"
-    if not loaded.study.get("racing"):
+    if not loaded.racing:
         orders = f"as the search went, and dashed {orders}"
     return (
         "What each method reached with a smaller budget, on validation data: the hypervolume of "

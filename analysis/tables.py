@@ -118,7 +118,7 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
         f"{study['trials']} trials of {loaded.seeds} seeds for every method and benchmark, "
         f"searched by Optuna ({study['sampler']}, seed {study['seed']})"
     )
-    if study.get("racing"):
+    if loaded.racing:
         runs = runs_per_search(study)
         effort += f"; seeds are raced for, within {runs} seed-runs for every method"
     facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
@@ -160,7 +160,7 @@ def _starts(loaded: LoadedStudy) -> str:
 
 def _missing(loaded: LoadedStudy) -> list[str]:
     """Searches that have not ended, and how far they are."""
-    racing = bool(loaded.study.get("racing"))
+    racing = loaded.racing
     missing = []
     for benchmark in loaded.benchmarks:
         whole = loaded.plateaus.get(benchmark, runs_per_search(loaded.study))

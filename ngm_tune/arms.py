@@ -244,9 +244,7 @@ class Arm:
         if self._study.plateau is not None:
             if not all(arm._knows(known) for arm in self.siblings):
                 return False
-            if all(arm._is_on_plateau(known) for arm in self.siblings) and any(
-                arm._volume(known) > 0.0 for arm in self.siblings
-            ):
+            if self._plateau_ends(number):
                 self._ends_at = number
                 return False
         run = self._recorded(number)
@@ -304,6 +302,19 @@ class Arm:
             self._limits,
         )
         return None if best is None else _Run(best, (seeds[len(contenders[best])],))
+
+    def _plateau_ends(self, number: int) -> bool:
+        """Whether no arm gains anything more, so that the searches end before a run.
+
+        Not before one that there was already: failed trials that were run again may have made the
+        front what it was to become.
+        """
+        known = self._known_to(number)
+        return (
+            all(arm._is_on_plateau(known) for arm in self.siblings)
+            and any(arm._volume(known) > 0.0 for arm in self.siblings)
+            and all(arm._record[number] is None for arm in self.siblings)
+        )
 
     def _is_on_plateau(self, runs: int) -> bool:
         """Whether the front gained little over the last of the first ``runs`` runs."""

@@ -93,6 +93,7 @@ def drive(
                 address="auto",
                 time_budget=time_budget,
                 retry_failed=retry_failed,
+                verbose=verbose,
             ),
             verbose=verbose,
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ngm_tune.study_tables import Confirm, SeedCount
 from ngm_tune.validation import place_of, rule_of
 
 Whole = Annotated[int, Field(ge=0)]
@@ -56,12 +57,11 @@ class KeptEnvironment(_Kept):
     methods: dict[str, _Method] = {}
     plateaus: dict[str, Whole] = {}
     points: dict[str, dict[str, Whole]] = {}
-    study: dict[str, Any] = {}
 
 
 class _Confirm(_Kept):
     top: Whole = 0
-    seeds: Whole = 0
+    seeds: SeedCount = Confirm().seeds
 
 
 class _Plateau(_Kept):
@@ -76,8 +76,8 @@ class KeptStudy(_Kept):
     title: str
     benchmarks: Annotated[list[str], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)]
-    trials: Whole
-    seeds: Whole | list[int]
+    trials: Annotated[int, Field(ge=0, le=1_000_000)]
+    seeds: SeedCount | list[int]
     sampler: str
     seed: int
     objectives: Annotated[list[str], Field(min_length=1)]

@@ -174,7 +174,7 @@ def lease(results: Results, lost: Callable[[str], None]) -> Iterator[None]:
 
 def _clear(results: Results, stale: bytes | None) -> None:
     """Take a stale lease away, and only that one: another driver may have been quicker."""
-    if results.read_bytes(LEASE) != stale:
+    if stale is None or results.read_bytes(LEASE) != stale:
         return
     aside = f".{LEASE}.{uuid4().hex}"
     with suppress(FileNotFoundError):

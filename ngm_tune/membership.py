@@ -27,6 +27,7 @@ class Membership:
     """What runs there can be of a study.
 
     Attributes:
+        name: Of the study.
         benchmarks: Of the study.
         methods: Of the study.
         configurations: That there can be of each benchmark and method.
@@ -37,6 +38,7 @@ class Membership:
             search.
     """
 
+    name: str
     benchmarks: Sequence[str]
     methods: Sequence[str]
     configurations: int
@@ -55,6 +57,9 @@ class Membership:
         return next(self._problems(run, rows), None)
 
     def _problems(self, run: str, rows: pa.Table) -> Iterator[str]:
+        for study in rows["study"].unique().to_pylist():
+            if study != self.name:
+                yield f"a trial of the study {study}, not of {self.name}"
         benchmark, method = rows["benchmark"][0].as_py(), rows["method"][0].as_py()
         if benchmark not in self.benchmarks or method not in self.methods:
             yield f"a trial of {benchmark} and {method}, not of the study"
@@ -73,7 +78,7 @@ class Membership:
             yield "a file of one seed, where those of a trial are in one"
         wanted = set(self.fresh if confirms else self.seeds)
         if self.racing and not confirms:
-            wanted &= {int(of_seed)} if of_seed.isdecimal() else set()
+            wanted = {seed for seed in wanted if str(seed) == of_seed}
         seeds = set(rows["seed"].to_pylist())
         if seeds != wanted:
             yield f"seeds {_listed(seeds)} instead of {_listed(wanted)}"

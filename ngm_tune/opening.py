@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 from optuna.storages import BaseStorage
 
 from ngm_tune.arms import Arm
-from ngm_tune.environment import describe_environment
 from ngm_tune.errors import RecordError, UserError
 from ngm_tune.given import confirmation, given_settings
+from ngm_tune.identity import note_study
 from ngm_tune.lease import lease
 from ngm_tune.record import journal
 from ngm_tune.records import Outcome, outcome_of, place_of
-from ngm_tune.results import ENVIRONMENT, FAILURES, JOURNAL, STUDY, Results
+from ngm_tune.results import FAILURES, JOURNAL, Results
 from ngm_tune.sampling import problem_of_place
 from ngm_tune.schema import trials_schema
 from ngm_tune.search import AnyArm
 from ngm_tune.study import Study
-from ngm_tune.study_files import validate_study
-
-_MAY_CHANGE = {"title", "trials", "confirm", "cost", "resources"}
 
 
 @contextmanager
@@ -59,7 +55,7 @@ def opened(
 
     try:
         with lease(results, told):
-            _note_study(study, results)
+            note_study(study, results)
             if retry_failed:
                 _set_failed_aside(study, results)
             with reconciled(study, results, taken_over) as arms:
@@ -97,65 +93,13 @@ def reconciled(
                 arm.close()
 
 
-def _note_study(study: Study, results: Results) -> None:
-    """Have the directory say what is run in it, unless that is another study."""
-    trials = results.table_files("trials")
-    try:
-        environment = results.environment()
-    except UserError as error:
-        hint = f"`ngm-tune doctor {results.location}` sets it aside"
-        raise UserError(f"{error}; {hint}") from error
-    found = kept_study(results, environment, study.name)
-    if found is not None:
-        _require_same(study, found, results.location)
-    elif trials:
-        raise UserError(
-            f"{results.location}: there are trials, but the {STUDY} that they are of is gone; put "
-            f"that study's file there as {STUDY}, or choose another directory with --results"
-        )
-    if results.read_bytes(STUDY) != study.to_toml().encode():
-        results.write_text(STUDY, study.to_toml())
-    if not environment:
-        environment = describe_environment(study)
-        if trials:  # which were begun another time, perhaps elsewhere
-            environment["resumed"] = environment.pop("started")
-    if environment.get("study") != study.content():
-        results.write_environment(environment | {"study": study.content()})
-
-
 def _set_failed_aside(study: Study, results: Results) -> None:
     """Move what there is of runs that failed to ``damaged/``."""
     for run, outcome in outcomes_of(results, study).items():
-        if outcome.status == "failed":
+        if outcome.checked().status == "failed":
             for name in (f"{FAILURES}/{run}.txt", f"trials/{run}.parquet"):
                 if results.has(name):
                     results.set_aside(name)
-
-
-def kept_study(results: Results, environment: Mapping[str, Any], name: str) -> Study | None:
-    """The study that a directory is of: that of ``study.toml``, else of ``environment.json``.
-
-    Args:
-        results: The directory.
-        environment: Its ``environment.json``.
-        name: What a study is called that says no name: a file that was put there by hand.
-
-    Raises:
-        UserError: It is none of this version.
-    """
-    if results.exists():
-        return validate_study({"name": name} | results.study(), f"{results.location}/{STUDY}")
-    return study_in(environment, f"{results.location}/{ENVIRONMENT}")
-
-
-def study_in(environment: Mapping[str, Any], origin: str) -> Study | None:
-    """The study that an ``environment.json`` was written for; None if it says none.
-
-    Raises:
-        UserError: It is none of this version; it says so of ``origin``.
-    """
-    content = environment.get("study")
-    return validate_study(content, origin) if content else None
 
 
 def arms_of(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> Sequence[AnyArm]:
@@ -212,28 +156,3 @@ def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
         return None
     space = study.space_of(rows["method"][0].as_py())
     return problem_of_place(space, place_of(rows.slice(0, 1).to_pylist()[0]))
-
-
-def _require_same(study: Study, found: Study, location: str) -> None:
-    """Refuse to mix two studies in one directory; raising ``trials`` extends one."""
-    asked, there = study.model_dump(), found.model_dump()
-    other = [key for key in asked if key not in _MAY_CHANGE and asked[key] != there[key]]
-    changes = [f"{key} is {there[key]!r} there and {asked[key]!r} here" for key in other]
-    if found.confirm.top and study.confirm.seeds != found.confirm.seeds:
-        changes.append(
-            f"confirm.seeds is {found.confirm.seeds} there and {study.confirm.seeds} here"
-        )
-    if changes:
-        raise UserError(
-            f"{location} holds another study: {'; '.join(changes)}; choose another directory with "
-            "--results"
-        )
-    for key, before, now in (
-        ("trials", found.trials, study.trials),
-        ("confirm.top", found.confirm.top, study.confirm.top),
-    ):
-        if now < before:
-            raise UserError(
-                f"{location} holds this study with {key} = {before}, more than {key} = {now}; it "
-                "can only be raised, or choose another directory with --results"
-            )

@@ -288,6 +288,7 @@ class Study(BaseModel):
     def membership(self) -> Membership:
         """What runs there can be of it."""
         return Membership(
+            name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
             configurations=self.configurations,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngm_tune.errors import UserError
+from ngm_tune.identity import study_copied, study_there
 from ngm_tune.methods import Config, get_method
 from ngm_tune.metrics import Metric
 from ngm_tune.pareto import Constraint, on_front, spread
@@ -42,9 +43,10 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
         UserError: There are no such results, or no trial of the study's methods among them.
     """
     started = Results(there)
-    if started.exists():
-        former = study.model_dump() | {"points": started.study().get("points", [])}
-        return validate_study(former, f"{there}/study.toml"), None
+    former = study_there(started, study.name) or study_copied(started)
+    if former is not None:
+        content = study.model_dump() | {"points": former.points}
+        return validate_study(content, f"{there}/study.toml"), None
     results = Results(location)
     results.require()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]

@@ -11,7 +11,7 @@ from ngm_tune.analysis.loading import load
 from ngm_tune.results import Results
 
 from .conftest import Command
-from .damage import TRIAL, contents, damage, notes, truncated
+from .damage import TRIAL, contents, damage, notes, one_seed, truncated
 
 pytestmark = pytest.mark.usefixtures("own_methods")
 
@@ -37,7 +37,7 @@ def test_a_study_that_is_gone_is_put_back(copy: Path) -> None:
     (copy / "study.toml").unlink()
     what, mended = damage(copy)["study.toml"]
     assert what == "gone"
-    assert mended == "written again from environment.json, as the study was run"
+    assert mended == "written again as the study was run"
     assert (copy / "study.toml").read_text() == text
     assert damage(copy) == {}
 
@@ -75,34 +75,89 @@ def test_a_damaged_study_is_replaced_if_it_is_known_and_the_rest_is_looked_at(
         assert (copy / "damaged" / "study.toml").read_text() == content
 
 
-OTHERS = [
-    ("seeds = [\n    7,\n    8,\n]", "seeds = 3", "seeds 7, 8 instead of 0, 1, 2"),
-    ("trials = 2", "trials = 1", "configuration 1 of a study that has 1"),
-]
+SEEDS = ("seeds = [\n    7,\n    8,\n]", "seeds = 3")
+TRIALS = ("trials = 2", "trials = 1")
+NAME = ('name = "small"', 'name = "large"')
+SAME_SHAPE = ("iterations_per_task = 24", "iterations_per_task = 25")
 
 
-@pytest.mark.parametrize(("line", "instead", "reason"), OTHERS)
-def test_trials_are_not_held_against_a_study_that_is_not_theirs(
-    copy: Path, line: str, instead: str, reason: str
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (SEEDS, "another study than the trials are of: seeds is 3 there and [7, 8] here"),
+        (NAME, "another study than the trials are of: name is 'large' there and 'small' here"),
+        (SAME_SHAPE, "another study than the trials are of: iterations_per_task is 25 there and"),
+        (TRIALS, "trials = 1, and there are runs of 2"),
+    ],
+)
+def test_a_study_that_is_not_that_of_the_trials_is_replaced_and_no_trial_moved(
+    copy: Path, change: tuple[str, str], reason: str
 ) -> None:
-    text = changed(copy, line, instead)
+    text = changed(copy, *change)
     trials = sorted(path.name for path in (copy / "trials").iterdir())
     what, mended = damage(copy)["study.toml"]
-    assert what.startswith("not the study of ")
-    assert what.endswith(reason)
+    assert what.startswith(reason)
     assert mended is not None
     assert (copy / "study.toml").read_text() == text
     assert sorted(path.name for path in (copy / "trials").iterdir()) == trials
     assert damage(copy) == {}
 
 
+def test_a_study_of_the_same_shape_does_not_go_on_where_another_was(
+    copy: Path, study_file: Path, ngm_tune: Command
+) -> None:
+    changed(copy, *SAME_SHAPE)
+    answer = ngm_tune("run", study_file, "--set", "iterations_per_task=25", "--results", copy)
+    assert answer.code == 2
+    assert "holds another study: iterations_per_task is 24 there and 25 here" in answer.err
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_file_from_before_the_study_was_extended_is_brought_up_to_date(
+    copy: Path, kept: bool
+) -> None:
+    text = changed(copy, *TRIALS)
+    if kept:  # gone, and the copy is the one from before
+        environment = json.loads((copy / "environment.json").read_text())
+        environment["study"]["trials"] = 1
+        (copy / "environment.json").write_text(json.dumps(environment))
+        (copy / "study.toml").unlink()
+    else:
+        forget_study(copy)
+    trials = sorted(path.name for path in (copy / "trials").iterdir())
+    assert damage(copy)["study.toml"][1] is not None
+    assert (copy / "study.toml").read_text() == text
+    assert sorted(path.name for path in (copy / "trials").iterdir()) == trials
+
+
+def test_a_copy_that_is_of_no_trials_is_set_aside(copy: Path) -> None:
+    environment = json.loads((copy / "environment.json").read_text())
+    environment["study"]["seeds"] = 3
+    (copy / "environment.json").write_text(json.dumps(environment))
+    text = (copy / "study.toml").read_text()
+    what, mended = damage(copy)["environment.json"]
+    assert what == "has another study than the trials are of"
+    assert mended is not None
+    assert (copy / "study.toml").read_text() == text
+    assert damage(copy) == {}
+
+
+def test_where_file_and_copy_agree_trials_are_what_is_damaged(copy: Path) -> None:
+    for path in (copy / "trials").iterdir():
+        one_seed(path)
+    found = damage(copy)
+    assert "study.toml" not in found
+    assert all(mended is not None for name, (_, mended) in found.items() if "trials/" in name)
+    assert list((copy / "trials").iterdir()) == []
+
+
 def test_a_study_that_most_trials_are_not_of_is_named_and_nothing_moved(copy: Path) -> None:
     forget_study(copy)
-    line, instead, reason = OTHERS[0]
-    changed(copy, line, instead)
+    changed(copy, *SEEDS)
     before = contents(copy)
     what, mended = damage(copy)["study.toml"]
-    assert f"{reason}; put the study's file there as it was run" in what
+    assert what.startswith("not the study of ")
+    assert what.endswith("instead of 0, 1, 2; put the study's file there as it was run")
     assert mended is None
     assert contents(copy) == before
 
@@ -125,6 +180,7 @@ def test_a_study_that_is_put_there_by_hand_needs_no_name(
     (copy / "study.toml").write_text(study_file.read_text())
     assert notes(copy)["study.toml"] == "says no name of the study"
     assert Results(str(copy)).study()["name"] == "small"
+    assert (copy / "damaged" / "study.toml").read_text() == study_file.read_text()
     (copy / "study.toml").write_text(study_file.read_text())
     answer = ngm_tune("run", study_file, "--results", copy)
     assert (answer.code, answer.err) == (0, "")

@@ -54,10 +54,16 @@ def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
     def seen_to(harmed: Iterable[Finding]) -> list[Finding]:
         return [set_aside(results, finding) if repair else finding for finding in harmed]
 
-    found = seen_to([*folders_for_files(results), *examine_environment(results)])
+    found = seen_to(folders_for_files(results))
     study, problems = examine_study(results, repair=repair)
     found += problems
-    found += seen_to([*examine_tables(results, study), *examine_checkpoints(results)])
+    found += seen_to(
+        [
+            *examine_environment(results),
+            *examine_tables(results, study),
+            *examine_checkpoints(results),
+        ]
+    )
     if not any(finding.kind == "unread" for finding in found):  # else it would tell of a part
         found += examine_journal(results, study, repair=repair)
     return [*found, *examine_companions(results, study), *strangers(results)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tomli_w
 
 from ngm_tune.analysis.loading import LoadedStudy, load
+from ngm_tune.errors import UserError
 
 from ..conftest import Command
 from ..damage import TRIAL, one_seed, rename_trial, truncated
@@ -90,3 +94,39 @@ def test_claims_do_not_rest_on_a_part_of_the_seeds_that_confirm(copy: Path) -> N
     loaded = load(str(copy))
     assert loaded.results.left_out == {f"trials/{path.name}": "seeds 1000 instead of 1000, 1001"}
     assert evidence(loaded) == {"search"}
+
+
+def race(location: Path) -> None:
+    """Let the study be one with racing, whose seeds have a file each."""
+    text = (location / "study.toml").read_text()
+    (location / "study.toml").write_text(text + "\n[racing]\n")
+    for path in (location / "trials").iterdir():
+        if not path.stem.endswith(".confirm"):
+            rows = pq.read_table(path)
+            for i, seed in enumerate(rows["seed"].to_pylist()):
+                pq.write_table(rows.slice(i, 1), path.with_name(f"{path.stem}@{seed}.parquet"))
+            path.unlink()
+
+
+def test_seeds_that_were_raced_for_count_once_each(copy: Path) -> None:
+    race(copy)
+    before = load(str(copy))
+    assert not [name for name in before.results.left_out if name.startswith("trials/")]
+    assert before.search.filter(trial_id=TRIAL)["seeds"].to_list() == [2]
+    again = copy / "trials" / f"{TRIAL}@07.parquet"
+    shutil.copy(copy / "trials" / f"{TRIAL}@7.parquet", again)
+    loaded = load(str(copy))
+    assert loaded.results.left_out[f"trials/{again.name}"] == "seeds 7 instead of none"
+    assert loaded.search.filter(trial_id=TRIAL)["seeds"].to_list() == [2]
+
+
+@pytest.mark.parametrize("key", ["seeds", "confirm.seeds", "trials"])
+def test_a_study_of_impossible_size_is_one_sentence(copy: Path, key: str) -> None:
+    study = tomllib.loads((copy / "study.toml").read_text())
+    *table, last = key.split(".")
+    (study[table[0]] if table else study)[last] = 4_000_000_000
+    (copy / "study.toml").write_text(tomli_w.dumps(study))
+    with pytest.raises(
+        UserError, match=rf"study.toml: no study of this version: {key}.*4000000000"
+    ):
+        load(str(copy))
