@@ -54,19 +54,21 @@ def note_study(study: Study, results: Results) -> None:
 
 
 def write_study(study: Study, results: Results) -> str | None:
-    """Write ``study.toml``; where what was there is now, if it was not written by ngm-tune."""
+    """Write ``study.toml``; where what was there is now, unless ngm-tune wrote it of this study."""
     before = results.read_bytes(STUDY)
     place = None
-    if before is not None and not _is_ours(before, study.name, results):
+    if before is not None and not _is_former(before, study, results):
         place = results.set_aside(STUDY)
     results.write_text(STUDY, study.to_toml())
     return place
 
 
-def _is_ours(content: bytes, name: str, results: Results) -> bool:
+def _is_former(content: bytes, study: Study, results: Results) -> bool:
+    """Whether ``study.toml`` is as ngm-tune wrote it, of the same study before it was extended."""
     with suppress(UserError):
-        there = study_there(results, name)
-        return there is not None and there.to_toml().encode() == content
+        there = study_there(results, study.name)
+        if there is not None and not differences(study, there):
+            return there.to_toml().encode() == content
     return False
 
 

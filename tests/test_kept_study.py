@@ -94,10 +94,13 @@ def test_a_study_that_is_not_that_of_the_trials_is_replaced_and_no_trial_moved(
     copy: Path, change: tuple[str, str], reason: str
 ) -> None:
     text = changed(copy, *change)
+    other = (copy / "study.toml").read_text()
     trials = sorted(path.name for path in (copy / "trials").iterdir())
     what, mended = damage(copy)["study.toml"]
     assert what.startswith(reason)
     assert mended is not None
+    if change != TRIALS:  # which is the same study, and nothing of it lost
+        assert (copy / "damaged" / "study.toml").read_text() == other
     assert (copy / "study.toml").read_text() == text
     assert sorted(path.name for path in (copy / "trials").iterdir()) == trials
     assert damage(copy) == {}
