@@ -40,6 +40,7 @@ NGM = [
 def write(
     results: Results, method: str, trials: list[tuple[str, tuple, tuple]], phase: str = "search"
 ) -> None:
+    seeds = (0, 1) if phase == "search" else (1000, 1001)
     for number, (status, accuracies, gaps) in enumerate(trials):
         trial_id = f"split-digits.{method}.{number:04d}"
         trial_id += ".confirm" if phase == "confirm" else ""
@@ -58,7 +59,7 @@ def write(
                 "avg_sg": gap,
                 "wall_seconds": 1.5,
             }
-            for seed, (accuracy, gap) in enumerate(zip(accuracies, gaps, strict=True))
+            for seed, accuracy, gap in zip(seeds, accuracies, gaps, strict=True)
         ]
         schema = trials_schema({"lr": "float", "gain_sensitivity": "float"})
         results.write("trials", trial_id, pa.Table.from_pylist(rows, schema))

@@ -53,16 +53,25 @@ def location(tmp_path: Path) -> Path:
             row = {"trial_id": TRIAL, "seed": seed, "iteration": t, "task": task}
             curves.append({**row, "eval_task": 0, "accuracy": 0.4 if dipped else 0.8, "loss": 0.1})
             steps.append({**row, "loss": 0.1, "entropy": 0.1, "gain": 1.0 + 0.1 * t})
-    identity = {"benchmark": "split-mnist", "method": "ngm-sgd", "trial_id": TRIAL}
-    rows = [
-        {**identity, "seed": s, "phase": "confirm", "status": "completed", "avg_acc": 0.9,
-         "avg_sg_first": 0.5, "wall_seconds": 1.0}
-        for s in (1, 2)
-    ]  # fmt: skip
     results.write("curves", TRIAL, pa.Table.from_pylist(curves, CURVES_SCHEMA))
     results.write("steps", TRIAL, pa.Table.from_pylist(steps, STEPS_SCHEMA))
-    results.write("trials", TRIAL, pa.Table.from_pylist(rows, trials_schema({"lr": "float"})))
+    results.write("trials", TRIAL, rows("confirm"))
     return tmp_path
+
+
+def rows(phase: str) -> pa.Table:
+    """A run of either seed."""
+    identity = {
+        "study": "paper-split-mnist",
+        "benchmark": "split-mnist",
+        "method": "ngm-sgd",
+        "trial_id": TRIAL,
+        "phase": phase,
+        "status": "completed",
+    }
+    scores = {"avg_acc": 0.9, "avg_sg_first": 0.5, "wall_seconds": 1.0}
+    seeds = [{**identity, "seed": seed, **scores} for seed in (1, 2)]
+    return pa.Table.from_pylist(seeds, trials_schema({"lr": "float"}))
 
 
 def test_the_mean_curve_hides_dips_that_seeds_do_not_share(location: Path) -> None:
@@ -78,8 +87,8 @@ def test_the_mean_curve_hides_dips_that_seeds_do_not_share(location: Path) -> No
 
 def test_rows_mark_what_is_outside(location: Path) -> None:
     loaded = load(str(location))
-    rows = comparison_rows(loaded, comparison(loaded))
-    assert rows[0] == {
+    first, *_ = comparison_rows(loaded, comparison(loaded))
+    assert first == {
         "Benchmark": "split-mnist",
         "Method": "ngm-sgd",
         "Quantity": MEAN_CURVE,
@@ -105,7 +114,9 @@ def test_outside_is_two_standard_deviations_of_the_difference(
 
 
 def test_a_study_that_searched_is_not_compared(location: Path) -> None:
-    Results(str(location)).write_text("study.toml", STUDY.partition("[settings")[0])
+    results = Results(str(location))
+    results.write_text("study.toml", STUDY.partition("[settings")[0])
+    results.write("trials", TRIAL, rows("search"))
     assert comparison(load(str(location))) == []
 
 
