@@ -158,6 +158,27 @@ def test_a_search_that_is_over_is_over_when_it_is_opened_again(tmp_path: Path) -
     assert sum(lengths(again)) == len(ends)
 
 
+def test_a_run_that_failed_and_is_run_again_does_not_end_its_search_before_its_end(
+    tmp_path: Path,
+) -> None:
+    """What it turns out to find, at its place, would have been a plateau long before."""
+
+    def failing_first(number: int) -> float:
+        return rising(number) if number else math.nan
+
+    arms = arms_of(tmp_path / "a")
+    ended = search(arms, [flat, flat, failing_first])
+    for arm in arms:
+        arm.close()
+    failed = [run for run, outcome in ended.items() if outcome.checked().status == "failed"]
+    assert failed == ["split-digits.ngm-sgd.0000"]
+    rest = {run: outcome for run, outcome in ended.items() if run not in failed}
+    again = arms_of(tmp_path / "a", rest)
+    assert list(search(again, [flat, flat, lambda _: 0.9])) == failed
+    assert lengths(again) == [30] * 3
+    assert [arm.ended_early for arm in again] == [False] * 3
+
+
 def test_with_racing_as_many_runs_of_seeds_are_regarded(tmp_path: Path) -> None:
     arms = arms_of(tmp_path / "a", racing={}, seeds=2, plateau={"trials": 6})
     search(arms, [flat, flat, flat])
