@@ -5,7 +5,8 @@ iteration of task k, K the number of tasks. Iterations count from 1 over the who
 
 Sources: [NGM] arXiv 2507.14056; [CE] De Lange, van de Ven and Tuytelaars, "Continual evaluation
 for lifelong learning: identifying the stability gap", ICLR 2023; [RW] Chaudhry et al.,
-"Riemannian walk for incremental learning", ECCV 2018.
+"Riemannian walk for incremental learning", ECCV 2018; [MER] Riemer et al., "Learning to learn
+without forgetting by maximizing transfer and minimizing interference", ICLR 2019.
 """
 
 from __future__ import annotations
@@ -296,7 +297,7 @@ METRICS: dict[str, Metric] = {
         _up("min_acc", "Average minimum accuracy", "[CE]", minimum_accuracy),
         _up("wc_acc", "Worst-case accuracy", "[CE]", worst_case_accuracy),
         _up("first_acc", "First-task accuracy", "[NGM] avg-ACC", first_task_accuracy),
-        _up("learning_acc", "Learning accuracy", "[RW]", learning_accuracy),
+        _up("learning_acc", "Learning accuracy", "[MER]", learning_accuracy),
         Metric(
             "recovery", "Recovery time", "iterations", "minimize", 0.0, None, "ngm-tune", recovery
         ),

@@ -80,7 +80,7 @@ class SlimResNet18(nn.Sequential):
         (oneDNN 3.13.3, in torch 2.15.0).
         """
         if x.device.type == "cpu" and self._channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # which vmap takes
         return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ngm_tune import NGMSGD
+from ngm_tune.learners.regularisation import fisher_diagonal
 from ngm_tune.models import SlimResNet18
 
 
@@ -51,6 +52,28 @@ def test_the_layout_of_activations_changes_rounding_only() -> None:
         assert parameter.is_contiguous()
         assert parameter.grad is not None
         assert parameter.grad.is_contiguous()
+
+
+@pytest.mark.parametrize("width", [4, 8])
+def test_gradients_of_single_examples(width: int) -> None:
+    """As EWC takes them, on either layout: their squares are the Fisher information."""
+    torch.manual_seed(0)
+    model = SlimResNet18(classes=3, width=width, blocks=1)
+    inputs = torch.randn(5, 3, 32, 32)
+    found = fisher_diagonal(model, inputs)
+    torch.manual_seed(0)
+    model = SlimResNet18(classes=3, width=width, blocks=1).eval()
+    torch.testing.assert_close(torch.randn(5, 3, 32, 32), inputs)
+    labels = torch.multinomial(model(inputs).softmax(dim=1), 1)
+    expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for example, label in zip(inputs, labels, strict=True):
+        model.zero_grad()
+        torch.nn.functional.cross_entropy(model(example.unsqueeze(0)), label).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None
+            expected[name] += parameter.grad.square() / 5
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 6, 8, 12])

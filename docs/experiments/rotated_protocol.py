@@ -36,7 +36,7 @@ PROTOCOLS = {
     "ours": Protocol(),
     "200 iterations a task": Protocol(iterations=200),
     "800 iterations a task": Protocol(iterations=800),
-    "initial weights truncated at two deviations": Protocol(hidden_std=0.0088, output_std=0.044),
+    "initial weights 0.88 times as large": Protocol(hidden_std=0.0088, output_std=0.044),
     "a third of the training images for each task": Protocol(disjoint=True),
 }
 

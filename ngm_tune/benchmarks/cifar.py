@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.sources import Source, cifar_reader, load_images
+from ngm_tune.benchmarks.sources import Source, cifar_layout, load_images
 from ngm_tune.benchmarks.tasks import (
     Benchmark,
     TaskData,
@@ -26,8 +26,9 @@ CIFAR10 = Source(
     counts={"train": 50_000, "test": 10_000},
     shape=(3, 32, 32),
     classes=10,
-    torchvision=cifar_reader("CIFAR10"),
+    torchvision=cifar_layout("CIFAR10"),
     command="python -c \"from torchvision.datasets import CIFAR10; CIFAR10('DIR', download=True)\"",
+    uniform=True,
 )
 
 CIFAR100 = Source(
@@ -37,10 +38,11 @@ CIFAR100 = Source(
     counts={"train": 50_000, "test": 10_000},
     shape=(3, 32, 32),
     classes=100,
-    torchvision=cifar_reader("CIFAR100"),
+    torchvision=cifar_layout("CIFAR100"),
     command=(
         "python -c \"from torchvision.datasets import CIFAR100; CIFAR100('DIR', download=True)\""
     ),
+    uniform=True,
 )
 
 SUPERCLASSES = (

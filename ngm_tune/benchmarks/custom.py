@@ -21,7 +21,7 @@ from ngm_tune.benchmarks.decoding import (
     parquet_class_names,
     parquet_images,
 )
-from ngm_tune.benchmarks.sources import data_folder
+from ngm_tune.benchmarks.sources import data_folder, parquet_files
 from ngm_tune.benchmarks.tasks import (
     Benchmark,
     Normalisation,
@@ -48,8 +48,9 @@ class Custom(BaseModel):
 
     path: Annotated[str, Field(min_length=1)]
     """Absolute, or relative to the data folder: a folder of images, ``<class>/*.png`` or
-    ``train/<class>/*.png`` and ``test/<class>/*.png``; a folder of Parquet files,
-    ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file."""
+    ``train/<class>/*.png`` and ``test/<class>/*.png``; a folder of Parquet files, or with one in
+    it, ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file. What is transparent
+    is white."""
     tasks: (
         Annotated[int, Field(ge=2)]
         | Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
@@ -163,12 +164,22 @@ def _load(custom: Custom) -> TaskData:
 def _read(custom: Custom) -> tuple[Images, Images, list[str]]:
     """Images to train on and to test on, and the names of the classes."""
     train, test, names = _find(custom)
-    if test is None:
-        train, test = train_and_validation(train, custom.test_share)
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"custom.path = {custom.path!r}: two classes are called {name}")
-    return train, test, names
+    used = [c for group in _groups(custom, names) for c in group]
+    train = _only(train, used)  # of others there may be too few to be set aside
+    if test is None:
+        train, test = train_and_validation(train, custom.test_share)
+    return train, _only(test, used), names
+
+
+def _only(images: Images, classes: Sequence[int]) -> Images:
+    """The images of some classes."""
+    chosen = np.isin(images.labels, classes)
+    if chosen.all():
+        return images
+    return Images(images.pixels[chosen], images.labels[chosen], images.origin)
 
 
 def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
@@ -182,10 +193,13 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
             f"custom.path = {custom.path!r}: there is no {path}; give the folder of images or "
             "Parquet files, absolute or relative to the folder that --data names"
         )
-    if train := sorted(path.glob("train-*.parquet")):
-        return _read_parquet(custom, train, sorted(path.glob("test-*.parquet")))
+    if train := parquet_files(path, "train"):
+        return _read_parquet(custom, train, parquet_files(path, "test"))
     parts = ("train", "test") if {"train", "test"} <= set(folder_classes(path)) else (".",)
     classes = folder_classes(path / parts[0])
+    for name in folder_classes(path / parts[-1]):
+        if name not in classes:
+            raise UserError(f"{path / parts[-1]}: the class {name} has no folder in train/")
     if not classes:
         raise UserError(
             f"custom.path = {custom.path!r}: {path} has neither train-*.parquet nor folders of "
@@ -208,11 +222,11 @@ def _read_parquet(
 def _groups(custom: Custom, names: Sequence[str]) -> list[list[int]]:
     """The class indices of each task."""
     if isinstance(custom.tasks, int):
-        each = len(names) // custom.tasks
-        if not each:
+        each, rest = divmod(len(names), custom.tasks)
+        if not each or rest:
             raise UserError(
-                f"custom.tasks = {custom.tasks}: there are only {len(names)} classes, "
-                f"{', '.join(names)}"
+                f"custom.tasks = {custom.tasks}: {len(names)} classes cannot be cut into so many "
+                f"tasks evenly; list the classes of each task, out of {', '.join(names)}"
             )
         return [list(range(k * each, (k + 1) * each)) for k in range(custom.tasks)]
     for task in custom.tasks:
@@ -235,5 +249,6 @@ def _statistics(images: Images) -> Normalisation:
         mean = float(np.average(values, weights=counts))
         means.append(mean)
         spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
-        deviations.append(spread or 1.0)  # of a blank channel
+        blank = np.count_nonzero(counts) == 1
+        deviations.append(1.0 if blank else spread)
     return tuple(means), tuple(deviations)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.sources import Source, load_images, mnist_reader
+from ngm_tune.benchmarks.sources import Source, load_images, mnist_layout
 from ngm_tune.benchmarks.tasks import Benchmark, TaskData, by_class, in_tasks, train_and_validation
 from ngm_tune.models import MLP
 
@@ -20,7 +20,7 @@ MNIST = Source(
     counts={"train": 60_000, "test": 10_000},
     shape=(1, 28, 28),
     classes=10,
-    torchvision=mnist_reader("MNIST"),
+    torchvision=mnist_layout("MNIST"),
     command="python -c \"from torchvision.datasets import MNIST; MNIST('DIR', download=True)\"",
     checksums={
         "train": "d18cfd466eb143ac1097fde604dba9eec4116885869d04cc648b510949f9e88c",
@@ -35,11 +35,12 @@ FASHION_MNIST = Source(
     counts={"train": 60_000, "test": 10_000},
     shape=(1, 28, 28),
     classes=10,
-    torchvision=mnist_reader("FashionMNIST"),
+    torchvision=mnist_layout("FashionMNIST"),
     command=(
         'python -c "from torchvision.datasets import FashionMNIST; '
         "FashionMNIST('DIR', download=True)\""
     ),
+    uniform=True,
 )
 
 ANGLES = (0.0, 80.0, 160.0)

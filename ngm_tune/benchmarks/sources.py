@@ -10,13 +10,14 @@ sets (without it ``~/.cache/ngm-tune/data``), in two layouts:
   ``path``) and one of labels.
 
 If neither is there, torchvision downloads what it knows. Counts, shapes, classes and the checksums
-that are known are verified whenever a dataset is loaded.
+that are known are verified whenever a dataset is loaded. The order of the images is that of the
+files, which may differ between the two layouts: the same seed then draws other batches.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,9 +29,27 @@ from ngm_tune.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 
-Reader = Callable[[Path, Split, bool], Images]
-"""Reads a split in torchvision's layout below a folder, downloading it first if told to; fails with
-``RuntimeError`` or ``FileNotFoundError`` where there is nothing to read."""
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset as torchvision lays it out.
+
+    Attributes:
+        read: Reads a split below a folder, downloading it first if told to; fails with
+            ``RuntimeError`` or ``FileNotFoundError`` where there is nothing to read.
+        files: The files that reading takes, as seen from the folder; some may be gzipped.
+    """
+
+    read: Callable[[Path, Split, bool], Images]
+    files: Callable[[], list[str]]
+
+    def absent(self, folder: Path) -> list[str]:
+        """The files that are not there."""
+        return [
+            name
+            for name in self.files()
+            if not (folder / name).exists() and not (folder / f"{name}.gz").exists()
+        ]
 
 
 @dataclass(frozen=True)
@@ -44,8 +63,9 @@ class Source:
         counts: Images per split, to be verified.
         shape: Channels, height, width.
         classes: Number of classes.
-        torchvision: Reads torchvision's layout; None where torchvision does not know the dataset.
+        torchvision: The other layout; None where torchvision does not know the dataset.
         command: What a person can run to get the data where downloading is not possible.
+        uniform: Whether all images have that size, and all classes as many of them.
         checksums: SHA-256 of the splits' pixels and labels, for those of which it is known.
     """
 
@@ -55,8 +75,9 @@ class Source:
     counts: dict[Split, int]
     shape: tuple[int, int, int]
     classes: int
-    torchvision: Reader | None
+    torchvision: Layout | None
     command: str
+    uniform: bool = False
     checksums: Mapping[Split, str] = field(default_factory=dict)
 
 
@@ -73,22 +94,36 @@ def load_images(source: Source, split: Split) -> Images:
         UserError: It is neither there nor can be downloaded, or what is there is damaged.
     """
     folder = data_folder()
-    files = _parquet_files(source, folder, split)
+    places = (parquet_files(folder / name, split) for name in source.folders)
+    files = next(filter(None, places), None)
     if files:
-        images = decoded(parquet_images(files, source.label), source.shape)
+        images = decoded(parquet_images(files, source.label), source.shape, exact=source.uniform)
     elif source.torchvision is not None:
         images = _from_torchvision(source, source.torchvision, folder, split)
     else:
-        raise UserError(_missing(source, folder, "no Parquet files there"))
+        raise UserError(_missing(source, folder, split, []))
     _verify(source, split, images)
     return images
 
 
-def _missing(source: Source, folder: Path, reason: str) -> str:
+def _missing(
+    source: Source, folder: Path, split: Split, absent: Sequence[str], why: str = ""
+) -> str:
+    """What is not there of a split.
+
+    Args:
+        source: The dataset.
+        folder: Where it was looked for.
+        split: Which.
+        absent: Files of torchvision's layout.
+        why: Downloading them failed; empty if nothing was tried.
+    """
+    parquet = " or ".join(f"{name}/{split}-*.parquet" for name in source.folders)
+    others = f", nor {', '.join(absent)}" if absent else ""
+    tried = f", and downloading failed: {why}" if why else ""
     return (
-        f"{source.name} is neither in {folder} (as {' or '.join(source.folders)}) nor could be "
-        f"downloaded: {reason}; get it by `{source.command}`, and name the folder that holds it "
-        "with --data or NGM_TUNE_DATA"
+        f"{source.name}: there is no {parquet} in {folder}{others}{tried}; get it by "
+        f"`{source.command}`, and name the folder that holds it with --data or NGM_TUNE_DATA"
     )
 
 
@@ -97,9 +132,10 @@ def _damaged(source: Source, folder: Path, error: Exception) -> str:
     return f"{source.name} in {folder} is damaged: {reason}"
 
 
-def _from_torchvision(source: Source, read: Reader, folder: Path, split: Split) -> Images:
+def _from_torchvision(source: Source, layout: Layout, folder: Path, split: Split) -> Images:
+    absent = layout.absent(folder)
     try:
-        return read(folder, split, False)
+        return layout.read(folder, split, False)
     except (RuntimeError, FileNotFoundError) as error:
         if isinstance(error, RuntimeError) and "not found" not in str(error):
             raise UserError(_damaged(source, folder, error)) from error
@@ -108,19 +144,17 @@ def _from_torchvision(source: Source, read: Reader, folder: Path, split: Split) 
         raise UserError(_damaged(source, folder, error)) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return read(folder, split, True)
+        return layout.read(folder, split, True)
     except (RuntimeError, OSError, ValueError, EOFError) as error:
-        raise UserError(_missing(source, folder, " ".join(str(error).split()))) from error
+        why = " ".join(str(error).split())
+        raise UserError(_missing(source, folder, split, absent, why)) from error
 
 
-def _parquet_files(source: Source, folder: Path, split: Split) -> list[Path]:
-    for name in source.folders:
-        within = sorted(entry for entry in (folder / name).glob("*") if entry.is_dir())
-        for place in (folder / name, *within):
-            files = sorted(place.glob(f"{split}-*.parquet"))
-            if files:
-                return files
-    return []
+def parquet_files(folder: Path, split: Split) -> list[Path]:
+    """The Parquet files of a split in a folder, or in one within; none if there are none."""
+    within = sorted(entry for entry in folder.glob("*") if entry.is_dir())
+    found = (sorted(place.glob(f"{split}-*.parquet")) for place in (folder, *within))
+    return next(filter(None, found), [])
 
 
 def _verify(source: Source, split: Split, images: Images) -> None:
@@ -130,11 +164,16 @@ def _verify(source: Source, split: Split, images: Images) -> None:
             f"{source.name} in {images.origin} is not whole: its {split} images have shape "
             f"{images.pixels.shape}, expected {expected}"
         )
-    found = np.unique(images.labels)
+    found, numbers = np.unique(images.labels, return_counts=True)
     if not np.array_equal(found, np.arange(source.classes)):
         raise UserError(
             f"{source.name} in {images.origin}: its {split} labels have {len(found)} classes from "
             f"{found.min()} to {found.max()}, expected {source.classes} from 0"
+        )
+    if source.uniform and numbers.min() != numbers.max():
+        raise UserError(
+            f"{source.name} in {images.origin}: its {split} images are {numbers.min()} to "
+            f"{numbers.max()} of each class, expected {len(images.labels) // source.classes}"
         )
     checksum = source.checksums.get(split)
     if checksum is not None and images.checksum() != checksum:
@@ -144,8 +183,8 @@ def _verify(source: Source, split: Split, images: Images) -> None:
         )
 
 
-def mnist_reader(dataset: str) -> Reader:
-    """A reader of torchvision's MNIST or FashionMNIST.
+def mnist_layout(dataset: str) -> Layout:
+    """Torchvision's MNIST or FashionMNIST.
 
     Archives that lie beside the files are held against torchvision's MD5 sums.
     """
@@ -162,11 +201,17 @@ def mnist_reader(dataset: str) -> Reader:
         pixels = data.data.unsqueeze(1).numpy()
         return Images(pixels, data.targets.numpy(), str(folder / dataset))
 
-    return read
+    def files() -> list[str]:
+        from torchvision import datasets
+
+        archives = [name for name, _ in getattr(datasets, dataset).resources]
+        return [f"{dataset}/raw/{name.removesuffix('.gz')}" for name in archives]
+
+    return Layout(read, files)
 
 
-def cifar_reader(dataset: str) -> Reader:
-    """A reader of torchvision's CIFAR10 or CIFAR100 (fine labels)."""
+def cifar_layout(dataset: str) -> Layout:
+    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files it holds against MD5 sums."""
 
     def read(folder: Path, split: Split, download: bool) -> Images:
         from torchvision import datasets
@@ -176,4 +221,11 @@ def cifar_reader(dataset: str) -> Reader:
         labels = np.asarray(data.targets, dtype=np.int64)
         return Images(pixels, labels, str(folder / data.base_folder))
 
-    return read
+    def files() -> list[str]:
+        from torchvision import datasets
+
+        of = getattr(datasets, dataset)
+        names = [name for name, _ in of.train_list + of.test_list] + [of.meta["filename"]]
+        return [f"{of.base_folder}/{name}" for name in names]
+
+    return Layout(read, files)

@@ -1,4 +1,4 @@
-"""Evaluation with averaged weights (Soutif-Cormerais et al. 2023, arXiv 2306.12119)."""
+"""Evaluation with averaged weights (Soutif-Cormerais et al. 2023, arXiv 2306.16817)."""
 
 from __future__ import annotations
 

@@ -25,9 +25,10 @@ class EntropyLearningRate(Learner):
 
     Args:
         model: The network.
-        lr: Learning rate at rest; that of iteration t is ``g_t * lr``.
+        lr: That of iteration t is ``g_t * lr``.
         gain_sensitivity: eta.
         entropy_smoothing: gamma.
+        baseline_gain: g_0, of the learning rate; the network has none.
         **settings: Other arguments of :class:`ngm_tune.NGMSGD`, such as the momentum of a backbone.
     """
 
@@ -39,13 +40,18 @@ class EntropyLearningRate(Learner):
         lr: float,
         gain_sensitivity: float,
         entropy_smoothing: float,
+        baseline_gain: float = 1.0,
         **settings: Any,
     ) -> None:
-        check_dynamics(gain_sensitivity, entropy_smoothing, baseline=1.0)
+        check_dynamics(gain_sensitivity, entropy_smoothing, baseline_gain)
         super().__init__(model, NGMSGD(model, lr=lr, gain_sensitivity=0.0, **settings))
         self._lr = lr
-        self._dynamics = {"sensitivity": gain_sensitivity, "smoothing": entropy_smoothing}
-        self._value = self._next = torch.ones_like(self.optimizer.gain)
+        self._dynamics = {
+            "sensitivity": gain_sensitivity,
+            "smoothing": entropy_smoothing,
+            "baseline": baseline_gain,
+        }
+        self._value = self._next = torch.full_like(self.optimizer.gain, baseline_gain)
 
     @property
     def gain(self) -> Tensor:
@@ -61,7 +67,7 @@ class EntropyLearningRate(Learner):
         entropy = predictive_entropy(step.logits).mean()
         if self.optimizer.modulation.normalise_entropy:
             entropy = entropy / math.log(step.logits.shape[1])
-        self._next = next_gain(self._value, entropy, baseline=1.0, **self._dynamics)
+        self._next = next_gain(self._value, entropy, **self._dynamics)
         return step
 
     def state_dict(self) -> dict[str, Any]:

@@ -125,7 +125,9 @@ class SynapticIntelligence(Learner):
 
     Adds ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, with theta* the parameters at the end
     of the last task and Omega_i how much of the loss's fall each parameter was responsible for, per
-    squared distance it went.
+    squared distance it went. What a task would take off Omega_i is left out, as is usual: with
+    noisy gradients the loss can seem to rise along a parameter's path, and a negative Omega_i would
+    drive it away.
 
     Args:
         model: The network.

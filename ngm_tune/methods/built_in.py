@@ -207,7 +207,7 @@ BUILT_IN = (
     Method(
         name="ema",
         title="SGD, averaged weights",
-        source="arXiv 2306.12119",
+        source="arXiv 2306.16817",
         space={"lr": _SGD_LR, "renewal": log_uniform(0.001, 0.3)},
         configure=_averaging,
         locate=lambda given: {"lr": given["lr"], "renewal": 1.0 - given["decay"]},

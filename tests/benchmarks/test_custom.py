@@ -109,7 +109,14 @@ def test_train_and_test_folders_are_kept_apart(data: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [True, False])
-@pytest.mark.parametrize("place", ["pets.parquet", "pets/train-00000-of-00001.parquet"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "pets.parquet",
+        "pets/train-00000-of-00001.parquet",
+        "pets/data/train-00000-of-00001.parquet",
+    ],
+)
 def test_parquet_with_and_without_class_names(data: Path, place: str, names: bool) -> None:
     write_parquet(data / place, names)
     chosen = [["dog"], ["bee"]] if names else [["3"], ["1"]]
@@ -159,7 +166,9 @@ def test_what_is_resolved_can_be_written_down_and_read_again(data: Path) -> None
         ({"path": "nothing"}, "custom.path = 'nothing': there is no .*nothing"),
         ({"path": "empty"}, "has neither train-.*parquet nor folders of images"),
         ({"path": "hollow"}, "hollow/ant: no images there; read are .png"),
-        ({"tasks": 9}, "custom.tasks = 9: there are only 4 classes, ant, bee, cat, dog"),
+        ({"tasks": 9}, "custom.tasks = 9: 4 classes cannot be cut into so many tasks evenly"),
+        ({"tasks": 3}, "list the classes of each task, out of ant, bee, cat, dog"),
+        ({"path": "apart"}, "apart/test: the class bee has no folder in train/"),
         ({"tasks": [["ant"], ["cow"]]}, "custom.tasks has 'cow', which is no class of pets"),
         ({"path": "broken"}, "broken/ant/000.png cannot be decoded"),
         ({"path": "empty.parquet"}, "empty.parquet: no rows"),
@@ -175,6 +184,8 @@ def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) 
     (data / "empty").mkdir()
     (data / "hollow" / "ant").mkdir(parents=True)
     (data / "broken" / "ant").mkdir(parents=True)
+    (data / "apart" / "train" / "ant").mkdir(parents=True)
+    (data / "apart" / "test" / "bee").mkdir(parents=True)
     (data / "broken" / "ant" / "000.png").write_bytes(b"no image")
     (data / "torn.parquet").write_bytes(b"PAR1")
     write_parquet(data / "pets.parquet", names=True)
@@ -196,10 +207,45 @@ def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) 
     assert "\n" not in str(error.value)
 
 
+def test_a_class_of_no_task_may_have_a_single_image(data: Path) -> None:
+    write_folder(data / "pets")
+    (data / "pets" / "yak").mkdir()
+    picture(4, 0).save(data / "pets" / "yak" / "0.png")
+    loaded = get_benchmark("custom", custom(tasks=[["ant", "bee"], ["cat"]])).load()
+    assert loaded.test.sizes == (8, 4)
+    with pytest.raises(UserError, match="too few images to set 20% of every class aside"):
+        custom(tasks=[["ant", "bee"], ["yak"]])
+
+
+def test_a_channel_of_one_value_is_only_shifted(data: Path) -> None:
+    for label, name in enumerate(CLASSES[:2]):
+        (data / "flat" / name).mkdir(parents=True)
+        for number in range(20):
+            value = (60, 100 * label + number, 0)
+            Image.new("RGB", (8, 8), value).save(data / "flat" / name / f"{number}.png")
+    benchmark = get_benchmark("custom", custom(path="flat"))
+    mean, deviation = benchmark.normalisation or ((), ())
+    assert (mean[0], mean[2]) == pytest.approx((60 / 255, 0.0))
+    assert (deviation[0], deviation[2]) == (1.0, 1.0)
+    assert 0.0 < deviation[1] < 0.5
+
+
+def test_what_is_transparent_is_white(data: Path) -> None:
+    for name in CLASSES[:2]:
+        (data / "clear" / name).mkdir(parents=True)
+        for number in range(10):
+            image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+            image.paste((number, 0, 0, 255), (0, 0, 8, 4))
+            image.save(data / "clear" / name / f"{number}.png")
+    inputs = get_benchmark("custom", custom(path="clear")).load().train.inputs
+    assert (inputs[:, :, 4:] == 255).all()
+    assert (inputs[:, 1:, :4] == 0).all()
+
+
 def test_too_few_images_to_set_some_aside(data: Path) -> None:
     write_folder(data / "pets", count=1)
     with pytest.raises(UserError, match="too few images to set 20% of every class aside"):
-        get_benchmark("custom", custom()).load()
+        custom()
 
 
 def test_a_class_without_images_in_a_split_is_named(data: Path) -> None:

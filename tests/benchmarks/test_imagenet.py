@@ -49,5 +49,7 @@ def test_fifty_classes_in_five_tasks_at_84_pixels(data: Path) -> None:
 
 
 def test_without_the_data_the_way_to_get_it_is_told(data: Path) -> None:
-    with pytest.raises(UserError, match=r"mini-ImageNet is neither in .*`hf download timm/mini-"):
+    with pytest.raises(
+        UserError, match=r"mini-ImageNet: there is no .*; get it by `hf download timm/mini-"
+    ):
         get_benchmark("split-mini-imagenet").load()

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import multiprocessing
+import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -130,11 +131,52 @@ def test_images_are_decoded_once(data: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_changed_files_are_decoded_again(data: Path) -> None:
     write_parquet(data / "tiny", "train", "PNG")
-    load_images(COLOURED, "train")
+    before = load_images(COLOURED, "train").pixels.copy()
+    for path in sorted((data / "tiny").iterdir()):
+        pq.write_table(pq.read_table(path)[::-1], path)
+    half = len(before) // 2
+    reversed_halves = np.concatenate([before[:half][::-1], before[half:][::-1]])
+    assert np.array_equal(load_images(COLOURED, "train").pixels, reversed_halves)
     for path in (data / "tiny").iterdir():
         path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UserError, match="not readable as Parquet"):
         load_images(COLOURED, "train")
+
+
+@pytest.mark.parametrize("harm", ["truncated", "gone", "of another shape"])
+def test_what_was_decoded_and_is_damaged_is_decoded_again(
+    data: Path, tmp_path: Path, harm: str
+) -> None:
+    write_parquet(data / "tiny", "train")
+    before = load_images(COLOURED, "train").pixels.copy()
+    (place,) = (tmp_path / "cache" / "ngm-tune" / "decoded").iterdir()
+    path = place / "pixels.npy"
+    if harm == "truncated":
+        path.write_bytes(path.read_bytes()[:-30])
+    elif harm == "gone":
+        path.unlink()
+    else:
+        np.save(path, before[:-1])
+    abandoned, young = (place.with_name(f"{place.name}.{n * 32}") for n in "01")
+    abandoned.mkdir()
+    young.mkdir()
+    os.utime(abandoned, (0, 0))
+    assert np.array_equal(load_images(COLOURED, "train").pixels, before)
+    assert set(place.parent.iterdir()) == {place, young}
+
+
+def test_data_that_is_known_to_be_uniform_is_held_to_it(data: Path) -> None:
+    uniform = replace(COLOURED, uniform=True)
+    write_parquet(data / "tiny", "train")
+    assert load_images(uniform, "train").pixels.shape == (30, 3, 8, 8)
+    with pytest.raises(UserError, match=r"its size is \(8, 8\), expected \(4, 4\)"):
+        load_images(replace(uniform, shape=(3, 4, 4)), "train")
+    for path in (data / "tiny").iterdir():
+        rows = pq.read_table(path)
+        labels = pa.array([max(label, 1) for label in rows["label"].to_pylist()[:-1]] + [0])
+        pq.write_table(rows.set_column(1, "label", labels), path)
+    with pytest.raises(UserError, match=r"2 to 12 of each class, expected 6"):
+        load_images(uniform, "train")
 
 
 def _load(_: int) -> int:
@@ -183,8 +225,26 @@ def test_a_download_that_fails_says_what_would_get_the_data(
     mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", [mirror[0]])
-    with pytest.raises(UserError, match=r"nor could be downloaded: .*MNIST\('DIR', download=True"):
+    with pytest.raises(UserError, match=r"downloading failed: .*MNIST\('DIR', download=True"):
         load_images(SMALL_MNIST, "test")
+
+
+def test_a_file_that_is_missing_is_named_and_no_other(
+    data: Path, mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [mirror[0]])
+    write_mnist(data)
+    (data / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(UserError) as error:
+        load_images(SMALL_MNIST, "test")
+    before, _, _ = str(error.value).partition(", and downloading failed")
+    assert before == (
+        "MNIST: there is no mnist/test-*.parquet or MNIST/test-*.parquet in "
+        f"{data}, nor MNIST/raw/t10k-labels-idx1-ubyte"
+    )
+    write_parquet(data / "tiny", "train")
+    with pytest.raises(UserError, match=r"Tiny: there is no tiny/test-\*\.parquet in "):
+        load_images(COLOURED, "test")
 
 
 @pytest.mark.parametrize(("split", "change"), [("train", "count"), ("test", "labels")])

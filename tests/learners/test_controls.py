@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -42,10 +43,11 @@ def gains(learner: Learner, given: list[Batch]) -> Tensor:
     return torch.stack(found)
 
 
-def test_the_learning_rate_follows_entropy_and_the_network_does_not() -> None:
-    learner = EntropyLearningRate(network(), **GAIN)
+@pytest.mark.parametrize("baseline", [1.0, 2.0])
+def test_the_learning_rate_follows_entropy_and_the_network_does_not(baseline: float) -> None:
+    learner = EntropyLearningRate(network(), **GAIN, baseline_gain=baseline)
     model = learner.model
-    expected_gain = 1.0
+    expected_gain = baseline
     for batch in batches(6):
         before = [p.detach().clone() for p in model.parameters()]
         logits = model(batch.inputs)
@@ -56,7 +58,7 @@ def test_the_learning_rate_follows_entropy_and_the_network_does_not() -> None:
         for p, old, gradient in zip(model.parameters(), before, gradients, strict=True):
             torch.testing.assert_close(p.detach(), old - 0.05 * expected_gain * gradient)
         entropy = float(predictive_entropy(step.logits).mean())
-        expected_gain = 0.9 * expected_gain + 0.1 + 0.4 * entropy
+        expected_gain = 0.9 * expected_gain + 0.1 * baseline + 0.4 * entropy
     assert expected_gain > 2.0
 
 
