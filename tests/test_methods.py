@@ -13,11 +13,12 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from ngm_tune import NGMSGD
-from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.evaluation import Evaluator
 from ngm_tune.learners import Learner
-from ngm_tune.methods import get_method, methods
+from ngm_tune.methods import Method, get_method, methods
+from ngm_tune.models import SlimResNet18
 from ngm_tune.streams import Variant
 from ngm_tune.training import ContinualTraining
 
@@ -43,19 +44,23 @@ def test_every_corner_of_a_search_space_can_be_built(name: str) -> None:
     assert method.source
 
 
-def run(name: str, variant: Variant, **settings: float) -> ContinualTraining:
-    """A short run of a method, with settings in the middle of its space."""
-    method = get_method(name)
-    middle = {
+def middle(method: Method) -> dict[str, float]:
+    """The middle of a method's search space."""
+    return {
         k: type(d.low)((d.low * d.high) ** 0.5)  # type: ignore[attr-defined]
         for k, d in method.space.items()
     }
+
+
+def run(name: str, variant: Variant, **settings: float) -> ContinualTraining:
+    """A short run of a method, with settings in the middle of its space."""
+    method = get_method(name)
     digits = get_benchmark("split-digits")
     return ContinualTraining(
         DIGITS.train,
         Evaluator(DIGITS.validation),
         digits.build_model,
-        lambda model: method.build(model, **{**method.configure(middle), **settings}),
+        lambda model: method.build(model, **{**method.configure(middle(method)), **settings}),
         seed=5,
         batch_size=16,
         iterations_per_task=25,
@@ -85,6 +90,36 @@ def test_every_method_learns_in_every_variant_and_can_be_interrupted(
     for a, b in zip(whole.records, second.records, strict=True):
         assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
         assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
+
+
+IMAGES = TaskSplit(
+    torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator()),
+    torch.arange(40) % 4,
+    (20, 20),
+)
+
+
+@pytest.mark.parametrize("name", methods())
+def test_every_method_trains_a_residual_network(name: str) -> None:
+    """As wide as one whose activations have their channels last, and with normalised batches."""
+    cifar = get_benchmark("split-cifar10")
+    method = get_method(name)
+    given = {k: v for k, v in cifar.settings.items() if method.accepts(k)}
+    training = ContinualTraining(
+        IMAGES,
+        Evaluator(IMAGES.prepared(cifar.prepare)),
+        lambda: SlimResNet18(4, width=8, blocks=1),
+        lambda model: method.build(model, **{**method.configure(middle(method)), **given}),
+        seed=5,
+        batch_size=4,
+        iterations_per_task=3,
+        eval_every=3,
+        prepare=cifar.prepare,
+        augment=cifar.augment,
+    )
+    while not training.finished:
+        training.train_task()
+    assert training.diverged_at is None
 
 
 @pytest.mark.parametrize(
