@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any, Literal
 
 from optuna.distributions import (
@@ -16,6 +14,7 @@ from optuna.distributions import (
 )
 
 from ngm_tune.methods import Config, Method, get_method
+from ngm_tune.paper import paper_study
 
 Space = dict[str, BaseDistribution]
 _ROUNDING = 1e-9
@@ -185,9 +184,5 @@ def points_for(
 
 
 def published(benchmark: str) -> dict[str, Config]:
-    """The paper's settings of a benchmark, by method: those of its ``paper-`` study; {} if none."""
-    study = files("ngm_tune") / "studies" / f"paper-{benchmark}.toml"
-    if not study.is_file():
-        return {}
-    found: dict[str, Config] = tomllib.loads(study.read_text(encoding="utf-8"))["settings"]
-    return found
+    """The paper's settings of a benchmark, by method; {} if it has none."""
+    return dict(paper_study(benchmark).get("settings", {}))

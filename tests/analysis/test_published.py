@@ -105,10 +105,14 @@ def test_rows_mark_what_is_outside(location: Path) -> None:
         (Published(0.5, 0.03), 0.61, 0.04, True),
         (Published(0.5), 0.55, 0.02, False),
         (Published(0.5), 0.56, 0.02, True),
+        (Published(0.5, 0.02), 0.55, None, False),  # of a single seed
+        (Published(0.5, 0.02), 0.56, None, True),
+        (Published(0.5), 0.9, None, False),
+        (None, 0.9, 0.1, False),
     ],
 )
 def test_outside_is_two_standard_deviations_of_the_difference(
-    published: Published, ours: float, our_sd: float, outside: bool
+    published: Published | None, ours: float, our_sd: float | None, outside: bool
 ) -> None:
     assert Cell("b", "m", "q", published, ours, our_sd).outside is outside
 
@@ -121,7 +125,12 @@ def test_a_study_that_searched_is_not_compared(location: Path) -> None:
 
 
 def test_what_is_not_the_papers_protocol_is_said(location: Path) -> None:
-    assert departures(load(str(location))) == []
+    seeds = "seeds = [1, 2]"
+    given = "ngm-sgd.gain_sensitivity = None", "ngm-sgd.entropy_smoothing = None"
+    assert departures(load(str(location))) == [seeds, *given]
     study = location / "study.toml"
     study.write_text('variant = "naive"\neval_every = 5\n' + study.read_text())
-    assert departures(load(str(location))) == ["eval_every = 5", "variant = naive"]
+    found = ["eval_every = 5", "variant = naive", seeds, *given]
+    assert departures(load(str(location))) == found
+    study.write_text(study.read_text().replace("lr = 0.01", "lr = 0.1"))
+    assert departures(load(str(location))) == [*found[:3], "ngm-sgd.lr = 0.1", *given]
