@@ -143,6 +143,7 @@ def write_defaults(
             "study": loaded.study["name"],
             "pick": pick,
             "trials": loaded.study["trials"],
+            **({"plateaus": loaded.plateaus} if loaded.plateaus else {}),
             "seeds": loaded.study["seeds"],
             "ngm_tune": __version__,
             **{

@@ -40,8 +40,9 @@ class EffortInfo(NamedTuple):
 
     ``growth`` has a row per method, ``unit`` ("trials" or "hours") and ``budget``: ``Method``,
     ``mean`` over re-orderings of its trials, ``low`` and ``high`` (their 10 % and 90 % quantiles),
-    and ``found``, the hypervolume in the order in which the search went; null where seeds were
-    raced for, which has no such order of trials.
+    and ``found``, the hypervolume in the order in which the search went. Where seeds were raced for
+    the unit is "seed-runs" instead of "trials", as a trial costs as many as it got, and ``found``
+    is null: the trials have no such order then.
     """
 
     growth: pl.DataFrame
@@ -90,7 +91,8 @@ def _growth(loaded: LoadedStudy, arm: pl.DataFrame) -> pl.DataFrame:
     eligible = arm["counts"].to_numpy() & np.isfinite(values).all(axis=1)
     rng = np.random.default_rng(0)
     orders = [np.arange(arm.height), *(rng.permutation(arm.height) for _ in range(_ORDERS))]
-    steps = np.unique(np.linspace(1, arm.height, _BUDGETS).round().astype(int))
+    runs = arm["seeds"].to_numpy() if loaded.racing else np.ones(arm.height, dtype=int)
+    steps = np.unique(np.linspace(1, runs.sum(), _BUDGETS).round().astype(int))
     times = np.linspace(hours.sum() / _BUDGETS, hours.sum(), _BUDGETS)
     by_trials = np.zeros((len(orders), len(steps)))
     by_hours = np.zeros((len(orders), len(times)))
@@ -105,12 +107,13 @@ def _growth(loaded: LoadedStudy, arm: pl.DataFrame) -> pl.DataFrame:
                 continue
             front = [i for i in front if (losses[i] < losses[trial]).any()] + [trial]
             volumes[place + 1 :] = hypervolume(values[front], objectives, reference)
-        by_trials[row] = volumes[steps]
+        by_trials[row] = volumes[np.searchsorted(np.cumsum(runs[order]), steps, side="right")]
         by_hours[row] = volumes[np.searchsorted(spent, times * (1 + 1e-9), side="right")]
     ordered = not loaded.racing
+    unit = "trials" if ordered else "seed-runs"
     return pl.concat(
         [
-            _summary("trials", steps, by_trials, ordered=ordered),
+            _summary(unit, steps, by_trials, ordered=ordered),
             _summary("hours", times, by_hours, ordered=ordered),
         ]
     )

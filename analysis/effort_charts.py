@@ -22,18 +22,19 @@ def effort_chart(info: EffortInfo) -> Any:
     scale = alt.Scale(domain=(low, high + 0.05 * (high - low) or high + 0.01), nice=False)
     colour = alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods)
     panels = []
-    for unit, title in (("trials", "Trials"), ("hours", "Hours of training and evaluation")):
+    raced = "seed-runs" in growth["unit"]
+    runs = ("seed-runs", "Seed-runs") if raced else ("trials", "Trials")
+    for unit, title in (runs, ("hours", "Hours of training and evaluation")):
         base = alt.Chart(growth.filter(unit=unit)).encode(
             x=alt.X("budget:Q", title=title, axis=alt.Axis(format="~g")), color=colour
         )
-        label = "Hypervolume" if unit == "trials" else None
+        label = None if unit == "hours" else "Hypervolume"
         y = alt.Y("mean:Q", title=label, scale=scale)
         tooltip = ["Method:N", alt.Tooltip("budget:Q", title=title, format=".4~g")]
         tooltip += [alt.Tooltip(f"{name}:Q", format=".4~f") for name in ("mean", "low", "high")]
         band = base.mark_area(opacity=0.14, clip=True).encode(
             y=alt.Y("low:Q", scale=scale, title=label), y2="high:Q"
         )
-        raced = growth["found"].null_count() == growth.height
         solid: dict[str, Any] = {"strokeWidth": 2, "clip": True}
         dashed: dict[str, Any] = {
             "strokeWidth": 1.2,

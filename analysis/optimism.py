@@ -63,9 +63,9 @@ def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]
         volume = hypervolume(values, objectives, loaded.study["reference_point"])
         return np.append(values.mean(axis=0), volume)
 
-    searched, confirmed = (_by_seed(loaded, pairs[ids]) for ids in ("origin", "trial_id"))
+    searched, confirmed = (by_seed(loaded, pairs[ids]) for ids in ("origin", "trial_id"))
     before, now = (figures(np.nanmean(each, axis=1)) for each in (searched, confirmed))
-    errors = np.sqrt(_variance(searched, figures) + _variance(confirmed, figures))
+    errors = np.sqrt(variance(searched, figures) + variance(confirmed, figures))
     return [
         Optimism(
             name,
@@ -80,7 +80,7 @@ def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]
     ]
 
 
-def _by_seed(loaded: LoadedStudy, trials: pl.Series) -> Floats:
+def by_seed(loaded: LoadedStudy, trials: pl.Series) -> Floats:
     """Objectives of trials by trial, seed and objective, shape (C, S, M); NaN where one is lost."""
     names = [metric.name for metric in loaded.objectives]
     rows = loaded.runs.filter(pl.col("trial_id").is_in(trials.to_list()))
@@ -92,7 +92,7 @@ def _by_seed(loaded: LoadedStudy, trials: pl.Series) -> Floats:
     return values
 
 
-def _variance(values: Floats, figures: Callable[[Floats], Floats]) -> Floats:
+def variance(values: Floats, figures: Callable[[Floats], Floats]) -> Floats:
     """The jackknife's variance of figures of means over seeds, the second axis of ``values``."""
     seeds = values.shape[1]
     if seeds < 2:

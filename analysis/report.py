@@ -19,11 +19,12 @@ from tabulate import tabulate
 from ngm_tune import __version__
 from ngm_tune.errors import UserError
 
+from .answer import findings
 from .choice import choose
 from .loading import LoadedStudy, load, output_beside
 from .published import comparison, comparison_rows, departures
 from .sections import Figure, Section, benchmark_section, cost_section
-from .tables import display_rows, findings, methods_table, search_facts
+from .tables import display_rows, methods_table, search_facts
 
 _PIXELS_PER_POINT = 2.0
 _VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
@@ -117,7 +118,7 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
     return template.render(
         study=loaded.study,
         sections=sections,
-        findings=findings(loaded, table),
+        findings=findings(loaded),
         facts=_facts(loaded, pick),
         departures=departures(loaded),
         version=__version__,

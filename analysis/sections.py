@@ -183,7 +183,9 @@ def _effort(loaded: LoadedStudy, benchmark: str) -> list[Figure]:
                 "a distance of the method's front: by how much it falls short of a point of the "
                 "front in every objective, as a part of the way from the reference point to the "
                 "ideal. A location counts as the trial nearest to it, and as nothing where that "
-                "one was stopped, diverged, failed or broke a constraint.",
+                "one was stopped, diverged, failed or broke a constraint. Scores are means over "
+                "few seeds, and so is the front made of them: of two methods that are equally "
+                "robust the one whose seeds differ more looks the less so.",
                 robustness_chart(robustness).to_dict(),
             )
         )
@@ -201,6 +203,8 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
             "method's hypervolume."
         )
     orders = "the mean over re-orderings of its trials, with their 10 % to 90 % band"
+    if loaded.racing:
+        orders += ", each trial with the seeds that it got in the whole race"
     if loaded.study["sampler"] != "random":
         orders += "; a sampler that learns finds its better trials later than these have them"
     if not loaded.racing:

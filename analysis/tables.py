@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,14 +11,12 @@ import polars as pl
 from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.pareto import hypervolume
 
+from .answer import Standing, standings
 from .choice import Choice, settings_of
 from .effort import WITHIN as DISTANCE
 from .effort import robustness_info
 from .loading import PARTIAL, LoadedStudy, runs_per_search
 from .optimism import optimism
-
-WITHIN = 0.01
-"""How far below the best first objective a trial may lie to be compared in the second."""
 
 _OTHERS = ("diverged", PARTIAL, "stopped", "failed")
 _SHOWN_METRICS = ("avg_acc", "avg_sg", "min_acc", "recovery")
@@ -27,24 +26,39 @@ def methods_table(loaded: LoadedStudy, choices: list[Choice]) -> pl.DataFrame:
     """A row per benchmark and method.
 
     Columns: numbers of trials by status, and of those that were confirmed; of the trials that
-    claims rest on (:meth:`~analysis.loading.LoadedStudy.of`) hypervolume, points on the front, the
-    best value of each objective, and the second objective's best within one point of the best first
-    objective of any method; the hypervolume that the search estimated and its optimism; the share
-    of the search space within :data:`~analysis.effort.WITHIN` of the front; and of the chosen
-    configuration its id, hyper-parameters, and metrics with their standard deviation over seeds.
+    claims rest on (:meth:`~analysis.loading.LoadedStudy.of`) hypervolume and points on the front;
+    the second objective of the configuration that :mod:`analysis.answer` compares, which is near
+    the best first objective of any method, with its standard deviation; the hypervolume that the
+    search estimated and its optimism; the share of the search space within
+    :data:`~analysis.effort.WITHIN` of the front; and of the chosen configuration its id,
+    hyper-parameters, and metrics with their standard deviation over seeds.
     """
     by_arm = {(choice.benchmark, choice.method): choice for choice in choices}
     rows = []
     for benchmark in loaded.benchmarks:
         robustness = robustness_info(loaded, benchmark)
+        compared = standings(loaded, benchmark)
         for method in loaded.methods:
-            row = _row(loaded, benchmark, method, by_arm.get((benchmark, method)))
+            choice = by_arm.get((benchmark, method))
+            row = _row(loaded, benchmark, method, choice, compared.get(method))
             row["space_within"] = robustness.within(row["title"]) if robustness else None
             rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _row(loaded: LoadedStudy, benchmark: str, method: str, choice: Choice | None) -> dict[str, Any]:
+def near_best(loaded: LoadedStudy) -> str:
+    """The column of the second objective near the best first one."""
+    first, second = loaded.objectives[:2]
+    return f"{second.name}_near_best_{first.name}"
+
+
+def _row(
+    loaded: LoadedStudy,
+    benchmark: str,
+    method: str,
+    choice: Choice | None,
+    standing: Standing | None,
+) -> dict[str, Any]:
     arm = loaded.of(benchmark, method)
     tried = arm if loaded.given else loaded.searched(benchmark, method)
     completed = arm.filter(pl.col("status") == "completed", "feasible")
@@ -68,14 +82,12 @@ def _row(loaded: LoadedStudy, benchmark: str, method: str, choice: Choice | None
         None if loaded.given else _volume(tried.filter("front"), objectives, reference)
     )
     row["front_points"] = int(arm["front"].sum())
-    for metric in objectives:
-        column = completed[metric.name]
-        row[f"best_{metric.name}"] = (
-            column.max() if metric.direction == "maximize" else column.min()
-        )
     for found in optimism(loaded, benchmark, method):
         row[f"optimism_{found.name}"] = found.optimism
-    row |= _compared(loaded, benchmark, completed)
+    if len(objectives) > 1:
+        key = near_best(loaded)
+        row[key] = float(standing.reached[1]) if standing else None
+        row[f"{key}_sd"] = float(standing.sd[1]) if standing else None
     row["chosen"] = choice.trial_id if choice else None
     row["settings"] = choice.settings if choice else None
     scores = (
@@ -84,19 +96,6 @@ def _row(loaded: LoadedStudy, benchmark: str, method: str, choice: Choice | None
     for name in METRICS:
         row |= {column: scores.get(column) for column in (name, f"{name}_sd")}
     return row
-
-
-def _compared(loaded: LoadedStudy, benchmark: str, completed: pl.DataFrame) -> dict[str, Any]:
-    """The second objective where the first is as good as the best of any method, give or take."""
-    if len(loaded.objectives) < 2:
-        return {}
-    first, second = loaded.objectives[:2]
-    everyone = loaded.of(benchmark).filter(pl.col("status") == "completed", "feasible")
-    losses = everyone[first.name] * first.sign
-    limit = float(losses.min() or 0.0) + WITHIN  # type: ignore[arg-type]
-    near = completed.filter(pl.col(first.name) * first.sign <= limit)[second.name]
-    best = near.min() if second.direction == "minimize" else near.max()
-    return {f"{second.name}_near_best_{first.name}": best}
 
 
 def _volume(
@@ -121,6 +120,10 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
     if loaded.racing:
         runs = runs_per_search(study)
         effort += f"; seeds are raced for, within {runs} seed-runs for every method"
+    kind = "seed-runs" if loaded.racing else "trials"
+    for name, runs in loaded.plateaus.items():
+        place = loaded.title("benchmarks", name)
+        effort += f"; on {place} the search ended after {runs} {kind} of every method"
     facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
     starts = _starts(loaded)
     if starts:
@@ -137,6 +140,9 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
             f"{trials} of {loaded.search.height} trials, which saved {share:.0%} of the search's "
             "iterations"
         )
+        diverged = stopped.filter(pl.col("diverged_at").is_not_null())["trial_id"].n_unique()
+        if diverged:
+            facts["Stopped early"] += f"; of {diverged} of them a seed had diverged"
     return facts
 
 
@@ -241,9 +247,10 @@ def _display(loaded: LoadedStudy, row: dict[str, Any], with_space: bool) -> dict
         shown["Confirmed"] = _with(row["confirmed_trials"], [o for o in others if o[0] != "0"])
     if len(loaded.objectives) > 1:
         first, second = loaded.objectives[:2]
-        near = row[f"{second.name}_near_best_{first.name}"]
+        key = near_best(loaded)
+        near = _number(row[key], row[f"{key}_sd"])
         shown["Hypervolume"] = _number(row["hypervolume"])
-        shown[f"{second.title} near the best {first.title.lower()}"] = _number(near)
+        shown[f"{second.title} near the best {first.title.lower()}"] = near
     if with_space:
         share = row["space_within"]
         shown[f"Space within {DISTANCE:g} of the front"] = "–" if share is None else f"{share:.0%}"
@@ -251,46 +258,6 @@ def _display(loaded: LoadedStudy, row: dict[str, Any], with_space: bool) -> dict
         digits = 1 if METRICS[name].unit == "iterations" else 3
         shown[METRICS[name].title] = _number(row[name], row[f"{name}_sd"], digits)
     return shown
-
-
-def findings(loaded: LoadedStudy, table: pl.DataFrame) -> list[str]:
-    """The study's answer, a sentence or two per benchmark; its first method is the one in question.
-
-    "Near the best" is within :data:`WITHIN` of the best first objective found by any method.
-    """
-    if len(loaded.objectives) < 2:
-        return []
-    return [_finding(loaded, table, benchmark) for benchmark in loaded.benchmarks]
-
-
-def _finding(loaded: LoadedStudy, table: pl.DataFrame, benchmark: str) -> str:
-    first, second = loaded.objectives[:2]
-    key = f"{second.name}_near_best_{first.name}"
-    best_first = pl.col(f"best_{first.name}")
-    rows = table.filter((pl.col("benchmark") == benchmark) & best_first.is_not_null())
-    if not rows.height:
-        return f"{loaded.title('benchmarks', benchmark)}: no trial could be on a front."
-    best = rows.sort(best_first * first.sign).row(0, named=True)
-    near = rows.filter(pl.col(key).is_not_null()).sort(pl.col(key) * second.sign).to_dicts()
-    focus = loaded.title("methods", loaded.study["methods"][0])
-    mine = next((row[key] for row in near if row["title"] == focus), None)
-    rival = next((row for row in near if row["title"] != focus), None)
-    place = loaded.title("benchmarks", benchmark)
-    if not loaded.is_confirmed(benchmark):
-        place += " (validation data, not confirmed)"
-    answer = (
-        f"{place}: the best {first.title.lower()} found is "
-        f"{best[f'best_{first.name}']:.3f} ({best['title']}). "
-        + (
-            f"Within {WITHIN:g} of it, {focus} has a {second.title.lower()} of {mine:.3f}"
-            if mine is not None
-            else f"{focus} does not come within {WITHIN:g} of it"
-        )
-        + (f"; the best rival, {rival['title']}, {rival[key]:.3f}." if rival else ".")
-    )
-    volumes = rows.sort("hypervolume", descending=True).to_dicts()
-    ranking = ", ".join(f"{row['title']} {row['hypervolume']:.3f}" for row in volumes)
-    return f"{answer} Hypervolume: {ranking}."
 
 
 def _trials(row: dict[str, Any]) -> str:
@@ -304,4 +271,5 @@ def _with(count: int, others: list[str]) -> str:
 def _number(value: float | None, spread: float | None = None, digits: int = 3) -> str:
     if value is None:
         return "–"
-    return f"{value:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
+    known = spread is not None and not math.isnan(spread)
+    return f"{value:.{digits}f}" + (f" ± {spread:.{digits}f}" if known else "")

@@ -252,6 +252,7 @@ class Metric:
             and such a metric cannot be an objective.
         source: Where it is defined.
         compute: From curves to the number.
+        bounded: Whether no value is better than the ideal; a gap is, where accuracy only rose.
     """
 
     name: str
@@ -262,6 +263,7 @@ class Metric:
     worst: float | None
     source: str
     compute: Callable[[AccuracyCurves], float]
+    bounded: bool = True
 
     @property
     def sign(self) -> float:
@@ -277,18 +279,23 @@ def _down(name: str, title: str, source: str, compute: Callable[[AccuracyCurves]
     return Metric(name, title, "fraction", "minimize", 0.0, 1.0, source, compute)
 
 
+def _loss(name: str, title: str, source: str, compute: Callable[[AccuracyCurves], float]) -> Metric:
+    """Of accuracy, which can be a gain."""
+    return Metric(name, title, "fraction", "minimize", 0.0, 1.0, source, compute, bounded=False)
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         _up("avg_acc", "Average accuracy", "[CE]", average_accuracy),
-        _down("avg_sg", "Stability gap", "[NGM] eq. SG_k", average_stability_gap),
-        _down(
+        _loss("avg_sg", "Stability gap", "[NGM] eq. SG_k", average_stability_gap),
+        _loss(
             "avg_sg_first",
             "Stability gap (first task)",
             "[NGM] tables",
             lambda curves: average_stability_gap(curves, "first"),
         ),
-        _down(
+        _loss(
             "avg_sg_old",
             "Stability gap (all old tasks)",
             "[NGM]",
@@ -303,7 +310,7 @@ METRICS: dict[str, Metric] = {
         ),
         _up("recovered", "Transitions recovered", "ngm-tune", recovered),
         _down("gap_area", "Gap area", "ngm-tune", gap_area),
-        _down("forgetting", "Forgetting", "[RW]", forgetting),
+        _loss("forgetting", "Forgetting", "[RW]", forgetting),
         _down("wf_10", "Windowed forgetting, 10", "[CE]", lambda c: windowed_forgetting(c, 10)),
         _down("wf_100", "Windowed forgetting, 100", "[CE]", lambda c: windowed_forgetting(c, 100)),
         _up("wp_10", "Windowed plasticity, 10", "[CE]", lambda c: windowed_plasticity(c, 10)),

@@ -35,7 +35,7 @@ class Record:
     """What Optuna's storage says of one arm.
 
     Every Optuna trial carries as user attributes the number of its run within the arm, its
-    ``run_id``, which is Tune's id of it, the ``trial_id`` of its configuration, ``method``,
+    ``run_id``, which is Tune's name of it, the ``trial_id`` of its configuration, ``method``,
     ``seeds`` and ``status``.
 
     Args:

@@ -63,6 +63,7 @@ def run(
         Whether it was the time budget that ended it.
     """
     timed_out = False
+    _note_plateaus(location, arms)  # of trials that failed and are run again there may be one less
     if not is_complete(arms):
         timed_out = _run_trials(study, location, arms, halt, time_budget, verbose)
     if is_complete(arms) and owes_costs(study, location, arms):
@@ -259,7 +260,7 @@ def _note_plateaus(location: str, arms: Sequence[AnyArm]) -> None:
     ended = {arm.benchmark: arm.total for arm in searches if arm.ended_early}
     results = Results(location)
     environment = results.environment()
-    if ended and environment.get("plateaus") != ended:
+    if environment.get("plateaus", {}) != ended:
         results.write_environment(environment | {"plateaus": ended})
 
 

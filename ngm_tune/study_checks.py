@@ -60,6 +60,11 @@ def without_effect(study: Study) -> list[str]:
             f"stopping will stop nothing: its peers = {study.stopping.peers} are more than the "
             f"{known} runs that a method's last run can be compared with"
         )
+    if study.sampler != "random" and study.settings is None and known < 1 < study.in_flight:
+        said.append(
+            f"the {study.sampler} sampler will learn nothing: in_flight = {study.in_flight} lets "
+            f"all {study.trials} trials of a method start before one has ended"
+        )
     if study.plateau is not None:
         needed = 2 * study.plateau.trials * (len(study.seed_list) if study.racing else 1)
         if known < needed:
@@ -78,7 +83,8 @@ def _check_constraints(constraints: list[str]) -> None:
         except ValueError as error:
             raise ValueError(f"constraints: {error}") from None
         best, worst = limit.metric.best, limit.metric.worst
-        if limit.excess(best) > 0.0 and limit.at_least == (limit.metric.sign < 0):
+        beyond = limit.excess(best) > 0.0 and limit.at_least == (limit.metric.sign < 0)
+        if beyond and limit.metric.bounded:
             raise ValueError(
                 f"constraints: {text!r} is beyond the ideal, {best:g}, so no trial could keep it"
             )

@@ -20,7 +20,7 @@ class Resources(_Table):
 
     cpu: Annotated[int, Field(ge=1)] = 1
     """Cores, and so threads."""
-    gpu: Annotated[float, Field(ge=0.0, strict=False)] = 0.0
+    gpu: Annotated[float, Field(ge=0.0, strict=False, allow_inf_nan=False)] = 0.0
     """Share of a GPU, on which the trial then trains."""
 
 

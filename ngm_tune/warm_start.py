@@ -13,7 +13,7 @@ from ngm_tune.methods import Config, get_method
 from ngm_tune.metrics import Metric
 from ngm_tune.pareto import Constraint, on_front, spread
 from ngm_tune.results import Results
-from ngm_tune.schema import CONFIG_PREFIX
+from ngm_tune.schema import CONFIG_PREFIX, CONFIRM_SUFFIX
 from ngm_tune.spaces import Point, located
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
@@ -110,10 +110,10 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
     Where nothing was searched, of the settings that were given.
     """
     objectives = study.objective_metrics
-    searched = [row for row in rows if row["phase"] == "search"]
     trials: dict[str, list[Row]] = {}
-    for row in searched or rows:
-        trials.setdefault(row["trial_id"], []).append(row)
+    for row in rows:
+        if not row["trial_id"].endswith(CONFIRM_SUFFIX):
+            trials.setdefault(row["trial_id"], []).append(row)
     limits = [Constraint.parse(text) for text in study.constraints]
     whole = max(map(len, trials.values()), default=0)
     complete = {

@@ -13,6 +13,8 @@ from ngm_tune.arms import Arm
 from ngm_tune.pareto import hypervolume
 from ngm_tune.record import open_storage
 from ngm_tune.records import Outcome
+from ngm_tune.results import Results
+from ngm_tune.runner import _note_plateaus
 
 from .test_arms import a_study
 
@@ -177,6 +179,24 @@ def test_a_run_that_failed_and_is_run_again_does_not_end_its_search_before_its_e
     assert list(search(again, [flat, flat, lambda _: 0.9])) == failed
     assert lengths(again) == [30] * 3
     assert [arm.ended_early for arm in again] == [False] * 3
+
+
+def test_a_plateau_that_is_none_any_more_is_forgotten(tmp_path: Path) -> None:
+    """Of trials that failed and are run again: the report would call the search complete."""
+    results = Results(str(tmp_path / "results"))
+    results.create()
+    results.write_environment({"platform": "here"})
+    arms = arms_of(tmp_path / "a")
+    ended = search(arms, [flat, flat, flat])
+    _note_plateaus(results.location, arms)
+    assert results.environment() == {"platform": "here", "plateaus": {"split-digits": 8}}
+    rest = {run: outcome for run, outcome in ended.items() if not run.endswith("0007")}
+    again = arms_of(tmp_path / "b", rest)
+    _note_plateaus(results.location, again)
+    assert results.environment() == {"platform": "here", "plateaus": {}}
+    search(again, [flat, flat, lambda number: 0.95 if number == 7 else 0.8])
+    _note_plateaus(results.location, again)
+    assert results.environment()["plateaus"] == {"split-digits": 12}
 
 
 def test_with_racing_as_many_runs_of_seeds_are_regarded(tmp_path: Path) -> None:

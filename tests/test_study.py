@@ -185,6 +185,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("custom={pth='x', tasks=2}", "unknown key 'pth' in custom (did you mean 'path'?)"),
         ("resources.cpus=2", "unknown key 'cpus' in resources (did you mean 'cpu'?)"),
         ("resources.gpu=-1", "resources.gpu = -1: input should be greater than or equal to 0"),
+        ("resources.gpu=inf", "resources.gpu = inf: input should be a finite number"),
         ('probes=["hessian"]', "probes.0 = 'hessian': input should be 'curvature' or"),
         ("space.sgd.lr=[0.5, 0.1]", "space.sgd.lr = [0.5, 0.1]: the range is empty; the first"),
         ("space.sgd.lr=[0.5, 0.5]", "space.sgd.lr = [0.5, 0.5]: the range is empty"),
@@ -206,6 +207,8 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",
         ),
         ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0, so no trial could keep it"),
+        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal, 1, so no trial could keep it"),
+        ("constraints=['gap_area <= -0.1']", "is beyond the ideal, 0, so no trial could keep it"),
         ("constraints=['avg_sg >= 2']", "is beyond the worst, 1, so no trial could keep it"),
         ("constraints=['avg_acc >= 0.9', 'avg_acc>=0.90']", "constraints: one is listed twice"),
         (
@@ -344,6 +347,10 @@ def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
         ({"trials": 40, "plateau": {}}, ["its trials = 20 need 40 runs of each method"]),
         ({"trials": 41, "plateau": {}, "racing": {}}, []),
         ({"trials": 40, "plateau": {}, "racing": {}}, ["need 120 runs", "there will be 119"]),
+        ({"trials": 10, "in_flight": 10}, ["the tpe sampler will learn nothing: in_flight = 10"]),
+        ({"trials": 10, "in_flight": 10, "sampler": "random"}, []),
+        ({"trials": 10, "in_flight": 9}, []),
+        ({"trials": 1}, []),
     ],
 )
 def test_rules_that_never_come_to_act_are_said(changes: dict[str, Any], said: list[str]) -> None:

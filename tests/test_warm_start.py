@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from ngm_tune.benchmarks import BENCHMARKS
 from ngm_tune.errors import UserError
 from ngm_tune.records import trial_identity, write_failure, write_trial
 from ngm_tune.results import Results
+from ngm_tune.spaces import published
 from ngm_tune.study import Study
+from ngm_tune.study_files import load_study
 from ngm_tune.warm_start import uneven_starts, warm_started
 
 from .test_arms import a_study
@@ -129,8 +132,12 @@ def test_a_front_is_that_of_means_over_seeds(other: Other) -> None:
 
 
 def test_no_test_data_come_into_a_search(other: Other) -> None:
+    trial = "split-digits.sgd.0007.confirm"
+    again = {"trial_id": trial, "run_id": trial, "phase": "confirm", "seeds": [1000, 1001, 1002]}
+    other.ran(0.2, (0.99, 0.0), **again)
+    with pytest.raises(UserError, match="no completed trial there of sgd"):  # the search is gone
+        started_from(other)
     other.ran(0.1, (0.6, 0.4))
-    other.ran(0.2, (0.99, 0.0), phase="confirm", seeds=[1000, 1001, 1002])
     assert started_from(other) == (sgd(0.1), 0)
 
 
@@ -219,6 +226,13 @@ def test_searches_that_start_from_more_points_than_others_are_named() -> None:
     assert uneven_starts(a_study(methods=["sgd", "adam"], points=[point])) == [
         "split-digits: searches start from different numbers of points: sgd 1, adam 0"
     ]
+
+
+@pytest.mark.parametrize("benchmark", sorted(n for n in BENCHMARKS if published(n)))
+def test_the_studies_that_come_with_ngm_tune_start_evenly(benchmark: str) -> None:
+    study = load_study(f"tune-{benchmark}")
+    assert uneven_starts(study) == []
+    assert all(study.points_of(benchmark, method) for method in study.methods)
 
 
 def test_points_must_fit_into_the_trials(other: Other) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,82 +11,16 @@ import pyarrow as pa
 import pytest
 
 from ngm_tune.analysis import write_report
+from ngm_tune.analysis.answer import findings
 from ngm_tune.analysis.choice import choose
 from ngm_tune.analysis.effort import effort_info, robustness_info
-from ngm_tune.analysis.loading import PARTIAL, LoadedStudy, load
+from ngm_tune.analysis.loading import PARTIAL
 from ngm_tune.analysis.optimism import optimism, spelled
 from ngm_tune.analysis.pareto_chart import pareto_info
-from ngm_tune.analysis.tables import findings, methods_table, search_facts, stopped_rows
-from ngm_tune.results import Results
-from ngm_tune.schema import TASKS_SCHEMA, trials_schema
+from ngm_tune.analysis.tables import methods_table, search_facts, stopped_rows
+from ngm_tune.schema import TASKS_SCHEMA
 
-STUDY = """
-name = "made-up"
-title = "Made up"
-benchmarks = ["split-digits"]
-methods = ["ngm-sgd", "sgd"]
-trials = 8
-seeds = 2
-seed = 0
-sampler = "tpe"
-objectives = ["avg_acc", "avg_sg"]
-reference_point = { avg_acc = 0.0, avg_sg = 1.0 }
-confirm = { top = 2, seeds = 3 }
-"""
-
-Point = tuple[float, float]
-
-
-class MadeUp:
-    """Results that tests write."""
-
-    def __init__(self, folder: Path, more: str = "", study: str = STUDY) -> None:
-        self.location = str(folder)
-        self.racing = "racing" in more
-        self.results = Results(self.location)
-        self.results.write_text("study.toml", study + more)
-        space = {"lr": {"low": 1e-3, "high": 1.0, "log": True, "step": None}}
-        methods = {name: {"title": name.upper(), "space": space} for name in ("ngm-sgd", "sgd")}
-        self.results.write_text("environment.json", json.dumps({"methods": methods}))
-
-    def trial(
-        self,
-        number: int,
-        point: Point,
-        *,
-        method: str = "sgd",
-        status: str = "completed",
-        phase: str = "search",
-        seeds: Sequence[int] = (0, 1),
-        lr: float = 0.1,
-        iterations: int = 100,
-        spread: float = 0.0,
-    ) -> None:
-        """Seeds differ in accuracy by ``spread`` each, about that of ``point``."""
-        trial = f"split-digits.{method}.{number:04d}"
-        if phase == "confirm":
-            trial, seeds = f"{trial}.confirm", (1000, 1001, 1002)
-        rows = [
-            {
-                "study": "made-up", "benchmark": "split-digits", "method": method,
-                "trial_id": trial, "seed": seed, "phase": phase, "status": status,
-                "config_lr": lr, "search_lr": lr, "wall_seconds": 1800.0,
-                "iterations": iterations,
-                "avg_acc": None if status == "stopped" else point[0] + spread * step,
-                "avg_sg": None if status == "stopped" else point[1],
-            }
-            for step, seed in enumerate(seeds, -(len(seeds) // 2))
-        ]  # fmt: skip
-        schema = trials_schema({"lr": "float"}, {"lr": "float"})
-        if self.racing and phase == "search":
-            runs = {f"{trial}@{row['seed']}": [row] for row in rows}
-        else:
-            runs = {trial: rows}
-        for run, rows_of_run in runs.items():
-            self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, schema))
-
-    def load(self) -> LoadedStudy:
-        return load(self.location)
+from .made_up import STUDY, MadeUp
 
 
 @pytest.fixture
@@ -99,7 +32,7 @@ def test_claims_rest_on_the_confirmed_trials_of_a_benchmark(made: MadeUp) -> Non
     made.trial(0, (0.9, 0.1))
     made.trial(1, (0.8, 0.3))
     assert not made.load().is_confirmed("split-digits")
-    assert "not confirmed" in findings(made.load(), methods_table(made.load(), []))[0]
+    assert "not confirmed" in findings(made.load())[0]
     made.trial(0, (0.85, 0.15), phase="confirm")
     loaded = made.load()
     assert loaded.is_confirmed("split-digits")
@@ -112,8 +45,8 @@ def test_claims_rest_on_the_confirmed_trials_of_a_benchmark(made: MadeUp) -> Non
     assert row["search_hypervolume"] == pytest.approx(0.9 * 0.9)
     assert row["optimism_avg_acc"] == pytest.approx(0.05)
     assert row["optimism_avg_sg"] == pytest.approx(0.05)
-    assert "not confirmed" not in findings(loaded, table)[0]
-    assert "0.850" in findings(loaded, table)[0]
+    assert "not confirmed" not in findings(loaded)[0]
+    assert "a stability gap of 0.150 on test data" in findings(loaded)[0]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +154,11 @@ def test_stopped_trials_are_listed_with_what_they_saved(made: MadeUp) -> None:
     assert row["Stopped after"] == "task 2"
     assert row["Trial"] == trial
     # 2 seeds x 60 of 400 iterations.
-    assert "saved 30%" in search_facts(made.load())["Stopped early"]
+    told = search_facts(made.load())["Stopped early"]
+    assert "saved 30%" in told
+    assert "diverged" not in told
+    made.trial(2, (0.0, 0.0), status="stopped", iterations=40, diverged_at=30)
+    assert "of 1 of them a seed had diverged" in search_facts(made.load())["Stopped early"]
 
 
 def test_expected_hypervolume_is_the_mean_over_orders(made: MadeUp) -> None:
@@ -243,6 +180,28 @@ def test_expected_hypervolume_is_the_mean_over_orders(made: MadeUp) -> None:
     assert hours["budget"].to_numpy().max() == pytest.approx(4.0)  # 4 trials of 2 x 1800 s
     assert hours["found"][-1] == pytest.approx(0.55)
     assert hours.filter(pl.col("budget") < 0.99)["mean"].to_numpy().max() == 0.0
+
+
+def test_with_racing_a_budget_is_of_seed_runs(tmp_path: Path) -> None:
+    """Else a method that spreads its seed-runs over more trials would have got more of them."""
+    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
+    made.trial(0, (0.5, 0.5))
+    made.trial(1, (0.9, 0.1), seeds=(0,))
+    made.trial(2, (0.9, 0.1), seeds=(0,))
+    for number in range(2):
+        made.trial(number, (0.5, 0.5), method="ngm-sgd")
+    info = effort_info(made.load(), "split-digits")
+    assert info is not None
+    growth = info.growth.filter(unit="seed-runs")
+    for method in ("SGD", "NGM-SGD"):
+        assert growth.filter(Method=method)["budget"].to_list() == [1, 2, 3, 4]
+    # Two seed-runs have trial 0 whole only where it comes first.
+    ngm = growth.filter(Method="NGM-SGD")["mean"].to_list()
+    assert ngm == pytest.approx([0.0, 0.25, 0.25, 0.25])
+    sgd = growth.filter(Method="SGD")["mean"].to_list()
+    assert sgd[0] == 0.0
+    assert sgd[1] == pytest.approx(0.25 / 3, abs=0.03)
+    assert sgd[3] == pytest.approx(0.25)
 
 
 def test_the_share_of_a_space_is_that_of_the_nearest_trials(made: MadeUp) -> None:
@@ -282,3 +241,6 @@ def test_a_plateau_is_told_with_its_evidence(tmp_path: Path) -> None:
     page = write_report(made.location, tmp_path / "report").page.read_text()
     assert "The search ended after 4 trials of every method" in page
     assert "added less than 1.0%" in page
+    effort = search_facts(made.load())["Effort"]
+    assert effort.startswith("8 trials of 2 seeds for every method and benchmark")
+    assert effort.endswith("on split-digits the search ended after 4 trials of every method")

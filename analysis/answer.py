@@ -1,0 +1,202 @@
+"""The study's answer: the method in question against its best rival.
+
+What is compared is chosen by the search alone, of either method: the configuration with the best
+second objective among those whose first is within :data:`WITHIN` of the best that the search found
+for any method. So the confirmed values of both are as good as they look, and their difference,
+paired over seeds, has an interval. Without a confirmation the same data choose and are reported.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from ngm_tune.metrics import Metric
+from ngm_tune.pareto import hypervolume
+
+from .loading import LoadedStudy
+from .optimism import by_seed, variance
+
+Floats = NDArray[np.float64]
+
+WITHIN = 0.01
+"""How far below the best first objective a configuration may lie to be compared in the second."""
+
+_CONFIDENCE = 0.95
+
+
+class Difference(NamedTuple):
+    """A mean difference over paired seeds, and its interval; NaN where there is one seed."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def told(self) -> bool:
+        """Whether it is told apart from none."""
+        return self.low > 0.0 or self.high < 0.0
+
+    def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.mean:+.3f}"
+        return f"{self.mean:+.3f}, {_CONFIDENCE:.0%} interval {self.low:+.3f} to {self.high:+.3f}"
+
+
+class Standing(NamedTuple):
+    """A method's configuration that is compared with those of others.
+
+    Attributes:
+        method: The method.
+        trial_id: Of what its figures are of.
+        known: Its objectives as what chose it knew them, shape (M,).
+        reached: Its objectives, means over seeds, shape (M,).
+        sd: Their standard deviations over seeds; NaN for one seed.
+    """
+
+    method: str
+    trial_id: str
+    known: Floats
+    reached: Floats
+    sd: Floats
+
+
+def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
+    """The configuration to compare of each method that has one, near enough to the best."""
+    names = [metric.name for metric in loaded.objectives]
+    signs = np.array([metric.sign for metric in loaded.objectives])
+    trials = _candidates(loaded, benchmark)
+    if not trials.height or len(names) < 2:
+        return {}
+    known = trials.select(pl.col(f"known_{name}") for name in names).to_numpy()
+    losses = known * signs
+    near = losses[:, 0] <= losses[:, 0].min() + WITHIN
+    found = {}
+    for method in loaded.methods:
+        rows = np.flatnonzero(near & (trials["method"] == method).to_numpy())
+        if len(rows):
+            row = rows[np.lexsort((losses[rows, 0], losses[rows, 1]))[0]]
+            values = by_seed(loaded, trials["trial_id"][[int(row)]])[0]
+            values = values[np.isfinite(values).all(axis=1)]
+            sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(names), np.nan)
+            trial_id = trials["trial_id"][int(row)]
+            found[method] = Standing(method, trial_id, known[row], values.mean(axis=0), sd)
+    return found
+
+
+def _candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
+    """What claims can be about, with what chooses among it in columns ``known_*``."""
+    names = [metric.name for metric in loaded.objectives]
+    whole = loaded.of(benchmark).filter(pl.col("status") == "completed", "feasible")
+    whole = whole.drop_nulls(names)
+    if loaded.given or not loaded.is_confirmed(benchmark):
+        return whole.with_columns(pl.col(name).alias(f"known_{name}") for name in names)
+    search = loaded.searched(benchmark).select(
+        pl.col("trial_id").alias("origin"), *(pl.col(n).alias(f"known_{n}") for n in names)
+    )
+    return whole.join(search, on="origin", how="inner", maintain_order="left")
+
+
+def difference(loaded: LoadedStudy, one: Standing, other: Standing) -> list[Difference]:
+    """By how much one configuration exceeds another, for every objective, over the same seeds."""
+    values = by_seed(loaded, pl.Series([one.trial_id, other.trial_id]))
+    apart = values[0] - values[1]
+    apart = apart[np.isfinite(apart).all(axis=1)]
+    found = []
+    for column in apart.T:
+        mean, error = float(column.mean()), float("nan")
+        if len(column) > 1:
+            quantile = stats.t.ppf((1.0 + _CONFIDENCE) / 2.0, len(column) - 1)
+            error = float(quantile * column.std(ddof=1) / len(column) ** 0.5)
+        found.append(Difference(mean, mean - error, mean + error))
+    return found
+
+
+def findings(loaded: LoadedStudy) -> list[str]:
+    """The study's answer, some sentences per benchmark; its first method is the one in question."""
+    if len(loaded.objectives) < 2:
+        return []
+    return [
+        f"{loaded.title('benchmarks', name)}: {_answer(loaded, name)}{_volumes(loaded, name)}"
+        for name in loaded.benchmarks
+    ]
+
+
+def _answer(loaded: LoadedStudy, benchmark: str) -> str:
+    first, second = loaded.objectives[:2]
+    there = standings(loaded, benchmark)
+    if not there:
+        return "no trial could be on a front."
+    focus = loaded.study["methods"][0]
+    mine = there.pop(focus, None)
+    rivals = sorted(there.values(), key=lambda standing: standing.known[1] * second.sign)
+    name = loaded.title("methods", focus)
+    searched = "" if loaded.given else " that the search found"
+    near = f"within {WITHIN:g} of the best {first.title.lower()}{searched}"
+    if mine is None:
+        best = rivals[0]
+        return (
+            f"{name} does not come {near}. {loaded.title('methods', best.method)} does, with a "
+            f"{second.title.lower()} of {best.reached[1]:.3f} {_where(loaded, benchmark)}."
+        )
+    if not rivals:
+        return (
+            f"no rival comes {near}. {name} does, with a {second.title.lower()} of "
+            f"{mine.reached[1]:.3f} {_where(loaded, benchmark)}."
+        )
+    rival = loaded.title("methods", rivals[0].method)
+    apart = difference(loaded, mine, rivals[0])
+    return (
+        f"{_verdict(name, rival, second, apart[1])}. Both are {near}, where {rival} has the best "
+        f"{second.title.lower()} of the rivals. {_where(loaded, benchmark).capitalize()} it is "
+        f"{mine.reached[1]:.3f} for {name} and {rivals[0].reached[1]:.3f} for {rival} "
+        f"({apart[1]}), at {_article(first)} of {mine.reached[0]:.3f} and "
+        f"{rivals[0].reached[0]:.3f} ({apart[0]})."
+    )
+
+
+def _verdict(name: str, rival: str, metric: Metric, apart: Difference) -> str:
+    what = metric.title.lower()
+    if np.isnan(apart.low):
+        return f"of {name} and {rival} one seed does not tell which has the better {what}"
+    if not apart.told:
+        return f"{name} and {rival} are not told apart in {what}"
+    return f"{name} has a {'larger' if apart.mean > 0 else 'smaller'} {what} than {rival}"
+
+
+def _article(metric: Metric) -> str:
+    title = metric.title.lower()
+    return f"{'an' if title[0] in 'aeio' else 'a'} {title}"
+
+
+def _where(loaded: LoadedStudy, benchmark: str) -> str:
+    if loaded.is_confirmed(benchmark):
+        return "on test data"
+    return "on the validation data that chose them (not confirmed)"
+
+
+def _volumes(loaded: LoadedStudy, benchmark: str) -> str:
+    """The hypervolume of each method's trials, with their standard errors where known."""
+    objectives, reference = loaded.objectives, loaded.study["reference_point"]
+    confirmed = loaded.is_confirmed(benchmark)
+
+    def volume(values: Floats) -> Floats:
+        return np.array([hypervolume(values, objectives, reference)])
+
+    found = []
+    for method in loaded.methods:
+        trials = _candidates(loaded, benchmark).filter(method=method)
+        if not trials.height:
+            continue
+        values = by_seed(loaded, trials["trial_id"])
+        error = float(np.sqrt(variance(values, volume)[0])) if confirmed else float("nan")
+        spelled = "" if np.isnan(error) else f" ± {error:.3f}"
+        reached = float(volume(np.nanmean(values, axis=1))[0])
+        found.append((reached, f"{loaded.title('methods', method)} {reached:.3f}{spelled}"))
+    ranking = ", ".join(text for _, text in sorted(found, key=lambda entry: -entry[0]))
+    said = " (± standard error over seeds)" if " ± " in ranking else ""
+    return f" Hypervolume{said}: {ranking}." if found else ""
