@@ -142,6 +142,12 @@ def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]
         get_method(name).build(model(), **settings)
 
 
+def test_a_decoy_may_be_later_than_any_run_is_long() -> None:
+    late = run("gain-decoy", "joint", delay=10**12)
+    late.train_task()
+    assert set(late.records[0].steps[:, 2].tolist()) == {1.0}
+
+
 def test_a_run_of_gem_that_diverges_is_a_result_and_not_a_failure() -> None:
     diverging = run("gem-joint", "joint", lr=1e9)
     while not diverging.finished:

@@ -137,7 +137,9 @@ class GainDecoy(Learner):
         self._other = deepcopy(model)
         self._recorder = NGMSGD(self._other, **settings)
         super().__init__(model, NGMSGD(model, **{**settings, "gain_sensitivity": 0.0}))
-        self._trace = deque([self.optimizer.gain] * delay)
+        self._delay = delay
+        self._rest = self.optimizer.gain
+        self._trace: deque[Tensor] = deque()
 
     def learn(self, batch: Batch) -> Step:
         """A step of either run."""
@@ -147,7 +149,8 @@ class GainDecoy(Learner):
         loss.backward()  # type: ignore[no-untyped-call]
         self._recorder.step()
         self._trace.append(self._recorder.gain)
-        self.optimizer.modulation.override(self._trace.popleft())
+        late = len(self._trace) > self._delay
+        self.optimizer.modulation.override(self._trace.popleft() if late else self._rest)
         return super().learn(batch)
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 _Weighted = nn.Linear | nn.modules.conv._ConvNd
+_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
+"""The output projection of ``nn.MultiheadAttention``."""
 
 
 def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
@@ -65,7 +67,9 @@ class NeuronalGain:
 
     The gain changes only between training passes (``module.training`` and gradients enabled): an
     evaluation pass computes with the gain of the last training pass and leaves it alone. Entropies
-    of several passes before one step (gradient accumulation) are averaged over all predictions.
+    of several passes before one step (gradient accumulation) are averaged over all predictions, but
+    for those that are no numbers: a batch that overflows, and whose step is skipped, leaves no
+    mark.
 
     Args:
         model: The network. Names of parameters and keys of its ``state_dict`` stay as they are. A
@@ -74,15 +78,16 @@ class NeuronalGain:
         smoothing: gamma in [0, 1), the share of the gain's elevation kept from step to step.
         baseline: g_0 > 0, the resting gain.
         layers: ``"all"`` linear and convolutional layers, only the ``"output"`` layer, or the names
-            of modules.
+            of modules. Those within ``nn.MultiheadAttention`` cannot be gained: it computes with
+            their weights, and not by calling them.
         output: Name of the module that returns the logits; by default the linear or convolutional
             layer registered last.
         normalise_entropy: Divide the entropy by ln C, so that it lies in [0, 1] whatever the number
             of classes and one sensitivity can be carried between benchmarks.
 
     Raises:
-        ValueError: A setting is out of range or a name is not that of a linear or convolutional
-            layer.
+        ValueError: A setting is out of range, a name is not that of a linear or convolutional
+            layer, or the output layer has a single unit.
     """
 
     value: Tensor
@@ -112,9 +117,8 @@ class NeuronalGain:
         weight = output_layer.weight
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
-        self._entropy_sum: Tensor | None = None
-        self._predictions = 0
-        self._trained = False
+        self._forget()
+        self._unseen = True
 
         _detach(model)
         self._handles = [
@@ -126,10 +130,16 @@ class NeuronalGain:
         self._classes = int(output_layer.out_features if linear else output_layer.out_channels)  # type: ignore[arg-type]
         self._handles.append(output_layer.register_forward_hook(self._observe))
 
+    def _forget(self) -> None:
+        """Start to observe anew."""
+        self._entropy_sum: Tensor | None = None
+        self._predictions: Tensor | int = 0
+        self._trained = False
+
     def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
         if layer.training and torch.is_grad_enabled():
             self.value = self._next
-            self._trained = True
+            self._trained, self._unseen = True, False
         if layer.bias is None:
             return output * self.value
         spatial = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
@@ -139,17 +149,26 @@ class NeuronalGain:
     def _observe(self, layer: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
         if layer.training and torch.is_grad_enabled():
             entropy = predictive_entropy(logits.detach(), self._class_dim)
-            total = entropy.sum()
+            finite = entropy.isfinite()
+            total = entropy.where(finite, 0.0).sum()
             self._entropy_sum = total if self._entropy_sum is None else self._entropy_sum + total
-            self._predictions += entropy.numel()
+            self._predictions = self._predictions + finite.sum()
+            self._unseen = False
 
     def advance(self) -> None:
         """Compute g_{t+1}, for the next training pass, from the entropy seen since the last call.
 
         Without a training pass in between the gain stays as it is. It also does, with a warning,
-        where the output layer took no part in the training pass.
+        where the output layer took no part in the training pass, or none was ever seen.
         """
         if self._entropy_sum is None:
+            if self._unseen and self.sensitivity > 0.0:
+                self._unseen = False
+                warnings.warn(
+                    "the gain saw no training pass before the first step: build the optimizer "
+                    "before a compiled model is first called, and give it the model that is",
+                    stacklevel=4,
+                )
             if self._trained:
                 warnings.warn(
                     "the gain saw no logits: the layer taken for the output layer took no part in "
@@ -157,8 +176,9 @@ class NeuronalGain:
                     stacklevel=4,
                 )
             return
-        self._next = self.after(self._entropy_sum / self._predictions)
-        self._entropy_sum, self._predictions, self._trained = None, 0, False
+        next_gain = self.after(self._entropy_sum / self._predictions)
+        self._next = torch.where(torch.as_tensor(self._predictions) > 0, next_gain, self._next)
+        self._forget()
 
     def after(self, entropy: Tensor) -> Tensor:
         """g_{t+1}, were ``entropy``, a scalar in nats, that of the latest training pass."""
@@ -180,6 +200,16 @@ class NeuronalGain:
             handle.remove()
         self._handles.clear()
 
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Multiply the weights by the gain, for good, and detach from the model.
+
+        Its ``state_dict`` is then all that the network is: for evaluation elsewhere, or for export.
+        """
+        for layer in self.layers:
+            layer.weight.mul_(self.value)
+        self.remove()
+
     def state_dict(self) -> dict[str, Any]:
         """Settings and both gains: g_t, which evaluation uses, and g_{t+1}."""
         return {
@@ -199,7 +229,7 @@ class NeuronalGain:
         self.normalise_entropy = state["normalise_entropy"]
         self.value = state["value"].to(self.value.device, copy=True)
         self._next = state["next"].to(self.value.device, copy=True)
-        self._entropy_sum, self._predictions, self._trained = None, 0, False
+        self._forget()
 
 
 def select_layers(
@@ -210,7 +240,11 @@ def select_layers(
     Raises:
         ValueError: A name is not that of a linear or convolutional layer.
     """
-    weighted = {n: m for n, m in model.named_modules() if isinstance(m, _Weighted)}
+    weighted = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _Weighted) and not isinstance(module, _NEVER_CALLED)
+    }
     if not weighted:
         raise ValueError(f"{type(model).__name__} has no linear or convolutional layer to gain")
 
@@ -223,6 +257,11 @@ def select_layers(
         return weighted[name]
 
     output_layer = find(output, "output") if output is not None else [*weighted.values()][-1]
+    if output_layer.weight.shape[0] < 2:
+        raise ValueError(
+            "the output layer has a single unit, whose predictions have no entropy; name the layer "
+            "that returns the logits with output=..."
+        )
     if layers == "all":
         return output_layer, [*weighted.values()]
     if layers == "output":
@@ -231,7 +270,7 @@ def select_layers(
         raise ValueError(
             f"Invalid layers: {layers!r} (must be 'all', 'output' or a list of module names)"
         )
-    gained = [find(name, "layers") for name in layers]
+    gained = [*dict.fromkeys(find(name, "layers") for name in layers)]
     if not gained:
         raise ValueError("Invalid layers: an empty list (name at least one module)")
     return output_layer, gained

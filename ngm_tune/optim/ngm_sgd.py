@@ -48,8 +48,9 @@ class NGMSGD(SGD):
         weight_decay: L2 penalty, as in ``torch.optim.SGD``.
 
     Raises:
-        ValueError: A setting is out of range, or a name is not that of a linear or convolutional
-            layer.
+        TypeError: ``model`` is no module.
+        ValueError: A setting is out of range, a name is not that of a linear or convolutional
+            layer, or the output layer has a single unit.
 
     Example:
         >>> import torch
@@ -68,16 +69,21 @@ class NGMSGD(SGD):
         self,
         model: nn.Module,
         lr: float | Tensor = 1e-2,
+        *,
         gain_sensitivity: float = 0.4,
         entropy_smoothing: float = 0.9,
         baseline_gain: float = 1.0,
         layers: str | Iterable[str] = "all",
-        *,
         output: str | None = None,
         backbone_momentum: float = 0.0,
         normalise_entropy: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"NGMSGD takes the model, whose gain it moves, and not a {type(model).__name__} of "
+                "its parameters"
+            )
         if not 0.0 <= backbone_momentum < 1.0:
             raise ValueError(f"Invalid backbone momentum: {backbone_momentum} (must be in [0, 1))")
         layers = layers if isinstance(layers, str) else list(layers)
@@ -103,6 +109,14 @@ class NGMSGD(SGD):
             normalise_entropy=normalise_entropy,
         )
         self._follow_steps()
+
+    def __repr__(self) -> str:
+        gain = self.modulation
+        settings = (
+            f"gain_sensitivity={gain.sensitivity}, entropy_smoothing={gain.smoothing}, "
+            f"baseline_gain={gain.baseline}, normalise_entropy={gain.normalise_entropy}"
+        )
+        return f"{super().__repr__()}\nGain on {len(gain.layers)} layers: {settings}"
 
     def _follow_steps(self) -> None:
         self.register_step_post_hook(lambda *_: self.modulation.advance())
@@ -155,9 +169,10 @@ class NGMSGD(SGD):
         """Restore what :meth:`state_dict` returned.
 
         Raises:
-            ValueError: ``state_dict`` holds no gain.
+            ValueError: ``state_dict`` holds no gain, or not all of one.
         """
-        if "gain" not in state_dict:
+        gain, whole = state_dict.get("gain"), self.modulation.state_dict().keys()
+        if not isinstance(gain, dict) or not whole <= gain.keys():
             raise ValueError("state_dict holds no gain: it is not that of an NGMSGD")
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "gain"})
         self.modulation.load_state_dict(state_dict["gain"])

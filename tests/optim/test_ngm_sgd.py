@@ -212,9 +212,14 @@ def test_step_takes_a_closure() -> None:
 def test_step_without_a_training_pass_leaves_the_gain() -> None:
     model = tiny()
     optimizer = NGMSGD(model)
+    step(model, optimizer, torch.randn(2, 3), torch.tensor([0, 1]))
     optimizer.step()
     model(torch.randn(2, 3))
-    assert optimizer.gain.item() == 1.0
+    gain = optimizer.gain.item()
+    optimizer.step()
+    optimizer.step()
+    model.eval()(torch.randn(2, 3))
+    assert optimizer.gain.item() == gain
 
 
 def test_names_and_state_dict_of_the_model_stay() -> None:

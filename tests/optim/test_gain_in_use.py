@@ -1,0 +1,163 @@
+"""The gain in training loops as they are: batches that overflow, export, layers of all kinds."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ngm_tune import NGMSGD
+from ngm_tune.optim.gain import NeuronalGain
+
+from .test_ngm_sgd import step, tiny
+
+
+def batch(seed: int, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, 3, generator=generator), torch.arange(rows) % 2
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+def test_a_batch_that_overflows_and_is_skipped_leaves_no_mark(bad: float) -> None:
+    """As loops skip it that look at the loss, and GradScaler, which looks at gradients."""
+    model, plain = tiny(), tiny()
+    optimizer = NGMSGD(model, lr=0.1)
+    undisturbed = NGMSGD(plain, lr=0.1)
+    for seed in range(5):
+        x, y = batch(seed)
+        step(plain, undisturbed, x, y)
+        if seed == 2:
+            assert not F.cross_entropy(model(x.clone().fill_(bad)), y).isfinite()
+        step(model, optimizer, x, y)
+    assert optimizer.gain.item() == undisturbed.gain.item() > 1.0
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_predictions_that_are_numbers_count_also_beside_such_that_are_none() -> None:
+    model, whole = tiny(), tiny()
+    optimizer, reference = NGMSGD(model), NGMSGD(whole)
+    x, _ = batch(0)
+    whole(x[:3])
+    model(torch.cat([x[:3], torch.full((1, 3), math.nan)]))
+    reference.step()
+    optimizer.step()
+    for network in (whole, model):
+        network(x)
+    assert optimizer.gain.item() == pytest.approx(reference.gain.item(), rel=1e-6)
+    assert optimizer.gain.item() > 1.0
+
+
+def test_a_network_that_has_diverged_keeps_its_last_gain() -> None:
+    model = tiny()
+    optimizer = NGMSGD(model, lr=0.1)
+    x, y = batch(0)
+    step(model, optimizer, x, y)
+    model(x)
+    before = optimizer.gain.item()
+    step(model, optimizer, x.fill_(math.nan), y)
+    model(x)
+    optimizer.step()
+    assert optimizer.gain.item() == pytest.approx(before, rel=0.2)
+
+
+def test_a_folded_network_computes_the_same_without_a_gain() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, 5), nn.ReLU(),
+        nn.Linear(5, 3),
+    )  # fmt: skip
+    optimizer = NGMSGD(model, lr=0.01)
+    x, y = torch.randn(8, 1, 6, 6), torch.randint(3, (8,))
+    for _ in range(5):
+        step(model, optimizer, x, y)
+    model.eval()
+    logits = model(x)
+    assert optimizer.gain.item() > 1.5
+    optimizer.modulation.fold()
+    torch.testing.assert_close(model(x), logits)
+    other = nn.Sequential(*(copy.deepcopy(layer) for layer in model))
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(x), logits)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_layer_that_is_named_twice_is_gained_once() -> None:
+    once, twice = tiny(), tiny()
+    NGMSGD(once, gain_sensitivity=0.0, baseline_gain=2.0, layers=["2"])
+    optimizer = NGMSGD(twice, gain_sensitivity=0.0, baseline_gain=2.0, layers=["2", "2"])
+    x, _ = batch(0)
+    assert torch.equal(once(x), twice(x))
+    assert len(optimizer.modulation.layers) == 1
+
+
+def test_attention_keeps_its_projections_ungained() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.head(self.attention(x, x, x)[0].mean(dim=1))
+            return found
+
+    model = Attends()
+    optimizer = NGMSGD(model)
+    assert optimizer.modulation.layers == (model.head,)
+    with pytest.raises(ValueError, match=r"'attention\.out_proj', which is no linear or convolut"):
+        NGMSGD(model, layers=["attention.out_proj"])
+
+
+def test_one_output_has_no_entropy() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    with pytest.raises(ValueError, match="the output layer has a single unit"):
+        NGMSGD(model)
+    assert NGMSGD(model, output="0").gain.item() == 1.0
+
+
+def test_who_gives_parameters_is_told_to_give_the_model() -> None:
+    with pytest.raises(TypeError, match="NGMSGD takes the model, whose gain it moves, and not a"):
+        NGMSGD(tiny().parameters())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="positional argument"):
+        NGMSGD(tiny(), 0.1, 0.9)  # type: ignore[misc]  # which SGD takes for its momentum
+
+
+def test_a_state_without_all_of_a_gain_changes_nothing() -> None:
+    model = tiny()
+    optimizer = NGMSGD(model, lr=0.1)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["lr"] = 0.5
+    for gain in (None, {}, {"value": torch.tensor(2.0)}):
+        with pytest.raises(ValueError, match="holds no gain"):
+            optimizer.load_state_dict({**state, "gain": gain})
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_gain_that_sees_no_training_pass_says_so_once() -> None:
+    """As where a compiled model was called before the optimizer was built."""
+    optimizer = NGMSGD(tiny())
+    with pytest.warns(UserWarning, match="the gain saw no training pass before the first step"):
+        optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
+        NGMSGD(tiny(), gain_sensitivity=0.0).step()
+
+
+def test_the_settings_are_shown() -> None:
+    shown = repr(NGMSGD(tiny(), gain_sensitivity=0.25))
+    assert shown.startswith("NGMSGD (")
+    assert "Gain on 2 layers: gain_sensitivity=0.25, entropy_smoothing=0.9" in shown
+
+
+def test_normalised_entropy_of_a_uniform_prediction_is_one() -> None:
+    gain = NeuronalGain(tiny(), sensitivity=1.0, smoothing=0.0, normalise_entropy=True)
+    assert gain.after(torch.tensor(math.log(2.0))).item() == pytest.approx(2.0)
