@@ -20,7 +20,7 @@ from ngm_tune.opening import opened
 from ngm_tune.progress import standing
 from ngm_tune.results import Results
 from ngm_tune.search import AnyArm
-from ngm_tune.session import CLIENT, ray_session
+from ngm_tune.session import CLIENT, problem_of_room, ray_session
 from ngm_tune.signals import graceful_signals, interrupt
 from ngm_tune.study import Study
 
@@ -58,6 +58,7 @@ def drive(
     retry_failed: bool = False,
     verbose: bool = False,
     show: Show = lambda arms: nullcontext(),
+    notice: Callable[[str], None] = print,
 ) -> Ended:
     """Run a study, or go on with one that was interrupted.
 
@@ -73,6 +74,7 @@ def drive(
         retry_failed: Run those again that failed.
         verbose: Show what Ray says.
         show: Shows the arms while they are run.
+        notice: Told what a person should know who waits.
 
     Raises:
         UserError: Something that the user can mend; the study goes on from there afterwards.
@@ -108,6 +110,11 @@ def drive(
         timed_out = False
         if not already:
             with show(arms), ray_session(address, verbose=verbose):
+                problem = problem_of_room(study.resources.cpu, study.resources.gpu)
+                if problem is not None and (address or "local") == "local":
+                    raise UserError(problem)
+                if problem is not None:  # a cluster may grow
+                    notice(f"{problem}. The study waits for one that has it.")
                 timed_out = runner.run(
                     study, location, arms, halt, time_budget=time_budget, verbose=verbose
                 )

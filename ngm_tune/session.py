@@ -57,6 +57,18 @@ def ray_session(address: str | None = None, *, verbose: bool = False) -> Iterato
         yield
 
 
+def problem_of_room(cpu: int, gpu: float) -> str | None:
+    """Why no node of the Ray that was joined can run such a trial; None if one can."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(node.get("CPU", 0) >= cpu and node.get("GPU", 0) >= gpu for node in nodes):
+        return None
+    there = " or ".join(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in nodes)
+    return (
+        f"resources = {{cpu = {cpu}, gpu = {gpu:g}}}: a trial needs that on one node, and there "
+        f"are {there or 'no nodes'}"
+    )
+
+
 def _connect(address: str, verbose: bool) -> None:
     here = address == "local"
     where = f"the Ray cluster at {address}"

@@ -100,8 +100,8 @@ class Reservoir:
     """
 
     def __init__(self, size: int) -> None:
-        if size < 1:
-            raise ValueError(f"Invalid buffer size: {size} (must be >= 1)")
+        if size < 1 or size != int(size):
+            raise ValueError(f"Invalid buffer size: {size} (must be a whole number, >= 1)")
         self._size = size
         self._offered = 0
         self._kept: tuple[Tensor, ...] = ()

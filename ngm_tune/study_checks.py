@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from optuna.distributions import CategoricalDistribution
 
@@ -113,10 +113,12 @@ def fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
     searched = [] if complete else [name for name in settings if name in built.hyperparameters]
     if searched:
         raise ValueError(f"{key} has {searched[0]}, which {method} searches")
+    takes = signature(built.build).parameters
     for name, value in settings.items():
-        numeric = built.hyperparameters.get(name, float) in (int, float)
-        if name in built.hyperparameters and numeric and type(value) not in (int, float):
-            raise ValueError(f"{key}.{name} = {value!r}: must be a number")
+        searched_as = built.hyperparameters.get(name, str)  # which also stands for several types
+        kind = _kind(takes.get(name)) if searched_as is str else searched_as
+        if kind is not None and type(value) not in _KINDS[kind].types:
+            raise ValueError(f"{key}.{name} = {value!r}: must be {_KINDS[kind].said}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{key}.{name} = {value}: must be a finite number")
     try:
@@ -124,10 +126,34 @@ def fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
         signature(built.build).bind(model, **({} if complete else built.example) | settings)
         built.build(model, **({} if complete else built.example) | settings)
     except (TypeError, ValueError) as error:
+        given = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
         raise ValueError(
-            f"{key} has {', '.join(f'{k} = {v!r}' for k, v in settings.items())}: {error}; "
-            f"searched are {', '.join(built.hyperparameters)}"
+            f"{key} has {given}: {error}; searched are {', '.join(built.hyperparameters)}"
         ) from error
+
+
+class _Kind(NamedTuple):
+    types: tuple[type, ...]
+    said: str
+
+
+_KINDS = {
+    bool: _Kind((bool,), "true or false"),
+    int: _Kind((int,), "a whole number"),
+    float: _Kind((int, float), "a number"),
+    str: _Kind((str,), "a text"),
+}
+"""What a setting of a type may be in a study."""
+
+
+def _kind(parameter: Parameter | None) -> type | None:
+    """The type of a parameter of a method, where it says one that a study can be held to."""
+    if parameter is None:
+        return None
+    said = parameter.annotation
+    if said is Parameter.empty and type(parameter.default) in (bool, float, str):
+        return type(parameter.default)
+    return next((kind for kind in _KINDS if said in (kind, kind.__name__)), None)
 
 
 def corners_fit(method: str, space: Space) -> None:
@@ -152,6 +178,7 @@ def known(names: list[str], there: Iterable[str], kind: str) -> list[str]:
     for name in names:
         if name not in allowed:
             raise ValueError(f"no {kind} {name!r}; there are {', '.join(allowed)}")
-    if len(set(names)) != len(names):
-        raise ValueError(f"a {kind} is listed twice")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the {kind} {name!r} is listed twice")
     return names

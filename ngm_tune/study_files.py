@@ -6,6 +6,8 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
+from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -47,10 +49,27 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{origin}: not valid TOML: {error}") from error
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")
+    if name:
+        content.setdefault("name", name)
+    as_it_stands = deepcopy(content)
     for override in overrides:
         _apply(content, override)
-    content.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._"))
-    return validate_study(content, origin)
+    if "name" not in content:
+        raise UserError(f"{origin}: the file's own name gives the study none; add name = ... to it")
+    try:
+        return validate_study(content, origin)
+    except UserError:
+        if content != as_it_stands and _is_valid(as_it_stands):
+            return validate_study(content, f"{origin} with --set")
+        raise
+
+
+def _is_valid(content: dict[str, Any]) -> bool:
+    with suppress(ValidationError):
+        Study.model_validate(content)
+        return True
+    return False
 
 
 def validate_study(content: dict[str, Any], origin: str) -> Study:

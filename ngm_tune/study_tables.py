@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 SeedCount = Annotated[int, Field(ge=1, le=10_000)]
@@ -21,7 +21,14 @@ class Resources(_Table):
     cpu: Annotated[int, Field(ge=1)] = 1
     """Cores, and so threads."""
     gpu: Annotated[float, Field(ge=0.0, strict=False, allow_inf_nan=False)] = 0.0
-    """Share of a GPU, on which the trial then trains."""
+    """Share of a GPU, on which the trial then trains; or how many."""
+
+    @field_validator("gpu")
+    @classmethod
+    def _a_share_or_whole(cls, value: float) -> float:
+        if value > 1.0 and value != int(value):
+            raise ValueError("must be a share of one, up to 1, or a whole number")
+        return value
 
 
 class Confirm(_Table):

@@ -11,7 +11,7 @@ def place_of(problem: ErrorDetails, content: Any) -> list[str]:
     """The keys as they stand in the file: pydantic's location without the members of unions."""
     parts = []
     for part in problem["loc"]:
-        if isinstance(content, dict):
+        if isinstance(content, dict) and (part in content or problem["type"] == "missing"):
             content = content.get(part)
         elif isinstance(content, list) and isinstance(part, int) and part < len(content):
             content = content[part]
@@ -26,6 +26,7 @@ def rule_of(problem: ErrorDetails, key: str) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing"
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
+    message = message.partition(" after validation")[0].replace("valid dictionary", "table")
     if not key:
         return message
     return f"{key} = {problem['input']!r}: {message[0].lower()}{message[1:]}"

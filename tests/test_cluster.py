@@ -181,6 +181,18 @@ def test_an_interrupt_reaches_a_study_that_is_driven_inside_the_cluster(
     assert_the_same(location, whole)
 
 
+def test_a_cluster_without_room_is_waited_for_as_it_may_grow(
+    head: Head, tmp_path: Path, ngm_tune: Command
+) -> None:
+    needs = ("--set", "resources.cpu=50", "--time-budget", "0.002")
+    where = ("--results", tmp_path / "study", "--address", head.cluster.address)
+    waited = ngm_tune(*SHORT, *needs, *where)
+    assert (waited.code, waited.err) == (0, "")
+    assert "a trial needs that on one node" in waited.out
+    assert "The study waits for one that has it." in waited.out
+    assert "Time is up with 0 of" in waited.out
+
+
 def test_a_study_is_submitted_as_a_job(head: Head, tmp_path: Path, short: Path) -> None:
     location = tmp_path / "study"
     submit = [Path(sys.executable).with_name("ray"), "job", "submit", "--address"]

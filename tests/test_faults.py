@@ -180,6 +180,12 @@ def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
     assert process.wait(timeout=120) == 0
 
 
+def test_a_trial_that_needs_more_than_the_machine_has(tmp_path: Path, ngm_tune: Command) -> None:
+    needs = ("--set", "resources={ cpu = 1000, gpu = 2 }")
+    answer = ngm_tune(*STUDY, *needs, "--results", tmp_path / "study")
+    assert_one_sentence(answer, "resources = {cpu = 1000, gpu = 2}: a trial needs that on one node")
+
+
 def test_a_study_in_which_everything_fails_says_so(tmp_path: Path, ngm_tune: Command) -> None:
     study = ("run", "quickstart", "--set", 'methods=["raises"]', "--set", "trials=2")
     answer = ngm_tune(*study, cwd=tmp_path)  # whose results/ is made, too

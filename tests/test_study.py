@@ -152,7 +152,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ('objectives=["accuracy"]', "no objective 'accuracy'; there are avg_acc, avg_sg, "),
         ('objectives=["recovery"]', "no objective 'recovery'"),
         ('objectives=["avg_acc"]', "one value for each of the objectives avg_acc"),
-        ('methods=["sgd", "sgd"]', "a method is listed twice"),
+        ('methods=["sgd", "sgd"]', "the method 'sgd' is listed twice"),
         ("trails=3", "unknown key 'trails' (did you mean 'trials'?); allowed are name, title"),
         ("name=a/b", "name = 'a/b': string should match pattern"),
         ("reference_point.avg_sg=nan", "reference_point.avg_sg = nan: must be a number worse than"),
@@ -185,6 +185,17 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("custom={pth='x', tasks=2}", "unknown key 'pth' in custom (did you mean 'path'?)"),
         ("resources.cpus=2", "unknown key 'cpus' in resources (did you mean 'cpu'?)"),
         ("resources.gpu=-1", "resources.gpu = -1: input should be greater than or equal to 0"),
+        ("resources.gpu=1.5", "resources.gpu = 1.5: must be a share of one, up to 1, or a whole"),
+        (
+            "methods=['ngm-sgd']; fixed.ngm-sgd.normalise_entropy=False",
+            "fixed.ngm-sgd.normalise_entropy = 'False': must be true or false",
+        ),
+        ("fixed.sgd={nesterov='no', momentum=0.9}", "fixed.sgd.nesterov = 'no': must be true or"),
+        ("fixed.sgd={momentum='a'}", "fixed.sgd.momentum = 'a': must be a number"),
+        ("methods=['er']; fixed.er.buffer_size=1.5", "Invalid buffer size: 1.5 (must be a whole"),
+        ("settings={sgd={}, adam={lr=0.1}}; trials=1", "settings.sgd has nothing: "),
+        ("confirm=5", "confirm = 5: input should be a table"),
+        ("seeds={a=1}", "seeds = {'a': 1}: "),
         ("resources.gpu=inf", "resources.gpu = inf: input should be a finite number"),
         ('probes=["hessian"]', "probes.0 = 'hessian': input should be 'curvature' or"),
         ("space.sgd.lr=[0.5, 0.1]", "space.sgd.lr = [0.5, 0.1]: the range is empty; the first"),
@@ -255,7 +266,22 @@ def test_what_is_not_allowed_is_said_in_one_sentence(
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
     if not sentence.startswith(("expected", "trials is")):
-        assert str(error.value).startswith(f"{file}: ")
+        assert str(error.value).startswith(f"{file} with --set: ")
+
+
+def test_what_the_file_itself_says_is_not_blamed_on_the_command_line(file: Path) -> None:
+    file.write_text(file.read_text().replace("trials = ", "trials = -"))
+    with pytest.raises(UserError, match="trials = -") as error:
+        load_study(str(file), ["seeds=2"])
+    assert str(error.value).startswith(f"{file}: ")
+
+
+def test_a_file_whose_name_makes_no_name_of_a_study(file: Path) -> None:
+    nameless = file.with_name("---.toml")
+    nameless.write_text(file.read_text())
+    with pytest.raises(UserError, match=r"---\.toml: the file's own name gives the study none"):
+        load_study(str(nameless))
+    assert load_study(str(nameless), ["name=mine"]).name == "mine"
 
 
 @pytest.mark.parametrize("search", SEARCH[1:-1])

@@ -1,4 +1,4 @@
-"""What there is: ``ngm-tune data``, ``studies``, ``benchmarks`` and ``methods``."""
+"""What there is: ``ngm-tune data``, ``studies``, ``benchmarks``, ``methods`` and ``metrics``."""
 
 from __future__ import annotations
 
@@ -113,6 +113,28 @@ def methods() -> None:
                 method.source,
             )
             for method in all_methods().values()
+        ),
+    )
+
+
+@app.command()
+def metrics() -> None:
+    """List the metrics; those with a worst value can be objectives of a study."""
+    from ngm_tune.metrics import METRICS
+
+    print_table(
+        ("metric", "title", "better", "ideal", "worst", "unit", "source"),
+        (
+            (
+                metric.name,
+                metric.title,
+                "higher" if metric.direction == "maximize" else "lower",
+                f"{metric.best:g}",
+                "–" if metric.worst is None else f"{metric.worst:g}",
+                metric.unit,
+                metric.source,
+            )
+            for metric in METRICS.values()
         ),
     )
 

@@ -140,6 +140,7 @@ def _run(
         retry_failed=retry_failed,
         verbose=verbose,
         show=show,
+        notice=console.print,
     )
     if ended.already:
         console.print(f"{loaded.name} is complete: all {ended.done} runs are in {location}")
