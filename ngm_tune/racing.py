@@ -4,7 +4,8 @@ The value (of an objective or a constraint) of configuration c with seed s is ta
 noise: a seed gives every configuration the same initial weights and batches, so a part of its
 effect, b_s, is common to all and drops out of the comparison. It is fitted by medians, which a few
 configurations that fell apart do not disturb. What remains is noise, of a variance per objective
-that is pooled over configurations and corrected by each one's own residuals.
+that is pooled over configurations and corrected by each one's own residuals. How little a few
+residuals say of it is taken into account: it is drawn along with the values.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ Floats = NDArray[np.float64]
 _DRAWS = 256
 _PRIOR_WEIGHT = 4.0
 """Degrees of freedom that the pooled variance counts for against a configuration's own."""
+
+_MANY = 5
+"""Configurations with several seeds of which some may have fallen apart, and are bounded."""
+
+_BOUND = 0.99
+"""The quantile of what noise does to a configuration that bounds its part in the variance."""
 
 
 def next_in_race(
@@ -79,9 +86,12 @@ def chances_of_front(
     runs = np.isfinite(residuals[..., 0]).sum(axis=1)
     if runs.max() < 2:
         return _keeps(means, objectives, constraints).astype(np.float64)
-    spread = np.sqrt(_variances(residuals, runs) / runs[:, None])
-    draws = np.random.default_rng(seed).standard_normal((_DRAWS, *means.shape))
-    fronts = [_on_front(means + draw * spread, objectives, constraints) for draw in draws]
+    variances, freedom = _variances(residuals, runs)
+    random = np.random.default_rng(seed)
+    draws = random.standard_normal((_DRAWS, *means.shape))
+    wider = np.sqrt(freedom / random.chisquare(freedom, (_DRAWS, 1, means.shape[1])))
+    spread = np.sqrt(variances / runs[:, None])
+    fronts = [_on_front(means + draw * spread, objectives, constraints) for draw in draws * wider]
     return np.asarray(np.mean(fronts, axis=0))
 
 
@@ -127,10 +137,20 @@ def polish(values: Floats) -> tuple[Floats, Floats]:
     return means, known - means[:, None]
 
 
-def _variances(residuals: Floats, runs: NDArray[np.int64]) -> Floats:
-    """Of the noise of each configuration, shape (C, M)."""
-    own = np.nansum(residuals**2, axis=1)
-    freedom = np.maximum(runs - 1, 0)[:, None]
+def _variances(residuals: Floats, runs: NDArray[np.int64]) -> tuple[Floats, float]:
+    """Of the noise of each configuration, shape (C, M), and the degrees of freedom pooled.
+
+    The seeds' effects were fitted to the same values, which takes 1/n of the squares of residuals
+    of n configurations with several seeds.
+    """
     several = runs > 1
-    pooled = np.median(own[several] / chi2.median(freedom[several]), axis=0)
-    return np.asarray((_PRIOR_WEIGHT * pooled + own) / (_PRIOR_WEIGHT + freedom))
+    left = 1.0 - 1.0 / several.sum() if several.sum() > 1 else 1.0
+    own = np.nansum(residuals**2, axis=1) / left
+    freedom = np.maximum(runs - 1, 0)[:, None]
+    bounded, each = own[several], freedom[several]
+    if len(bounded) >= _MANY:
+        typical = np.median(bounded / chi2.median(each), axis=0)
+        bounded = np.minimum(bounded, typical * chi2.ppf(_BOUND, each))
+    pooled = bounded.sum(axis=0) / each.sum()
+    variances = (_PRIOR_WEIGHT * pooled + own) / (_PRIOR_WEIGHT + freedom)
+    return np.asarray(variances), float(left * each.sum())

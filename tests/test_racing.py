@@ -13,7 +13,7 @@ from ngm_tune.arms import Arm
 from ngm_tune.metrics import METRICS
 from ngm_tune.pareto import Constraint, on_front
 from ngm_tune.proposal import Proposal
-from ngm_tune.racing import chances_of_front, next_in_race, polish
+from ngm_tune.racing import _variances, chances_of_front, next_in_race, polish
 from ngm_tune.records import Outcome
 
 from .test_arms import arm, draw_and_keep, one
@@ -59,6 +59,39 @@ def test_chances_are_those_of_normal_noise() -> None:
     chances = chances_of_front(values, BOTH[:1], 0)
     assert chances == pytest.approx([0.5, 0.5], abs=0.1)
     assert chances.sum() == pytest.approx(1.0, abs=0.05)
+
+
+def test_chances_are_kept_to() -> None:
+    """Of what is all but ruled out hardly more is on the true front than its chances say.
+
+    With noise as large as the differences, and known from three configurations with two seeds.
+    """
+    random = np.random.default_rng(0)
+    ruled_out = []
+    for repetition in range(250):
+        true = 0.02 * random.normal(size=(8, 2)) + (0.8, 0.2)
+        seeds = random.normal(0.0, 0.03, (1, 2, 2))
+        values = true[:, None] + seeds + random.normal(0.0, 0.02, (8, 2, 2))
+        chances = chances_of_front(raced(values, (2, 2, 2, 1, 1, 1, 1, 1)), BOTH, repetition)
+        ruled_out += list(np.asarray(on_front(true, BOTH))[chances < 0.05])
+    assert len(ruled_out) > 200
+    assert np.mean(ruled_out) < 0.085
+
+
+@pytest.mark.parametrize(("configurations", "least"), [(2, 0.85), (3, 0.85), (5, 0.85), (20, 0.93)])
+def test_the_variance_of_noise_is_not_made_too_small_by_what_was_fitted(
+    configurations: int, least: float
+) -> None:
+    """The seed's effect was fitted to the same values, which takes a part of the residuals."""
+    random = np.random.default_rng(0)
+    runs = np.full(configurations, 2)
+    pooled = []
+    for _ in range(1500):
+        _, residuals = polish(random.normal(size=(configurations, 2, 1)))
+        variances, freedom = _variances(residuals, runs)
+        pooled.append(variances.mean())
+    assert freedom == pytest.approx(configurations - 1)
+    assert least < np.mean(pooled) < 1.3
 
 
 def test_more_seeds_make_it_surer() -> None:
