@@ -20,7 +20,7 @@ from ngm_tune.opening import opened
 from ngm_tune.progress import standing
 from ngm_tune.results import Results
 from ngm_tune.search import AnyArm
-from ngm_tune.session import CLIENT, problem_of_room, ray_session
+from ngm_tune.session import CLIENT, problem_of_room, ray_session, require_listener
 from ngm_tune.signals import graceful_signals, interrupt
 from ngm_tune.study import Study
 
@@ -83,7 +83,10 @@ def drive(
     runner.checkpoint_seconds()
     outside = address is not None and address.startswith(CLIENT)
     if not outside:
-        Results(location).create()
+        results = Results(location)
+        results.create()
+        if not results.exists():
+            require_listener(address or "local")  # before a study is written that cannot start
     location = location if "://" in location else os.path.abspath(location)
     if address is not None and outside:
         return _drive_inside(

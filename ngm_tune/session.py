@@ -71,9 +71,7 @@ def problem_of_room(cpu: int, gpu: float) -> str | None:
 
 def _connect(address: str, verbose: bool) -> None:
     here = address == "local"
-    where = f"the Ray cluster at {address}"
-    if not here and address != "auto":
-        _require_listener(address, where)
+    require_listener(address)
     try:
         if address.startswith(CLIENT):
             _connect_client(address, verbose)
@@ -92,7 +90,9 @@ def _connect(address: str, verbose: bool) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         if here:
             raise
-        raise UserError(f"{where} cannot be joined: {_reason(str(error))}") from error
+        raise UserError(
+            f"the Ray cluster at {address} cannot be joined: {_reason(str(error))}"
+        ) from error
 
 
 def _was_refused(error: BaseException) -> bool:
@@ -119,8 +119,17 @@ def _reason(message: str) -> str:
     return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
 
 
-def _require_listener(address: str, where: str) -> None:
-    """Raise soon if nobody listens there; Ray itself would try for minutes."""
+def require_listener(address: str) -> None:
+    """Raise soon if nobody listens there; Ray itself would try for minutes.
+
+    Args:
+        address: As for :func:`ray_session`.
+
+    Raises:
+        UserError: It is no address, or nobody listens.
+    """
+    if address in ("local", "auto"):
+        return
     host, colon, port = address.removeprefix(CLIENT).rpartition(":")
     if not colon or not port.isdecimal():
         raise UserError(
@@ -129,4 +138,4 @@ def _require_listener(address: str, where: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError, ValueError) as error:
-        raise UserError(f"{where} cannot be reached: {error}") from error
+        raise UserError(f"the Ray cluster at {address} cannot be reached: {error}") from error

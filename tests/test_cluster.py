@@ -228,3 +228,4 @@ def test_a_cluster_that_is_not_there_is_said_at_once(
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert sentence in answer.err
+    assert not (tmp_path / "study" / "study.toml").exists()
