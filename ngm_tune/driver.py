@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -85,8 +85,9 @@ def drive(
     if not outside:
         results = Results(location)
         results.create()
-        if not results.exists():
-            require_listener(address or "local")  # before a study is written that cannot start
+        with suppress(OSError):  # which opening the results reports
+            if not results.exists():
+                require_listener(address or "local")  # else a study is written that cannot start
     location = location if "://" in location else os.path.abspath(location)
     if address is not None and outside:
         return _drive_inside(
