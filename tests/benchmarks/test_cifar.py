@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -18,6 +19,16 @@ from ngm_tune.benchmarks.tasks import crop_and_flip
 def test_superclasses_hold_every_fine_class_once() -> None:
     assert len(SUPERCLASSES) == 20
     assert sorted(np.ravel(SUPERCLASSES)) == list(range(100))
+
+
+def test_superclasses_are_those_of_the_real_data() -> None:
+    folder = os.environ.get("NGM_TUNE_DATA")
+    files = sorted(Path(folder).glob("cifar100/test-*.parquet")) if folder else []
+    if not files:
+        pytest.skip("NGM_TUNE_DATA names no folder with the Parquet files of cifar100")
+    labels = pq.read_table(files[0], columns=["fine_label", "coarse_label"])
+    pairs = set(zip(*(labels[name].to_pylist() for name in labels.column_names), strict=True))
+    assert pairs == {(c, n) for n, classes in enumerate(SUPERCLASSES) for c in classes}
 
 
 def test_a_domain_task_is_one_fine_class_of_every_superclass() -> None:

@@ -52,6 +52,8 @@ OBJECTIVES = ("avg_acc", "avg_sg")
 REFERENCE = {"avg_acc": 0.1, "avg_sg": 1.0}
 BENCHMARKS = ("split-digits", "rotated-digits")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
+BASELINE = "random"
+"""What the others are compared with, repetition by repetition."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "stopping": {"stopping": {}},
@@ -218,13 +220,22 @@ def rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
         for variant in VARIANTS:
             cell = by_key[benchmark, sampler, variant]
             volumes = np.array(cell.hypervolume)
-            error = volumes.std(ddof=1) / len(volumes) ** 0.5
-            row[variant] = f"{volumes.mean():.4f} ± {error:.4f}"
+            row[variant] = f"{volumes.mean():.4f}"
+            if sampler == BASELINE:
+                row[variant] += f" ± {_error(volumes):.4f}"
+            else:  # in the same repetitions
+                gained = volumes - by_key[benchmark, BASELINE, variant].hypervolume
+                row[variant] += f", {gained.mean():+.4f} ± {_error(gained):.4f}"
             if cell.saved is not None:
                 share, low, high = (f"{s:+.0%}" if math.isfinite(s) else "–" for s in cell.saved)
-                row[variant] += f" ({share}; {low} to {high})"
+                row[variant] += f" (saves {share}; {low} to {high})"
         shown.append(row)
     return shown
+
+
+def _error(values: Floats) -> float:
+    """The standard error of a mean."""
+    return float(values.std(ddof=1) / len(values) ** 0.5)
 
 
 def mean_ranks(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
