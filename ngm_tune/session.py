@@ -62,10 +62,10 @@ def problem_of_room(cpu: int, gpu: float) -> str | None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(node.get("CPU", 0) >= cpu and node.get("GPU", 0) >= gpu for node in nodes):
         return None
-    there = " or ".join(f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in nodes)
+    sizes = dict.fromkeys(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
     return (
-        f"resources = {{cpu = {cpu}, gpu = {gpu:g}}}: a trial needs that on one node, and there "
-        f"are {there or 'no nodes'}"
+        f"resources = {{cpu = {cpu}, gpu = {gpu:g}}}: a trial needs that on one node, and what "
+        f"nodes have is {' or '.join(sizes) or 'nothing'}"
     )
 
 

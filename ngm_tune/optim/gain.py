@@ -206,8 +206,8 @@ class NeuronalGain:
 
         Its ``state_dict`` is then all that the network is: for evaluation elsewhere, or for export.
         """
-        for layer in self.layers:
-            layer.weight.mul_(self.value)
+        for weight in dict.fromkeys(layer.weight for layer in self.layers):  # some may be shared
+            weight.mul_(self.value)
         self.remove()
 
     def state_dict(self) -> dict[str, Any]:

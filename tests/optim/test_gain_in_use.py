@@ -87,6 +87,17 @@ def test_a_folded_network_computes_the_same_without_a_gain() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_shared_weights_are_folded_once() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    optimizer = NGMSGD(model, gain_sensitivity=0.0, baseline_gain=2.0)
+    x, _ = batch(0)
+    logits = model(x)
+    optimizer.modulation.fold()
+    torch.testing.assert_close(model(x), logits)
+
+
 def test_a_layer_that_is_named_twice_is_gained_once() -> None:
     once, twice = tiny(), tiny()
     NGMSGD(once, gain_sensitivity=0.0, baseline_gain=2.0, layers=["2"])
