@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -63,6 +64,29 @@ def test_sam_steps_along_the_gradient_at_the_worst_point_of_the_ball() -> None:
     expected = 0.3 + 0.5 * 2 * sigmoid(-2 * (0.3 - 0.2))
     assert weight(learner) == pytest.approx(expected, rel=1e-5)
     assert float(step.loss) == pytest.approx(-math.log(sigmoid(0.6)), rel=1e-5)
+
+
+def test_sam_measures_the_ball_over_all_parameters_together() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
+    torch.manual_seed(0)
+    data = Batch(torch.randn(4, 2), torch.arange(4) % 2, torch.zeros(4, dtype=torch.int64))
+    worst = deepcopy(model)
+
+    def gradients(network: nn.Module) -> list[Tensor]:
+        loss = nn.functional.cross_entropy(network(data.inputs), data.labels)
+        return list(torch.autograd.grad(loss, list(network.parameters())))
+
+    uphill = gradients(model)
+    norm = sum(float(g.square().sum()) for g in uphill) ** 0.5
+    with torch.no_grad():
+        for parameter, gradient in zip(worst.parameters(), uphill, strict=True):
+            parameter.add_(0.2 * gradient / norm)
+    expected = [
+        p.detach() - 0.5 * g for p, g in zip(model.parameters(), gradients(worst), strict=True)
+    ]
+    SharpnessAware(model, lr=0.5, radius=0.2, momentum=0.0).learn(data)
+    for parameter, value in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), value)
 
 
 def test_sam_leaves_running_statistics_to_the_first_pass() -> None:
@@ -223,11 +247,32 @@ def test_si_credits_a_weight_with_the_fall_of_the_loss() -> None:
         model.weight.add_(0.3)
     penalty = learner.penalty()
     assert penalty is not None
-    assert float(penalty) == pytest.approx(2.0 * omega * 0.3**2, rel=1e-4)
+    assert penalty.item() == pytest.approx(2.0 * omega * 0.3**2, rel=1e-4)
     before = weight(learner)
     learner.learn(batch(1.0, label=0))
     gradient = -sigmoid(-before) + 2 * 2.0 * omega * 0.3
     assert weight(learner) == pytest.approx(before - 0.5 * gradient, rel=1e-4)
+
+
+@pytest.mark.parametrize("pushed", [0.0, 1.0])
+def test_si_credits_the_fall_of_the_loss_alone_and_takes_nothing_off(pushed: float) -> None:
+    """In a second task, whose penalty pulls a weight back that was pushed away: uphill."""
+    learner = SynapticIntelligence(model := TwoLogits(), sgd(model), strength=2.0, damping=0.1)
+    learner.learn(batch(1.0, label=0))
+    learner.end_task(0, lambda n: batch(1.0, 0))
+    (first,) = learner.state_dict()["importance"]
+    reference = weight(learner)
+    with torch.no_grad():
+        model.weight.add_(pushed)
+    before = weight(learner)
+    learner.learn(batch(1.0, label=0))
+    of_the_loss = -sigmoid(-before)
+    path = -of_the_loss * (weight(learner) - before)
+    assert (path < 0.0) == (pushed > 0.0)
+    learner.end_task(1, lambda n: batch(1.0, 0))
+    gained = max(0.0, path / ((weight(learner) - reference) ** 2 + 0.1))
+    (both,) = learner.state_dict()["importance"]
+    assert float(both - first) == pytest.approx(gained, abs=1e-6)
 
 
 def test_replay_trains_on_the_batch_and_on_as_many_examples_from_before() -> None:
