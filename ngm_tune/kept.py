@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ngm_tune.study_tables import Confirm, SeedCount
-from ngm_tune.validation import place_of, rule_of
+from ngm_tune.validation import place_of, rule_of, spelled
 
 Whole = Annotated[int, Field(ge=0)]
 
@@ -95,5 +95,5 @@ def problem_of_kept(kind: type[BaseModel], content: object) -> str | None:
         kind.model_validate(content)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        return rule_of(problem, ".".join(place_of(problem, content)))
+        return rule_of(problem, spelled(place_of(problem, content)))
     return None

@@ -19,7 +19,7 @@ from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import UserError
 from ngm_tune.study import Study
 from ngm_tune.study_tables import Confirm, Plateau, Racing, Resources, Stopping
-from ngm_tune.validation import place_of, rule_of
+from ngm_tune.validation import place_of, rule_of, spelled
 
 _KEYS = {
     "": tuple(Study.model_fields),
@@ -102,7 +102,8 @@ def _read_source(source: str) -> tuple[str, str]:
         f.name.removesuffix(".toml") for f in (files("ngm_tune") / "studies").iterdir()
     )
     raise UserError(
-        f"{source}: neither a file nor a study of ngm-tune; those are {', '.join(shipped_names)}"
+        f"{source or 'no name'}: neither a file nor a study of ngm-tune; those are "
+        f"{', '.join(shipped_names)}"
     )
 
 
@@ -143,4 +144,4 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         where = f" in {table}" if table else ""
         return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
-    return rule_of(problem, ".".join(place))
+    return rule_of(problem, spelled(place))

@@ -21,6 +21,11 @@ def place_of(problem: ErrorDetails, content: Any) -> list[str]:
     return parts
 
 
+def spelled(place: list[str]) -> str:
+    """Keys as a person would write them: ``points[0].lr``."""
+    return "".join(f"[{k}]" if k.isdigit() else f".{k}" for k in place).removeprefix(".")
+
+
 def rule_of(problem: ErrorDetails, key: str) -> str:
     """Key, value and what is allowed."""
     if problem["type"] == "missing":

@@ -150,7 +150,7 @@ def test_paper_points_stand_among_others() -> None:
     ("points", "sentence"),
     [
         (["paper"], 'points[0] = "paper": the paper has no settings for split-digits'),
-        (["papers"], "points.0 = 'papers': input should be 'paper'"),
+        (["papers"], "points[0] = 'papers': input should be 'paper'"),
         ([{"lr": 0.1}], "points[0].method = None: must be one of the study's, sgd, warmup-oracle"),
         ([{"method": "ema", "lr": 0.1}], "points[0].method = 'ema': must be one of the study's, s"),
         (

@@ -139,7 +139,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("trials=true", "trials = True: input should be a valid integer"),
         ("seeds=0", "seeds = 0: input should be greater than or equal to 1"),
         ("seeds=[1, 1]", "seeds = [1, 1]: a seed is listed twice"),
-        ("seeds=[-1]", "seeds.0 = -1: input should be greater than or equal to 0"),
+        ("seeds=[-1]", "seeds[0] = -1: input should be greater than or equal to 0"),
         ("sampler=grids", "sampler = 'grids': input should be 'tpe', 'nsga2', 'gp' or 'random'"),
         (
             "sampler=cmaes",
@@ -197,7 +197,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("confirm=5", "confirm = 5: input should be a table"),
         ("seeds={a=1}", "seeds = {'a': 1}: "),
         ("resources.gpu=inf", "resources.gpu = inf: input should be a finite number"),
-        ('probes=["hessian"]', "probes.0 = 'hessian': input should be 'curvature' or"),
+        ('probes=["hessian"]', "probes[0] = 'hessian': input should be 'curvature' or"),
         ("space.sgd.lr=[0.5, 0.1]", "space.sgd.lr = [0.5, 0.1]: the range is empty; the first"),
         ("space.sgd.lr=[0.5, 0.5]", "space.sgd.lr = [0.5, 0.5]: the range is empty"),
         ("space.sgd.lr=[0.5]", "space.sgd.lr = [0.5]: must be its lowest and its highest value"),
