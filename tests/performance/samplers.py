@@ -7,7 +7,7 @@ ends with is valued by the other three, as confirmation would. Which three, and 
 changes from repetition to repetition. Compute is counted in tasks trained with a seed, so searches
 that stop trials early or race seeds get as much of it as those that do not, and so more trials.
 
-    python -m tests.performance.samplers                     the comparison, in minutes
+    python -m tests.performance.samplers                     the comparison, in about an hour
     python -m tests.performance.samplers --record RESULTS    the table, from `ngm-tune run
                                                              tests/performance/table.toml`
 """
