@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,11 +173,13 @@ def is_handled(pid: int, number: signal.Signals) -> bool:
 
 
 def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
-    process = started(tmp_path / "study")
-    wait_for_a_trial(tmp_path / "study")
-    answer = ngm_tune(*STUDY, "--results", tmp_path / "study")
+    study = (*STUDY, "--set", "iterations_per_task=2000")  # longer than a second driver starts
+    process = started(tmp_path / "study", study)
+    wait_for((tmp_path / "study" / "driver.json").exists)
+    answer = ngm_tune(*study, "--results", tmp_path / "study")
     assert_one_sentence(answer, f"run already, by process {process.pid} on ")
-    assert process.wait(timeout=120) == 0
+    process.terminate()
+    assert process.wait(timeout=120) == 130
 
 
 def test_a_trial_that_needs_more_than_the_machine_has(tmp_path: Path, ngm_tune: Command) -> None:
@@ -195,9 +197,9 @@ def test_a_study_in_which_everything_fails_says_so(tmp_path: Path, ngm_tune: Com
     assert_one_sentence(report, "no run completed", "6 failed")
 
 
-def started(location: Path, **options: Any) -> subprocess.Popen[str]:
+def started(location: Path, study: Sequence[str] = STUDY, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ngm_tune", *STUDY, "--results", str(location)],
+        [sys.executable, "-m", "ngm_tune", *study, "--results", str(location)],
         env=environment() | {"NGM_TUNE_CHECKPOINT_SECONDS": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
