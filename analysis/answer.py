@@ -3,7 +3,8 @@
 What is compared is chosen by the search alone, of either method: the configuration with the best
 second objective among those whose first is within :data:`WITHIN` of the best that the search found
 for any method. So the confirmed values of both are as good as they look, and their difference,
-paired over seeds, has an interval. Without a confirmation the same data choose and are reported.
+paired over seeds, has an interval. Without a confirmation, and with given settings, the same data
+choose and are reported.
 """
 
 from __future__ import annotations
@@ -79,12 +80,14 @@ def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
     for method in loaded.methods:
         rows = np.flatnonzero(near & (trials["method"] == method).to_numpy())
         if len(rows):
-            row = rows[np.lexsort((losses[rows, 0], losses[rows, 1]))[0]]
-            values = by_seed(loaded, trials["trial_id"][[int(row)]])[0]
-            values = values[np.isfinite(values).all(axis=1)]
-            sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(names), np.nan)
-            trial_id = trials["trial_id"][int(row)]
-            found[method] = Standing(method, trial_id, known[row], values.mean(axis=0), sd)
+            row = int(rows[np.lexsort((losses[rows, 0], losses[rows, 1]))[0]])
+            found[method] = Standing(
+                method,
+                trials["trial_id"][row],
+                known[row],
+                trials[row].select(names).to_numpy()[0],
+                trials[row].select(f"{name}_sd" for name in names).to_numpy()[0],
+            )
     return found
 
 
@@ -106,14 +109,15 @@ def difference(loaded: LoadedStudy, one: Standing, other: Standing) -> list[Diff
     values = by_seed(loaded, pl.Series([one.trial_id, other.trial_id]))
     apart = values[0] - values[1]
     apart = apart[np.isfinite(apart).all(axis=1)]
-    found = []
-    for column in apart.T:
-        mean, error = float(column.mean()), float("nan")
-        if len(column) > 1:
-            quantile = stats.t.ppf((1.0 + _CONFIDENCE) / 2.0, len(column) - 1)
-            error = float(quantile * column.std(ddof=1) / len(column) ** 0.5)
-        found.append(Difference(mean, mean - error, mean + error))
-    return found
+    means = apart.mean(axis=0)
+    errors = np.full_like(means, np.nan)
+    if len(apart) > 1:
+        quantile = stats.t.ppf((1.0 + _CONFIDENCE) / 2.0, len(apart) - 1)
+        errors = quantile * stats.sem(apart, axis=0)
+    return [
+        Difference(float(mean), float(mean - error), float(mean + error))
+        for mean, error in zip(means, errors, strict=True)
+    ]
 
 
 def findings(loaded: LoadedStudy) -> list[str]:
@@ -188,8 +192,9 @@ def _volumes(loaded: LoadedStudy, benchmark: str) -> str:
         return np.array([hypervolume(values, objectives, reference)])
 
     found = []
+    candidates = _candidates(loaded, benchmark)
     for method in loaded.methods:
-        trials = _candidates(loaded, benchmark).filter(method=method)
+        trials = candidates.filter(method=method)
         if not trials.height:
             continue
         values = by_seed(loaded, trials["trial_id"])

@@ -79,17 +79,17 @@ def drive(
     Raises:
         UserError: Something that the user can mend; the study goes on from there afterwards.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
     runner.checkpoint_seconds()
-    outside = address is not None and address.startswith(CLIENT)
+    outside = address.startswith(CLIENT)
     if not outside:
         results = Results(location)
         results.create()
         with suppress(OSError):  # which opening the results reports
             if not results.exists():
-                require_listener(address or "local")  # else a study is written that cannot start
+                require_listener(address)  # else a study is written that cannot start
     location = location if "://" in location else os.path.abspath(location)
-    if address is not None and outside:
+    if outside:
         return _drive_inside(
             address,
             partial(
@@ -115,7 +115,7 @@ def drive(
         if not already:
             with show(arms), ray_session(address, verbose=verbose):
                 problem = problem_of_room(study.resources.cpu, study.resources.gpu)
-                if problem is not None and (address or "local") == "local":
+                if problem is not None and address == "local":
                     raise UserError(problem)
                 if problem is not None:  # a cluster may grow
                     notice(f"{problem}. The study waits for one that has it.")
