@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -31,11 +32,13 @@ SHORT = (*STUDY, "--set", "iterations_per_task=20")
 class Head:
     """A cluster's ports, and its nodes by what runs on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, temporary: Path) -> None:
         self.client, self.dashboard = free_port(), free_port()
+        self.temporary = str(temporary)
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={
+                "temp_dir": self.temporary,
                 "num_cpus": 0,
                 "ray_client_server_port": self.client,
                 "include_dashboard": True,
@@ -43,7 +46,12 @@ class Head:
                 "dashboard_agent_listen_port": free_port(),
             },
         )
-        self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
+        # Where `ray start` would write it too, for jobs: in /tmp/ray, which is all that Cluster
+        # writes, another cluster of another test may have overwritten it.
+        (temporary / "ray_current_cluster").write_text(self.cluster.address)
+        self.nodes: list[ray.cluster_utils.Node] = []
+        self.add()
+        self.add()
 
     def trials_on(self, node: ray.cluster_utils.Node) -> list[psutil.Process]:
         """The processes on a node that train."""
@@ -58,7 +66,7 @@ class Head:
         return found
 
     def add(self) -> None:
-        self.nodes.append(self.cluster.add_node(num_cpus=1))
+        self.nodes.append(self.cluster.add_node(num_cpus=1, temp_dir=self.temporary))
 
 
 def free_port() -> int:
@@ -70,10 +78,11 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     """Three nodes: a head that runs no trials, and two that run one each."""
-    with pytest.MonkeyPatch.context() as patch:
+    # Ray's sockets lie in it, and their paths must be short.
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-") as temporary:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        started = Head()
+        started = Head(Path(temporary))
         yield started
         started.cluster.shutdown()
 
