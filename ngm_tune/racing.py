@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from ngm_tune.metrics import Metric
 from ngm_tune.pareto import Constraint, are_kept, on_front
@@ -149,6 +148,8 @@ def _variances(residuals: Floats, runs: NDArray[np.int64]) -> tuple[Floats, floa
     freedom = np.maximum(runs - 1, 0)[:, None]
     bounded, each = own[several], freedom[several]
     if len(bounded) >= _MANY:
+        from scipy.stats import chi2  # takes a second, which studies without races save
+
         typical = np.median(bounded / chi2.median(each), axis=0)
         bounded = np.minimum(bounded, typical * chi2.ppf(_BOUND, each))
     pooled = bounded.sum(axis=0) / each.sum()
