@@ -98,6 +98,16 @@ _PER_SEED = {
     },
 }
 
+_TRANSITIONS = {
+    "split-mnist": {
+        "ngm-sgd": (0.029, 0.015, 0.013, 0.019),
+        "momentum-sgd": (1.000, 0.042, 0.015, 0.022),
+        "adam": (0.313, 0.159, 0.097, 0.052),
+        "sgd": (0.016, 0.006, 0.007, 0.005),
+    },
+}
+"""SG of each transition on the mean curve, of the published seeds."""
+
 _TASK_ENDS = {
     "split-mnist": {
         "ngm-sgd": (0.9988, 0.9922, 0.9909, 0.9871, 0.9818),
@@ -107,8 +117,8 @@ _TASK_ENDS = {
     },
 }
 
-_GAINS = {"split-mnist": ((1.31, 1.68, 1.89, 1.94, 2.11), 3.09)}
-"""Gain at the end of each task, and its peak."""
+_GAIN_AT_ENDS = {"split-mnist": (1.31, 1.68, 1.89, 1.94, 2.11)}
+_GAIN_PEAK = {"split-mnist": 3.09, "rotated-mnist": 5.8, "split-cifar10": 2.8}
 
 
 def comparison(loaded: LoadedStudy) -> list[Cell]:
@@ -134,22 +144,25 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
             method: str = method,
         ) -> None:
             sd = float(values.std(ddof=1)) if len(values) > 1 else None
-            mean = float(values.mean()) if ours is None else ours
+            mean = float(values.mean() if ours is None else ours)
             cells.append(Cell(benchmark, method, quantity, published, mean, sd))
 
-        gaps = np.array([stability_gaps(curve, "first").mean() for curve in curves])
-        on_mean = float(stability_gaps(_mean_curve(curves), "first").mean())
-        add(MEAN_CURVE, _MEAN_CURVE.get(benchmark, {}).get(method), gaps, on_mean)
-        add(PER_SEED, _PER_SEED.get(benchmark, {}).get(method), gaps)
+        gaps = np.array([stability_gaps(curve, "first") for curve in curves])
+        on_mean = stability_gaps(_mean_curve(curves), "first")
+        averages = gaps.mean(axis=1)
+        add(MEAN_CURVE, _MEAN_CURVE.get(benchmark, {}).get(method), averages, on_mean.mean())
+        add(PER_SEED, _PER_SEED.get(benchmark, {}).get(method), averages)
+        for task, value in enumerate(_TRANSITIONS.get(benchmark, {}).get(method, ())):
+            quantity = f"SG of the transition into task {task + 2}, first task, on the mean curve"
+            add(quantity, Published(value), gaps[:, task], on_mean[task])
         ends = np.array([curve.at_task_ends()[:, 0] for curve in curves])
         for task, value in enumerate(_TASK_ENDS.get(benchmark, {}).get(method, ())):
             add(f"first-task accuracy, end of task {task + 1}", Published(value), ends[:, task])
-        if method == "ngm-sgd" and benchmark in _GAINS:
-            at_ends, peak = _GAINS[benchmark]
+        if method == "ngm-sgd" and benchmark in _GAIN_PEAK:
             gains = _gains(loaded, trial, curves[0].task_ends)
-            for task, value in enumerate(at_ends):
+            for task, value in enumerate(_GAIN_AT_ENDS.get(benchmark, ())):
                 add(f"gain, end of task {task + 1}", Published(value), gains[:, task])
-            add("gain, peak", Published(peak), gains[:, -1])
+            add("gain, peak", Published(_GAIN_PEAK[benchmark]), gains[:, -1])
     return cells
 
 

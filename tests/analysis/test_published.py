@@ -80,6 +80,8 @@ def test_the_mean_curve_hides_dips_that_seeds_do_not_share(location: Path) -> No
     assert cells[MEAN_CURVE].ours == pytest.approx(0.25)
     assert cells[PER_SEED].published == Published(0.028, 0.002)
     assert cells[PER_SEED].outside
+    into_3 = cells["SG of the transition into task 3, first task, on the mean curve"]
+    assert (into_3.ours, into_3.published) == (pytest.approx(0.25), Published(0.015))
     assert cells["first-task accuracy, end of task 3"].ours == pytest.approx(0.8)
     assert cells["gain, end of task 2"].ours == pytest.approx(1.8)
     assert cells["gain, peak"].ours == pytest.approx(3.0)
