@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -22,17 +21,15 @@ from ngm_tune import cost
 from ngm_tune.arms import Arm
 from ngm_tune.errors import UserError
 from ngm_tune.halt import Halt
+from ngm_tune.losses import MOST, Losses
 from ngm_tune.proposal import Phase, Proposal
-from ngm_tune.records import Outcome, read_outcome, write_failure
+from ngm_tune.records import Outcome, read_outcome
 from ngm_tune.results import Results
 from ngm_tune.schema import COSTS_SCHEMA
 from ngm_tune.search import AnyArm, FairSearcher
 from ngm_tune.stopping import DominanceStopping
 from ngm_tune.study import Study
 from ngm_tune.trainable import ContinualTrainable
-
-_LOST_WORKERS = 3
-"""How often a trial goes on elsewhere, from its checkpoint, after losing its worker in a task."""
 
 _CHECKPOINT_SECONDS = ("NGM_TUNE_CHECKPOINT_SECONDS", 10.0)
 """Seconds between checkpoints of a trial: the environment variable, and what it is by default."""
@@ -107,8 +104,12 @@ def _run_trials(
     trainable = tune.with_resources(
         tune.with_parameters(ContinualTrainable, data=data), study.resources.model_dump()
     )
+    losses = Losses(halt)
     searcher = FairSearcher(
-        arms, partial(trial_config, study, location), partial(_written, Results(location), study)
+        arms,
+        partial(trial_config, study, location),
+        partial(_written, Results(location), study),
+        losses.is_last,
     )
     # Tune's own state is of no use to anybody, as what counts is in the results.
     with TemporaryDirectory(prefix="ngm-tune-", ignore_cleanup_errors=True) as scratch:
@@ -117,7 +118,7 @@ def _run_trials(
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=DominanceStopping(searcher.is_hopeless, searcher.stopped, halt),
-                num_samples=sum(arm.total - len(arm.outcomes) for arm in arms),
+                num_samples=-1,  # until the searcher says that nothing is left
                 time_budget_s=time_budget,
                 max_concurrent_trials=len(arms) * study.in_flight,
                 reuse_actors=True,
@@ -128,10 +129,10 @@ def _run_trials(
                 name="tune",
                 storage_path=scratch,
                 stop=halt,
-                callbacks=[_LostTrials(halt)],
+                callbacks=[losses],
                 # The trainable keeps its own, and Tune would ask for one at the end.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=_LOST_WORKERS),
+                failure_config=tune.FailureConfig(max_failures=MOST),
                 verbose=3 if verbose else 0,
             ),
         )
@@ -227,33 +228,6 @@ def _written(results: Results, study: Study, run_id: str) -> Outcome | None:
     return None
 
 
-class _LostTrials(tune.Callback):
-    """Records a trial as failed whose worker was lost again and again in the same task."""
-
-    def __init__(self, halt: Halt) -> None:
-        self._halt = halt
-        self._tasks: dict[str, int] = {}
-        """Trained so far, by trial."""
-
-    def on_trial_result(
-        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        tasks = len(result.get("interim", ()))
-        if tasks > self._tasks.get(trial.trial_id, 0):
-            self._tasks[trial.trial_id] = tasks
-            trial.run_metadata.num_failures = 0  # Tune has no other way to say it
-
-    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        if Results(trial.config["results"]).has_run(trial.config["run_id"]):
-            return  # lost after its end
-        path = Path(trial.error_file) if trial.error_file else None
-        report = path.read_text(errors="replace") if path and path.is_file() else "no report\n"
-        try:
-            write_failure(trial.config, report)
-        except OSError as error:
-            self._halt.because(f"{trial.config['results']}: {error}")
-
-
 def _note_plateaus(location: str, arms: Sequence[AnyArm]) -> None:
     """Write down which searches ended before their time, and after how many runs."""
     searches = [arm for arm in arms if isinstance(arm, Arm) and arm.complete]
@@ -273,7 +247,7 @@ def _measure_costs(study: Study, location: str, methods: Sequence[str]) -> None:
         found = cost.measure(list(methods), networks, _device(study))
         return [row._asdict() for row in found]
 
-    task = ray.remote(measure).options(**_asked(study), max_retries=_LOST_WORKERS)
+    task = ray.remote(measure).options(**_asked(study), max_retries=MOST)
     rows = pa.Table.from_pylist(ray.get(task.remote()), COSTS_SCHEMA)
     Results(location).write("costs", study.name, rows)
 

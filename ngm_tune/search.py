@@ -29,6 +29,8 @@ class FairSearcher(Searcher):
         arms: All arms of the study.
         config_of: Makes the config of Tune's trial for a proposal.
         written: How a run ended as the results have it, by its id; None if they do not.
+        given_up: Whether a run that Tune gives up now, by its id, has failed; else it is offered
+            again.
     """
 
     def __init__(
@@ -36,25 +38,27 @@ class FairSearcher(Searcher):
         arms: Sequence[AnyArm],
         config_of: Callable[[Proposal], dict[str, Any]],
         written: Callable[[str], Outcome | None],
+        given_up: Callable[[str], bool],
     ) -> None:
         super().__init__()
         self._arms = arms
         self._config_of = config_of
         self._written = written
+        self._given_up = given_up
         self._running: dict[str, tuple[AnyArm, str]] = {}
         self._stopped: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
         """The config of the next trial, of the arm that has started fewest.
 
-        None while every arm waits for results, ``Searcher.FINISHED`` when all trials are started.
+        None while every arm waits for results, ``Searcher.FINISHED`` when all trials have ended.
         """
         for arm in sorted(self._arms, key=lambda arm: arm.started):
             proposal = arm.ask()
             if proposal is not None:
                 self._running[trial_id] = (arm, proposal.run_id)
                 return self._config_of(proposal)
-        if all(arm.started == arm.total for arm in self._arms):
+        if all(arm.complete for arm in self._arms):
             return Searcher.FINISHED
         return None
 
@@ -72,7 +76,7 @@ class FairSearcher(Searcher):
         outcome = self._written(run_id) if told is None else Outcome(*told)
         if outcome is not None:
             arm.finish(run_id, outcome)
-        elif error:
+        elif error and self._given_up(run_id):
             arm.finish(run_id, Outcome("failed", None))
         else:
             arm.reopen(run_id)

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or gone: one sentence, nothing lost, and the study goes on."""
+"""What a study needs is full, read-only or gone: nothing is lost, and the study goes on."""
 
 from __future__ import annotations
 
@@ -180,6 +180,18 @@ def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
     assert_one_sentence(answer, f"run already, by process {process.pid} on ")
     process.terminate()
     assert process.wait(timeout=120) == 130
+
+
+def test_a_study_goes_on_after_ray_was_lost(tmp_path: Path, ngm_tune: Command, whole: Path) -> None:
+    """As when the kernel ends Ray for want of memory, or a cluster's head is gone."""
+    process = started(tmp_path / "study")
+    wait_for_a_trial(tmp_path / "study")
+    (raylet,) = (c for c in psutil.Process(process.pid).children() if c.name() == "raylet")
+    raylet.kill()
+    process.communicate(timeout=120)
+    assert process.returncode == 1  # Ray ends it, with words of its own
+    assert ngm_tune(*STUDY, "--results", tmp_path / "study").code == 0
+    assert_the_same(tmp_path / "study", whole)
 
 
 def test_a_trial_that_needs_more_than_the_machine_has(tmp_path: Path, ngm_tune: Command) -> None:

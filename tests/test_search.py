@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from .test_arms import a_study, arm
 
 
 def searcher_of(
-    arms: Sequence[AnyArm], written: Mapping[str, Outcome] | None = None
+    arms: Sequence[AnyArm],
+    written: Mapping[str, Outcome] | None = None,
+    given_up: Callable[[str], bool] = lambda run_id: True,
 ) -> FairSearcher:
     def config_of(proposal: Proposal) -> dict[str, Any]:
         return {"id": proposal.run_id, "seeds": proposal.seeds, "phase": proposal.phase}
 
-    return FairSearcher(arms, config_of, ({} if written is None else written).get)
+    return FairSearcher(arms, config_of, ({} if written is None else written).get, given_up)
 
 
 def ended(status: str, *values: float) -> dict[str, Any]:
@@ -55,6 +57,19 @@ def test_the_searcher_counts_a_trial_that_raised_and_reopens_one_cut_off(tmp_pat
     assert searcher.suggest("t2") == config
     searcher.on_trial_complete("t2", error=True)
     assert [o.status for o in searched.outcomes] == ["failed"]
+
+
+def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=1)
+    last = iter((False, True))
+    searcher = searcher_of([searched], given_up=lambda run_id: next(last))
+    config = searcher.suggest("t1")
+    assert searcher.suggest("waits") is None
+    searcher.on_trial_complete("t1", error=True)
+    assert searcher.suggest("t2") == config
+    searcher.on_trial_complete("t2", error=True)
+    assert [o.status for o in searched.outcomes] == ["failed"]
+    assert searcher.suggest("none") == Searcher.FINISHED
 
 
 def test_a_trial_cut_off_after_a_report_is_reopened_too(tmp_path: Path) -> None:
@@ -111,7 +126,7 @@ def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> Non
         "seeds": (1000, 1001),
         "phase": "confirm",
     }
-    assert searcher.suggest("none") == Searcher.FINISHED
+    assert searcher.suggest("waits") is None  # it may be cut off, and is to be run then
     searcher.on_trial_complete("t2", ended("completed", 0.9, 0.1))
     assert searcher.suggest("none") == Searcher.FINISHED
 
