@@ -13,7 +13,7 @@ from ngm_tune.halt import Halt
 from ngm_tune.records import write_failure
 from ngm_tune.results import Results
 
-MOST = 3
+MOST_LOSSES = 3
 """How often a run goes on elsewhere, from its checkpoint, after losing its worker in a task."""
 
 
@@ -33,7 +33,7 @@ class Losses(tune.Callback):
 
     def is_last(self, run_id: str) -> bool:
         """Whether a run that loses its worker now has lost it too often."""
-        return self._losses[run_id] >= MOST and not _ray_is_lost()
+        return self._losses[run_id] >= MOST_LOSSES and not _ray_is_lost()
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any

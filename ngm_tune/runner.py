@@ -21,7 +21,7 @@ from ngm_tune import cost
 from ngm_tune.arms import Arm
 from ngm_tune.errors import UserError
 from ngm_tune.halt import Halt
-from ngm_tune.losses import MOST, Losses
+from ngm_tune.losses import MOST_LOSSES, Losses
 from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.records import Outcome, read_outcome
 from ngm_tune.results import Results
@@ -132,7 +132,7 @@ def _run_trials(
                 callbacks=[losses],
                 # The trainable keeps its own, and Tune would ask for one at the end.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=MOST),
+                failure_config=tune.FailureConfig(max_failures=MOST_LOSSES),
                 verbose=3 if verbose else 0,
             ),
         )
@@ -247,7 +247,7 @@ def _measure_costs(study: Study, location: str, methods: Sequence[str]) -> None:
         found = cost.measure(list(methods), networks, _device(study))
         return [row._asdict() for row in found]
 
-    task = ray.remote(measure).options(**_asked(study), max_retries=MOST)
+    task = ray.remote(measure).options(**_asked(study), max_retries=MOST_LOSSES)
     rows = pa.Table.from_pylist(ray.get(task.remote()), COSTS_SCHEMA)
     Results(location).write("costs", study.name, rows)
 

@@ -233,7 +233,7 @@ def test_a_cluster_that_is_not_there_is_said_at_once(
 ) -> None:
     started_at = time.monotonic()
     answer = ngm_tune(*SHORT, "--results", tmp_path / "study", "--address", address)
-    assert time.monotonic() - started_at < 120  # most of it imports, on a busy machine
+    assert time.monotonic() - started_at < 60
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert sentence in answer.err

@@ -182,12 +182,15 @@ def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
     assert process.wait(timeout=120) == 130
 
 
-def test_a_study_goes_on_after_ray_was_lost(tmp_path: Path, ngm_tune: Command, whole: Path) -> None:
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_study_goes_on_after_ray_was_lost(
+    tmp_path: Path, ngm_tune: Command, whole: Path, part: str
+) -> None:
     """As when the kernel ends Ray for want of memory, or a cluster's head is gone."""
     process = started(tmp_path / "study")
     wait_for_a_trial(tmp_path / "study")
-    (raylet,) = (c for c in psutil.Process(process.pid).children() if c.name() == "raylet")
-    raylet.kill()
+    (lost,) = (c for c in psutil.Process(process.pid).children() if c.name() == part)
+    lost.kill()
     process.communicate(timeout=120)
     assert process.returncode == 1  # Ray ends it, with words of its own
     assert ngm_tune(*STUDY, "--results", tmp_path / "study").code == 0
