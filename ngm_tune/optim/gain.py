@@ -12,10 +12,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 _Weighted = nn.Linear | nn.modules.conv._ConvNd
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
@@ -118,7 +121,7 @@ class NeuronalGain:
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
         self._forget()
-        self._unseen = True
+        self._unseen_steps: int | None = 0
 
         _detach(model)
         self._handles = [
@@ -132,14 +135,13 @@ class NeuronalGain:
 
     def _forget(self) -> None:
         """Start to observe anew."""
-        self._entropy_sum: Tensor | None = None
-        self._predictions: Tensor | int = 0
+        self._seen: Tensor | None = None
         self._trained = False
 
     def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
         if layer.training and torch.is_grad_enabled():
             self.value = self._next
-            self._trained, self._unseen = True, False
+            self._trained, self._unseen_steps = True, None
         if layer.bias is None:
             return output * self.value
         spatial = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
@@ -150,35 +152,49 @@ class NeuronalGain:
         if layer.training and torch.is_grad_enabled():
             entropy = predictive_entropy(logits.detach(), self._class_dim)
             finite = entropy.isfinite()
-            total = entropy.where(finite, 0.0).sum()
-            self._entropy_sum = total if self._entropy_sum is None else self._entropy_sum + total
-            self._predictions = self._predictions + finite.sum()
-            self._unseen = False
+            seen = torch.stack([entropy.where(finite, 0.0).sum(), finite.sum()])
+            self._seen = seen if self._seen is None else self._seen + seen
+            self._unseen_steps = None
 
-    def advance(self) -> None:
+    def advance(self, processes: ProcessGroup | None = None) -> None:
         """Compute g_{t+1}, for the next training pass, from the entropy seen since the last call.
 
         Without a training pass in between the gain stays as it is. It also does, with a warning,
-        where the output layer took no part in the training pass, or none was ever seen.
+        where the output layer took no part in the training pass, or none was seen by the second
+        step (a first step without one is how distributed checkpoints set an optimizer up).
+
+        Args:
+            processes: Those that train replicas of the network, each on examples of its own, and
+                all call this: their predictions count together and their gains stay the same.
         """
-        if self._entropy_sum is None:
-            if self._unseen and self.sensitivity > 0.0:
-                self._unseen = False
-                warnings.warn(
-                    "the gain saw no training pass before the first step: build the optimizer "
-                    "before a compiled model is first called, and give it the model that is",
-                    stacklevel=4,
-                )
-            if self._trained:
-                warnings.warn(
-                    "the gain saw no logits: the layer taken for the output layer took no part in "
-                    "the training pass; name the right one with output=...",
-                    stacklevel=4,
-                )
-            return
-        next_gain = self.after(self._entropy_sum / self._predictions)
-        self._next = torch.where(torch.as_tensor(self._predictions) > 0, next_gain, self._next)
+        seen = self._seen
+        if seen is None:
+            self._warn_if_blind()
+            if processes is None:
+                return
+            seen = torch.zeros(2, device=self.value.device)
+        if processes is not None:
+            seen = seen.to(self.value.dtype)
+            torch.distributed.all_reduce(seen, group=processes)
+        entropy_sum, predictions = seen
+        self._next = torch.where(predictions > 0, self.after(entropy_sum / predictions), self._next)
         self._forget()
+
+    def _warn_if_blind(self) -> None:
+        if self._unseen_steps is not None:
+            self._unseen_steps += 1
+            if self._unseen_steps == 2 and self.sensitivity > 0.0:
+                warnings.warn(
+                    "the gain saw no training pass before the second step: build the optimizer "
+                    "before a compiled model is first called, and give it the model that is",
+                    stacklevel=5,
+                )
+        if self._trained:
+            warnings.warn(
+                "the gain saw no logits: the layer taken for the output layer took no part in "
+                "the training pass; name the right one with output=...",
+                stacklevel=5,
+            )
 
     def after(self, entropy: Tensor) -> Tensor:
         """g_{t+1}, were ``entropy``, a scalar in nats, that of the latest training pass."""

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any, Self
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from ngm_tune.optim.defaults import load_defaults
@@ -29,10 +30,13 @@ class NGMSGD(SGD):
 
     The training loop is the usual one: the gain sees the logits by itself, in training passes of
     the output layer, and moves with every ``step()``. Evaluation passes use the gain of the latest
-    training pass and never move it. The gain is part of ``state_dict()``.
+    training pass and never move it. The gain is part of ``state_dict()``, in its parameter groups,
+    where distributed checkpoints keep what belongs to no single parameter.
 
     Args:
-        model: The network to train; all its parameters that require gradients are optimised.
+        model: The network to train; all its parameters that require gradients are optimised. With
+            ``DistributedDataParallel`` give the wrapped one: the entropy is then that of the whole
+            batch, and the gain the same in all processes. Names of layers are those within it.
         lr: Learning rate.
         gain_sensitivity: eta, the increase of the gain per nat of entropy and step.
         entropy_smoothing: gamma in [0, 1); the gain forgets in about 1/(1 - gamma) steps.
@@ -87,6 +91,8 @@ class NGMSGD(SGD):
         if not 0.0 <= backbone_momentum < 1.0:
             raise ValueError(f"Invalid backbone momentum: {backbone_momentum} (must be in [0, 1))")
         layers = layers if isinstance(layers, str) else list(layers)
+        self._replica = model if isinstance(model, DistributedDataParallel) else None
+        model = model if self._replica is None else self._replica.module
         _, gained_layers = select_layers(model, layers, output)
         in_gained = {id(p) for layer in gained_layers for p in layer.parameters()}
         trainable = [p for p in model.parameters() if p.requires_grad]
@@ -119,10 +125,14 @@ class NGMSGD(SGD):
         return f"{super().__repr__()}\nGain on {len(gain.layers)} layers: {settings}"
 
     def _follow_steps(self) -> None:
-        self.register_step_post_hook(lambda *_: self.modulation.advance())
+        def advance(*_: object) -> None:
+            self.modulation.advance(None if self._replica is None else self._replica.process_group)
+
+        self.register_step_post_hook(advance)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "modulation": self.modulation}
+        ours = {"modulation": self.modulation, "_replica": self._replica}
+        return {**super().__getstate__(), **ours}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -162,8 +172,10 @@ class NGMSGD(SGD):
         return self.modulation.value
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of SGD, and under ``"gain"`` that of the gain."""
-        return {**super().state_dict(), "gain": self.modulation.state_dict()}
+        """The state of SGD, with that of the gain in every parameter group."""
+        state = super().state_dict()
+        gain = {f"gain_{key}": value for key, value in self.modulation.state_dict().items()}
+        return {**state, "param_groups": [{**group, **gain} for group in state["param_groups"]]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned.
@@ -171,8 +183,10 @@ class NGMSGD(SGD):
         Raises:
             ValueError: ``state_dict`` holds no gain, or not all of one.
         """
-        gain, whole = state_dict.get("gain"), self.modulation.state_dict().keys()
-        if not isinstance(gain, dict) or not whole <= gain.keys():
+        names = {f"gain_{key}": key for key in self.modulation.state_dict()}
+        groups = state_dict["param_groups"]
+        if not all(names.keys() <= group.keys() for group in groups):
             raise ValueError("state_dict holds no gain: it is not that of an NGMSGD")
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "gain"})
-        self.modulation.load_state_dict(state_dict["gain"])
+        plain = [{k: v for k, v in group.items() if k not in names} for group in groups]
+        super().load_state_dict({**state_dict, "param_groups": plain})
+        self.modulation.load_state_dict({key: groups[0][name] for name, key in names.items()})

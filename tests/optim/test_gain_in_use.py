@@ -144,9 +144,12 @@ def test_a_state_without_all_of_a_gain_changes_nothing() -> None:
     optimizer = NGMSGD(model, lr=0.1)
     state = optimizer.state_dict()
     state["param_groups"][0]["lr"] = 0.5
-    for gain in (None, {}, {"value": torch.tensor(2.0)}):
+    plain = torch.optim.SGD(model.parameters()).state_dict()
+    part = copy.deepcopy(state)
+    del part["param_groups"][0]["gain_next"]
+    for other in (plain, part):
         with pytest.raises(ValueError, match="holds no gain"):
-            optimizer.load_state_dict({**state, "gain": gain})
+            optimizer.load_state_dict(other)
     assert optimizer.param_groups[0]["lr"] == 0.1
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["lr"] == 0.5
@@ -154,13 +157,18 @@ def test_a_state_without_all_of_a_gain_changes_nothing() -> None:
 
 def test_a_gain_that_sees_no_training_pass_says_so_once() -> None:
     """As where a compiled model was called before the optimizer was built."""
-    optimizer = NGMSGD(tiny())
-    with pytest.warns(UserWarning, match="the gain saw no training pass before the first step"):
-        optimizer.step()
+    optimizer, insensitive = NGMSGD(tiny()), NGMSGD(tiny(), gain_sensitivity=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        optimizer.step()  # as distributed checkpoints do, to set it up
+    with pytest.warns(UserWarning, match="saw no training pass before the second step") as warned:
         optimizer.step()
-        NGMSGD(tiny(), gain_sensitivity=0.0).step()
+    assert warned[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            optimizer.step()
+            insensitive.step()
 
 
 def test_the_settings_are_shown() -> None:

@@ -149,7 +149,7 @@ def test_evaluation_uses_the_gain_and_never_moves_it() -> None:
     optimizer = NGMSGD(model, lr=0.1, gain_sensitivity=0.5)
     step(model, optimizer, x, torch.zeros(6, dtype=torch.long))
     step(model, optimizer, x, torch.zeros(6, dtype=torch.long))
-    before = optimizer.state_dict()["gain"]
+    before = optimizer.modulation.state_dict()
 
     model.eval()
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_evaluation_uses_the_gain_and_never_moves_it() -> None:
         assert torch.equal(model(x), evaluated)  # train mode without gradients is no training pass
     model.eval()
     model(x)  # eval mode with gradients is none either
-    after = optimizer.state_dict()["gain"]
+    after = optimizer.modulation.state_dict()
     assert before == after
     assert before["value"] != before["next"]
 
@@ -191,7 +191,9 @@ def test_gradient_accumulation_averages_entropy_over_all_examples() -> None:
         (F.cross_entropy(parts(x[part]), y[part], reduction="sum") / 9).backward()
     one.step()
     two.step()
-    torch.testing.assert_close(two.state_dict()["gain"]["next"], one.state_dict()["gain"]["next"])
+    torch.testing.assert_close(
+        *(optimizer.modulation.state_dict()["next"] for optimizer in (two, one))
+    )
 
 
 def test_step_takes_a_closure() -> None:
@@ -301,7 +303,7 @@ def test_output_names_the_layer_whose_entropy_counts() -> None:
     model, x = TwoHeads(), torch.randn(4, 3)
     optimizer = NGMSGD(model, lr=0.0, gain_sensitivity=1.0, output="head")
     logits = step(model, optimizer, x, torch.zeros(4, dtype=torch.long))
-    upcoming = optimizer.state_dict()["gain"]["next"].item()
+    upcoming = optimizer.modulation.state_dict()["next"].item()
     assert upcoming == pytest.approx(1.0 + entropy_of(logits), rel=1e-5)
 
 
