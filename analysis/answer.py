@@ -3,8 +3,8 @@
 What is compared is chosen by the search alone, of either method: the configuration with the best
 second objective among those whose first is within :data:`WITHIN` of the best that the search found
 for any method. So the confirmed values of both are as good as they look, and their difference,
-paired over seeds, has an interval. Without a confirmation, and with given settings, the same data
-choose and are reported.
+paired over seeds, has an interval. What diverged when it was confirmed counts as the worst, and is
+said. Without a confirmation, and with given settings, the same data choose and are reported.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ WITHIN = 0.01
 """How far below the best first objective a configuration may lie to be compared in the second."""
 
 _CONFIDENCE = 0.95
+_WHOLE = (pl.col("status") == "completed") & pl.col("feasible")
 
 
 class Difference(NamedTuple):
@@ -57,6 +58,8 @@ class Standing(NamedTuple):
         known: Its objectives as what chose it knew them, shape (M,).
         reached: Its objectives, means over seeds, shape (M,).
         sd: Their standard deviations over seeds; NaN for one seed.
+        diverged: Seeds with which it diverged.
+        feasible: Whether it keeps the study's constraints.
     """
 
     method: str
@@ -64,6 +67,8 @@ class Standing(NamedTuple):
     known: Floats
     reached: Floats
     sd: Floats
+    diverged: int
+    feasible: bool
 
 
 def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
@@ -81,12 +86,15 @@ def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
         rows = np.flatnonzero(near & (trials["method"] == method).to_numpy())
         if len(rows):
             row = int(rows[np.lexsort((losses[rows, 0], losses[rows, 1]))[0]])
+            trial_id = trials["trial_id"][row]
             found[method] = Standing(
                 method,
-                trials["trial_id"][row],
+                trial_id,
                 known[row],
                 trials[row].select(names).to_numpy()[0],
                 trials[row].select(f"{name}_sd" for name in names).to_numpy()[0],
+                loaded.runs.filter(trial_id=trial_id, status="diverged").height,
+                trials["feasible"][row],
             )
     return found
 
@@ -94,14 +102,14 @@ def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
 def _candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
     """What claims can be about, with what chooses among it in columns ``known_*``."""
     names = [metric.name for metric in loaded.objectives]
-    whole = loaded.of(benchmark).filter(pl.col("status") == "completed", "feasible")
-    whole = whole.drop_nulls(names)
+    trials = loaded.of(benchmark).drop_nulls(names)
     if loaded.given or not loaded.is_confirmed(benchmark):
+        whole = trials.filter(_WHOLE)
         return whole.with_columns(pl.col(name).alias(f"known_{name}") for name in names)
     search = loaded.searched(benchmark).select(
         pl.col("trial_id").alias("origin"), *(pl.col(n).alias(f"known_{n}") for n in names)
     )
-    return whole.join(search, on="origin", how="inner", maintain_order="left")
+    return trials.join(search, on="origin", how="inner", maintain_order="left")
 
 
 def difference(loaded: LoadedStudy, one: Standing, other: Standing) -> list[Difference]:
@@ -159,8 +167,19 @@ def _answer(loaded: LoadedStudy, benchmark: str) -> str:
         f"{second.title.lower()} of the rivals. {_where(loaded, benchmark).capitalize()} it is "
         f"{mine.reached[1]:.3f} for {name} and {rivals[0].reached[1]:.3f} for {rival} "
         f"({apart[1]}), at {_article(first)} of {mine.reached[0]:.3f} and "
-        f"{rivals[0].reached[0]:.3f} ({apart[0]})."
+        f"{rivals[0].reached[0]:.3f} ({apart[0]}).{_caveat(name, mine)}{_caveat(rival, rivals[0])}"
     )
+
+
+def _caveat(name: str, standing: Standing) -> str:
+    """What a person should know who reads the figures."""
+    said = ""
+    if standing.diverged:
+        seeds = "1 seed" if standing.diverged == 1 else f"{standing.diverged} seeds"
+        said += f" {name} diverged with {seeds} there, which counts as the worst."
+    if not standing.feasible:
+        said += f" {name} does not keep the study's constraints there."
+    return said
 
 
 def _verdict(name: str, rival: str, metric: Metric, apart: Difference) -> str:
@@ -192,7 +211,7 @@ def _volumes(loaded: LoadedStudy, benchmark: str) -> str:
         return np.array([hypervolume(values, objectives, reference)])
 
     found = []
-    candidates = _candidates(loaded, benchmark)
+    candidates = _candidates(loaded, benchmark).filter(_WHOLE)
     for method in loaded.methods:
         trials = candidates.filter(method=method)
         if not trials.height:

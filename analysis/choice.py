@@ -57,7 +57,8 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
     """Pick a configuration of every front; benchmarks and methods without one are passed over.
 
     Confirmed configurations are picked by what the search knew of them, on validation data: the
-    best of several on test data would be as good there by chance.
+    best of several on test data would be as good there by chance. What diverged or broke one of the
+    study's constraints when it was confirmed is passed over, and the explanation says so.
 
     Args:
         loaded: The study.
@@ -80,14 +81,24 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
     return choices
 
 
+def _passed_over(loaded: LoadedStudy, benchmark: str, method: str) -> int:
+    """Configurations that are not chosen for how they were confirmed."""
+    if loaded.given or not loaded.is_confirmed(benchmark):
+        return 0
+    confirmed = loaded.confirmed_of(benchmark, method)
+    return confirmed.height - _usable(confirmed).height
+
+
+def _usable(confirmed: pl.DataFrame) -> pl.DataFrame:
+    return confirmed.filter(pl.col("status") == "completed", "feasible")
+
+
 def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The configurations to choose from, and what is known for that, row by row."""
     if loaded.given or not loaded.is_confirmed(benchmark):
         front = loaded.of(benchmark, method).filter("front")
         return front, front
-    confirmed = loaded.confirmed_of(benchmark, method).filter(
-        pl.col("status") == "completed", "feasible"
-    )
+    confirmed = _usable(loaded.confirmed_of(benchmark, method))
     search = loaded.searched(benchmark, method)
     known = confirmed.select(trial_id="origin").join(
         search, on="trial_id", how="left", maintain_order="left"
@@ -113,6 +124,9 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) ->
     why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"
     chosen_in_search = loaded.is_confirmed(row["benchmark"]) and not loaded.given
     where = " of the search, on validation data" if chosen_in_search else ""
+    passed_over = _passed_over(loaded, row["benchmark"], row["method"])
+    if passed_over:
+        where += f", but for {passed_over} that failed, diverged or broke a constraint on test data"
     reached = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     choice = Choice(
         row["benchmark"], row["method"], row["trial_id"], hyperparameters, scores, explanation=""

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from ngm_tune.errors import RecordError
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
-from ngm_tune.pareto import Constraint, hypervolume, on_front, spread
+from ngm_tune.pareto import Constraint, hypervolume, is_kept, on_front, spread
 from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.racing import next_in_race
 from ngm_tune.record import Record
@@ -188,7 +188,7 @@ class Arm:
             for n in range(self._known_to(number))
             if self._runs[n].seeds == seeds
             and len(self._outcomes[n].interim) > rung
-            and all(amount <= 0.0 for amount in self._outcomes[n].excess)
+            and all(map(is_kept, self._outcomes[n].excess))
         ]
         return hopeless(tuple(interim[rung]), peers, self._objectives, rule)
 

@@ -165,8 +165,8 @@ def recovery_times(curves: AccuracyCurves, of: GapOf = "previous") -> Floats:
     times = []
     for before, elapsed, accuracy in transitions(curves, of):
         low = int(accuracy.argmin())
-        # A tolerance far below 1/N, for margins that differ only in the last bit.
-        back = accuracy >= before - RECOVERY_MARGIN - 1e-9
+        # Far below 1/N, and above the last bit of accuracies that were stored in float32.
+        back = accuracy >= before - RECOVERY_MARGIN - 1e-6
         returned = np.flatnonzero(back[low:])
         if back.all():
             times.append(0.0)
@@ -201,7 +201,8 @@ def gap_area(curves: AccuracyCurves) -> float:
 def windowed_forgetting(curves: AccuracyCurves, window: int) -> float:
     """WF^w of [CE]: the largest fall of a_j within ``window`` iterations, mean over tasks j.
 
-    NaN where a task was left out of evaluations after it was first seen.
+    NaN where changes could be missed: where a task was left out of an evaluation since its training
+    began, or evaluations are a window or more apart.
     """
     return _largest_change(curves, window, sign=-1.0)
 
@@ -216,8 +217,9 @@ def windowed_plasticity(curves: AccuracyCurves, window: int) -> float:
 
 def _largest_change(curves: AccuracyCurves, window: int, sign: float) -> float:
     iterations, accuracy = curves.between(0, int(curves.task_ends[-1]))
-    seen = np.maximum.accumulate(~np.isnan(accuracy), axis=0)
-    if np.isnan(accuracy[seen]).any():
+    begins = np.concatenate(([0], curves.task_ends[:-1]))
+    left_out = np.isnan(accuracy[iterations[:, np.newaxis] > begins]).any()
+    if left_out or np.diff(iterations, prepend=0).max() >= window:
         return float("nan")
     largest = np.zeros(curves.tasks)
     for lag in range(1, min(window, len(iterations))):
@@ -323,6 +325,9 @@ NEED_EVERY_TASK = frozenset(
     ("avg_sg_old", "min_acc", "wc_acc", "wf_10", "wf_100", "wp_10", "wp_100")
 )
 """Metrics that look at every old task between task ends, and not at the first and previous only."""
+
+WINDOWS = {"wf_10": 10, "wf_100": 100, "wp_10": 10, "wp_100": 100}
+"""Of metrics that need evaluations less than so many iterations apart."""
 
 
 def compute_metrics(curves: AccuracyCurves) -> dict[str, float]:

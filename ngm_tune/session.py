@@ -29,12 +29,12 @@ CLIENT = "ray://"
 
 
 @contextmanager
-def ray_session(address: str | None = None, *, verbose: bool = False) -> Iterator[None]:
+def ray_session(address: str, *, verbose: bool = False) -> Iterator[None]:
     """Ray for the time of a run, quiet unless asked otherwise.
 
     Args:
-        address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT`` of a cluster; by default the one
-            that ``RAY_ADDRESS`` names, and else this machine.
+        address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT`` of a cluster, or ``local``, which
+            starts one on this machine.
         verbose: Show what Ray says.
 
     Raises:
@@ -42,7 +42,6 @@ def ray_session(address: str | None = None, *, verbose: bool = False) -> Iterato
     """
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
     with ExitStack() as stack:
         if address.startswith(CLIENT) and not verbose:
             # Ray Client has loggers of its own, and sets their levels when it connects.

@@ -20,7 +20,7 @@ from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_bench
 from ngm_tune.evaluation import Precision
 from ngm_tune.membership import Membership, fresh_seeds, seeds_of
 from ngm_tune.methods import Config, get_method, methods
-from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, Metric
+from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, WINDOWS, Metric
 from ngm_tune.pareto import Constraint
 from ngm_tune.probes import ProbeName
 from ngm_tune.sampling import SINGLE_OBJECTIVE, Sampler
@@ -210,6 +210,12 @@ class Study(BaseModel):
                     f'{key} has {name}, which needs evaluate = "seen" and not '
                     f"{self.evaluate!r}; of those that do not, there are avg_acc, avg_sg, "
                     "avg_sg_first"
+                )
+        for key, name in looked_at:
+            if self.eval_every >= WINDOWS.get(name, math.inf):
+                raise ValueError(
+                    f"{key} has {name}, which needs evaluations less than {WINDOWS[name]} "
+                    f"iterations apart; eval_every = {self.eval_every} is not allowed with it"
                 )
         return self
 

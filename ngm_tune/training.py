@@ -160,7 +160,8 @@ class ContinualTraining:
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed(seed, "weights"))
             model = build_model().to(device)
-        method = build_method(model)
+            torch.manual_seed(derive_seed(seed, "method"))
+            method = build_method(model)
         self.learner = method if isinstance(method, Learner) else Learner(model, method)
 
     @property

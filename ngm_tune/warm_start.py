@@ -11,7 +11,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.identity import study_copied, study_there
 from ngm_tune.methods import Config, get_method
 from ngm_tune.metrics import Metric
-from ngm_tune.pareto import Constraint, on_front, spread
+from ngm_tune.pareto import Constraint, is_kept, on_front, spread
 from ngm_tune.results import Results
 from ngm_tune.schema import CONFIG_PREFIX, CONFIRM_SUFFIX
 from ngm_tune.spaces import Point, located
@@ -107,7 +107,7 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
     """The front of one arm, what dominates most first.
 
     Of its search, on validation data; confirmed trials would carry test data into another search.
-    Where nothing was searched, of the settings that were given.
+    Where nothing was searched, the settings that were given, whatever they reached on test data.
     """
     objectives = study.objective_metrics
     trials: dict[str, list[Row]] = {}
@@ -121,12 +121,16 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
         for seeds in trials.values()
         if len(seeds) == whole
         and all(row["status"] == "completed" for row in seeds)
-        and all(limit.excess(_mean(seeds, limit.metric)) <= 0.0 for limit in limits)
+        and (seeds[0]["phase"] == "confirm" or _keeps(limits, seeds))
     }
     values = np.array([point for point in complete if np.isfinite(point).all()])
     front = values[on_front(values, objectives)]
     order = spread(front, objectives, study.reference_point, len(front))
     return [_settings(complete[tuple(front[i])]) for i in order]
+
+
+def _keeps(limits: Sequence[Constraint], seeds: Sequence[Row]) -> bool:
+    return all(is_kept(limit.excess(_mean(seeds, limit.metric))) for limit in limits)
 
 
 def _mean(seeds: Sequence[Row], metric: Metric) -> float:

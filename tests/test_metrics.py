@@ -96,9 +96,11 @@ def test_windows_and_forgetting_by_hand() -> None:
 
 
 def test_windows_count_iterations_and_not_evaluations() -> None:
-    sparse = AccuracyCurves([10, 20], [[0.9], [0.4]], [20])
-    assert metrics.windowed_forgetting(sparse, 10) == 0.0
-    assert metrics.windowed_forgetting(sparse, 11) == pytest.approx(0.5)
+    sparse = AccuracyCurves([5, 15, 20], [[0.9], [0.6], [0.4]], [20])
+    assert metrics.windowed_forgetting(sparse, 11) == pytest.approx(0.3)
+    assert metrics.windowed_forgetting(sparse, 16) == pytest.approx(0.5)
+    assert math.isnan(metrics.windowed_forgetting(sparse, 10))  # no two are within the window
+    assert math.isnan(metrics.windowed_plasticity(sparse, 10))
 
 
 def test_sparse_evaluation_weighs_each_value_by_its_iterations() -> None:
@@ -219,3 +221,30 @@ def test_windows_need_every_task() -> None:
     partial = AccuracyCurves(range(1, 7), accuracy, [3, 6])
     assert math.isnan(metrics.windowed_forgetting(partial, 10))
     assert math.isnan(metrics.windowed_plasticity(partial, 10))
+
+
+def test_windows_need_a_task_from_its_beginning() -> None:
+    """With "first-and-previous" a task is evaluated from its end on: its rise is not seen."""
+    accuracy = np.full((6, 2), np.nan)
+    accuracy[:, 0] = [0.5, 0.8, 0.9, 0.9, 0.9, 0.9]
+    accuracy[5, 1] = 0.9
+    late = AccuracyCurves(range(1, 7), accuracy, [3, 6])
+    assert math.isnan(metrics.windowed_plasticity(late, 10))
+    assert math.isnan(metrics.windowed_forgetting(late, 10))
+
+
+@given(st.integers(1, 1000), st.data())
+def test_one_point_below_is_recovered_also_in_accuracies_stored_in_float32(
+    examples: int, data: st.DataObject
+) -> None:
+    examples *= 100
+    before = data.draw(st.integers(examples // 100 + 1, examples))
+    stored = np.float32([before, 0, before - examples // 100]) / np.float32(examples)
+    curves = AccuracyCurves(
+        range(1, 4), [[stored[0], NAN], [stored[1], 0.5], [stored[2], 0.5]], [1, 3]
+    )
+    assert metrics.recovery_times(curves).tolist() == [2.0]
+    less = np.float32(before - examples // 100 - 1) / np.float32(examples)
+    if less >= 0.0:
+        curves.accuracy[2, 0] = less
+        assert np.isnan(metrics.recovery_times(curves)).all()

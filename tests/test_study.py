@@ -228,6 +228,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ),
         ("constraints=['avg_acc >= nan']", "'avg_acc >= nan': must be a finite bound on one of"),
         (
+            "eval_every=100; constraints=['wf_100 <= 0.5']",
+            "constraints has wf_100, which needs evaluations less than 100 iterations apart",
+        ),
+        (
             "evaluate=first-and-previous; constraints=['min_acc >= 0.5']",
             'constraints has min_acc, which needs evaluate = "seen"',
         ),

@@ -38,6 +38,20 @@ def start(build: Callable[[nn.Module], Optimizer] = sgd, **settings: Any) -> Con
     )
 
 
+def test_what_a_method_draws_is_of_the_seed_alone() -> None:
+    class Draws(SGD):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__(model.parameters(), lr=0.1)
+            self.drawn = torch.rand(4)
+
+    drawn = []
+    for seed in (3, 3, 4):
+        drawn.append(start(Draws, seed=seed).learner.optimizer.drawn)  # type: ignore[attr-defined]
+        torch.rand(1)  # as what ran before in the same worker might
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
 def finish(run: ContinualTraining) -> ContinualTraining:
     while not run.finished:
         run.train_task()
@@ -172,7 +186,7 @@ def test_recorded_accuracy_is_exact_and_of_each_task_alone() -> None:
         with torch.no_grad():
             logits = run.learner.model(DIGITS.validation.inputs[part])
         hits = (logits.argmax(1) == DIGITS.validation.labels[part]).sum().item()
-        assert record.accuracy[-1, task].item() == torch.tensor(hits / size).item()
+        assert record.accuracy[-1, task].item() == hits / size
         loss = nn.functional.cross_entropy(logits, DIGITS.validation.labels[part])
         assert record.loss[-1, task].item() == pytest.approx(loss.item(), rel=1e-4)
         offset += size

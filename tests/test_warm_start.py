@@ -144,6 +144,14 @@ def test_no_test_data_come_into_a_search(other: Other) -> None:
 def test_settings_that_were_given_can_be_started_from(other: Other) -> None:
     other.ran(0.2, (0.6, 0.4), phase="confirm")
     assert started_from(other) == (sgd(0.2), 0)
+    # Whatever they reached: that is test data, which judge nothing that another search begins with.
+    assert started_from(other, constraints=["avg_acc >= 0.9"]) == (sgd(0.2), 0)
+
+
+def test_a_constraint_that_is_met_exactly_is_kept(other: Other) -> None:
+    other.ran(0.2, (0.9, 0.1))
+    for bound in ("avg_acc >= 0.9", "avg_sg <= 0.1"):
+        assert started_from(other, constraints=[bound]) == (sgd(0.2), 0)
 
 
 def test_what_lies_outside_of_the_space_is_counted(other: Other) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.sources import Source, cifar_layout, load_images
+from ngm_tune.benchmarks.sources import Source, cifar_layout
 from ngm_tune.benchmarks.tasks import (
     Benchmark,
     TaskData,
     TaskSplit,
     by_class,
     crop_and_flip,
-    train_and_validation,
+    three_splits,
 )
 from ngm_tune.models import SlimResNet18
 
@@ -76,15 +76,11 @@ RESNET_SETTINGS: dict[str, str | float] = {"layers": "output", "backbone_momentu
 
 
 def _split(source: Source, tasks: int) -> TaskData:
-    train, validation = train_and_validation(load_images(source, "train"))
-    test = load_images(source, "test")
-    return TaskData(*(by_class(images, tasks) for images in (train, validation, test)))
+    return TaskData(*(by_class(images, tasks) for images in three_splits(source)))
 
 
 def _domain() -> TaskData:
-    train, validation = train_and_validation(load_images(CIFAR100, "train"))
-    test = load_images(CIFAR100, "test")
-    return TaskData(*(by_domain(images) for images in (train, validation, test)))
+    return TaskData(*(by_domain(images) for images in three_splits(CIFAR100)))
 
 
 def by_domain(images: Images) -> TaskSplit:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.sources import Source, load_images, mnist_layout
-from ngm_tune.benchmarks.tasks import Benchmark, TaskData, by_class, in_tasks, train_and_validation
+from ngm_tune.benchmarks.sources import Source, mnist_layout
+from ngm_tune.benchmarks.tasks import Benchmark, TaskData, by_class, in_tasks, three_splits
 from ngm_tune.models import MLP
 
 MNIST = Source(
@@ -54,14 +54,14 @@ def _mlp() -> MLP:
 
 
 def _split(source: Source) -> TaskData:
-    return TaskData(*(by_class(images, tasks=5) for images in _three_splits(source)))
+    return TaskData(*(by_class(images, tasks=5) for images in three_splits(source)))
 
 
 def _rotated(source: Source) -> TaskData:
     def turned(images: Images) -> list[NDArray[np.uint8]]:
         return [_rotate(images.pixels, angle) for angle in ANGLES]
 
-    return TaskData(*(in_tasks(turned(images), images.labels) for images in _three_splits(source)))
+    return TaskData(*(in_tasks(turned(images), images.labels) for images in three_splits(source)))
 
 
 def _permuted(source: Source) -> TaskData:
@@ -73,13 +73,7 @@ def _permuted(source: Source) -> TaskData:
         shape = images.pixels.shape
         return [images.pixels.reshape(-1, 784)[:, order].reshape(shape) for order in orders]
 
-    return TaskData(
-        *(in_tasks(shuffled(images), images.labels) for images in _three_splits(source))
-    )
-
-
-def _three_splits(source: Source) -> tuple[Images, Images, Images]:
-    return (*train_and_validation(load_images(source, "train")), load_images(source, "test"))
+    return TaskData(*(in_tasks(shuffled(images), images.labels) for images in three_splits(source)))
 
 
 def _rotate(pixels: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.sources import Source
+from ngm_tune.benchmarks.sources import Source, load_images
 from ngm_tune.errors import UserError
 
 _VALIDATION_SHARE = 0.1
@@ -249,3 +249,8 @@ def _shared_tensor(array: NDArray[Any]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)
+
+
+def three_splits(source: Source) -> tuple[Images, Images, Images]:
+    """The training, validation and test images of a source."""
+    return (*train_and_validation(load_images(source, "train")), load_images(source, "test"))

@@ -12,7 +12,6 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngm_tune.learners.learner import Batch, Learner, Step
@@ -134,8 +133,9 @@ class GainDecoy(Learner):
     def __init__(self, model: nn.Module, delay: int, **settings: Any) -> None:
         if delay < 0:
             raise ValueError(f"Invalid delay: {delay} (must be >= 0)")
-        self._other = deepcopy(model)
-        self._recorder = NGMSGD(self._other, **settings)
+        other = deepcopy(model)
+        self._recorder = NGMSGD(other, **settings)
+        self._other = Learner(other, self._recorder)
         super().__init__(model, NGMSGD(model, **{**settings, "gain_sensitivity": 0.0}))
         self._delay = delay
         self._rest = self.optimizer.gain
@@ -143,11 +143,8 @@ class GainDecoy(Learner):
 
     def learn(self, batch: Batch) -> Step:
         """A step of either run."""
-        self._other.train()
-        loss = F.cross_entropy(self._other(batch.inputs), batch.labels)
-        self._recorder.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._recorder.step()
+        self._other.model.train()
+        self._other.learn(batch)
         self._trace.append(self._recorder.gain)
         late = len(self._trace) > self._delay
         self.optimizer.modulation.override(self._trace.popleft() if late else self._rest)
@@ -158,7 +155,6 @@ class GainDecoy(Learner):
         return {
             **super().state_dict(),
             "other": self._other.state_dict(),
-            "recorder": self._recorder.state_dict(),
             "trace": torch.stack(list(self._trace)) if self._trace else torch.empty(0),
         }
 
@@ -166,5 +162,4 @@ class GainDecoy(Learner):
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         self._other.load_state_dict(state["other"])
-        self._recorder.load_state_dict(state["recorder"])
         self._trace = deque(state["trace"].unbind())

@@ -51,6 +51,20 @@ def test_what_is_compared_is_chosen_by_the_search_and_not_by_the_test_data(made:
     assert "at an average accuracy of 0.800 and 0.880 (-0.080" in answer
 
 
+def test_what_diverged_on_test_data_is_compared_and_said(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.7"]\n')
+    made.trial(0, (0.90, 0.10), method="ngm-sgd")  # chosen, and diverges with every fresh seed
+    made.trial(0, (0.0, 1.0), method="ngm-sgd", phase="confirm", status="diverged")
+    confirmed(made, "ngm-sgd", 1, (0.905, 0.20), [0.89] * 3, [0.05] * 3)
+    confirmed(made, "sgd", 0, (0.9, 0.15), [0.88] * 3, [0.2] * 3)
+    (answer,) = findings(made.load())
+    assert "NGM-SGD has a larger stability gap than SGD" in answer
+    assert "it is 1.000 for NGM-SGD and 0.200 for SGD" in answer
+    assert "NGM-SGD diverged with 3 seeds there, which counts as the worst." in answer
+    assert "NGM-SGD does not keep the study's constraints there." in answer
+    assert "SGD diverged" not in answer.replace("NGM-SGD diverged", "")
+
+
 def test_the_interval_is_that_of_the_differences_of_the_seeds(made: MadeUp) -> None:
     mine, theirs = np.array([0.12, 0.35, 0.20]), np.array([0.22, 0.47, 0.28])
     confirmed(made, "ngm-sgd", 0, (0.9, 0.1), [0.9, 0.8, 0.7], mine.tolist())

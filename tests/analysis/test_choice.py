@@ -109,6 +109,24 @@ def test_test_data_choose_nothing(location: Path) -> None:
         assert "of 3 points on the front of the search, on validation data" in choice.explanation
 
 
+def test_what_fails_on_test_data_is_passed_over_and_that_is_said(location: Path) -> None:
+    (location / "study.toml").write_text(STUDY + "confirm = { top = 3, seeds = 2 }\n")
+    results = Results(str(location))
+    scores = [(0.80, 0.80), (0.4, 0.4)]
+    write(
+        results,
+        "ngm-sgd",
+        [("diverged", (0.0, 0.0), (1.0, 1.0)), *[("completed", *scores)] * 2],
+        "confirm",
+    )
+    write(results, "sgd", [("completed", (0.9, 0.9), (0.1, 0.1))], "confirm")
+    first, second = choose(load(str(location)), "avg_acc")
+    assert first.trial_id != "split-digits.ngm-sgd.0000.confirm"  # the best one of the search
+    assert "of 2 points on the front of the search" in first.explanation
+    assert "but for 1 that failed, diverged or broke a constraint on test" in first.explanation
+    assert "but for" not in second.explanation
+
+
 def test_defaults_name_settings_reasons_and_provenance(location: Path) -> None:
     path, choices = write_defaults(str(location))
     content = tomllib.loads(path.read_text())
