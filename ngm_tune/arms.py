@@ -360,7 +360,10 @@ class Arm:
                 self._suggestion(c),
                 runs.state,
                 runs.values,
-                dict(zip(self._study.constraints, runs.excess, strict=False)),
+                {
+                    text: min(amount, 0.0) if is_kept(amount) else amount
+                    for text, amount in zip(self._study.constraints, runs.excess, strict=False)
+                },
             )
             for c in range(configuration)
             for runs in [knowledge.get(c, UNKNOWN)]

@@ -96,16 +96,15 @@ class Evaluator:
         """Evaluate a model, which is left in evaluation mode.
 
         Returns:
-            Accuracy as a fraction and cross-entropy in nats, each of shape (K,) and float64, so
-            that 0.9 is what others call 0.9; NaN for the tasks not asked for.
+            Accuracy as a fraction and cross-entropy in nats, each of shape (K,); NaN for the tasks
+            not asked for.
         """
         model.eval()
         examples = self._of(tuple(tasks))
         logits = self._logits(model, examples)
         correct = (logits.argmax(dim=1) == examples.labels).float()
         losses = F.cross_entropy(logits, examples.labels, reduction="none")
-        sums = torch.stack((correct, losses)) @ examples.membership
-        accuracy, loss = sums.double() / examples.sizes
+        accuracy, loss = torch.stack((correct, losses)) @ examples.membership / examples.sizes
         return accuracy, loss
 
     def _logits(self, model: nn.Module, examples: _Examples) -> Tensor:
@@ -144,8 +143,8 @@ class Evaluator:
         def chosen(values: Tensor) -> Tensor:
             return values[parts[0]] if len(parts) == 1 else torch.cat([values[p] for p in parts])
 
-        sizes = torch.full_like(self._sizes, torch.nan, dtype=torch.float64)
-        sizes[list(tasks)] = self._sizes[list(tasks)].double()
+        sizes = torch.full_like(self._sizes, torch.nan, dtype=torch.float32)
+        sizes[list(tasks)] = self._sizes[list(tasks)].float()
         return _Examples(
             chosen(self._split.inputs),
             None if self._rounded is None else chosen(self._rounded),

@@ -165,7 +165,7 @@ def recovery_times(curves: AccuracyCurves, of: GapOf = "previous") -> Floats:
     times = []
     for before, elapsed, accuracy in transitions(curves, of):
         low = int(accuracy.argmin())
-        # Far below 1/N, and above the last bit of accuracies that were stored in float32.
+        # Far below 1/N, and above the last bit of accuracies in float32, as they are kept.
         back = accuracy >= before - RECOVERY_MARGIN - 1e-6
         returned = np.flatnonzero(back[low:])
         if back.all():

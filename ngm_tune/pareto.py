@@ -19,8 +19,8 @@ from ngm_tune.metrics import METRICS, Metric
 
 Amount = TypeVar("Amount", float, NDArray[np.float64])
 
-_DIGITS = 12
-"""Beyond which two numbers differ by the order of additions only."""
+_DIGITS = 6
+"""Beyond which two values of a metric differ by rounding only: accuracies are kept in float32."""
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(>=|<=)\s*(\S+)\s*")
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from ngm_tune.metrics import METRICS
-from ngm_tune.pareto import Constraint, hypervolume, knee, on_front, ranks, spread
+from ngm_tune.pareto import Constraint, hypervolume, is_kept, knee, on_front, ranks, spread
 
 Points = NDArray[np.float64]
 BOTH = [METRICS["avg_acc"], METRICS["avg_sg"]]
@@ -122,6 +122,14 @@ def test_a_constraint_is_exceeded_by_what_is_missing(
     constraint = Constraint.parse(text)
     assert constraint.metric is METRICS[text.strip().split(" ")[0].split(">")[0]]
     assert constraint.excess(value) == pytest.approx(excess)
+
+
+def test_a_constraint_that_is_met_exactly_is_kept() -> None:
+    accuracy = float(np.float32(0.9))  # as it is kept
+    limit = Constraint.parse("avg_acc >= 0.9")
+    assert limit.excess(accuracy) > 0.0
+    assert is_kept(limit.excess(accuracy))
+    assert not is_kept(limit.excess(accuracy - 1e-5))
 
 
 @pytest.mark.parametrize(

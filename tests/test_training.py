@@ -186,7 +186,7 @@ def test_recorded_accuracy_is_exact_and_of_each_task_alone() -> None:
         with torch.no_grad():
             logits = run.learner.model(DIGITS.validation.inputs[part])
         hits = (logits.argmax(1) == DIGITS.validation.labels[part]).sum().item()
-        assert record.accuracy[-1, task].item() == hits / size
+        assert record.accuracy[-1, task].item() == torch.tensor(hits / size).item()
         loss = nn.functional.cross_entropy(logits, DIGITS.validation.labels[part])
         assert record.loss[-1, task].item() == pytest.approx(loss.item(), rel=1e-4)
         offset += size
