@@ -9,6 +9,7 @@ said. Without a confirmation, and with given settings, the same data choose and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,16 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         if np.isnan(self.low):
-            return f"{self.mean:+.3f}"
-        return f"{self.mean:+.3f}, {_CONFIDENCE:.0%} interval {self.low:+.3f} to {self.high:+.3f}"
+            return signed(self.mean)
+        return (
+            f"{signed(self.mean)}, {_CONFIDENCE:.0%} interval {signed(self.low)} to "
+            f"{signed(self.high)}"
+        )
+
+
+def signed(value: float) -> str:
+    """A number with its sign, a minus that no line breaks after."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 class Standing(NamedTuple):
@@ -73,6 +82,25 @@ class Standing(NamedTuple):
 
 def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
     """The configuration to compare of each method that has one, near enough to the best."""
+    return _standings(loaded, benchmark, near=True)
+
+
+def compared(loaded: LoadedStudy, benchmark: str) -> list[Standing]:
+    """What the answer is about: the study's first method and its best rival, if they are near."""
+    there = standings(loaded, benchmark)
+    mine = there.pop(loaded.study["methods"][0], None)
+    rivals = sorted(there.values(), key=_second(loaded))
+    return [standing for standing in (mine, *rivals[:1]) if standing is not None]
+
+
+def _second(loaded: LoadedStudy) -> Callable[[Standing], float]:
+    """What chooses among standings: their second objective, to be minimised."""
+    sign = loaded.objectives[1].sign
+    return lambda standing: float(standing.known[1] * sign)
+
+
+def _standings(loaded: LoadedStudy, benchmark: str, *, near: bool) -> dict[str, Standing]:
+    """By method, the best configuration in the second objective near the best first one, or not."""
     names = [metric.name for metric in loaded.objectives]
     signs = np.array([metric.sign for metric in loaded.objectives])
     trials = _candidates(loaded, benchmark)
@@ -80,10 +108,10 @@ def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
         return {}
     known = trials.select(pl.col(f"known_{name}") for name in names).to_numpy()
     losses = known * signs
-    near = losses[:, 0] <= losses[:, 0].min() + WITHIN
+    wanted = (losses[:, 0] <= losses[:, 0].min() + WITHIN) == near
     found = {}
     for method in loaded.methods:
-        rows = np.flatnonzero(near & (trials["method"] == method).to_numpy())
+        rows = np.flatnonzero(wanted & (trials["method"] == method).to_numpy())
         if len(rows):
             row = int(rows[np.lexsort((losses[rows, 0], losses[rows, 1]))[0]])
             trial_id = trials["trial_id"][row]
@@ -139,36 +167,76 @@ def findings(loaded: LoadedStudy) -> list[str]:
 
 
 def _answer(loaded: LoadedStudy, benchmark: str) -> str:
-    first, second = loaded.objectives[:2]
-    there = standings(loaded, benchmark)
+    first = loaded.objectives[0]
+    there = compared(loaded, benchmark)
+    focus, *rivals = loaded.study["methods"]
+    run = _run(loaded, benchmark)
     if not there:
-        return "no trial could be on a front."
-    focus = loaded.study["methods"][0]
-    mine = there.pop(focus, None)
-    rivals = sorted(there.values(), key=lambda standing: standing.known[1] * second.sign)
-    name = loaded.title("methods", focus)
+        return f"no trial could be on a front.{_not_run(loaded, {focus, *rivals} - run)}"
     searched = "" if loaded.given else " that the search found"
     near = f"within {WITHIN:g} of the best {first.title.lower()}{searched}"
-    if mine is None:
-        best = rivals[0]
-        return (
-            f"{name} does not come {near}. {loaded.title('methods', best.method)} does, with a "
-            f"{second.title.lower()} of {best.reached[1]:.3f} {_where(loaded, benchmark)}."
-        )
-    if not rivals:
-        return (
-            f"no rival comes {near}. {name} does, with a {second.title.lower()} of "
-            f"{mine.reached[1]:.3f} {_where(loaded, benchmark)}."
-        )
-    rival = loaded.title("methods", rivals[0].method)
-    apart = difference(loaded, mine, rivals[0])
+    reached = _reached(loaded, benchmark, there[0])
+    name = loaded.title("methods", there[0].method)
+    if len(there) == 2:
+        said = _comparison(loaded, benchmark, there[0], there[1], near)
+    elif there[0].method != focus:
+        missed = f"does not come {near}" if focus in run else "has not been run"
+        does = "does, with" if focus in run else "has"
+        said = f"{loaded.title('methods', focus)} {missed}. {name} {does} {reached}."
+    elif run.isdisjoint(rivals):
+        said = f"no rival has been run. {name} has {reached}."
+    else:
+        said = f"no rival comes {near}. {name} does, with {reached}."
+    return said + _farther(loaded, benchmark, there) + _not_run(loaded, {*rivals} - run)
+
+
+def _reached(loaded: LoadedStudy, benchmark: str, standing: Standing) -> str:
+    first, second = loaded.objectives[:2]
+    seeds = " (one seed)" if np.isnan(standing.sd[1]) else ""
+    return (
+        f"a {second.title.lower()} of {standing.reached[1]:.3f}, at {_article(first)} of "
+        f"{standing.reached[0]:.3f}, {_where(loaded, benchmark)}{seeds}"
+    )
+
+
+def _comparison(
+    loaded: LoadedStudy, benchmark: str, mine: Standing, other: Standing, near: str
+) -> str:
+    first, second = loaded.objectives[:2]
+    name, rival = (loaded.title("methods", standing.method) for standing in (mine, other))
+    apart = difference(loaded, mine, other)
     return (
         f"{_verdict(name, rival, second, apart[1])}. Both are {near}, where {rival} has the best "
         f"{second.title.lower()} of the rivals. {_where(loaded, benchmark).capitalize()} it is "
-        f"{mine.reached[1]:.3f} for {name} and {rivals[0].reached[1]:.3f} for {rival} "
+        f"{mine.reached[1]:.3f} for {name} and {other.reached[1]:.3f} for {rival} "
         f"({apart[1]}), at {_article(first)} of {mine.reached[0]:.3f} and "
-        f"{rivals[0].reached[0]:.3f} ({apart[0]}).{_caveat(name, mine)}{_caveat(rival, rivals[0])}"
+        f"{other.reached[0]:.3f} ({apart[0]}).{_caveat(name, mine)}{_caveat(rival, other)}"
     )
+
+
+def _farther(loaded: LoadedStudy, benchmark: str, there: list[Standing]) -> str:
+    """Of given settings, which has a better second objective yet, at what price in the first."""
+    first, second = loaded.objectives[:2]
+    key = _second(loaded)
+    others = sorted(_standings(loaded, benchmark, near=False).values(), key=key)
+    if not loaded.given or not others or key(others[0]) >= min(map(key, there)):
+        return ""
+    best = others[0]
+    return (
+        f" {loaded.title('methods', best.method)} has a better {second.title.lower()}, "
+        f"{best.reached[1]:.3f}, at {_article(first)} of {best.reached[0]:.3f}."
+    )
+
+
+def _not_run(loaded: LoadedStudy, methods: set[str]) -> str:
+    titles = [loaded.title("methods", m) for m in loaded.study["methods"] if m in methods]
+    return f" Not run yet: {'; '.join(titles)}." if titles else ""
+
+
+def _run(loaded: LoadedStudy, benchmark: str) -> set[str]:
+    """Methods that have trials on a benchmark."""
+    trials = (loaded.searched(benchmark), loaded.confirmed_of(benchmark))
+    return {method for each in trials for method in each["method"]}
 
 
 def _caveat(name: str, standing: Standing) -> str:
@@ -221,6 +289,6 @@ def _volumes(loaded: LoadedStudy, benchmark: str) -> str:
         spelled = "" if np.isnan(error) else f" ± {error:.3f}"
         reached = float(volume(np.nanmean(values, axis=1))[0])
         found.append((reached, f"{loaded.title('methods', method)} {reached:.3f}{spelled}"))
-    ranking = ", ".join(text for _, text in sorted(found, key=lambda entry: -entry[0]))
+    ranking = "; ".join(text for _, text in sorted(found, key=lambda entry: -entry[0]))
     said = " (± standard error over seeds)" if " ± " in ranking else ""
     return f" Hypervolume{said}: {ranking}." if found else ""

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from .effort import EffortInfo, RobustnessInfo
-from .palette import colour_scale, styled
+from .palette import WIDTH, method_colour, styled
 
 
 def effort_chart(info: EffortInfo) -> Any:
@@ -20,38 +20,39 @@ def effort_chart(info: EffortInfo) -> Any:
     low = float(volumes.filter(volumes > 0).quantile(0.1) or 0.0)
     high = float(growth["high"].to_numpy().max())
     scale = alt.Scale(domain=(low, high + 0.05 * (high - low) or high + 0.01), nice=False)
-    colour = alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods)
+    colour = method_colour(info.methods)
     panels = []
     raced = "seed-runs" in growth["unit"]
     runs = ("seed-runs", "Seed-runs") if raced else ("trials", "Trials")
     for unit, title in (runs, ("hours", "Hours of training and evaluation")):
         base = alt.Chart(growth.filter(unit=unit)).encode(
-            x=alt.X("budget:Q", title=title, axis=alt.Axis(format="~g")), color=colour
+            x=alt.X(
+                "budget:Q",
+                title=title,
+                axis=alt.Axis(format="~g", tickMinStep=0 if unit == "hours" else 1, tickCount=8),
+            ),
+            color=colour,
         )
         label = None if unit == "hours" else "Hypervolume"
         y = alt.Y("mean:Q", title=label, scale=scale)
         tooltip = ["Method:N", alt.Tooltip("budget:Q", title=title, format=".4~g")]
         tooltip += [alt.Tooltip(f"{name}:Q", format=".4~f") for name in ("mean", "low", "high")]
-        band = base.mark_area(opacity=0.14, clip=True).encode(
+        band = base.mark_area(opacity=0.14, clip=True, interpolate="step-after").encode(
             y=alt.Y("low:Q", scale=scale, title=label), y2="high:Q"
         )
-        solid: dict[str, Any] = {"strokeWidth": 2, "clip": True}
-        dashed: dict[str, Any] = {
-            "strokeWidth": 1.2,
-            "strokeDash": [3, 3],
-            "clip": True,
-            "opacity": 0.8,
-        }
+        steps: dict[str, Any] = {"clip": True, "interpolate": "step-after"}
+        solid = {**steps, "strokeWidth": 2}
+        dashed = {**steps, "strokeWidth": 1.2, "strokeDash": [3, 3], "opacity": 0.8}
         line = base.mark_line(**(solid if raced else dashed)).encode(y=y, tooltip=tooltip)
         found = base.mark_line(**solid).encode(y=alt.Y("found:Q", scale=scale, title=label))
-        panels.append(alt.layer(band, found, line).properties(width=345, height=260))
+        panels.append(alt.layer(band, found, line).properties(width=WIDTH // 2 - 44, height=260))
     return styled(alt.hconcat(*panels, spacing=28))
 
 
 def robustness_chart(info: RobustnessInfo) -> Any:
     """The share of each search space within a distance of the method's front."""
     shares = info.shares.with_columns(pl.col("share", "distance").round(5))
-    x = alt.X("distance:Q", title="Distance from the method's front", axis=alt.Axis(format="~g"))
+    x = alt.X("distance:Q", title="Distance from the method's front", axis=alt.Axis(tickCount=8))
     y = alt.Y(
         "share:Q",
         title="Share of the search space",
@@ -60,11 +61,11 @@ def robustness_chart(info: RobustnessInfo) -> Any:
     )
     chart = (
         alt.Chart(shares)
-        .mark_line(strokeWidth=2)
+        .mark_line(strokeWidth=2, interpolate="step-after")
         .encode(
             x=x,
             y=y,
-            color=alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods),
+            color=method_colour(info.methods),
             tooltip=[
                 "Method:N",
                 alt.Tooltip("distance:Q", format="~g"),
@@ -72,4 +73,4 @@ def robustness_chart(info: RobustnessInfo) -> Any:
             ],
         )
     )
-    return styled(chart.properties(width=780, height=240))
+    return styled(chart.properties(width=WIDTH, height=240))

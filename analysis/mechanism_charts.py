@@ -9,7 +9,7 @@ import polars as pl
 
 from .choice import Choice
 from .loading import LoadedStudy
-from .palette import MUTED, colour_scale, styled
+from .palette import MUTED, WIDTH, method_colour, styled
 from .transition_charts import over_seeds, task_starts, thinned, titles_of
 
 RAW, EFFECTIVE = "Raw weights W", "Effective weights gW"
@@ -167,14 +167,8 @@ def _starts(loaded: LoadedStudy, titles: dict[str, str]) -> list[int]:
 
 def _traces(data: pl.DataFrame, methods: list[str], y: alt.Y) -> Any:
     """A line per method for the mean over seeds, and a band for their range."""
-    shown = set(data["Method"])
     base = alt.Chart(data).encode(
-        x=alt.X("iteration:Q", title="Iteration"),
-        color=alt.Color(
-            "Method:N",
-            scale=colour_scale(methods),
-            legend=alt.Legend(values=[name for name in methods if name in shown]),
-        ),
+        x=alt.X("iteration:Q", title="Iteration"), color=method_colour(methods, data["Method"])
     )
     band = base.mark_area(opacity=0.12, clip=True, strokeWidth=0).encode(
         y=alt.Y("low:Q", scale=y["scale"], title=y["title"]), y2="high:Q"
@@ -197,7 +191,7 @@ def curvature_chart(info: CurvatureInfo) -> Any:
                 alt.Y("mean:Q", title=space, scale=alt.Scale(type="log", nice=False)),
             ),
             _transitions(info.task_starts),
-        ).properties(width=780, height=190)
+        ).properties(width=WIDTH, height=190)
         for space in (RAW, EFFECTIVE)
     ]
     return styled(alt.vconcat(*panels, spacing=14).resolve_scale(y="shared"))
@@ -224,7 +218,7 @@ def fast_and_slow_chart(info: FastAndSlowInfo) -> Any:
     ]
     drawn = [
         alt.layer(_traces(data, info.methods, y), _transitions(info.task_starts)).properties(
-            width=780, height=height
+            width=WIDTH, height=height
         )
         for data, y, height in panels
     ]
@@ -233,7 +227,7 @@ def fast_and_slow_chart(info: FastAndSlowInfo) -> Any:
 
 def cost_chart(info: CostInfo) -> Any:
     """Time and memory of a step against SGD's, network by network."""
-    colour = alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods)
+    colour = method_colour(info.methods)
     network = alt.Y("network:N", sort=info.networks, title=None)
     offset = alt.YOffset("Method:N", sort=info.methods)
 
@@ -253,7 +247,7 @@ def cost_chart(info: CostInfo) -> Any:
         one = alt.Chart(pl.DataFrame({"one": [1.0]})).mark_rule(color=MUTED).encode(x="one:Q")
         bars = base.mark_rule(strokeWidth=1.4).encode(x="time_low:Q", x2="time_high:Q")
         layers = (one, bars, points) if spread else (one, points)
-        return alt.layer(*layers).properties(width=300, height=alt.Step(12))
+        return alt.layer(*layers).properties(width=(WIDTH - 24) // 2 - 80, height=alt.Step(12))
 
     return styled(
         alt.hconcat(

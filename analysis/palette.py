@@ -1,7 +1,10 @@
-"""How charts look: a colour for every method, the same in all charts of a report."""
+"""How charts look: a colour for every method, the same in all charts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import cycle
+from math import ceil
 from typing import Any
 
 import altair as alt
@@ -9,23 +12,58 @@ import altair as alt
 INK, MUTED, GRID = "#1c2430", "#6b7684", "#e6e9ed"
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 
+WIDTH = 920
+"""Of charts, in pixels."""
+
 _COLOURS = (
-    "#d1462f",  # the first method of a study, usually NGM-SGD, stands out
-    "#e8a33d",
-    "#3b6fb6",
-    "#2f9e8f",
-    "#8a5fbf",
-    "#5b6672",
-    "#c2689b",
-    "#7c9a35",
-    "#9c6b3f",
-    "#2bb3d1",
+    "#c8401f",
+    "#e0920f",
+    "#1f5fa8",
+    "#0f8f6b",
+    "#b565a7",
+    "#5ab4e5",
+    "#2c3444",
+    "#6b3420",
+    "#a3b04a",
+    "#3b2f8f",
 )
+"""Told apart with red-green blindness, too: any two of the first five differ by 16 in CIELAB."""
+
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left")
+
+_USUAL = ("NGM-SGD", "NGM-SGD, gain frozen", "SGD", "SGD with momentum 0.9", "Adam")
+"""Methods that have the first colours in all reports."""
+
+_LEGEND_COLUMNS = 4
 
 
-def colour_scale(titles: list[str]) -> alt.Scale:
-    """A scale that gives each method its colour."""
-    return alt.Scale(domain=titles, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(titles))])
+def method_colour(titles: list[str], shown: Iterable[str] | None = None) -> alt.Color:
+    """Colours for methods, by their titles, with a legend of those that are shown."""
+    entries = [title for title in titles if shown is None or title in set(shown)]
+    return alt.Color(
+        "Method:N",
+        sort=titles,
+        scale=alt.Scale(domain=titles, range=[_COLOURS[place] for place in _places(titles)]),
+        legend=alt.Legend(values=entries, columns=_columns(len(entries))),
+    )
+
+
+def method_shape(titles: list[str]) -> alt.Shape:
+    """Shapes for the same, in the same legend."""
+    shapes = [_SHAPES[place % len(_SHAPES)] for place in _places(titles)]
+    return alt.Shape("Method:N", sort=titles, scale=alt.Scale(domain=titles, range=shapes))
+
+
+def _places(titles: list[str]) -> list[int]:
+    """Which of the colours each has."""
+    others = [place for place, usual in enumerate(_USUAL) if usual not in titles]
+    free = cycle([*range(len(_USUAL), len(_COLOURS)), *others])
+    return [_USUAL.index(title) if title in _USUAL else next(free) for title in titles]
+
+
+def _columns(entries: int) -> int:
+    """Of a legend whose rows are about equally long."""
+    return ceil(entries / max(1, ceil(entries / _LEGEND_COLUMNS)))
 
 
 def styled(chart: Any) -> Any:
@@ -46,7 +84,6 @@ def styled(chart: Any) -> Any:
         .configure_legend(
             **text,
             orient="top",
-            columns=4,
             title=None,
             labelLimit=300,
             symbolType="circle",

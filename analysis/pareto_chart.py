@@ -1,7 +1,8 @@
-"""The Pareto chart: every trial, every method's front, and the chosen configurations."""
+"""The Pareto chart: every trial, every method's front, and what was chosen and compared."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -10,33 +11,40 @@ import polars as pl
 from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.schema import CONFIG_PREFIX
 
+from .answer import compared
 from .choice import Choice
 from .loading import LoadedStudy
 from .optimism import SEARCHED, pairs_of
-from .palette import INK, colour_scale, styled
+from .palette import INK, WIDTH, method_colour, method_shape, styled
 
 
 class ParetoInfo(NamedTuple):
     """What the chart shows.
 
     ``trials`` has a row per completed trial, of the search and confirmed: ``Method`` (its title),
-    ``trial_id``, the configuration, all metrics, ``claim`` (whether claims rest on it), ``front``
-    and ``chosen``, both among claims. ``pairs`` has a row per confirmed configuration, with x and y
-    also as the search had them. The domains frame the chosen points and most of the fronts.
-    ``attained`` says whether the front is one in the plane of x and y, so that a line can show what
-    it attains: with a third objective it is not.
+    ``trial_id``, the configuration, all metrics, ``claim`` (whether claims rest on it), ``front``,
+    ``chosen`` and ``compared`` (by the answer), all three among claims. ``attained`` has the points
+    of each method's front and where what it attains ends, at the reference point; it is empty where
+    settings were given, and with a third objective, as that front is none in the plane of x and y.
+    ``spread`` has the range of
+    one standard deviation over seeds around what was run on test data. ``pairs`` has a row per
+    confirmed configuration, with x and y also as the search had them. The domains frame the chosen
+    and compared points and most of the fronts.
     """
 
     trials: pl.DataFrame
+    attained: pl.DataFrame
+    spread: pl.DataFrame
     pairs: pl.DataFrame
     methods: list[str]
     x: Metric
     y: Metric
     x_domain: tuple[float, float]
     y_domain: tuple[float, float]
-    attained: bool
     hidden: int
     """Trials outside the frame."""
+    hidden_claims: int
+    """Those of them that claims rest on."""
 
 
 def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> ParetoInfo:
@@ -46,7 +54,9 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
     objective is drawn against the stability gap or, if that is it, the average accuracy.
     """
     y, x = _axes(loaded.objectives)
-    chosen = [choice.trial_id for choice in choices if choice.benchmark == benchmark]
+    marked = not loaded.given  # where every method has one point, none needs a mark
+    chosen = [choice.trial_id for choice in choices if marked and choice.benchmark == benchmark]
+    answered = compared(loaded, benchmark) if marked and len(loaded.objectives) > 1 else []
     claims = loaded.of(benchmark).with_columns(claim=pl.lit(value=True))
     parts = [claims]
     if loaded.is_confirmed(benchmark):
@@ -56,27 +66,63 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         pl.concat(parts, how="diagonal")
         .filter(pl.col("status") == "completed")
         .with_columns(
-            _titles(loaded).alias("Method"), pl.col("trial_id").is_in(chosen).alias("chosen")
+            _titles(loaded).alias("Method"),
+            pl.col("trial_id").is_in(chosen).alias("chosen"),
+            pl.col("trial_id").is_in([each.trial_id for each in answered]).alias("compared"),
         )
         .sort(x.name)
     )
     pairs = pairs_of(loaded, benchmark).filter(pl.col("status") == "completed")
     pairs = pairs.with_columns(_titles(loaded).alias("Method"))
     front = trials.filter("front")
-    rings = trials.filter("chosen")
+    rings = trials.filter(pl.col("chosen") | pl.col("compared"))
     x_domain = _frame(front, rings, pairs, x)
     y_domain = _frame(front, rings, pairs, y)
     inside = pl.col(x.name).is_between(*x_domain) & pl.col(y.name).is_between(*y_domain)
+    outside = trials.filter(~inside)
+    flat = len(loaded.objectives) == 2 and not loaded.given
     return ParetoInfo(
         trials=trials,
+        attained=_attained(front if flat else front.clear(), x, y, loaded.study["reference_point"]),
+        spread=_spread(trials, x, y),
         pairs=pairs,
         methods=[loaded.title("methods", name) for name in loaded.methods],
         x=x,
         y=y,
         x_domain=x_domain,
         y_domain=y_domain,
-        attained=len(loaded.objectives) == 2,
-        hidden=trials.height - trials.filter(inside).height,
+        hidden=outside.height,
+        hidden_claims=outside.filter("claim").height,
+    )
+
+
+def _attained(
+    front: pl.DataFrame, x: Metric, y: Metric, reference_point: Mapping[str, float]
+) -> pl.DataFrame:
+    """The fronts by x, up to the reference point: whatever budget in x, the best y so far stays."""
+    points = front.select("Method", x.name, y.name)
+    if front.is_empty():
+        return points
+    best = pl.col(y.name).max() if y.direction == "maximize" else pl.col(y.name).min()
+    ends = points.group_by("Method", maintain_order=True).agg(
+        pl.lit(float(reference_point[x.name])).alias(x.name), best
+    )
+    return pl.concat([points, ends]).sort("Method", x.name)
+
+
+def _spread(trials: pl.DataFrame, x: Metric, y: Metric) -> pl.DataFrame:
+    """One standard deviation around each point on test data, in columns ``x_low`` to ``y_high``."""
+    sds = {axis: pl.col(f"{metric.name}_sd") for axis, metric in (("x", x), ("y", y))}
+    return (
+        trials.filter(phase="confirm")
+        .select(
+            "Method",
+            x.name,
+            y.name,
+            **{f"{axis}_low": pl.col(m.name) - sds[axis] for axis, m in (("x", x), ("y", y))},
+            **{f"{axis}_high": pl.col(m.name) + sds[axis] for axis, m in (("x", x), ("y", y))},
+        )
+        .drop_nulls()
     )
 
 
@@ -117,26 +163,26 @@ def _frame(
 
 
 def pareto_chart(info: ParetoInfo) -> Any:
-    """Draw it: trials faint, fronts as attainment lines, chosen configurations ringed.
+    """Draw it: trials faint, fronts as attainment lines, what was chosen ringed, compared boxed.
 
     Legend entries filter (shift adds to the selection), the wheel zooms, dragging moves, and a
     double click resets.
     """
     shown = alt.selection_point(fields=["Method"], bind="legend")
-    colour = alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods)
+    colour, shape = method_colour(info.methods), method_shape(info.methods)
     x = alt.X(
         info.x.name,
         type="quantitative",
         title=_axis_title(info.x),
         scale=alt.Scale(domain=info.x_domain, nice=False, zero=False),
-        axis=alt.Axis(format="~g"),
+        axis=_axis(info.x, info.x_domain),
     )
     y = alt.Y(
         info.y.name,
         type="quantitative",
         title=_axis_title(info.y),
         scale=alt.Scale(domain=info.y_domain, nice=False, zero=False),
-        axis=alt.Axis(format="~g"),
+        axis=_axis(info.y, info.y_domain),
     )
     base = alt.Chart(_plain(info.trials)).encode(
         x=x, y=y, color=colour, tooltip=_tooltips(info.trials)
@@ -145,30 +191,42 @@ def pareto_chart(info: ParetoInfo) -> Any:
         opacity=alt.when(shown).then(alt.value(0.28)).otherwise(alt.value(0.02))
     )
     claims = base.transform_filter("datum.claim")
-    front = claims.transform_filter("datum.front")
+    opaque = alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05))
     # Attainment: of all budgets in x, up to the next point, the y of the last.
     lower_is_better = info.x.direction == "minimize"
-    line = front.mark_line(
-        interpolate="step-after" if lower_is_better else "step-before", strokeWidth=2, clip=True
-    ).encode(
-        opacity=alt.when(shown).then(alt.value(0.9)).otherwise(alt.value(0.05)),
-        tooltip=alt.value(None),
+    line = (
+        alt.Chart(info.attained)
+        .mark_line(
+            interpolate="step-after" if lower_is_better else "step-before", strokeWidth=2, clip=True
+        )
+        .encode(x=x, y=y, color=colour, opacity=opaque)
     )
-    solid = claims if info.pairs.height else front
-    dots = solid.mark_circle(size=60, clip=True).encode(
-        opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05))
-    )
-    rings = base.transform_filter("datum.chosen").mark_point(
-        size=230, strokeWidth=2.2, filled=False, clip=True
-    )
-    rings = rings.encode(
-        opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.05)),
-        color=alt.value(INK),
-    )
-    moves = _moves(info, x, y, colour, shown)
-    marks = [points, *moves, *([line] if info.attained else []), dots, rings]
+    solid = claims if info.pairs.height else claims.transform_filter("datum.front")
+    dots = solid.mark_point(filled=True, size=70, clip=True).encode(shape=shape, opacity=opaque)
+    marks = [points, *_moves(info, x, y, colour, shown), *_bars(info, x, y, colour, shown)]
+    marks += [line] if info.attained.height else []
+    marks.append(dots)
+    for which, outline, size in (("compared", "square", 420), ("chosen", "circle", 230)):
+        mark = base.transform_filter(f"datum.{which}").mark_point(
+            shape=outline, size=size, strokeWidth=1.8, filled=False, clip=True
+        )
+        marks.append(mark.encode(opacity=opaque, color=alt.value(INK)))
     layers = alt.layer(*marks).add_params(shown, alt.selection_interval(bind="scales"))
-    return styled(layers.properties(width=780, height=440))
+    return styled(layers.properties(width=WIDTH, height=460))
+
+
+def _bars(info: ParetoInfo, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[Any]:
+    """One standard deviation over seeds, to either side."""
+    if not info.spread.height:
+        return []
+    bars = alt.Chart(info.spread).mark_rule(strokeWidth=1, clip=True)
+    bars = bars.encode(
+        color=colour, opacity=alt.when(shown).then(alt.value(0.5)).otherwise(alt.value(0.03))
+    )
+    return [
+        bars.encode(x=alt.X("x_low:Q", scale=x["scale"], title=x["title"]), x2="x_high:Q", y=y),
+        bars.encode(x=x, y=alt.Y("y_low:Q", scale=y["scale"], title=y["title"]), y2="y_high:Q"),
+    ]
 
 
 def _moves(info: ParetoInfo, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) -> list[Any]:
@@ -191,6 +249,13 @@ def _moves(info: ParetoInfo, x: alt.X, y: alt.Y, colour: alt.Color, shown: Any) 
     ]
 
 
+def _axis(metric: Metric, domain: tuple[float, float]) -> alt.Axis:
+    """Few ticks, all with the same number of digits."""
+    narrow = domain[1] - domain[0] < 0.05
+    digits = ".3f" if narrow else ".2f"
+    return alt.Axis(tickCount=8, format="~g" if metric.unit == "iterations" else digits)
+
+
 def _axis_title(metric: Metric) -> str:
     arrow = "better →" if metric.direction == "maximize" else "← better"
     return f"{metric.title}  ({arrow})"
@@ -198,7 +263,7 @@ def _axis_title(metric: Metric) -> str:
 
 def _plain(trials: pl.DataFrame) -> pl.DataFrame:
     """Only columns that are shown, and these without digits that mean nothing."""
-    shown = ["Method", "trial_id", "phase", "claim", "front", "chosen", "seeds"]
+    shown = ["Method", "trial_id", "phase", "claim", "front", "chosen", "compared", "seeds"]
     shown += [n for n in trials.columns if n.startswith(CONFIG_PREFIX) or n in METRICS]
     return trials.select(pl.col(shown)).with_columns(pl.col(pl.Float64).round_sig_figs(5))
 

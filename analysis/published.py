@@ -129,7 +129,8 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
     if not loaded.given:
         return []
     cells = []
-    for row in loaded.confirmed.filter(pl.col("status") == "completed").to_dicts():
+    runs = loaded.confirmed.filter(pl.col("status") == "completed")
+    for row in sorted(runs.to_dicts(), key=lambda run: loaded.methods.index(run["method"])):
         benchmark, method, trial = row["benchmark"], row["method"], row["trial_id"]
         if not paper_study(benchmark):
             continue

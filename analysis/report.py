@@ -118,6 +118,7 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
     return template.render(
         study=loaded.study,
         sections=sections,
+        given=loaded.given,
         findings=findings(loaded),
         facts=_facts(loaded, pick),
         departures=departures(loaded),
@@ -137,15 +138,18 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
     reference = ", ".join(f"{k} {v:g}" for k, v in study["reference_point"].items())
     constraints = study.get("constraints", [])
     left_out = [f"{name} ({why})" for name, why in loaded.results.left_out.items()]
+    departing = departures(loaded)
+    chosen = (
+        "the knee of each front: the point nearest to the ideal"
+        if pick == "knee"
+        else f"the point of each front that is best in {pick}"
+    )
     return {
         **search_facts(loaded),
+        **({"Departs from the paper": ", ".join(departing)} if departing else {}),
         "Reference point": reference,
         **({"Constraints": ", ".join(constraints)} if constraints else {}),
-        "Chosen configurations": (
-            "the knee of each front: the point nearest to the ideal"
-            if pick == "knee"
-            else f"the point of each front that is best in {pick}"
-        ),
+        **({} if loaded.given else {"Chosen configurations": chosen}),
         **({"Left out": "; ".join(left_out)} if left_out else {}),
         "Compute": f"{seconds / 60:.1f} minutes of training and evaluation",
         "Run": " · ".join(

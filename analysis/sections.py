@@ -71,9 +71,10 @@ def benchmark_section(
         figures.append(
             Figure(
                 f"{benchmark}-transitions",
-                "First-task accuracy around the transitions",
+                f"Accuracy on the {transitions.of} task around the transitions",
                 "Each method's chosen configuration: the mean over seeds, and the range of the "
-                "seeds as a band. The dashed line is the arrival of a new task.",
+                "seeds as a band. The dashed line is the arrival of a new task. Every panel has a "
+                "scale of its own.",
                 transition_chart(transitions).to_dict(),
             )
         )
@@ -216,15 +217,19 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
 
 
 def _pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> str:
-    hidden = f" {info.hidden} trials lie outside the frame; zoom out to see them." * bool(
-        info.hidden
-    )
-    rings = "rings are the configurations chosen for the figures below"
+    compared = info.trials.filter("compared").height
+    boxes = " and squares those that the answer compares" * (compared > 1)
+    rings = f"rings are the configurations chosen for the figures below{boxes}"
+    hidden = _hidden(info)
+    if loaded.given:
+        seeds = "1 seed" if loaded.seeds == 1 else f"{loaded.seeds} seeds, with bars for ± 1 sd"
+        return f"A point is a method with the settings given, on test data: the mean of {seeds}."
     if info.pairs.height:
         return (
             "A faint point is a trial of the search, on validation data; a solid one is a "
             f"configuration of its front run again on test data with {loaded.fresh_seeds} fresh "
-            "seeds, and the dashed line between them is the optimism of the search. A line is what "
+            "seeds (bars: ± 1 sd), and the dashed line between them is the optimism of the search. "
+            "A solid line is what "
             f"a method attains, its Pareto front among confirmed points; {rings}.{hidden}"
         )
     seeds = "1 seed" if loaded.seeds == 1 else f"the mean of {loaded.seeds} seeds"
@@ -233,3 +238,12 @@ def _pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> st
         f"A faint point is a trial, {seeds}; a line is what a method attains, its Pareto front; "
         f"{rings}.{basis}{hidden}"
     )
+
+
+def _hidden(info: ParetoInfo) -> str:
+    """What the frame leaves out."""
+    if not info.hidden:
+        return ""
+    trials = "1 trial lies" if info.hidden == 1 else f"{info.hidden} trials lie"
+    claims = f" ({info.hidden_claims} of them confirmed)" if info.pairs.height else ""
+    return f" {trials} outside the frame{claims}; in the page, zoom out to see them."

@@ -108,14 +108,17 @@ def _volume(
 def search_facts(loaded: LoadedStudy) -> dict[str, str]:
     """Effort and evaluation, as a reader must know them to judge the study."""
     study = loaded.study
+    seeds = "1 seed" if loaded.seeds == 1 else f"{loaded.seeds} seeds"
+    missing = _missing(loaded)
     if loaded.given:
-        return {
-            "Effort": f"settings as given, {loaded.seeds} seeds for every method and benchmark",
+        facts = {
+            "Effort": f"settings as given, {seeds} for every method and benchmark",
             "Evaluated on": "test data",
         }
+        return facts | ({"Not complete": ", ".join(missing)} if missing else {})
     effort = (
-        f"{study['trials']} trials of {loaded.seeds} seeds for every method and benchmark, "
-        f"searched by Optuna ({study['sampler']}, seed {study['seed']})"
+        f"{study['trials']} trials of {seeds} for every method and benchmark, searched by Optuna "
+        f"({study['sampler']}, seed {study['seed']})"
     )
     if loaded.racing:
         runs = runs_per_search(study)
@@ -128,7 +131,6 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
     starts = _starts(loaded)
     if starts:
         facts["Started from"] = starts
-    missing = _missing(loaded)
     if missing:
         facts["Not complete"] = f"{', '.join(missing)}; the effort is not equal before they are"
     stopped = _stopped(loaded)
@@ -165,13 +167,13 @@ def _starts(loaded: LoadedStudy) -> str:
 
 
 def _missing(loaded: LoadedStudy) -> list[str]:
-    """Searches that have not ended, and how far they are."""
+    """What has not ended of every search, or of the settings that were given."""
     racing = loaded.racing
     missing = []
-    for benchmark in loaded.benchmarks:
+    for benchmark in loaded.study["benchmarks"]:
         whole = loaded.plateaus.get(benchmark, runs_per_search(loaded.study))
         for method in loaded.study["methods"]:
-            trials = loaded.searched(benchmark, method)
+            trials = (loaded.confirmed_of if loaded.given else loaded.searched)(benchmark, method)
             there = int(trials["seeds"].sum()) if racing else trials.height
             if there != whole:
                 what = "seed-runs" if racing else "trials"
@@ -192,8 +194,12 @@ def _evaluated_on(loaded: LoadedStudy) -> str:
             f"again with {loaded.fresh_seeds} fresh seeds"
         )
     missing = [
-        f"{loaded.title('benchmarks', name)} ({loaded.confirmed_of(name).height} of "
-        f"{loaded.due(name)} configurations run again)"
+        loaded.title("benchmarks", name)
+        + (
+            f" ({loaded.confirmed_of(name).height} of {loaded.due(name)} configurations run again)"
+            if loaded.due(name)
+            else ""
+        )
         for name in loaded.benchmarks
         if name not in confirmed
     ]
@@ -232,11 +238,15 @@ def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
 
 def display_rows(loaded: LoadedStudy, table: pl.DataFrame) -> list[dict[str, str]]:
     """The table as people read it."""
-    with_space = table["space_within"].is_not_null().any()
-    return [_display(loaded, row, with_space) for row in table.to_dicts()]
+    with_space = bool(table["space_within"].is_not_null().any())
+    names = [*(m.name for m in loaded.objectives), *_SHOWN_METRICS]
+    shown = [name for name in dict.fromkeys(names) if table[name].is_not_null().any()]
+    return [_display(loaded, row, shown, with_space=with_space) for row in table.to_dicts()]
 
 
-def _display(loaded: LoadedStudy, row: dict[str, Any], with_space: bool) -> dict[str, str]:
+def _display(
+    loaded: LoadedStudy, row: dict[str, Any], metrics: list[str], *, with_space: bool
+) -> dict[str, str]:
     shown = {
         "Method": row["title"],
         "Chosen configuration": row["settings"] or "–",
@@ -254,9 +264,10 @@ def _display(loaded: LoadedStudy, row: dict[str, Any], with_space: bool) -> dict
     if with_space:
         share = row["space_within"]
         shown[f"Space within {DISTANCE:g} of the front"] = "–" if share is None else f"{share:.0%}"
-    for name in dict.fromkeys([*(m.name for m in loaded.objectives), *_SHOWN_METRICS]):
-        digits = 1 if METRICS[name].unit == "iterations" else 3
-        shown[METRICS[name].title] = _number(row[name], row[f"{name}_sd"], digits)
+    for name in metrics:
+        timed = METRICS[name].unit == "iterations"
+        title = METRICS[name].title + ", iterations" * timed
+        shown[title] = _number(row[name], row[f"{name}_sd"], 1 if timed else 3)
     return shown
 
 

@@ -1,15 +1,15 @@
-"""What happens at transitions: first-task accuracy, gain and entropy of chosen configurations."""
+"""What happens at transitions: old-task accuracy, gain and entropy of chosen configurations."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import altair as alt
 import polars as pl
 
 from .choice import Choice
 from .loading import LoadedStudy
-from .palette import INK, MUTED, colour_scale, styled
+from .palette import INK, MUTED, WIDTH, method_colour, styled
 
 BEFORE, AFTER = 10, 60
 """Iterations shown on either side of a transition."""
@@ -19,13 +19,15 @@ _POINTS = 2000
 
 
 class TransitionInfo(NamedTuple):
-    """First-task accuracy around each transition.
+    """Accuracy on an old task around each transition.
 
-    ``accuracy`` has a row per method, transition and iteration: ``Method``, ``Transition`` (such as
-    "into task 2"), ``elapsed`` (iterations since the transition; 0 is the last of the old task),
-    ``mean``, ``low`` and ``high`` over seeds.
+    ``of`` is the old task looked at, the one of the study's stability gap: ``"first"``, and else
+    the ``"previous"`` one. ``accuracy`` has a row per method, transition and iteration: ``Method``,
+    ``Transition`` (such as "into task 2"), ``elapsed`` (iterations since the transition; 0 is the
+    last of the old task), ``mean``, ``low`` and ``high`` over seeds.
     """
 
+    of: Literal["first", "previous"]
     accuracy: pl.DataFrame
     methods: list[str]
     transitions: list[str]
@@ -48,25 +50,28 @@ def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) 
     """Read the curves of the chosen configurations of a benchmark."""
     chosen = titles_of(loaded, benchmark, choices)
     curves = pl.DataFrame(loaded.results.read("curves", chosen))
-    first_task = curves.filter(pl.col("eval_task") == 0)
+    of: Literal["first", "previous"] = (
+        "first" if "avg_sg_first" in [m.name for m in loaded.objectives] else "previous"
+    )
     starts = task_starts(curves)
     windows = [
-        first_task.filter(pl.col("iteration").is_between(start - BEFORE, start - 1 + AFTER))
-        .with_columns(
+        curves.filter(
+            pl.col("iteration").is_between(start - BEFORE, start - 1 + AFTER),
+            pl.col("task").is_in([task - 1, task]),
+            eval_task=0 if of == "first" else task - 1,
+        ).with_columns(
             (pl.col("iteration") - (start - 1)).alias("elapsed"),
             pl.lit(f"into task {task + 1}").alias("Transition"),
         )
-        .filter(pl.col("task").is_in([task - 1, task]))
         for task, start in starts.items()
     ]
     accuracy = (
         pl.concat(windows)
         if windows
-        else first_task.with_columns(
-            pl.lit(0).alias("elapsed"), pl.lit("").alias("Transition")
-        ).clear()
+        else curves.clear().with_columns(elapsed=pl.lit(0), Transition=pl.lit(""))
     )
     return TransitionInfo(
+        of,
         over_seeds(accuracy, chosen, ["Transition", "elapsed"], "accuracy"),
         [loaded.title("methods", name) for name in loaded.methods],
         [f"into task {task + 1}" for task in starts],
@@ -135,13 +140,13 @@ def over_seeds(
 def transition_chart(info: TransitionInfo) -> Any:
     """A panel per transition: the mean over seeds as a line, their range as a band."""
     shown = alt.selection_point(fields=["Method"], bind="legend")
-    base = alt.Chart(info.accuracy).encode(
+    base = alt.Chart().encode(
         x=alt.X(
             "elapsed:Q",
             title="Iterations since the transition",
             axis=alt.Axis(values=[0, 20, 40, 60], grid=False),
         ),
-        color=alt.Color("Method:N", scale=colour_scale(info.methods), sort=info.methods),
+        color=method_colour(info.methods),
     )
     band = base.mark_area(clip=True).encode(
         y=alt.Y("low:Q"),
@@ -149,7 +154,7 @@ def transition_chart(info: TransitionInfo) -> Any:
         opacity=alt.when(shown).then(alt.value(0.13)).otherwise(alt.value(0.0)),
     )
     line = base.mark_line(strokeWidth=2, clip=True).encode(
-        y=alt.Y("mean:Q", title="First-task accuracy", scale=alt.Scale(zero=False)),
+        y=alt.Y("mean:Q", title=f"Accuracy, {info.of} task", scale=alt.Scale(zero=False)),
         opacity=alt.when(shown).then(alt.value(1.0)).otherwise(alt.value(0.04)),
         tooltip=[
             alt.Tooltip("Method:N"),
@@ -159,17 +164,20 @@ def transition_chart(info: TransitionInfo) -> Any:
             alt.Tooltip("high:Q", title="Highest seed", format=".3f"),
         ],
     )
-    rule = alt.Chart(info.accuracy).mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.datum(0))
+    arrival = alt.Chart(pl.DataFrame({"elapsed": [0]}))  # its own data: one rule in every panel
+    rule = arrival.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="elapsed:Q")
     columns = min(4, max(1, len(info.transitions)))
     panels = (
         alt.layer(band, line, rule)
         .add_params(shown)
-        .properties(width=(780 - 24 * (columns - 1)) // columns - 8, height=230)
+        .properties(width=(WIDTH - 24 * (columns - 1)) // columns - 8 * columns, height=230)
         .facet(
+            data=info.accuracy,
             facet=alt.Facet("Transition:N", sort=info.transitions, title=None),
             columns=columns,
             spacing=18,
         )
+        .resolve_scale(y="independent")
     )
     return styled(panels)
 
@@ -177,18 +185,13 @@ def transition_chart(info: TransitionInfo) -> Any:
 def gain_chart(info: GainInfo) -> Any:
     """Gain and entropy over the whole run, transitions marked."""
     rules = alt.Chart(pl.DataFrame({"iteration": info.task_starts}, schema={"iteration": pl.Int64}))
-    gained = set(info.traces["Method"])
     rules_mark = rules.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="iteration:Q")
 
     def panel(quantity: str, height: int, axis: alt.Axis | None) -> Any:
         traces = info.traces.filter(pl.col("quantity") == quantity)
         base = alt.Chart(traces).encode(
             x=alt.X("iteration:Q", title="Iteration", axis=axis),
-            color=alt.Color(
-                "Method:N",
-                scale=colour_scale(info.methods),
-                legend=alt.Legend(values=[name for name in info.methods if name in gained]),
-            ),
+            color=method_colour(info.methods, info.traces["Method"]),
         )
         band = base.mark_area(opacity=0.15, clip=True).encode(y=alt.Y("low:Q"), y2="high:Q")
         line = base.mark_line(strokeWidth=1.6, clip=True).encode(
@@ -199,7 +202,7 @@ def gain_chart(info: GainInfo) -> Any:
                 alt.Tooltip("mean:Q", title=quantity, format=".3f"),
             ],
         )
-        return alt.layer(band, line, rules_mark).properties(width=780, height=height)
+        return alt.layer(band, line, rules_mark).properties(width=WIDTH, height=height)
 
     zoom = alt.selection_interval(bind="scales", encodings=["x"])
     gain = panel("Gain", 200, alt.Axis(labels=False, title=None, ticks=False)).add_params(zoom)

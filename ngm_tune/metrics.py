@@ -290,7 +290,7 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         _up("avg_acc", "Average accuracy", "[CE]", average_accuracy),
-        _loss("avg_sg", "Stability gap", "[NGM] eq. SG_k", average_stability_gap),
+        _loss("avg_sg", "Stability gap (previous task)", "[NGM] eq. SG_k", average_stability_gap),
         _loss(
             "avg_sg_first",
             "Stability gap (first task)",

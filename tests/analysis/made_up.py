@@ -79,17 +79,25 @@ class MadeUp:
         for run, rows_of_run in runs.items():
             self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, SCHEMA))
 
-    def rows(self, trial: str, points: Sequence[Point]) -> None:
-        """A confirmed trial by its seeds."""
+    def rows(self, trial: str, points: Sequence[Point], seeds: Sequence[int]) -> None:
+        """A trial on test data by its seeds."""
         rows = [
             {
                 **identity(trial, seed), "phase": "confirm", "status": "completed",
                 "config_lr": 0.1, "search_lr": 0.1, "iterations": 100,
                 "avg_acc": accuracy, "avg_sg": gap,
             }
-            for seed, (accuracy, gap) in enumerate(points, 1000)
+            for seed, (accuracy, gap) in zip(seeds, points, strict=True)
         ]  # fmt: skip
         self.results.write("trials", trial, pa.Table.from_pylist(rows, SCHEMA))
+
+    def confirmed(self, trial: str, points: Sequence[Point]) -> None:
+        """A confirmed trial by its fresh seeds."""
+        self.rows(trial, points, range(1000, 1000 + len(points)))
+
+    def given(self, method: str, point: Point, seeds: Sequence[int] = (0, 1)) -> None:
+        """A method with settings that were given, which reaches the same with every seed."""
+        self.rows(f"split-digits.{method}.0000", [point] * len(seeds), seeds)
 
     def load(self) -> LoadedStudy:
         return load(self.location)

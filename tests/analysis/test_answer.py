@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from ngm_tune.analysis.answer import difference, findings, standings
+from ngm_tune.analysis.tables import search_facts
 
 from .made_up import STUDY, MadeUp
 
@@ -30,7 +31,9 @@ def confirmed(
 ) -> None:
     """A configuration of the search, and what its fresh seeds reached."""
     made.trial(number, searched, method=method)
-    made.rows(f"{SPLIT}.{method}.{number:04d}.confirm", list(zip(accuracies, gaps, strict=True)))
+    made.confirmed(
+        f"{SPLIT}.{method}.{number:04d}.confirm", list(zip(accuracies, gaps, strict=True))
+    )
 
 
 def test_what_is_compared_is_chosen_by_the_search_and_not_by_the_test_data(made: MadeUp) -> None:
@@ -45,10 +48,12 @@ def test_what_is_compared_is_chosen_by_the_search_and_not_by_the_test_data(made:
     }
     assert found["ngm-sgd"].reached == pytest.approx([0.80, 0.30])
     (answer,) = findings(made.load())
-    assert answer.startswith(f"{SPLIT}: NGM-SGD has a larger stability gap than SGD. Both are ")
+    assert answer.startswith(
+        f"{SPLIT}: NGM-SGD has a larger stability gap (previous task) than SGD. Both are "
+    )
     assert "within 0.01 of the best average accuracy that the search found" in answer
     assert "On test data it is 0.300 for NGM-SGD and 0.200 for SGD (+0.100" in answer
-    assert "at an average accuracy of 0.800 and 0.880 (-0.080" in answer
+    assert "at an average accuracy of 0.800 and 0.880 (−0.080" in answer
 
 
 def test_what_diverged_on_test_data_is_compared_and_said(tmp_path: Path) -> None:
@@ -58,7 +63,7 @@ def test_what_diverged_on_test_data_is_compared_and_said(tmp_path: Path) -> None
     confirmed(made, "ngm-sgd", 1, (0.905, 0.20), [0.89] * 3, [0.05] * 3)
     confirmed(made, "sgd", 0, (0.9, 0.15), [0.88] * 3, [0.2] * 3)
     (answer,) = findings(made.load())
-    assert "NGM-SGD has a larger stability gap than SGD" in answer
+    assert "NGM-SGD has a larger stability gap (previous task) than SGD" in answer
     assert "it is 1.000 for NGM-SGD and 0.200 for SGD" in answer
     assert "NGM-SGD diverged with 3 seeds there, which counts as the worst." in answer
     assert "NGM-SGD does not keep the study's constraints there." in answer
@@ -77,8 +82,9 @@ def test_the_interval_is_that_of_the_differences_of_the_seeds(made: MadeUp) -> N
     assert gap.told  # though the seeds themselves differ more than the methods
     assert not accuracy.told
     (answer,) = findings(loaded)
-    assert "NGM-SGD has a smaller stability gap than SGD" in answer
-    assert f"(-0.100, 95% interval {expected.low:+.3f} to {expected.high:+.3f})" in answer
+    assert "NGM-SGD has a smaller stability gap (previous task) than SGD" in answer
+    interval = f"{expected.low:+.3f} to {expected.high:+.3f}".replace("-", "\N{MINUS SIGN}")
+    assert f"(−0.100, 95% interval {interval})" in answer
 
 
 def test_what_noise_could_have_made_is_not_told_apart(made: MadeUp) -> None:
@@ -94,7 +100,7 @@ def test_one_seed_tells_nothing_apart(tmp_path: Path) -> None:
     confirmed(made, "sgd", 0, (0.9, 0.1), [0.9], [0.5])
     (answer,) = findings(made.load())
     assert "one seed does not tell which has the better stability gap" in answer
-    assert "(-0.400)" in answer
+    assert "(−0.400)" in answer
     assert "±" not in answer
 
 
@@ -104,11 +110,36 @@ def test_who_does_not_come_near_is_said(made: MadeUp) -> None:
     (answer,) = findings(made.load())
     assert "NGM-SGD does not come within 0.01 of the best average accuracy" in answer
     assert (
-        "SGD does, with a stability gap of 0.400 on the validation data that chose them "
-        "(not confirmed)." in answer
+        "SGD does, with a stability gap (previous task) of 0.400, at an average accuracy of 0.900, "
+        "on the validation data that chose them (not confirmed)." in answer
     )
     made.trial(1, (0.95, 0.3), method="ngm-sgd")
     assert "no rival comes within 0.01" in findings(made.load())[0]
+
+
+def test_what_has_not_been_run_is_no_worse_for_that(tmp_path: Path) -> None:
+    """Of given settings: the study was interrupted, or goes on."""
+    given = STUDY.replace("trials = 8", "trials = 1") + "settings = { ngm-sgd = {}, sgd = {} }\n"
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one = MadeUp(tmp_path / "one", study=given)
+    one.given("ngm-sgd", (0.9, 0.2))
+    (answer,) = findings(one.load())
+    assert "no rival has been run. NGM-SGD has a stability gap" in answer
+    assert "Not run yet: SGD." in answer
+    assert "within" not in answer
+    assert search_facts(one.load())["Not complete"] == "SGD on split-digits has 0 of 1 trials"
+    other = MadeUp(tmp_path / "other", study=given.replace("seeds = 2", "seeds = 1"))
+    other.given("sgd", (0.9, 0.2), seeds=[0])
+    (answer,) = findings(other.load())
+    assert "NGM-SGD has not been run. SGD has a stability gap (previous task) of 0.200" in answer
+    assert "on test data (one seed)." in answer
+    assert "within" not in answer
+    other.given("ngm-sgd", (0.8, 0.1), seeds=[0])
+    assert "Not complete" not in search_facts(other.load())
+    (answer,) = findings(other.load())
+    assert "NGM-SGD does not come within 0.01" in answer
+    assert "NGM-SGD has a better stability gap (previous task), 0.100, at an average" in answer
 
 
 def test_hypervolumes_have_the_error_of_the_seeds(made: MadeUp) -> None:
@@ -117,7 +148,7 @@ def test_hypervolumes_have_the_error_of_the_seeds(made: MadeUp) -> None:
     error = 0.8 * 0.1 / 3**0.5
     (answer,) = findings(made.load())
     assert answer.endswith(
-        f"Hypervolume (± standard error over seeds): NGM-SGD 0.640 ± {error:.3f}, "
+        f"Hypervolume (± standard error over seeds): NGM-SGD 0.640 ± {error:.3f}; "
         "SGD 0.560 ± 0.000."
     )
 

@@ -19,6 +19,7 @@ from ngm_tune.analysis.loading import LoadedStudy, load
 from ngm_tune.analysis.pareto_chart import pareto_chart, pareto_info
 from ngm_tune.analysis.tables import methods_table
 from ngm_tune.analysis.transition_charts import gain_info, transition_info
+from ngm_tune.metrics import METRICS
 
 from ..conftest import Command, Finished
 
@@ -64,6 +65,20 @@ def test_the_pareto_chart_shows_every_completed_trial(loaded: LoadedStudy) -> No
     tooltips = str(pareto_chart(info).to_dict())
     for shown in ("config_lr", "config_gain_sensitivity", "Recovery time", "Stability gap"):
         assert shown in tooltips
+
+
+def test_transitions_show_the_task_whose_gap_the_study_is_about(loaded: LoadedStudy) -> None:
+    choices = choose(loaded)
+    info = transition_info(loaded, "split-digits", choices)
+    assert info.of == "previous"
+    choice = next(c for c in choices if (c.benchmark, c.method) == ("split-digits", "sgd"))
+    curves = pl.DataFrame(loaded.results.read("curves", [choice.trial_id]))
+    first = loaded._replace(objectives=[METRICS["avg_acc"], METRICS["avg_sg_first"]])
+    for whose, task in ((info, 1), (transition_info(first, "split-digits", choices), 0)):
+        # Two iterations after the second transition, at 48.
+        seeds = curves.filter(iteration=50, eval_task=task)["accuracy"]
+        row = whose.accuracy.filter(Method="SGD", Transition="into task 3", elapsed=2).to_dicts()[0]
+        assert row["mean"] == pytest.approx(seeds.mean(), rel=1e-3)
 
 
 def test_transitions_show_the_first_task_before_and_after(loaded: LoadedStudy) -> None:
@@ -162,7 +177,7 @@ def test_every_chart_is_drawn_in_a_browser(opened: Opened) -> None:
             ("gain", "Entropy, nats"),
         ):
             place = re.search(
-                rf'<div class="figure[^"]*" id="{benchmark}-{figure}".*?</svg>',
+                rf'<div class="chart[^"]*" id="{benchmark}-{figure}".*?</svg>',
                 opened.dom,
                 re.DOTALL,
             )

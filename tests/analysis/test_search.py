@@ -46,7 +46,7 @@ def test_claims_rest_on_the_confirmed_trials_of_a_benchmark(made: MadeUp) -> Non
     assert row["optimism_avg_acc"] == pytest.approx(0.05)
     assert row["optimism_avg_sg"] == pytest.approx(0.05)
     assert "not confirmed" not in findings(loaded)[0]
-    assert "a stability gap of 0.150 on test data" in findings(loaded)[0]
+    assert "of 0.150, at an average accuracy of 0.850, on test data." in findings(loaded)[0]
 
 
 @pytest.mark.parametrize(
@@ -244,3 +244,35 @@ def test_a_plateau_is_told_with_its_evidence(tmp_path: Path) -> None:
     effort = search_facts(made.load())["Effort"]
     assert effort.startswith("8 trials of 2 seeds for every method and benchmark")
     assert effort.endswith("on split-digits the search ended after 4 trials of every method")
+
+
+def test_lines_show_what_is_attained_up_to_the_reference_point(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.3))
+    made.trial(1, (0.8, 0.1))
+    made.trial(2, (0.7, 0.2))  # dominated
+    made.trial(0, (0.85, 0.2), method="ngm-sgd")
+    info = pareto_info(made.load(), "split-digits", [])
+    lines = {
+        name: rows.select("avg_sg", "avg_acc").rows()
+        for (name,), rows in info.attained.group_by("Method")
+    }
+    assert lines["SGD"] == [(0.1, 0.8), (0.3, 0.9), (1.0, 0.9)]
+    assert lines["NGM-SGD"] == [(0.2, 0.85), (1.0, 0.85)]
+    assert info.spread.is_empty()
+
+
+def test_what_the_answer_compares_is_marked_and_within_the_frame(made: MadeUp) -> None:
+    for method, far in (("ngm-sgd", 0.9), ("sgd", 0.2)):
+        made.trial(0, (0.9, far), method=method)
+        made.trial(1, (0.5, 0.1), method=method)
+        made.trial(0, (0.9, far), method=method, phase="confirm", spread=0.05)
+        made.trial(1, (0.5, 0.1), method=method, phase="confirm")
+    info = pareto_info(made.load(), "split-digits", [])
+    marked = info.trials.filter("compared")
+    assert sorted(marked["trial_id"]) == [
+        f"split-digits.{method}.0000.confirm" for method in ("ngm-sgd", "sgd")
+    ]
+    assert info.x_domain[1] > 0.9
+    bars = info.spread.filter(Method="SGD", avg_acc=0.9).to_dicts()[0]
+    assert (bars["y_low"], bars["y_high"]) == pytest.approx((0.85, 0.95))
+    assert (bars["x_low"], bars["x_high"]) == pytest.approx((0.2, 0.2))
