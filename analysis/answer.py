@@ -194,7 +194,7 @@ def _reached(loaded: LoadedStudy, benchmark: str, standing: Standing) -> str:
     first, second = loaded.objectives[:2]
     seeds = " (one seed)" if np.isnan(standing.sd[1]) else ""
     return (
-        f"a {second.title.lower()} of {standing.reached[1]:.3f}, at {_article(first)} of "
+        f"{_article(second)} of {standing.reached[1]:.3f}, at {_article(first)} of "
         f"{standing.reached[0]:.3f}, {_where(loaded, benchmark)}{seeds}"
     )
 
