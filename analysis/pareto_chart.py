@@ -26,10 +26,9 @@ class ParetoInfo(NamedTuple):
     ``chosen`` and ``compared`` (by the answer), all three among claims. ``attained`` has the points
     of each method's front and where what it attains ends, at the reference point; it is empty where
     settings were given, and with a third objective, as that front is none in the plane of x and y.
-    ``spread`` has the range of
-    one standard deviation over seeds around what was run on test data. ``pairs`` has a row per
-    confirmed configuration, with x and y also as the search had them. The domains frame the chosen
-    and compared points and most of the fronts.
+    ``spread`` has the range of one standard deviation over seeds around what was run on test data.
+    ``pairs`` has a row per confirmed configuration, with x and y also as the search had them. The
+    domains frame the chosen and compared points and most of the fronts.
     """
 
     trials: pl.DataFrame
