@@ -10,9 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch.func import functional_call, grad, vjp
 
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Learner
-from ngm_tune.optim.gain import NeuronalGain, select_layers
+from ngm_tune.optim.gain import NeuronalGain, attached_gains, select_layers
 from ngm_tune.seeding import derive_seed
 
 ProbeName = Literal["curvature", "fast-and-slow"]
@@ -56,7 +56,7 @@ class Probes:
         self,
         names: Sequence[ProbeName],
         train: TaskSplit,
-        prepare: Any,
+        prepare: Callable[[Tensor], Tensor],
         *,
         seed: int,
         every: int,
@@ -95,12 +95,8 @@ class Probes:
         }
 
     def _fast_and_slow(self, learner: Learner) -> dict[str, float]:
-        modulation = find_gain(learner.model)
-        layers = (
-            select_layers(learner.model, "all", None)[1]
-            if modulation is None
-            else (modulation.layers)
-        )
+        modulation = _attached(learner.model)
+        layers = modulation.layers if modulation else select_layers(learner.model, "all", None)[1]
         weights = [layer.weight.detach() for layer in layers]
         one = torch.ones((), device=weights[0].device)
         gain = one if modulation is None else modulation.value
@@ -119,16 +115,6 @@ class Probes:
         return found
 
 
-def find_gain(model: nn.Module) -> NeuronalGain | None:
-    """The gain attached to a model, if there is one."""
-    for module in model.modules():
-        for hook in module._forward_hooks.values():
-            owner = getattr(hook, "__self__", None)
-            if isinstance(owner, NeuronalGain):
-                return owner
-    return None
-
-
 def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """Largest eigenvalue of the Hessian of the mean cross-entropy, by the raw parameters.
 
@@ -140,15 +126,28 @@ def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
         labels: Shape (N,).
 
     Returns:
-        In nats per squared unit of the parameters; NaN where these are no numbers.
+        In nats per squared unit of the parameters; NaN where one of these is not finite, or the
+        iteration does not converge.
     """
     parameters = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     return _largest_eigenvalue(model, parameters, inputs, labels)
 
 
 def effective_sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """The same by the effective parameters, which are g times the raw ones in gained layers."""
-    modulation = find_gain(model)
+    """Largest eigenvalue of the Hessian of the mean cross-entropy, by the effective parameters.
+
+    Those are g times the raw ones in gained layers: there the Hessian is that at the raw parameters
+    divided by g squared.
+
+    Args:
+        model: As in :func:`sharpness`.
+        inputs: Likewise.
+        labels: Likewise.
+
+    Returns:
+        In nats per squared unit of the effective parameters; NaN as in :func:`sharpness`.
+    """
+    modulation = _attached(model)
     if modulation is None:
         return sharpness(model, inputs, labels)
     gained = {id(layer.weight) for layer in modulation.layers}
@@ -159,6 +158,10 @@ def effective_sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> flo
     }
     with _gain_of_one(modulation):
         return _largest_eigenvalue(model, parameters, inputs, labels)
+
+
+def _attached(model: nn.Module) -> NeuronalGain | None:
+    return next(iter(attached_gains(model)), None)
 
 
 @contextmanager

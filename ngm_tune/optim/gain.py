@@ -123,7 +123,8 @@ class NeuronalGain:
         self._forget()
         self._unseen_steps: int | None = 0
 
-        _detach(model)
+        for former in attached_gains(model):  # or both would multiply, unnoticed
+            former.remove()
         self._handles = [
             layer.register_forward_hook(self._modulate)
             for layer in gained  # before _observe
@@ -292,10 +293,8 @@ def select_layers(
     return output_layer, gained
 
 
-def _detach(model: nn.Module) -> None:
-    """Remove any gain attached to ``model`` before, so that gains never multiply unnoticed."""
-    for module in model.modules():
-        for hook in module._forward_hooks.values():
-            owner = getattr(hook, "__self__", None)
-            if isinstance(owner, NeuronalGain):
-                owner.remove()
+def attached_gains(model: nn.Module) -> list[NeuronalGain]:
+    """The gains attached to a model or to parts of it, each once: usually one, or none."""
+    hooks = (hook for module in model.modules() for hook in module._forward_hooks.values())
+    owners = (getattr(hook, "__self__", None) for hook in hooks)
+    return [*dict.fromkeys(owner for owner in owners if isinstance(owner, NeuronalGain))]

@@ -98,6 +98,16 @@ def test_shared_weights_are_folded_once() -> None:
     torch.testing.assert_close(model(x), logits)
 
 
+@pytest.mark.parametrize("layers", ["all", "output"])
+def test_a_second_optimizer_takes_the_place_of_the_first(layers: str) -> None:
+    once, twice = tiny(), tiny()
+    NGMSGD(once, gain_sensitivity=0.0, baseline_gain=2.0, layers=layers)
+    for _ in range(2):
+        NGMSGD(twice, gain_sensitivity=0.0, baseline_gain=2.0, layers=layers)
+    x, _ = batch(0)
+    assert torch.equal(once(x), twice(x))
+
+
 def test_a_layer_that_is_named_twice_is_gained_once() -> None:
     once, twice = tiny(), tiny()
     NGMSGD(once, gain_sensitivity=0.0, baseline_gain=2.0, layers=["2"])
