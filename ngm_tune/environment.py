@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -57,11 +56,10 @@ def describe_environment(study: Study) -> dict[str, Any]:
 def _git_revision() -> str | None:
     """The commit of the checkout this code lies in, if it lies in one of its own."""
     root = Path(__file__).resolve().parent.parent
-    found = [
-        subprocess.run(
-            ["git", "-C", str(root), "rev-parse", what], capture_output=True, text=True, check=False
-        ).stdout.strip()
-        for what in ("--show-toplevel", "HEAD")
-        if shutil.which("git")
-    ]
-    return found[1] if found and found[0] == str(root) else None
+    command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, no repository, or no commit in it
+        return None
+    top, revision = found.stdout.splitlines()
+    return revision if top == str(root) else None

@@ -54,10 +54,8 @@ class _Examples(NamedTuple):
     rounded: Tensor | None
     """The inputs in bfloat16, for precisions that use it."""
     labels: Tensor
-    membership: Tensor
-    """One-hot task of each example, shape (N, K)."""
-    sizes: Tensor
-    """Examples per task, shape (K,); NaN for tasks that are not among them."""
+    sizes: list[int]
+    """Examples of each of the tasks, which follow each other."""
 
 
 class Evaluator:
@@ -80,9 +78,6 @@ class Evaluator:
         self.precision = precision
         self._split = examples.to(device)
         self._rounded = None if precision == "float32" else self._split.inputs.bfloat16()
-        self._sizes = torch.tensor(examples.sizes, device=device)
-        task_of = torch.arange(self.tasks, device=device).repeat_interleave(self._sizes)
-        self._membership = F.one_hot(task_of, self.tasks).float()
         self._prefixes: dict[tuple[int, ...], _Examples] = {}
         self._chosen: tuple[tuple[int, ...], _Examples] | None = None
 
@@ -104,7 +99,11 @@ class Evaluator:
         logits = self._logits(model, examples)
         correct = (logits.argmax(dim=1) == examples.labels).float()
         losses = F.cross_entropy(logits, examples.labels, reduction="none")
-        accuracy, loss = torch.stack((correct, losses)) @ examples.membership / examples.sizes
+        found = torch.stack((correct, losses))
+        means = found.new_full((2, self.tasks), torch.nan)
+        for task, its in zip(tasks, torch.split(found, examples.sizes, dim=1), strict=True):
+            means[:, task] = its.mean(dim=1)
+        accuracy, loss = means
         return accuracy, loss
 
     def _logits(self, model: nn.Module, examples: _Examples) -> Tensor:
@@ -143,14 +142,11 @@ class Evaluator:
         def chosen(values: Tensor) -> Tensor:
             return values[parts[0]] if len(parts) == 1 else torch.cat([values[p] for p in parts])
 
-        sizes = torch.full_like(self._sizes, torch.nan, dtype=torch.float32)
-        sizes[list(tasks)] = self._sizes[list(tasks)].float()
         return _Examples(
             chosen(self._split.inputs),
             None if self._rounded is None else chosen(self._rounded),
             chosen(self._split.labels),
-            chosen(self._membership),
-            sizes,
+            [self._split.sizes[task] for task in tasks],
         )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from ngm_tune.errors import UserError
 from ngm_tune.identity import study_copied, study_there
 from ngm_tune.methods import Config, get_method
-from ngm_tune.metrics import Metric
-from ngm_tune.pareto import Constraint, is_kept, on_front, spread
+from ngm_tune.pareto import is_kept, on_front, spread
+from ngm_tune.records import outcome_of
 from ngm_tune.results import Results
 from ngm_tune.schema import CONFIG_PREFIX, CONFIRM_SUFFIX
 from ngm_tune.spaces import Point, located
@@ -109,33 +109,23 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
     Of its search, on validation data; confirmed trials would carry test data into another search.
     Where nothing was searched, the settings that were given, whatever they reached on test data.
     """
-    objectives = study.objective_metrics
     trials: dict[str, list[Row]] = {}
     for row in rows:
         if not row["trial_id"].endswith(CONFIRM_SUFFIX):
             trials.setdefault(row["trial_id"], []).append(row)
-    limits = [Constraint.parse(text) for text in study.constraints]
     whole = max(map(len, trials.values()), default=0)
-    complete = {
-        tuple(_mean(seeds, metric) for metric in objectives): seeds[0]
-        for seeds in trials.values()
-        if len(seeds) == whole
-        and all(row["status"] == "completed" for row in seeds)
-        and (seeds[0]["phase"] == "confirm" or _keeps(limits, seeds))
-    }
-    values = np.array([point for point in complete if np.isfinite(point).all()])
+    complete: dict[tuple[float, ...], Row] = {}
+    for seeds in trials.values():
+        ended = outcome_of(seeds, [], study.objectives, study.constraints).checked()
+        given = seeds[0]["phase"] == "confirm"
+        eligible = ended.status == "completed" and (given or all(map(is_kept, ended.excess)))
+        if eligible and ended.values is not None and len(seeds) == whole:
+            complete[ended.values] = seeds[0]
+    objectives = study.objective_metrics
+    values = np.array(list(complete))
     front = values[on_front(values, objectives)]
     order = spread(front, objectives, study.reference_point, len(front))
     return [_settings(complete[tuple(front[i])]) for i in order]
-
-
-def _keeps(limits: Sequence[Constraint], seeds: Sequence[Row]) -> bool:
-    return all(is_kept(limit.excess(_mean(seeds, limit.metric))) for limit in limits)
-
-
-def _mean(seeds: Sequence[Row], metric: Metric) -> float:
-    """Of a metric over seeds; NaN where one has none."""
-    return float(np.mean(np.array([row[metric.name] for row in seeds], dtype=np.float64)))
 
 
 def _settings(row: Row) -> Config:

@@ -49,6 +49,23 @@ def test_mixed_precision_is_float32_where_bfloat16_would_be_emulated(
         assert Evaluator(DIGITS.test, "bfloat16").precision == "bfloat16"  # as was asked for
 
 
+def test_a_loss_that_is_infinite_leaves_other_tasks_alone() -> None:
+    class Certain(torch.nn.Module):
+        """Knows the first example of the first task to be of another class, for certain."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(inputs), 10)
+            logits[0, DIGITS.test.labels[0]] = -torch.inf
+            return logits
+
+    accuracy, loss = Evaluator(DIGITS.test)(Certain(), range(3))
+    assert loss[0] == torch.inf
+    torch.testing.assert_close(loss[1:3], torch.full((2,), 10.0).log())
+    assert accuracy[:3].isfinite().all()
+    assert loss[3:].isnan().all()
+    assert accuracy[3:].isnan().all()
+
+
 def test_whether_this_machine_has_bfloat16_is_what_its_processor_says() -> None:
     flags = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not flags.is_file():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from ngm_tune.benchmarks import BENCHMARKS
@@ -210,6 +212,17 @@ def test_results_of_the_former_schema_will_do() -> None:
     study, outside = warm_started(a_study(methods=["sgd", "ngm-sgd"]), str(SCHEMA_1), NEW)
     assert {point["method"] for point in points(study)} == {"sgd", "ngm-sgd"}
     assert outside == 0
+
+
+def test_results_that_know_nothing_of_a_constraint_are_no_start(tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(SCHEMA_1, older)
+    for file in (older / "trials").iterdir():
+        pq.write_table(pq.read_table(file).drop_columns(["wp_10"]), file)
+    study = a_study(methods=["sgd"], constraints=["wp_10 >= 0"])
+    assert warm_started(study, str(SCHEMA_1), NEW)[0].points
+    with pytest.raises(UserError, match="no completed trial there of sgd that has"):
+        warm_started(study, str(older), NEW)
 
 
 def test_there_must_be_results(tmp_path: Path) -> None:
