@@ -11,7 +11,7 @@ with the same seed are paired.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -77,7 +77,7 @@ class ContinualTraining:
 
     Args:
         train: Training examples.
-        evaluate: Measures accuracy on the same tasks.
+        evaluator: Measures accuracy on the same tasks.
         build_model: Makes a network, its initial weights drawn from torch's global random state.
         build_method: Makes the optimizer of that network, or a :class:`~ngm_tune.learners.Learner`.
         seed: Fixes initial weights and batches.
@@ -115,7 +115,7 @@ class ContinualTraining:
     def __init__(
         self,
         train: TaskSplit,
-        evaluate: Evaluator,
+        evaluator: Evaluator,
         build_model: Callable[[], nn.Module],
         build_method: Callable[[nn.Module], Optimizer | Learner],
         *,
@@ -132,8 +132,8 @@ class ContinualTraining:
         probe: Probe | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        if len(train.sizes) != evaluate.tasks:
-            raise ValueError(f"train has {len(train.sizes)} tasks and evaluation {evaluate.tasks}")
+        if len(train.sizes) != evaluator.tasks:
+            raise ValueError(f"train has {len(train.sizes)} tasks and evaluation {evaluator.tasks}")
         self.seed = seed
         self.iterations_per_task = iterations_per_task
         self.eval_every = eval_every
@@ -144,7 +144,7 @@ class ContinualTraining:
         self._prepare = prepare
         self._augment = augment
         self._augmentation = torch.Generator(device)
-        self._evaluate = evaluate
+        self._evaluator = evaluator
         self._evaluated = evaluated
         self._probe = probe
         self._stream = Stream(
@@ -198,12 +198,9 @@ class ContinualTraining:
         batches = self._stream.batches(task).to(self.device)
         self._augmentation.manual_seed(derive_seed(self.seed, "augmentation", task))
         steps = torch.full((len(batches), 3), torch.nan, device=self.device)
-        evaluated, accuracies, losses = [], [], []
+        evaluations: list[tuple[int, Tensor, Tensor]] = []
         probed: list[tuple[int, str, float]] = []
         diverged_at = None
-        dense = self.eval_dense if task > 0 else 0
-        seen = range(task + 1)
-        looked_at = seen if self._evaluated == "seen" else sorted({0, max(0, task - 1)})
 
         with torch.random.fork_rng():
             torch.manual_seed(derive_seed(self.seed, "training", task))
@@ -218,39 +215,47 @@ class ContinualTraining:
                     if len(bad):
                         diverged_at = first + int(bad[0])
                         break
-                if last or i < dense or (i + 1) % self.eval_every == 0:
-                    tasks = seen if last else looked_at
-                    accuracy, loss = self._evaluate(self.learner.evaluated, tasks)
+                if tasks := self._tasks_to_evaluate(task, i):
+                    accuracy, loss = self._evaluator(self.learner.evaluated, tasks)
                     if last and not loss[: task + 1].isfinite().all():
                         diverged_at = first + i  # the last step itself broke the weights
                         break
-                    evaluated.append(first + i)
-                    accuracies.append(accuracy)
-                    losses.append(loss)
+                    evaluations.append((first + i, accuracy, loss))
                 if self._probe is not None:
                     found = self._probe(self.learner, task, i + 1)
                     probed += [(first + i, name, value) for name, value in found.items()]
-            if diverged_at is None:
+            else:
                 self.learner.end_task(task, lambda count: self._draw(batches, count))
 
-        if diverged_at is not None:
+        if diverged_at is not None:  # which may have been noticed some iterations later
             steps = steps[: diverged_at - first + 1]
-            evaluated = [iteration for iteration in evaluated if iteration < diverged_at]
+            evaluations = [done for done in evaluations if done[0] < diverged_at]
             probed = [finding for finding in probed if finding[0] < diverged_at]
-        kept = len(evaluated)
-        none = torch.empty(0, self.tasks, device=self.device)
         record = TaskRecord(
             first_iteration=first,
             steps=steps.cpu(),
-            evaluated=torch.tensor(evaluated, dtype=torch.int64),
-            accuracy=(torch.stack(accuracies[:kept]) if kept else none).cpu(),
-            loss=(torch.stack(losses[:kept]) if kept else none).cpu(),
+            evaluated=torch.tensor([done[0] for done in evaluations], dtype=torch.int64),
+            accuracy=self._by_task([done[1] for done in evaluations]),
+            loss=self._by_task([done[2] for done in evaluations]),
             probed=probed,
             seconds=time.perf_counter() - started,
             diverged_at=diverged_at,
         )
         self.records.append(record)
         return record
+
+    def _tasks_to_evaluate(self, task: int, i: int) -> Sequence[int]:
+        """Which tasks to evaluate after iteration i of a task, both counted from 0; often none."""
+        if i == self.iterations_per_task - 1:
+            return range(task + 1)
+        dense = task > 0 and i < self.eval_dense
+        if not dense and (i + 1) % self.eval_every:
+            return ()
+        return range(task + 1) if self._evaluated == "seen" else sorted({0, max(0, task - 1)})
+
+    def _by_task(self, evaluations: list[Tensor]) -> Tensor:
+        """A row per evaluation and a column per task, shape (E, K), on the CPU."""
+        return torch.stack(evaluations).cpu() if evaluations else torch.empty(0, self.tasks)
 
     def _train_step(self, batch: Tensor) -> Tensor:
         """One step of the method; the batch's loss, entropy and gain, before the step."""
