@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -247,25 +248,30 @@ class Metric:
     Attributes:
         name: Column in results and key in studies.
         title: Display name.
-        unit: ``"fraction"`` or ``"iterations"``.
+        source: Where it is defined.
+        compute: From curves to the number.
         direction: What is better.
         best: The ideal.
         worst: The value recorded for a run that diverged; None where there is no natural bound,
             and such a metric cannot be an objective.
-        source: Where it is defined.
-        compute: From curves to the number.
+        unit: ``"fraction"`` or ``"iterations"``.
         bounded: Whether no value is better than the ideal; a gap is, where accuracy only rose.
+        every_task: Whether it looks at every old task between task ends, and not only at the first
+            and the previous one.
+        window: It needs evaluations less than so many iterations apart.
     """
 
     name: str
     title: str
-    unit: Literal["fraction", "iterations"]
+    source: str
+    compute: Callable[[AccuracyCurves], float]
     direction: Literal["maximize", "minimize"]
     best: float
     worst: float | None
-    source: str
-    compute: Callable[[AccuracyCurves], float]
+    unit: Literal["fraction", "iterations"] = "fraction"
     bounded: bool = True
+    every_task: bool = False
+    window: int | None = None
 
     @property
     def sign(self) -> float:
@@ -273,61 +279,70 @@ class Metric:
         return 1.0 if self.direction == "minimize" else -1.0
 
 
-def _up(name: str, title: str, source: str, compute: Callable[[AccuracyCurves], float]) -> Metric:
-    return Metric(name, title, "fraction", "maximize", 1.0, 0.0, source, compute)
-
-
-def _down(name: str, title: str, source: str, compute: Callable[[AccuracyCurves], float]) -> Metric:
-    return Metric(name, title, "fraction", "minimize", 0.0, 1.0, source, compute)
-
-
-def _loss(name: str, title: str, source: str, compute: Callable[[AccuracyCurves], float]) -> Metric:
-    """Of accuracy, which can be a gain."""
-    return Metric(name, title, "fraction", "minimize", 0.0, 1.0, source, compute, bounded=False)
-
+_up = partial(Metric, direction="maximize", best=1.0, worst=0.0)
+_down = partial(Metric, direction="minimize", best=0.0, worst=1.0)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         _up("avg_acc", "Average accuracy", "[CE]", average_accuracy),
-        _loss("avg_sg", "Stability gap (previous task)", "[NGM] eq. SG_k", average_stability_gap),
-        _loss(
+        _down(
+            "avg_sg",
+            "Stability gap (previous task)",
+            "[NGM] eq. SG_k",
+            average_stability_gap,
+            bounded=False,
+        ),
+        _down(
             "avg_sg_first",
             "Stability gap (first task)",
             "[NGM] tables",
-            lambda curves: average_stability_gap(curves, "first"),
+            partial(average_stability_gap, of="first"),
+            bounded=False,
         ),
-        _loss(
+        _down(
             "avg_sg_old",
             "Stability gap (all old tasks)",
             "[NGM]",
-            lambda curves: average_stability_gap(curves, "old"),
+            partial(average_stability_gap, of="old"),
+            bounded=False,
+            every_task=True,
         ),
-        _up("min_acc", "Average minimum accuracy", "[CE]", minimum_accuracy),
-        _up("wc_acc", "Worst-case accuracy", "[CE]", worst_case_accuracy),
+        _up("min_acc", "Average minimum accuracy", "[CE]", minimum_accuracy, every_task=True),
+        _up("wc_acc", "Worst-case accuracy", "[CE]", worst_case_accuracy, every_task=True),
         _up("first_acc", "First-task accuracy", "[NGM] avg-ACC", first_task_accuracy),
         _up("learning_acc", "Learning accuracy", "[MER]", learning_accuracy),
         Metric(
-            "recovery", "Recovery time", "iterations", "minimize", 0.0, None, "ngm-tune", recovery
+            "recovery",
+            "Recovery time",
+            "ngm-tune",
+            recovery,
+            direction="minimize",
+            best=0.0,
+            worst=None,
+            unit="iterations",
         ),
         _up("recovered", "Transitions recovered", "ngm-tune", recovered),
         _down("gap_area", "Gap area", "ngm-tune", gap_area),
-        _loss("forgetting", "Forgetting", "[RW]", forgetting),
-        _down("wf_10", "Windowed forgetting, 10", "[CE]", lambda c: windowed_forgetting(c, 10)),
-        _down("wf_100", "Windowed forgetting, 100", "[CE]", lambda c: windowed_forgetting(c, 100)),
-        _up("wp_10", "Windowed plasticity, 10", "[CE]", lambda c: windowed_plasticity(c, 10)),
-        _up("wp_100", "Windowed plasticity, 100", "[CE]", lambda c: windowed_plasticity(c, 100)),
+        _down("forgetting", "Forgetting", "[RW]", forgetting, bounded=False),
+        *(
+            make(
+                f"{name}_{window}",
+                f"{title}, {window}",
+                "[CE]",
+                partial(compute, window=window),
+                every_task=True,
+                window=window,
+            )
+            for make, name, title, compute in (
+                (_down, "wf", "Windowed forgetting", windowed_forgetting),
+                (_up, "wp", "Windowed plasticity", windowed_plasticity),
+            )
+            for window in (10, 100)
+        ),
     )
 }
 """Every metric by name, in the order of the columns."""
-
-NEED_EVERY_TASK = frozenset(
-    ("avg_sg_old", "min_acc", "wc_acc", "wf_10", "wf_100", "wp_10", "wp_100")
-)
-"""Metrics that look at every old task between task ends, and not at the first and previous only."""
-
-WINDOWS = {"wf_10": 10, "wf_100": 100, "wp_10": 10, "wp_100": 100}
-"""Of metrics that need evaluations less than so many iterations apart."""
 
 
 def compute_metrics(curves: AccuracyCurves) -> dict[str, float]:

@@ -20,7 +20,7 @@ from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_bench
 from ngm_tune.evaluation import Precision
 from ngm_tune.membership import Membership, fresh_seeds, seeds_of
 from ngm_tune.methods import Config, get_method, methods
-from ngm_tune.metrics import METRICS, NEED_EVERY_TASK, WINDOWS, Metric
+from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.pareto import Constraint
 from ngm_tune.probes import ProbeName
 from ngm_tune.sampling import SINGLE_OBJECTIVE, Sampler
@@ -202,19 +202,18 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _objectives_are_evaluated(self) -> Study:
-        looked_at = [("objectives", name) for name in self.objectives]
-        looked_at += [("constraints", Constraint.parse(c).metric.name) for c in self.constraints]
-        for key, name in looked_at if self.evaluate != "seen" else ():
-            if name in NEED_EVERY_TASK:
+        looked_at = [("objectives", metric) for metric in self.objective_metrics]
+        looked_at += [("constraints", Constraint.parse(c).metric) for c in self.constraints]
+        for key, metric in looked_at:
+            if metric.every_task and self.evaluate != "seen":
+                others = [name for name, other in METRICS.items() if not other.every_task]
                 raise ValueError(
-                    f'{key} has {name}, which needs evaluate = "seen" and not '
-                    f"{self.evaluate!r}; of those that do not, there are avg_acc, avg_sg, "
-                    "avg_sg_first"
+                    f'{key} has {metric.name}, which needs evaluate = "seen" and not '
+                    f"{self.evaluate!r}; those that do not are {', '.join(others)}"
                 )
-        for key, name in looked_at:
-            if self.eval_every >= WINDOWS.get(name, math.inf):
+            if metric.window is not None and self.eval_every >= metric.window:
                 raise ValueError(
-                    f"{key} has {name}, which needs evaluations less than {WINDOWS[name]} "
+                    f"{key} has {metric.name}, which needs evaluations less than {metric.window} "
                     f"iterations apart; eval_every = {self.eval_every} is not allowed with it"
                 )
         return self
