@@ -20,7 +20,7 @@ from scipy import stats
 from ngm_tune.metrics import Metric
 from ngm_tune.pareto import hypervolume
 
-from .loading import LoadedStudy
+from .loading import ELIGIBLE, LoadedStudy
 from .optimism import by_seed, variance
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,6 @@ WITHIN = 0.01
 """How far below the best first objective a configuration may lie to be compared in the second."""
 
 _CONFIDENCE = 0.95
-_WHOLE = (pl.col("status") == "completed") & pl.col("feasible")
 
 
 class Difference(NamedTuple):
@@ -88,7 +87,7 @@ def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
 def compared(loaded: LoadedStudy, benchmark: str) -> list[Standing]:
     """What the answer is about: the study's first method and its best rival, if they are near."""
     there = standings(loaded, benchmark)
-    mine = there.pop(loaded.study["methods"][0], None)
+    mine = there.pop(loaded.study.methods[0], None)
     rivals = sorted(there.values(), key=_second(loaded))
     return [standing for standing in (mine, *rivals[:1]) if standing is not None]
 
@@ -132,7 +131,7 @@ def _candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
     names = [metric.name for metric in loaded.objectives]
     trials = loaded.of(benchmark).drop_nulls(names)
     if loaded.given or not loaded.is_confirmed(benchmark):
-        whole = trials.filter(_WHOLE)
+        whole = trials.filter(ELIGIBLE)
         return whole.with_columns(pl.col(name).alias(f"known_{name}") for name in names)
     search = loaded.searched(benchmark).select(
         pl.col("trial_id").alias("origin"), *(pl.col(n).alias(f"known_{n}") for n in names)
@@ -161,7 +160,7 @@ def findings(loaded: LoadedStudy) -> list[str]:
     if len(loaded.objectives) < 2:
         return []
     return [
-        f"{loaded.title('benchmarks', name)}: {_answer(loaded, name)}{_volumes(loaded, name)}"
+        f"{loaded.benchmark_title(name)}: {_answer(loaded, name)}{_volumes(loaded, name)}"
         for name in loaded.benchmarks
     ]
 
@@ -169,20 +168,20 @@ def findings(loaded: LoadedStudy) -> list[str]:
 def _answer(loaded: LoadedStudy, benchmark: str) -> str:
     first = loaded.objectives[0]
     there = compared(loaded, benchmark)
-    focus, *rivals = loaded.study["methods"]
+    focus, *rivals = loaded.study.methods
     run = _run(loaded, benchmark)
     if not there:
         return f"no trial could be on a front.{_not_run(loaded, {focus, *rivals} - run)}"
     searched = "" if loaded.given else " that the search found"
     near = f"within {WITHIN:g} of the best {first.title.lower()}{searched}"
     reached = _reached(loaded, benchmark, there[0])
-    name = loaded.title("methods", there[0].method)
+    name = loaded.method_title(there[0].method)
     if len(there) == 2:
         said = _comparison(loaded, benchmark, there[0], there[1], near)
     elif there[0].method != focus:
         missed = f"does not come {near}" if focus in run else "has not been run"
         does = "does, with" if focus in run else "has"
-        said = f"{loaded.title('methods', focus)} {missed}. {name} {does} {reached}."
+        said = f"{loaded.method_title(focus)} {missed}. {name} {does} {reached}."
     elif run.isdisjoint(rivals):
         said = f"no rival has been run. {name} has {reached}."
     else:
@@ -203,7 +202,7 @@ def _comparison(
     loaded: LoadedStudy, benchmark: str, mine: Standing, other: Standing, near: str
 ) -> str:
     first, second = loaded.objectives[:2]
-    name, rival = (loaded.title("methods", standing.method) for standing in (mine, other))
+    name, rival = (loaded.method_title(standing.method) for standing in (mine, other))
     apart = difference(loaded, mine, other)
     return (
         f"{_verdict(name, rival, second, apart[1])}. Both are {near}, where {rival} has the best "
@@ -223,13 +222,13 @@ def _farther(loaded: LoadedStudy, benchmark: str, there: list[Standing]) -> str:
         return ""
     best = others[0]
     return (
-        f" {loaded.title('methods', best.method)} has a better {second.title.lower()}, "
+        f" {loaded.method_title(best.method)} has a better {second.title.lower()}, "
         f"{best.reached[1]:.3f}, at {_article(first)} of {best.reached[0]:.3f}."
     )
 
 
 def _not_run(loaded: LoadedStudy, methods: set[str]) -> str:
-    titles = [loaded.title("methods", m) for m in loaded.study["methods"] if m in methods]
+    titles = [loaded.method_title(m) for m in loaded.study.methods if m in methods]
     return f" Not run yet: {'; '.join(titles)}." if titles else ""
 
 
@@ -272,14 +271,14 @@ def _where(loaded: LoadedStudy, benchmark: str) -> str:
 
 def _volumes(loaded: LoadedStudy, benchmark: str) -> str:
     """The hypervolume of each method's trials, with their standard errors where known."""
-    objectives, reference = loaded.objectives, loaded.study["reference_point"]
+    objectives, reference = loaded.objectives, loaded.study.reference_point
     confirmed = loaded.is_confirmed(benchmark)
 
     def volume(values: Floats) -> Floats:
         return np.array([hypervolume(values, objectives, reference)])
 
     found = []
-    candidates = _candidates(loaded, benchmark).filter(_WHOLE)
+    candidates = _candidates(loaded, benchmark).filter(ELIGIBLE)
     for method in loaded.methods:
         trials = candidates.filter(method=method)
         if not trials.height:
@@ -288,7 +287,7 @@ def _volumes(loaded: LoadedStudy, benchmark: str) -> str:
         error = float(np.sqrt(variance(values, volume)[0])) if confirmed else float("nan")
         spelled = "" if np.isnan(error) else f" ± {error:.3f}"
         reached = float(volume(np.nanmean(values, axis=1))[0])
-        found.append((reached, f"{loaded.title('methods', method)} {reached:.3f}{spelled}"))
+        found.append((reached, f"{loaded.method_title(method)} {reached:.3f}{spelled}"))
     ranking = "; ".join(text for _, text in sorted(found, key=lambda entry: -entry[0]))
     said = " (± standard error over seeds)" if " ± " in ranking else ""
     return f" Hypervolume{said}: {ranking}." if found else ""

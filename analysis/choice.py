@@ -14,7 +14,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.pareto import knee, shortfall
 from ngm_tune.schema import CONFIG_PREFIX
 
-from .loading import LoadedStudy, load, output_beside
+from .loading import ELIGIBLE, LoadedStudy, load, output_beside
 
 
 class Choice(NamedTuple):
@@ -86,11 +86,7 @@ def _passed_over(loaded: LoadedStudy, benchmark: str, method: str) -> int:
     if loaded.given or not loaded.is_confirmed(benchmark):
         return 0
     confirmed = loaded.confirmed_of(benchmark, method)
-    return confirmed.height - _usable(confirmed).height
-
-
-def _usable(confirmed: pl.DataFrame) -> pl.DataFrame:
-    return confirmed.filter(pl.col("status") == "completed", "feasible")
+    return confirmed.height - confirmed.filter(ELIGIBLE).height
 
 
 def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -98,7 +94,7 @@ def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFr
     if loaded.given or not loaded.is_confirmed(benchmark):
         front = loaded.of(benchmark, method).filter("front")
         return front, front
-    confirmed = _usable(loaded.confirmed_of(benchmark, method))
+    confirmed = loaded.confirmed_of(benchmark, method).filter(ELIGIBLE)
     search = loaded.searched(benchmark, method)
     known = confirmed.select(trial_id="origin").join(
         search, on="trial_id", how="left", maintain_order="left"
@@ -107,7 +103,7 @@ def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFr
 
 
 def _index(front: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
-    objectives, reference_point = loaded.objectives, loaded.study["reference_point"]
+    objectives, reference_point = loaded.objectives, loaded.study.reference_point
     values = front.select(metric.name for metric in objectives).to_numpy()
     if pick == "knee":
         return knee(values, objectives, reference_point)
@@ -154,16 +150,16 @@ def write_defaults(
     choices = choose(loaded, pick)
     content = {
         "provenance": {
-            "study": loaded.study["name"],
+            "study": loaded.study.name,
             "pick": pick,
-            "trials": loaded.study["trials"],
+            "trials": loaded.study.trials,
             **({"plateaus": loaded.plateaus} if loaded.plateaus else {}),
-            "seeds": loaded.study["seeds"],
+            "seeds": loaded.study.seeds,
             "ngm_tune": __version__,
             **{
-                key: loaded.environment[key]
+                key: kept
                 for key in ("started", "resumed", "git_revision")
-                if loaded.environment.get(key)
+                if (kept := getattr(loaded.environment, key))
             },
         },
         "defaults": [

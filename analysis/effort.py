@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
+from ngm_tune.kept import Range
 from ngm_tune.pareto import hypervolume, shortfall
 from ngm_tune.schema import SEARCH_PREFIX
 
-from .loading import PARTIAL, LoadedStudy
+from .loading import ELIGIBLE, PARTIAL, LoadedStudy
 
 Floats = NDArray[np.float64]
 
@@ -72,23 +73,21 @@ def effort_info(loaded: LoadedStudy, benchmark: str) -> EffortInfo | None:
     """Hypervolume by budget, from the search; None where there was none."""
     parts = [
         _growth(loaded, loaded.searched(benchmark, method)).with_columns(
-            Method=pl.lit(loaded.title("methods", method))
+            Method=pl.lit(loaded.method_title(method))
         )
         for method in loaded.methods
         if loaded.searched(benchmark, method).height > 1
     ]
     if not parts:
         return None
-    return EffortInfo(pl.concat(parts), [loaded.title("methods", m) for m in loaded.methods])
+    return EffortInfo(pl.concat(parts), loaded.method_titles)
 
 
 def _growth(loaded: LoadedStudy, arm: pl.DataFrame) -> pl.DataFrame:
-    objectives, reference = loaded.objectives, loaded.study["reference_point"]
-    counts = (pl.col("status") == "completed") & pl.col("feasible")
-    arm = arm.with_columns(counts=counts)
+    objectives, reference = loaded.objectives, loaded.study.reference_point
     values = arm.select(metric.name for metric in objectives).to_numpy()
     hours = arm["wall_seconds"].fill_null(0.0).to_numpy() / 3600
-    eligible = arm["counts"].to_numpy() & np.isfinite(values).all(axis=1)
+    eligible = arm.select(ELIGIBLE).to_series().to_numpy() & np.isfinite(values).all(axis=1)
     rng = np.random.default_rng(0)
     orders = [np.arange(arm.height), *(rng.permutation(arm.height) for _ in range(_ORDERS))]
     runs = arm["seeds"].to_numpy() if loaded.racing else np.ones(arm.height, dtype=int)
@@ -147,7 +146,7 @@ def robustness_info(loaded: LoadedStudy, benchmark: str) -> RobustnessInfo | Non
         distances = _distances(loaded, arm)
         nearest = _nearest(arm, space)
         share = [float(np.mean(distances[nearest] <= d + 1e-12)) for d in _DISTANCES]
-        title = loaded.title("methods", method)
+        title = loaded.method_title(method)
         parts.append(
             pl.DataFrame({"distance": _DISTANCES, "share": share}).with_columns(
                 Method=pl.lit(title)
@@ -155,12 +154,12 @@ def robustness_info(loaded: LoadedStudy, benchmark: str) -> RobustnessInfo | Non
         )
     if not parts:
         return None
-    return RobustnessInfo(pl.concat(parts), [loaded.title("methods", m) for m in loaded.methods])
+    return RobustnessInfo(pl.concat(parts), loaded.method_titles)
 
 
 def _distances(loaded: LoadedStudy, arm: pl.DataFrame) -> Floats:
     """Of every trial to the front, shape (N,); infinite for one without objectives."""
-    objectives, reference = loaded.objectives, loaded.study["reference_point"]
+    objectives, reference = loaded.objectives, loaded.study.reference_point
     names = [metric.name for metric in objectives]
     losses = shortfall(arm.select(names).to_numpy(), objectives, reference)
     front = losses[arm["front"].to_numpy()]
@@ -169,17 +168,19 @@ def _distances(loaded: LoadedStudy, arm: pl.DataFrame) -> Floats:
     return np.where(measured & np.isfinite(behind), np.maximum(behind, 0.0), np.inf)
 
 
-def _nearest(arm: pl.DataFrame, space: dict[str, dict[str, Any]]) -> NDArray[np.int64]:
+def _nearest(arm: pl.DataFrame, space: dict[str, Range]) -> NDArray[np.int64]:
     """The trial nearest to each of many locations that fill the search space evenly."""
     axes, widths = [], []
     for name, where in space.items():
         column = arm[SEARCH_PREFIX + name]
-        if "choices" in where:  # a corner each, so that any two are equally far apart
-            axes += [(column == str(c)).cast(pl.Float64).to_numpy() for c in where["choices"]]
-            widths.append(len(where["choices"]))
+        if where.choices:  # a corner each, so that any two are equally far apart
+            axes += [(column == str(c)).cast(pl.Float64).to_numpy() for c in where.choices]
+            widths.append(len(where.choices))
             continue
-        scale = np.log if where.get("log") else np.asarray
-        low, high = scale(where["low"]), scale(where["high"])
+        assert where.low is not None
+        assert where.high is not None
+        scale = np.log if where.log else np.asarray
+        low, high = scale(where.low), scale(where.high)
         extent = high - low or 1.0  # a method of somebody's may have a range of one value
         axes.append((scale(column.cast(pl.Float64).to_numpy()) - low) / extent)
         widths.append(1)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from ngm_tune.errors import UserError
-from ngm_tune.kept import KeptStudy, problem_of_kept
-from ngm_tune.membership import Membership, fresh_seeds, seeds_of
+from ngm_tune.kept import KeptEnvironment, KeptStudy, Range, read_kept
 from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.pareto import Constraint, is_kept, on_front, spread
+from ngm_tune.pareto import Constraint, are_kept, on_front, spread
 from ngm_tune.results import Results
 from ngm_tune.schema import (
     CONFIG_PREFIX,
@@ -23,13 +21,13 @@ from ngm_tune.schema import (
     SEARCH_PREFIX,
     STATUSES,
 )
-from ngm_tune.study_tables import Confirm
 
 PARTIAL = "partial"
 """Status of a trial that did not get all seeds: it lost the race for them, or is still in it."""
 
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+ELIGIBLE = (pl.col("status") == "completed") & pl.col("feasible")
+"""Trials that could be on a front: with all seeds to the end, and within the constraints."""
 
 
 class LoadedStudy(NamedTuple):
@@ -46,9 +44,8 @@ class LoadedStudy(NamedTuple):
     """
 
     results: Results
-    study: dict[str, Any]
-    environment: dict[str, Any]
-    objectives: list[Metric]
+    study: KeptStudy
+    environment: KeptEnvironment
     runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
@@ -57,18 +54,23 @@ class LoadedStudy(NamedTuple):
     def benchmarks(self) -> list[str]:
         """Benchmarks that have trials, in the study's order."""
         there = {*self.search["benchmark"], *self.confirmed["benchmark"]}
-        return [name for name in self.study["benchmarks"] if name in there]
+        return [name for name in self.study.benchmarks if name in there]
 
     @property
     def methods(self) -> list[str]:
         """Methods that have trials, in the study's order."""
         there = {*self.search["method"], *self.confirmed["method"]}
-        return [name for name in self.study["methods"] if name in there]
+        return [name for name in self.study.methods if name in there]
+
+    @property
+    def objectives(self) -> list[Metric]:
+        """The metrics that were optimised."""
+        return self.study.objective_metrics
 
     @property
     def seeds(self) -> int:
         """Of every trial of the search."""
-        return len(seeds_of(self.study["seeds"]))
+        return len(self.study.seed_list)
 
     @property
     def fresh_seeds(self) -> int:
@@ -78,17 +80,17 @@ class LoadedStudy(NamedTuple):
     @property
     def given(self) -> bool:
         """Whether the settings were given, instead of searched."""
-        return self.study.get("settings") is not None
+        return self.study.settings is not None
 
     @property
     def racing(self) -> bool:
         """Whether seeds were raced for."""
-        return self.study.get("racing") is not None
+        return self.study.racing is not None
 
     def due(self, benchmark: str) -> int:
         """Configurations of a benchmark's search fronts that the study confirms."""
         fronts = self.searched(benchmark).filter("front").group_by("method").len()["len"]
-        return int(fronts.clip(upper_bound=self._most).sum())
+        return int(fronts.clip(upper_bound=self.study.confirm.top).sum())
 
     def is_confirmed(self, benchmark: str) -> bool:
         """Whether claims about a benchmark rest on test data and seeds that chose nothing.
@@ -98,28 +100,35 @@ class LoadedStudy(NamedTuple):
         confirmed = self.confirmed_of(benchmark).height
         return confirmed > 0 and (self.given or confirmed == self.due(benchmark))
 
+    def benchmark_title(self, name: str) -> str:
+        """How people call a benchmark."""
+        kept = self.environment.benchmarks.get(name)
+        return name if kept is None or kept.title is None else kept.title
+
+    def method_title(self, name: str) -> str:
+        """How people call a method."""
+        kept = self.environment.methods.get(name)
+        return name if kept is None or kept.title is None else kept.title
+
     @property
-    def _most(self) -> int:
-        """Configurations of each front that are confirmed at most."""
-        return int(self.study.get("confirm", {}).get("top", 0))
+    def method_titles(self) -> list[str]:
+        """How people call the methods that have trials, in the study's order."""
+        return [self.method_title(name) for name in self.methods]
 
-    def title(self, kind: str, name: str) -> str:
-        """How people call a benchmark or method; ``kind`` is the plural."""
-        return str(self.environment.get(kind, {}).get(name, {}).get("title", name))
-
-    def space(self, method: str) -> dict[str, dict[str, Any]]:
+    def space(self, method: str) -> dict[str, Range]:
         """What was searched of a method: by coordinate, its range; empty if that was not kept."""
-        return dict(self.environment.get("methods", {}).get(method, {}).get("space", {}))
+        kept = self.environment.methods.get(method)
+        return {} if kept is None else kept.space
 
     @property
     def plateaus(self) -> dict[str, int]:
         """By benchmark, after how many runs of every method its search ended on a plateau."""
-        return dict(self.environment.get("plateaus", {}))
+        return self.environment.plateaus
 
     def starting_points(self, benchmark: str) -> dict[str, int]:
         """By the titles of the methods, how many points their searches started from."""
-        points = self.environment.get("points", {}).get(benchmark, {})
-        return {self.title("methods", method): count for method, count in points.items()}
+        points = self.environment.points.get(benchmark, {})
+        return {self.method_title(method): count for method, count in points.items()}
 
     def of(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
         """The trials that claims about a benchmark, or one arm, rest on: confirmed ones if any."""
@@ -157,20 +166,10 @@ def load(location: str) -> LoadedStudy:
 def _loaded(results: Results) -> LoadedStudy:
     results.require()
     location = results.location
-    study = results.study()
-    problem = problem_of_kept(KeptStudy, study)
-    if problem is not None:
-        raise UserError(f"{location}/study.toml: no study of this version: {problem}")
     try:
-        objectives = [METRICS[name] for name in study["objectives"]]
-        for metric in objectives:
-            study["reference_point"][metric.name]
-        for name in (*study["benchmarks"], *study["methods"]):
-            if not _NAME.fullmatch(name):  # files of the report are called after them
-                raise ValueError(f"{name!r} is no name of a benchmark or method")
-        constraints = [Constraint.parse(text) for text in study.get("constraints", [])]
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{location}/study.toml: no study of this version: {error!r}") from error
+        study = read_kept(KeptStudy, results.study())
+    except ValueError as error:
+        raise UserError(f"{location}/study.toml: no study of this version: {error}") from error
     rows = pl.DataFrame(_trials(results, study)).with_columns(pl.col(pl.Float64).fill_nan(None))
     if not (rows["status"] == "completed").any():
         ended = rows["status"].value_counts().sort("status").rows()
@@ -180,12 +179,11 @@ def _loaded(results: Results) -> LoadedStudy:
         raise UserError(
             f"{location}: no run completed, so there is nothing to analyze; runs there: {others}"
         )
-    trials = _per_trial(rows, constraints)
+    trials = _per_trial(rows, study.limits)
     loaded = LoadedStudy(
         results,
         study,
-        results.environment(),
-        objectives,
+        read_kept(KeptEnvironment, results.environment()),
         rows,
         trials.filter(phase="search"),
         trials.filter(phase="confirm"),
@@ -196,45 +194,25 @@ def _loaded(results: Results) -> LoadedStudy:
         .otherwise("status")
         .alias("status")
     )
-    search = _with_fronts(search, objectives)
+    search = _with_fronts(search, loaded.objectives)
     confirmed = loaded.confirmed.with_columns(
         pl.col("trial_id").str.strip_suffix(CONFIRM_SUFFIX).alias("origin")
     )
     if not loaded.given:
         confirmed = confirmed.filter(pl.col("origin").is_in(_regarded(loaded, search, confirmed)))
-    return loaded._replace(search=search, confirmed=_with_fronts(confirmed, objectives))
+    return loaded._replace(search=search, confirmed=_with_fronts(confirmed, loaded.objectives))
 
 
-def runs_per_search(study: dict[str, Any]) -> int:
-    """Trials of each benchmark and method, or with racing seed-runs, unless a plateau ends them."""
-    racing = study.get("racing") is not None
-    return int(study["trials"] * (len(seeds_of(study["seeds"])) if racing else 1))
-
-
-def _trials(results: Results, study: dict[str, Any]) -> pa.Table:
+def _trials(results: Results, study: KeptStudy) -> pa.Table:
     """The table ``trials/`` of a study; what is none of it, or not all there, is left out."""
-    parts = dict(results.runs("trials", _membership(study).problem))
+    parts = dict(results.runs("trials", study.membership.problem))
     for run, problem in _of_other_types(parts).items():
         results.left_out[f"trials/{run}.parquet"] = problem
         del parts[run]
     ended = {f"{run}.parquet": rows for run, rows in parts.items()}
-    for table, name in results.gone(ended, probed=bool(study.get("probes"))):
+    for table, name in results.gone(ended, probed=bool(study.probes)):
         results.left_out[f"{table}/{name}"] = "it is gone, though its trial is complete"
     return results.joined("trials", list(parts.values()))
-
-
-def _membership(study: dict[str, Any]) -> Membership:
-    seeds = seeds_of(study["seeds"])
-    return Membership(
-        name=study["name"],
-        benchmarks=study["benchmarks"],
-        methods=study["methods"],
-        configurations=runs_per_search(study),
-        seeds=seeds,
-        fresh=fresh_seeds(seeds, study.get("confirm", {}).get("seeds", Confirm().seeds)),
-        racing=study.get("racing") is not None,
-        given=study.get("settings") is not None,
-    )
 
 
 def _of_other_types(parts: dict[str, pa.Table]) -> dict[str, str]:
@@ -265,12 +243,8 @@ def _per_trial(rows: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFram
     key = ["study", "benchmark", "method", "trial_id", "phase"]
     config = [n for n in rows.columns if n.startswith((CONFIG_PREFIX, SEARCH_PREFIX))]
     metrics = [name for name in METRICS if name in rows.columns]
-    feasible = [
-        pl.col(limit.metric.name).map_elements(_keeper(limit), return_dtype=pl.Boolean)
-        for limit in constraints
-    ]
     severity = pl.col("status").replace_strict({name: i for i, name in enumerate(STATUSES)})
-    return (
+    trials = (
         rows.group_by(key, maintain_order=True)
         .agg(
             pl.col("status").get(severity.arg_max()),
@@ -280,18 +254,13 @@ def _per_trial(rows: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFram
             *(pl.col(name).std().alias(f"{name}_sd") for name in metrics),
             *(pl.col(name).sum() for name in ("iterations", "wall_seconds")),
         )
-        .with_columns(
-            feasible=pl.all_horizontal(*feasible).fill_null(value=False)
-            if feasible
-            else pl.lit(value=True)
-        )
         .sort("benchmark", "method", pl.col("trial_id").str.len_chars(), "trial_id")
     )
-
-
-def _keeper(limit: Constraint) -> Callable[[float], bool]:
-    """Whether a value keeps a constraint, as a function of it."""
-    return lambda value: is_kept(limit.excess(value))
+    feasible = np.ones(trials.height, dtype=np.bool_)
+    for limit in constraints:
+        values = trials[limit.metric.name].cast(pl.Float64).to_numpy()
+        feasible &= are_kept(limit.excess(values))
+    return trials.with_columns(feasible=feasible)
 
 
 def _regarded(loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame) -> list[str]:
@@ -305,12 +274,12 @@ def _regarded(loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame
         order = spread(
             front.select(names).to_numpy(),
             loaded.objectives,
-            loaded.study["reference_point"],
+            loaded.study.reference_point,
             front.height,
         )
         ids = [front["trial_id"][i] for i in order]
         there = set(confirmed["origin"])
-        regarded += [trial_id for trial_id in ids if trial_id in there][: loaded._most]
+        regarded += [trial_id for trial_id in ids if trial_id in there][: loaded.study.confirm.top]
     return regarded
 
 
@@ -318,7 +287,7 @@ def _with_fronts(trials: pl.DataFrame, objectives: list[Metric]) -> pl.DataFrame
     """Mark the front of every arm."""
     trials = trials.with_row_index("row")
     names = [metric.name for metric in objectives]
-    whole = trials.filter(pl.col("status") == "completed", "feasible").drop_nulls(names)
+    whole = trials.filter(ELIGIBLE).drop_nulls(names)
     front: set[int] = set()
     for _, arm in whole.group_by("benchmark", "method"):
         front.update(arm["row"].to_numpy()[on_front(arm.select(names).to_numpy(), objectives)])

@@ -80,7 +80,7 @@ def curvature_info(
     return CurvatureInfo(
         traces,
         _ratios(loaded, titles, found),
-        [loaded.title("methods", name) for name in loaded.methods],
+        [loaded.method_title(name) for name in loaded.methods],
         _starts(loaded, titles),
         found.height - positive.height,
     )
@@ -135,7 +135,7 @@ def fast_and_slow_info(
         ).with_columns(pl.lit(kind).alias("kind"))
         for quantity, kind in _MOVES.items()
     )
-    methods = [loaded.title("methods", name) for name in loaded.methods]
+    methods = [loaded.method_title(name) for name in loaded.methods]
     return FastAndSlowInfo(shares, moves, methods, starts)
 
 
@@ -145,12 +145,10 @@ def cost_info(loaded: LoadedStudy) -> CostInfo | None:
     if not rows.height:
         return None
     rows = rows.with_columns(
-        pl.col("method")
-        .map_elements(lambda name: loaded.title("methods", name), return_dtype=pl.String)
-        .alias("Method"),
+        pl.col("method").map_elements(loaded.method_title, return_dtype=pl.String).alias("Method"),
         pl.format("{} {} x {}", "family", "depth", "width").alias("network"),
     )
-    methods = [loaded.title("methods", name) for name in loaded.study["methods"]]
+    methods = [loaded.method_title(name) for name in loaded.study.methods]
     return CostInfo(rows, methods, rows["network"].unique(maintain_order=True).to_list())
 
 

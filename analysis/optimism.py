@@ -60,7 +60,7 @@ def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]
 
     def figures(values: Floats) -> Floats:
         """Of values by configuration and objective: their means, and their hypervolume."""
-        volume = hypervolume(values, objectives, loaded.study["reference_point"])
+        volume = hypervolume(values, objectives, loaded.study.reference_point)
         return np.append(values.mean(axis=0), volume)
 
     searched, confirmed = (by_seed(loaded, pairs[ids]) for ids in ("origin", "trial_id"))
@@ -126,7 +126,7 @@ def optimism_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
         if not found:
             continue
         row = {
-            "Method": loaded.title("methods", method),
+            "Method": loaded.method_title(method),
             "Configurations": str(found[0].configurations),
         }
         rows.append(row | {entry.title: spelled(entry) for entry in found})

@@ -82,10 +82,10 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
     flat = len(loaded.objectives) == 2 and not loaded.given
     return ParetoInfo(
         trials=trials,
-        attained=_attained(front if flat else front.clear(), x, y, loaded.study["reference_point"]),
+        attained=_attained(front if flat else front.clear(), x, y, loaded.study.reference_point),
         spread=_spread(trials, x, y),
         pairs=pairs,
-        methods=[loaded.title("methods", name) for name in loaded.methods],
+        methods=[loaded.method_title(name) for name in loaded.methods],
         x=x,
         y=y,
         x_domain=x_domain,
@@ -126,9 +126,7 @@ def _spread(trials: pl.DataFrame, x: Metric, y: Metric) -> pl.DataFrame:
 
 
 def _titles(loaded: LoadedStudy) -> pl.Expr:
-    return pl.col("method").replace(
-        {name: loaded.title("methods", name) for name in loaded.methods}
-    )
+    return pl.col("method").replace({name: loaded.method_title(name) for name in loaded.methods})
 
 
 def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:

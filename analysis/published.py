@@ -182,10 +182,10 @@ def departures(loaded: LoadedStudy) -> list[str]:
         "seeds": tuple(paper["seeds"] for paper in papers),
     }
     found = {
-        key: study[key] for key, usual in protocol.items() if study.get(key, usual[0]) not in usual
+        key: value for key, usual in protocol.items() if (value := getattr(study, key)) not in usual
     }
     for paper in papers:
-        for method, settings in study["settings"].items():
+        for method, settings in (study.settings or {}).items():
             usual = paper["settings"].get(method, settings)
             found |= {
                 f"{method}.{name}": settings.get(name)
@@ -199,8 +199,8 @@ def comparison_rows(loaded: LoadedStudy, cells: list[Cell]) -> list[dict[str, st
     """The comparison as people read it; ``≠`` marks what lies outside the spread."""
     return [
         {
-            "Benchmark": loaded.title("benchmarks", cell.benchmark),
-            "Method": loaded.title("methods", cell.method),
+            "Benchmark": loaded.benchmark_title(cell.benchmark),
+            "Method": loaded.method_title(cell.method),
             "Quantity": cell.quantity,
             "Published": _spelled(*cell.published) if cell.published else "–",
             "Here": _spelled(cell.ours, cell.our_sd),

@@ -75,7 +75,7 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
         (folder / "methods.csv").write_text(table.write_csv(), encoding="utf-8")
         markdown = tabulate(
             [
-                {"Benchmark": _cell(loaded.title("benchmarks", name))}
+                {"Benchmark": _cell(loaded.benchmark_title(name))}
                 | {heading: _cell(text) for heading, text in row.items()}
                 for name, row in zip(table["benchmark"], display_rows(loaded, table), strict=True)
             ],
@@ -133,10 +133,9 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
 def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
     """What a reader must know to judge the study."""
     study, environment = loaded.study, loaded.environment
-    versions = environment.get("versions", {})
+    versions = environment.versions
     seconds = sum(float(t["wall_seconds"].sum()) for t in (loaded.search, loaded.confirmed))
-    reference = ", ".join(f"{k} {v:g}" for k, v in study["reference_point"].items())
-    constraints = study.get("constraints", [])
+    reference = ", ".join(f"{k} {v:g}" for k, v in study.reference_point.items())
     left_out = [f"{name} ({why})" for name, why in loaded.results.left_out.items()]
     departing = departures(loaded)
     chosen = (
@@ -148,20 +147,20 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
         **search_facts(loaded),
         **({"Departs from the paper": ", ".join(departing)} if departing else {}),
         "Reference point": reference,
-        **({"Constraints": ", ".join(constraints)} if constraints else {}),
+        **({"Constraints": ", ".join(study.constraints)} if study.constraints else {}),
         **({} if loaded.given else {"Chosen configurations": chosen}),
         **({"Left out": "; ".join(left_out)} if left_out else {}),
         "Compute": f"{seconds / 60:.1f} minutes of training and evaluation",
         "Run": " · ".join(
             str(part)
             for part in (
-                environment.get("started") or environment.get("resumed"),
+                environment.started or environment.resumed,
                 *(
                     f"{name} {versions[name]}"
                     for name in ("torch", "ray", "optuna")
                     if name in versions
                 ),
-                (environment.get("git_revision") or "")[:10],
+                (environment.git_revision or "")[:10],
             )
             if part
         ),

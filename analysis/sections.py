@@ -95,7 +95,7 @@ def benchmark_section(
     rows = table.filter(pl.col("benchmark") == benchmark)
     published = comparison_rows(loaded, [cell for cell in cells if cell.benchmark == benchmark])
     return Section(
-        loaded.title("benchmarks", benchmark),
+        loaded.benchmark_title(benchmark),
         figures,
         display_rows(loaded, rows),
         optimism_rows(loaded, benchmark),
@@ -195,18 +195,18 @@ def _effort(loaded: LoadedStudy, benchmark: str) -> list[Figure]:
 
 def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
     ended = ""
-    rule = loaded.study.get("plateau")
+    rule = loaded.study.plateau
     if rule and benchmark in loaded.plateaus:
         kind = "seed-runs" if loaded.racing else "trials"
         ended = (
             f" The search ended after {loaded.plateaus[benchmark]} {kind} of every method, as the "
-            f"last {rule['trials']} trials had added less than {rule['growth']:.1%} to each "
+            f"last {rule.trials} trials had added less than {rule.growth:.1%} to each "
             "method's hypervolume."
         )
     orders = "the mean over re-orderings of its trials, with their 10 % to 90 % band"
     if loaded.racing:
         orders += ", each trial with the seeds that it got in the whole race"
-    if loaded.study["sampler"] != "random":
+    if loaded.study.sampler != "random":
         orders += "; a sampler that learns finds its better trials later than these have them"
     if not loaded.racing:
         orders = f"as the search went, and dashed {orders}"

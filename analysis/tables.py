@@ -15,7 +15,7 @@ from .answer import Standing, standings
 from .choice import Choice, settings_of
 from .effort import WITHIN as DISTANCE
 from .effort import robustness_info
-from .loading import PARTIAL, LoadedStudy, runs_per_search
+from .loading import ELIGIBLE, PARTIAL, LoadedStudy
 from .optimism import optimism
 
 _OTHERS = ("diverged", PARTIAL, "stopped", "failed")
@@ -61,12 +61,12 @@ def _row(
 ) -> dict[str, Any]:
     arm = loaded.of(benchmark, method)
     tried = arm if loaded.given else loaded.searched(benchmark, method)
-    completed = arm.filter(pl.col("status") == "completed", "feasible")
-    objectives, reference = loaded.objectives, loaded.study["reference_point"]
+    completed = arm.filter(ELIGIBLE)
+    objectives, reference = loaded.objectives, loaded.study.reference_point
     row: dict[str, Any] = {
         "benchmark": benchmark,
         "method": method,
-        "title": loaded.title("methods", method),
+        "title": loaded.method_title(method),
         "confirmed": loaded.is_confirmed(benchmark),
         "trials": tried.height,
     }
@@ -117,15 +117,16 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
         }
         return facts | ({"Not complete": ", ".join(missing)} if missing else {})
     effort = (
-        f"{study['trials']} trials of {seeds} for every method and benchmark, searched by Optuna "
-        f"({study['sampler']}, seed {study['seed']})"
+        f"{study.trials} trials of {seeds} for every method and benchmark, searched by Optuna "
+        f"({study.sampler}, seed {study.seed})"
     )
     if loaded.racing:
-        runs = runs_per_search(study)
-        effort += f"; seeds are raced for, within {runs} seed-runs for every method"
+        effort += (
+            f"; seeds are raced for, within {study.runs_per_search} seed-runs for every method"
+        )
     kind = "seed-runs" if loaded.racing else "trials"
     for name, runs in loaded.plateaus.items():
-        place = loaded.title("benchmarks", name)
+        place = loaded.benchmark_title(name)
         effort += f"; on {place} the search ended after {runs} {kind} of every method"
     facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
     starts = _starts(loaded)
@@ -152,7 +153,7 @@ def _starts(loaded: LoadedStudy) -> str:
     """From how many points that were given each search started; empty if from none."""
     said = []
     for benchmark in loaded.benchmarks:
-        place = loaded.title("benchmarks", benchmark)
+        place = loaded.benchmark_title(benchmark)
         starts = loaded.starting_points(benchmark)
         counts = set(starts.values())
         each = ", ".join(f"{method} {count}" for method, count in starts.items())
@@ -170,15 +171,15 @@ def _missing(loaded: LoadedStudy) -> list[str]:
     """What has not ended of every search, or of the settings that were given."""
     racing = loaded.racing
     missing = []
-    for benchmark in loaded.study["benchmarks"]:
-        whole = loaded.plateaus.get(benchmark, runs_per_search(loaded.study))
-        for method in loaded.study["methods"]:
+    for benchmark in loaded.study.benchmarks:
+        whole = loaded.plateaus.get(benchmark, loaded.study.runs_per_search)
+        for method in loaded.study.methods:
             trials = (loaded.confirmed_of if loaded.given else loaded.searched)(benchmark, method)
             there = int(trials["seeds"].sum()) if racing else trials.height
             if there != whole:
                 what = "seed-runs" if racing else "trials"
                 missing.append(
-                    f"{loaded.title('methods', method)} on {loaded.title('benchmarks', benchmark)} "
+                    f"{loaded.method_title(method)} on {loaded.benchmark_title(benchmark)} "
                     f"has {there} of {whole} {what}"
                 )
     return missing
@@ -194,7 +195,7 @@ def _evaluated_on(loaded: LoadedStudy) -> str:
             f"again with {loaded.fresh_seeds} fresh seeds"
         )
     missing = [
-        loaded.title("benchmarks", name)
+        loaded.benchmark_title(name)
         + (
             f" ({loaded.confirmed_of(name).height} of {loaded.due(name)} configurations run again)"
             if loaded.due(name)
@@ -228,7 +229,7 @@ def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
     return [
         {
             "Trial": row["trial_id"],
-            "Method": loaded.title("methods", row["method"]),
+            "Method": loaded.method_title(row["method"]),
             "Stopped after": f"task {row['tasks']}" if row["tasks"] is not None else "–",
             "Configuration": settings_of(row),
         }

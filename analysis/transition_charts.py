@@ -73,7 +73,7 @@ def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) 
     return TransitionInfo(
         of,
         over_seeds(accuracy, chosen, ["Transition", "elapsed"], "accuracy"),
-        [loaded.title("methods", name) for name in loaded.methods],
+        [loaded.method_title(name) for name in loaded.methods],
         [f"into task {task + 1}" for task in starts],
     )
 
@@ -92,7 +92,7 @@ def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> Gai
     ]
     return GainInfo(
         pl.concat(traces),
-        [loaded.title("methods", name) for name in loaded.methods],
+        [loaded.method_title(name) for name in loaded.methods],
         list(starts.values()),
     )
 
@@ -100,7 +100,7 @@ def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> Gai
 def titles_of(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> dict[str, str]:
     """The title of the method, by the ids of a benchmark's chosen trials."""
     return {
-        choice.trial_id: loaded.title("methods", choice.method)
+        choice.trial_id: loaded.method_title(choice.method)
         for choice in choices
         if choice.benchmark == benchmark
     }

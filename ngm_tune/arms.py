@@ -93,7 +93,7 @@ class Arm:
         """Runs there are to be: trials, or with racing seed-runs, unless a plateau ends them."""
         if self._ends_at is not None:
             return self._ends_at
-        return self._study.configurations
+        return self._study.runs_per_search
 
     @property
     def ended_early(self) -> bool:
@@ -200,7 +200,7 @@ class Arm:
         Args:
             runs: Regard only so many, the first ones; by default all.
         """
-        needed = len(self._study.seed_list) if self._study.racing else 1
+        needed = self._study.runs_per_trial
         whole = {
             c: known.values
             for c, known in self._knowledge(runs).items()
@@ -320,7 +320,7 @@ class Arm:
         """Whether the front gained little over the last of the first ``runs`` runs."""
         rule = self._study.plateau
         assert rule is not None
-        window = rule.trials * (len(self._study.seed_list) if self._study.racing else 1)
+        window = rule.trials * self._study.runs_per_trial
         if runs < 2 * window:
             return False
         now, before = self._volume(runs), self._volume(runs - window)

@@ -119,15 +119,14 @@ def extended(study: Study, runs: Iterable[str]) -> Study:
     """
     arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
     trials = {trial_of(run) for run in runs}
-    most = study.configurations
+    most = study.runs_per_search
     for arm in arms:
         numbers = {number_of(trial, *arm) for trial in trials}
         while most in numbers:
             most += 1
-    if most == study.configurations:
+    if most == study.runs_per_search:
         return study
-    each = study.configurations // study.trials
-    return study.model_copy(update={"trials": math.ceil(most / each)})
+    return study.model_copy(update={"trials": math.ceil(most / study.runs_per_trial)})
 
 
 def differences(study: Study, found: Study) -> list[str]:

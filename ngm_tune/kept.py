@@ -6,14 +6,27 @@ here can be read, too.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from ngm_tune.membership import Membership, fresh_seeds, seeds_of
+from ngm_tune.metrics import METRICS, Metric
+from ngm_tune.pareto import Constraint
 from ngm_tune.study_tables import Confirm, SeedCount
 from ngm_tune.validation import place_of, rule_of, spelled
 
 Whole = Annotated[int, Field(ge=0)]
+_FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+"""Files of the report are called after it."""
 
 
 class _Kept(BaseModel):
@@ -21,10 +34,10 @@ class _Kept(BaseModel):
 
 
 class _Titled(_Kept):
-    title: str = ""
+    title: str | None = None
 
 
-class _Range(_Kept):
+class Range(_Kept):
     """A coordinate of a search space: choices, or numbers from ``low`` to ``high``."""
 
     choices: Annotated[list[Any], Field(min_length=1)] = []
@@ -33,7 +46,7 @@ class _Range(_Kept):
     log: bool = False
 
     @model_validator(mode="after")
-    def _choices_or_range(self) -> _Range:
+    def _choices_or_range(self) -> Range:
         low, high = self.low, self.high
         if self.choices:
             return self
@@ -43,7 +56,7 @@ class _Range(_Kept):
 
 
 class _Method(_Titled):
-    space: dict[str, _Range] = {}
+    space: dict[str, Range] = {}
 
 
 class KeptEnvironment(_Kept):
@@ -74,8 +87,8 @@ class KeptStudy(_Kept):
 
     name: str
     title: str
-    benchmarks: Annotated[list[str], Field(min_length=1)]
-    methods: Annotated[list[str], Field(min_length=1)]
+    benchmarks: Annotated[list[_FileName], Field(min_length=1)]
+    methods: Annotated[list[_FileName], Field(min_length=1)]
     trials: Annotated[int, Field(ge=0, le=1_000_000)]
     seeds: SeedCount | list[int]
     sampler: str
@@ -86,14 +99,84 @@ class KeptStudy(_Kept):
     racing: dict[str, Any] | None = None
     plateau: _Plateau | None = None
     confirm: _Confirm = _Confirm()
-    settings: dict[str, Any] | None = None
+    settings: dict[str, dict[str, Any]] | None = None
+    variant: str = "joint"
+    iterations_per_task: int | None = None
+    eval_every: int = 1
+    eval_examples: int | None = None
+    eval_precision: str = "float32"
+    probes: list[str] = []
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_metrics(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+        return names
+
+    @field_validator("constraints")
+    @classmethod
+    def _readable(cls, constraints: list[str]) -> list[str]:
+        for text in constraints:
+            Constraint.parse(text)
+        return constraints
+
+    @model_validator(mode="after")
+    def _reference_for_each_objective(self) -> KeptStudy:
+        if not set(self.objectives) <= set(self.reference_point):
+            raise ValueError(
+                f"reference_point = {self.reference_point}: must give a value for each of the "
+                f"objectives {', '.join(self.objectives)}"
+            )
+        return self
+
+    @property
+    def objective_metrics(self) -> list[Metric]:
+        """The metrics that were optimised."""
+        return [METRICS[name] for name in self.objectives]
+
+    @property
+    def limits(self) -> list[Constraint]:
+        """The constraints, parsed."""
+        return [Constraint.parse(text) for text in self.constraints]
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds of every trial of the search."""
+        return seeds_of(self.seeds)
+
+    @property
+    def runs_per_search(self) -> int:
+        """Trials per benchmark and method, or with racing seed-runs, unless a plateau ends them."""
+        return self.trials * (len(self.seed_list) if self.racing is not None else 1)
+
+    @property
+    def membership(self) -> Membership:
+        """What runs there can be of it."""
+        return Membership(
+            name=self.name,
+            benchmarks=self.benchmarks,
+            methods=self.methods,
+            most_configurations=self.runs_per_search,
+            seeds=self.seed_list,
+            fresh=fresh_seeds(self.seed_list, self.confirm.seeds),
+            racing=self.racing is not None,
+            given=self.settings is not None,
+        )
 
 
-def problem_of_kept(kind: type[BaseModel], content: object) -> str | None:
-    """What is the matter with a file's content; None if nothing is."""
+_Content = TypeVar("_Content", bound=_Kept)
+
+
+def read_kept(kind: type[_Content], content: object) -> _Content:
+    """A file's content, checked.
+
+    Raises:
+        ValueError: What is the matter with it, as a sentence.
+    """
     try:
-        kind.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        return rule_of(problem, spelled(place_of(problem, content)))
-    return None
+        raise ValueError(rule_of(problem, spelled(place_of(problem, content)))) from error

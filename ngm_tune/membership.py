@@ -30,9 +30,9 @@ class Membership:
         name: Of the study.
         benchmarks: Of the study.
         methods: Of the study.
-        configurations: That there can be of each benchmark and method.
-        seeds: Of every trial, but of those that confirm another.
-        fresh: Of those.
+        most_configurations: That there can be of each benchmark and method.
+        seeds: Of every trial, but for those that confirm another.
+        fresh: Of every trial that confirms another.
         racing: Whether the seeds of a search are runs of their own.
         given: Whether settings are given, which are evaluated on the test data, instead of a
             search.
@@ -41,7 +41,7 @@ class Membership:
     name: str
     benchmarks: Sequence[str]
     methods: Sequence[str]
-    configurations: int
+    most_configurations: int
     seeds: Sequence[int]
     fresh: Sequence[int]
     racing: bool
@@ -65,8 +65,8 @@ class Membership:
             yield f"a trial of {benchmark} and {method}, not of the study"
         trial, alone, of_seed = run.partition("@")
         number = number_of(trial, benchmark, method)
-        if number is None or number >= self.configurations:
-            yield f"configuration {number} of a study that has {self.configurations}"
+        if number is None or number >= self.most_configurations:
+            yield f"configuration {number} of a study that has {self.most_configurations}"
         confirms = trial.endswith(CONFIRM_SUFFIX)
         if confirms and self.given:
             yield "confirms a search, and the study has none"
@@ -75,7 +75,7 @@ class Membership:
             if found != phase:
                 yield f"phase {found!r} instead of {phase!r}"
         if alone and (confirms or not self.racing):
-            yield "a file of one seed, where those of a trial are in one"
+            yield "a file of one seed; this study keeps all seeds of a trial in one file"
         wanted = set(self.fresh if confirms else self.seeds)
         if self.racing and not confirms:
             wanted = {seed for seed in wanted if str(seed) == of_seed}

@@ -37,7 +37,7 @@ import pyarrow.parquet as pq
 
 from ngm_tune.directory import Directory
 from ngm_tune.errors import NewerResultsError, UserError, printable
-from ngm_tune.kept import KeptEnvironment, problem_of_kept
+from ngm_tune.kept import KeptEnvironment, read_kept
 from ngm_tune.schema import (
     SCHEMAS,
     Table,
@@ -113,9 +113,10 @@ class Results(Directory):
             found = json.loads(self._text(ENVIRONMENT))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{self.location}/environment.json: not JSON: {error}") from error
-        problem = problem_of_kept(KeptEnvironment, found)
-        if problem is not None:
-            raise UserError(f"{self.location}/environment.json: {problem}")
+        try:
+            read_kept(KeptEnvironment, found)
+        except ValueError as error:
+            raise UserError(f"{self.location}/environment.json: {error}") from error
         return dict(found)
 
     def write_environment(self, content: Mapping[str, Any]) -> None:

@@ -241,9 +241,14 @@ class Study(BaseModel):
         return self
 
     @property
-    def configurations(self) -> int:
-        """That there can be of each benchmark and method; with racing, as many as seed-runs."""
-        return self.trials * (len(self.seed_list) if self.racing else 1)
+    def runs_per_trial(self) -> int:
+        """How a trial counts: once, or with racing, where each seed is a run, as often as seeds."""
+        return len(self.seed_list) if self.racing else 1
+
+    @property
+    def runs_per_search(self) -> int:
+        """Runs of each benchmark and method, unless a plateau ends them."""
+        return self.trials * self.runs_per_trial
 
     @property
     def seed_list(self) -> list[int]:
@@ -296,7 +301,7 @@ class Study(BaseModel):
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
-            configurations=self.configurations,
+            most_configurations=self.runs_per_search,
             seeds=self.seed_list,
             fresh=self.fresh_seeds,
             racing=self.racing is not None,

@@ -53,7 +53,7 @@ def check_search(study: Study) -> None:
 
 def without_effect(study: Study) -> list[str]:
     """Rules that never come to act in a search as short as the study's, as sentences."""
-    known = max(0, study.configurations - study.in_flight)  # when the last run is decided on
+    known = max(0, study.runs_per_search - study.in_flight)  # when the last run is decided on
     said = []
     if study.stopping is not None and known < study.stopping.peers:
         said.append(
@@ -66,7 +66,7 @@ def without_effect(study: Study) -> list[str]:
             f"all {study.trials} trials of a method start before one has ended"
         )
     if study.plateau is not None:
-        needed = 2 * study.plateau.trials * (len(study.seed_list) if study.racing else 1)
+        needed = 2 * study.plateau.trials * study.runs_per_trial
         if known < needed:
             said.append(
                 f"plateau will end nothing: its trials = {study.plateau.trials} need {needed} runs "
