@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from optuna.storages import BaseStorage
@@ -20,7 +19,7 @@ from ngm_tune.errors import RecordError
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
 from ngm_tune.pareto import Constraint, hypervolume, is_kept, on_front, spread
-from ngm_tune.proposal import Phase, Proposal
+from ngm_tune.proposal import Configuration, Phase, Proposal
 from ngm_tune.racing import next_in_race
 from ngm_tune.record import Record
 from ngm_tune.records import Outcome
@@ -130,16 +129,13 @@ class Arm:
                 return None
             self._write_record(number)
             self._running.add(number)
-            params = self._suggestion(run.configuration).params
             return Proposal(
-                self.benchmark,
-                self.method.name,
-                self.phase,
-                self._trial_id(run.configuration),
-                self._run_id(number),
-                run.seeds,
-                self.method.configure(dict(params)),
-                dict(params),
+                benchmark=self.benchmark,
+                method=self.method.name,
+                phase=self.phase,
+                run_id=self._run_id(number),
+                seeds=run.seeds,
+                **self._configuration(run.configuration)._asdict(),
             )
         return None
 
@@ -209,16 +205,17 @@ class Arm:
         front = on_front(list(whole.values()), self._objectives)
         return {c: values for (c, values), on in zip(whole.items(), front, strict=True) if on}
 
-    def chosen(self, count: int) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """At most ``count`` configurations of the front: ids, hyper-parameters and coordinates."""
+    def chosen(self, count: int) -> list[Configuration]:
+        """At most ``count`` configurations of the front, what dominates most first."""
         front = self.front()
         picked = spread(list(front.values()), self._objectives, self._study.reference_point, count)
-        numbers = [list(front)[i] for i in picked]
-        params = {n: self._suggestion(n).params for n in numbers}
-        return [
-            (self._trial_id(n), self.method.configure(dict(params[n])), dict(params[n]))
-            for n in numbers
-        ]
+        return [self._configuration(list(front)[i]) for i in picked]
+
+    def _configuration(self, number: int) -> Configuration:
+        coordinates = dict(self._suggestion(number).params)
+        return Configuration(
+            self._trial_id(number), self.method.configure(dict(coordinates)), coordinates
+        )
 
     def _trial_id(self, configuration: int) -> str:
         return f"{self.benchmark}.{self.method.name}.{configuration:04d}"

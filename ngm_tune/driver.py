@@ -15,11 +15,11 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 from ngm_tune import runner
 from ngm_tune.environment import COMMAND, typed_command
 from ngm_tune.errors import UserError
+from ngm_tune.given import AnyArm
 from ngm_tune.halt import Halt
 from ngm_tune.opening import opened
 from ngm_tune.progress import standing
 from ngm_tune.results import Results
-from ngm_tune.search import AnyArm
 from ngm_tune.session import CLIENT, problem_of_room, ray_session, require_listener
 from ngm_tune.signals import graceful_signals, interrupt
 from ngm_tune.study import Study

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from ngm_tune.arms import Arm
 from ngm_tune.methods import get_method
-from ngm_tune.proposal import Phase, Proposal
+from ngm_tune.proposal import Configuration, Phase, Proposal
 from ngm_tune.records import Outcome
 from ngm_tune.schema import CONFIRM_SUFFIX
 from ngm_tune.study import Study
-
-
-class Configuration(NamedTuple):
-    """A configuration to be run, and the name of its trial."""
-
-    trial_id: str
-    hyperparameters: dict[str, Any]
-    coordinates: dict[str, Any]
 
 
 class GivenArm:
@@ -84,18 +75,17 @@ class GivenArm:
 
     def ask(self) -> Proposal | None:
         """The next run; None while none is known, or when all are started."""
-        for trial_id, hyperparameters, coordinates in self._configurations or []:
-            if trial_id not in self._finished and trial_id not in self._running:
-                self._running.add(trial_id)
+        for configuration in self._configurations or []:
+            run_id = configuration.trial_id
+            if run_id not in self._finished and run_id not in self._running:
+                self._running.add(run_id)
                 return Proposal(
-                    self.benchmark,
-                    self.method.name,
-                    self.phase,
-                    trial_id,
-                    trial_id,
-                    self._seeds,
-                    hyperparameters,
-                    coordinates,
+                    benchmark=self.benchmark,
+                    method=self.method.name,
+                    phase=self.phase,
+                    run_id=run_id,
+                    seeds=self._seeds,
+                    **configuration._asdict(),
                 )
         return None
 
@@ -122,6 +112,9 @@ class GivenArm:
         return self._found
 
 
+AnyArm = Arm | GivenArm
+
+
 def given_settings(
     study: Study, benchmark: str, method: str, finished: Mapping[str, Outcome]
 ) -> GivenArm:
@@ -144,10 +137,8 @@ def confirmation(study: Study, search: Arm, finished: Mapping[str, Outcome]) -> 
     def front() -> list[Configuration] | None:
         if not search.complete:
             return None
-        return [
-            Configuration(trial_id + CONFIRM_SUFFIX, hyperparameters, coordinates)
-            for trial_id, hyperparameters, coordinates in search.chosen(study.confirm.top)
-        ]
+        chosen = search.chosen(study.confirm.top)
+        return [found._replace(trial_id=found.trial_id + CONFIRM_SUFFIX) for found in chosen]
 
     return GivenArm(
         search.benchmark,

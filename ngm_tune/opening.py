@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 
 from ngm_tune.arms import Arm
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.given import confirmation, given_settings
+from ngm_tune.given import AnyArm, confirmation, given_settings
 from ngm_tune.identity import note_study
 from ngm_tune.lease import lease
 from ngm_tune.record import journal
@@ -18,7 +18,6 @@ from ngm_tune.records import Outcome, outcome_of, place_of
 from ngm_tune.results import FAILURES, JOURNAL, Results
 from ngm_tune.sampling import problem_of_place
 from ngm_tune.schema import trials_schema
-from ngm_tune.search import AnyArm
 from ngm_tune.study import Study
 
 

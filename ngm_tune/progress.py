@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ngm_tune.arms import Arm
-from ngm_tune.given import GivenArm
+from ngm_tune.given import AnyArm, GivenArm
 from ngm_tune.pareto import hypervolume, knee
-from ngm_tune.search import AnyArm
 from ngm_tune.study import Study
 
 

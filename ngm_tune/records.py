@@ -20,11 +20,13 @@ from ngm_tune.schema import (
     CURVES_SCHEMA,
     PROBES_SCHEMA,
     SEARCH_PREFIX,
+    STATUSES,
     STEPS_SCHEMA,
     TASKS_SCHEMA,
     trials_schema,
 )
 from ngm_tune.training import ContinualTraining
+from ngm_tune.trial_config import TrialConfig
 
 Row = dict[str, Any]
 _WORST: dict[str, float | None] = {name: metric.worst for name, metric in METRICS.items()}
@@ -112,7 +114,7 @@ def interim_of(tasks: Sequence[Row], objectives: Sequence[str]) -> tuple[tuple[f
 
 def worst_status(statuses: Iterable[str]) -> str:
     """The status of a trial whose seeds ended with these."""
-    return max(statuses, key=("completed", "diverged", "stopped", "failed").index)
+    return max(statuses, key=STATUSES.index)
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
@@ -120,7 +122,7 @@ def _mean(rows: Sequence[Row], name: str) -> float:
     return float(np.array([row.get(name) for row in rows], dtype=np.float64).mean())
 
 
-def trial_row(config: Mapping[str, Any], run: ContinualTraining) -> Row:
+def trial_row(config: TrialConfig, run: ContinualTraining) -> Row:
     """The row of a finished run in ``trials/``."""
     diverged = run.diverged_at is not None
     return {
@@ -131,7 +133,7 @@ def trial_row(config: Mapping[str, Any], run: ContinualTraining) -> Row:
     }
 
 
-def stopped_row(config: Mapping[str, Any], run: ContinualTraining) -> Row:
+def stopped_row(config: TrialConfig, run: ContinualTraining) -> Row:
     """The row in ``trials/`` of a run that is stopped after the tasks it has been trained on.
 
     It has no metrics: those of a part of a run compare with none of a whole one.
@@ -139,14 +141,14 @@ def stopped_row(config: Mapping[str, Any], run: ContinualTraining) -> Row:
     return {**trial_identity(config, run.seed), "status": "stopped", **_extent(run)}
 
 
-def task_rows(config: Mapping[str, Any], run: ContinualTraining) -> list[Row]:
+def task_rows(trial_id: str, run: ContinualTraining) -> list[Row]:
     """The rows of a run in ``tasks/``, one for each task of the sequence that has been trained.
 
     Those from the one on in which it diverged have the worst value of each metric, to the last.
     """
     whole = len(run.records) - (run.diverged_at is not None)
     tasks = run.tasks if run.diverged_at is not None else whole
-    identity = {"trial_id": config["trial_id"], "seed": run.seed}
+    identity = {"trial_id": trial_id, "seed": run.seed}
     return [
         {**identity, "task": k, **(_metrics(run, k + 1) if k < whole else _WORST)}
         for k in range(tasks)
@@ -168,7 +170,7 @@ def _extent(run: ContinualTraining) -> Row:
     }
 
 
-def trial_identity(config: Mapping[str, Any], seed: int) -> Row:
+def trial_identity(config: TrialConfig, seed: int) -> Row:
     """The columns of ``trials/`` that say which run a row is, from its trial's config."""
     settings = _typed(CONFIG_PREFIX, config["hyperparameters"], config["hyperparameter_columns"])
     coordinates = _typed(SEARCH_PREFIX, config["coordinates"], config["coordinate_columns"])
@@ -189,7 +191,7 @@ def _typed(prefix: str, values: Mapping[str, Any], kinds: Mapping[str, str]) -> 
     return {prefix + k: str(v) if kinds[k] == "str" else v for k, v in values.items()}
 
 
-def write_trial(config: Mapping[str, Any], rows: Sequence[Row], tasks: Sequence[Row]) -> None:
+def write_trial(config: TrialConfig, rows: Sequence[Row], tasks: Sequence[Row]) -> None:
     """Write what says how a trial ended: ``tasks/``, and last of all ``trials/``.
 
     From then on nobody needs its checkpoint.
@@ -202,7 +204,7 @@ def write_trial(config: Mapping[str, Any], rows: Sequence[Row], tasks: Sequence[
     results.remove(checkpoint_of(config["run_id"]))
 
 
-def write_failure(config: Mapping[str, Any], report: str) -> None:
+def write_failure(config: TrialConfig, report: str) -> None:
     """Write the rows of a trial that failed, and the report of why."""
     Results(config["results"]).write_text(f"{FAILURES}/{config['run_id']}.txt", report)
     rows = [{**trial_identity(config, seed), "status": "failed"} for seed in config["seeds"]]

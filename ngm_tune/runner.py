@@ -20,16 +20,18 @@ from ray import tune
 from ngm_tune import cost
 from ngm_tune.arms import Arm
 from ngm_tune.errors import UserError
+from ngm_tune.given import AnyArm
 from ngm_tune.halt import Halt
-from ngm_tune.losses import MOST_LOSSES, Losses
+from ngm_tune.lost_workers import MOST_LOSSES, Losses
 from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.records import Outcome, read_outcome
 from ngm_tune.results import Results
+from ngm_tune.scheduler import DominanceStopping
 from ngm_tune.schema import COSTS_SCHEMA
-from ngm_tune.search import AnyArm, FairSearcher
-from ngm_tune.stopping import DominanceStopping
+from ngm_tune.search import FairSearcher
 from ngm_tune.study import Study
 from ngm_tune.trainable import ContinualTrainable
+from ngm_tune.trial_config import TrialConfig
 
 _CHECKPOINT_SECONDS = ("NGM_TUNE_CHECKPOINT_SECONDS", 10.0)
 """Seconds between checkpoints of a trial: the environment variable, and what it is by default."""
@@ -145,8 +147,8 @@ def _run_trials(
     return time_budget is not None and spent >= time_budget and not is_complete(arms)
 
 
-def trial_config(study: Study, location: str, proposal: Proposal) -> dict[str, Any]:
-    """The config of one trial: plain values only.
+def trial_config(study: Study, location: str, proposal: Proposal) -> TrialConfig:
+    """The config of one trial.
 
     What confirms a search is evaluated at full fidelity, whatever the search was.
     """

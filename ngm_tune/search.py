@@ -11,12 +11,10 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from ngm_tune.arms import Arm
-from ngm_tune.given import GivenArm
+from ngm_tune.given import AnyArm
 from ngm_tune.proposal import Proposal
 from ngm_tune.records import Outcome
-
-AnyArm = Arm | GivenArm
+from ngm_tune.trial_config import TrialConfig
 
 
 class FairSearcher(Searcher):
@@ -36,7 +34,7 @@ class FairSearcher(Searcher):
     def __init__(
         self,
         arms: Sequence[AnyArm],
-        config_of: Callable[[Proposal], dict[str, Any]],
+        config_of: Callable[[Proposal], TrialConfig],
         written: Callable[[str], Outcome | None],
         given_up: Callable[[str], bool],
     ) -> None:
@@ -87,7 +85,7 @@ class FairSearcher(Searcher):
             self.on_trial_complete(trial_id)
 
     def is_hopeless(self, run_id: str, interim: Sequence[tuple[float, ...]]) -> bool:
-        """Whether a run should be stopped; for :class:`~ngm_tune.stopping.DominanceStopping`."""
+        """Whether a run should be stopped; for :class:`~ngm_tune.scheduler.DominanceStopping`."""
         if run_id in self._stopped:
             return True  # its worker was lost before Tune could stop it
         arm = next(arm for arm, running in self._running.values() if running == run_id)

@@ -36,13 +36,14 @@ from ngm_tune.records import (
 )
 from ngm_tune.results import Results
 from ngm_tune.training import ContinualTraining
+from ngm_tune.trial_config import TrialConfig
 
 
 class ContinualTrainable(tune.Trainable):
     """Trains a configuration task by task: one ``step`` is one task, for every seed.
 
     Every step but the last reports to Tune ``interim``, the objectives after each task so far,
-    averaged over seeds: what :class:`ngm_tune.stopping.DominanceStopping` compares. The last one
+    averaged over seeds: what :class:`ngm_tune.scheduler.DominanceStopping` compares. The last one
     writes the trial's Parquet files from the worker and reports ``outcome``, the fields of an
     :class:`~ngm_tune.records.Outcome`. A seed that diverges counts with the worst value of each
     metric; the others go on. A method that raises makes its trial a ``failed`` one, not the actor,
@@ -57,7 +58,7 @@ class ContinualTrainable(tune.Trainable):
     """
 
     def setup(
-        self, config: dict[str, Any], data: Mapping[tuple[str, str], ray.ObjectRef] | None = None
+        self, config: TrialConfig, data: Mapping[tuple[str, str], ray.ObjectRef] | None = None
     ) -> None:
         """Start the trial. ``data`` has the splits of every phase and benchmark in Ray's store."""
         torch.set_num_threads(config["threads"])
@@ -65,14 +66,14 @@ class ContinualTrainable(tune.Trainable):
         self._splits: dict[tuple[str, str, str], tuple[TaskSplit, Evaluator]] = {}
         self._start(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: TrialConfig) -> bool:
         """Start another trial in the same actor."""
         self._last_result = None  # Trainable.reset leaves that of the former trial
         self._start(new_config)
         return True
 
-    def _start(self, config: dict[str, Any]) -> None:
-        self._trial = config
+    def _start(self, config: TrialConfig) -> None:
+        self._config = config
         self._runs: list[ContinualTraining] = []
         self._saved = time.monotonic()
         self._unsaved = False
@@ -88,7 +89,7 @@ class ContinualTrainable(tune.Trainable):
 
     def _found(self) -> dict[str, Any] | None:
         """How the trial ended, if that stands there already: its worker was lost after its end."""
-        config = self._trial
+        config = self._config
         if not self._results.exists():
             return self._problem("no study.toml there; every node must reach the results there")
         ended = read_outcome(
@@ -97,7 +98,7 @@ class ContinualTrainable(tune.Trainable):
         return None if ended is None else {"outcome": astuple(ended)}
 
     def _build(self, kept: bytes | None) -> None:
-        config = self._trial
+        config = self._config
         custom = config["custom"]
         benchmark = get_benchmark(
             config["benchmark"], Custom.model_validate(custom) if custom else None
@@ -119,7 +120,7 @@ class ContinualTrainable(tune.Trainable):
         if kept is None:
             return runs
         try:
-            checkpoint = unpack(kept, self._trial["device"])
+            checkpoint = unpack(kept, self._config["device"])
             if checkpoint.of != self._identity():
                 return runs
             for run, state in zip(runs, checkpoint.states, strict=True):
@@ -130,8 +131,8 @@ class ContinualTrainable(tune.Trainable):
 
     def _load_splits(self, benchmark: Benchmark) -> tuple[TaskSplit, Evaluator]:
         """Training examples, and evaluation on prepared ones; fetched once per actor."""
-        phase, device = self._trial["phase"], self._trial["device"]
-        precision = self._trial["eval_precision"]
+        phase, device = self._config["phase"], self._config["device"]
+        precision = self._config["eval_precision"]
         key = (phase, benchmark.name, precision)
         if key not in self._splits:
             arrays = ray.get(self._data[phase, benchmark.name])
@@ -145,7 +146,7 @@ class ContinualTrainable(tune.Trainable):
     def _build_run(
         self, benchmark: Benchmark, train: TaskSplit, evaluator: Evaluator, seed: int
     ) -> ContinualTraining:
-        config = self._trial
+        config = self._config
         method = get_method(config["method"])
         probe = Probes(
             config["probes"], train, benchmark.prepare, seed=seed, every=config["probe_every"]
@@ -184,7 +185,7 @@ class ContinualTrainable(tune.Trainable):
 
         Whether a trial is stopped is asked after every task, so none may be left out.
         """
-        if self._reported or not self._trial["stopping"]:
+        if self._reported or not self._config["stopping"]:
             return False
         going = {len(run.records) for run in self._runs if not run.finished}
         return len(going) == 1 and going != {0}
@@ -213,29 +214,34 @@ class ContinualTrainable(tune.Trainable):
             if (
                 self._unsaved
                 and self._end is None
-                and not self._results.has_run(self._trial["run_id"])
+                and not self._results.has_run(self._config["run_id"])
             ):
                 self._keep(at_once=True)
 
     def _keep(self, *, at_once: bool = False) -> None:
         """Keep what is trained, if the last time is long enough ago."""
         since = time.monotonic() - self._saved
-        if since < self._trial["checkpoint_seconds"] and not at_once:
+        if since < self._config["checkpoint_seconds"] and not at_once:
             return
         content = pack(self._identity(), [run.state_dict() for run in self._runs])
-        self._results.write_bytes(checkpoint_of(self._trial["run_id"]), content)
+        self._results.write_bytes(checkpoint_of(self._config["run_id"]), content)
         self._saved = time.monotonic()
         self._unsaved = False
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must be of, for this trial to go on from it."""
-        names = ("run_id", "phase", "seeds", "hyperparameters", "iterations_per_task")
-        plain = {name: self._trial[name] for name in names}
-        return {**plain, "seeds": list(plain["seeds"])}
+        config = self._config
+        return {
+            "run_id": config["run_id"],
+            "phase": config["phase"],
+            "seeds": list(config["seeds"]),
+            "hyperparameters": config["hyperparameters"],
+            "iterations_per_task": config["iterations_per_task"],
+        }
 
     def _problem(self, reason: object) -> dict[str, Any]:
         """What Tune is told where the results cannot be used."""
-        return {"problem": f"{self._trial['results']} on {socket.gethostname()}: {reason}"}
+        return {"problem": f"{self._config['results']} on {socket.gethostname()}: {reason}"}
 
     def _progress(self) -> dict[str, Any]:
         """What Tune is told after a task that is not the last.
@@ -243,33 +249,33 @@ class ContinualTrainable(tune.Trainable):
         With ``stopping`` also all that there would be to write if the trial were stopped here.
         """
         tasks = max(len(run.records) for run in self._runs)
-        rows = [row for run in self._runs for row in task_rows(self._trial, run)]
+        rows = [row for run in self._runs for row in task_rows(self._config["trial_id"], run)]
         interim = interim_of(
-            [row for row in rows if row["task"] < tasks], self._trial["objectives"]
+            [row for row in rows if row["task"] < tasks], self._config["objectives"]
         )
         progress: dict[str, Any] = {"interim": interim}
-        if self._trial["stopping"]:
+        if self._config["stopping"]:
             progress["if_stopped"] = {
-                "rows": [stopped_row(self._trial, run) for run in self._runs],
+                "rows": [stopped_row(self._config, run) for run in self._runs],
                 "tasks": [row for row in rows if row["task"] < tasks],
             }
         return progress
 
     def _fail(self) -> dict[str, Any]:
         """Write the row of a trial whose method raised, and the traceback beside it."""
-        write_failure(self._trial, traceback.format_exc())
+        write_failure(self._config, traceback.format_exc())
         return {"outcome": ("failed", None)}
 
     def _finish(self) -> dict[str, Any]:
         """Write the trial's files, its row in ``trials/`` last; what Tune is told of it."""
         results = self._results
-        trial_id, run_id = self._trial["trial_id"], self._trial["run_id"]
-        rows = [trial_row(self._trial, run) for run in self._runs]
-        tasks = [row for run in self._runs for row in task_rows(self._trial, run)]
+        trial_id, run_id = self._config["trial_id"], self._config["run_id"]
+        rows = [trial_row(self._config, run) for run in self._runs]
+        tasks = [row for run in self._runs for row in task_rows(self._config["trial_id"], run)]
         results.write("curves", run_id, curves_table(trial_id, self._runs))
         results.write("steps", run_id, steps_table(trial_id, self._runs))
-        if self._trial["probes"]:
+        if self._config["probes"]:
             results.write("probes", run_id, probes_table(trial_id, self._runs))
-        write_trial(self._trial, rows, tasks)
-        outcome = outcome_of(rows, tasks, self._trial["objectives"], self._trial["constraints"])
+        write_trial(self._config, rows, tasks)
+        outcome = outcome_of(rows, tasks, self._config["objectives"], self._config["constraints"])
         return {"outcome": astuple(outcome)}

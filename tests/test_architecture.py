@@ -24,6 +24,9 @@ FORBIDDEN = {
     "streams.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
     "learners": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods", "ngm_tune.benchmarks"),
     "probes.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
+    "arms.py": ("ray", "ngm_tune.training"),
+    "opening.py": ("ray",),
+    "doctor": ("ray",),
     "results.py": HEAVY,
     "pareto.py": HEAVY,
     "analysis": (
@@ -79,6 +82,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import ngm_tune", {*HEAVY, "pyarrow", "altair", "typer"}),
         ("import ngm_tune.cli", {*HEAVY, "altair", "polars"}),
         ("import ngm_tune.analysis", set(HEAVY)),
+        ("import ngm_tune.doctor", {"ray", "altair"}),
         (
             "from ngm_tune import NGMSGD",
             {"ray", "optuna", "altair", "pyarrow", "polars", "sklearn"},

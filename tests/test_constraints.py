@@ -79,7 +79,7 @@ def test_what_violates_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:
         searched.finish(one(searched).run_id, Outcome("completed", values, excess))
     assert searched.front() == {1: (0.99, 0.15)}
     assert searched.values == [(0.99, 0.15)]
-    assert [trial_id for trial_id, _, _ in searched.chosen(4)] == ["split-digits.sgd.0001"]
+    assert [chosen.trial_id for chosen in searched.chosen(4)] == ["split-digits.sgd.0001"]
 
 
 def test_what_just_keeps_a_constraint_is_on_the_front(tmp_path: Path) -> None:

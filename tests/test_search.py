@@ -8,10 +8,10 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from ngm_tune.given import confirmation, given_settings
+from ngm_tune.given import AnyArm, confirmation, given_settings
 from ngm_tune.proposal import Proposal
 from ngm_tune.records import Outcome
-from ngm_tune.search import AnyArm, FairSearcher
+from ngm_tune.search import FairSearcher
 
 from .test_arms import a_study, arm
 

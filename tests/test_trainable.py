@@ -44,7 +44,14 @@ def config(
     trial_id = f"{BENCHMARK}.{method}.0000"
     hyperparameters = settings or {"lr": 0.05}
     proposal = Proposal(
-        BENCHMARK, method, "search", trial_id, trial_id, (0, 1), hyperparameters, hyperparameters
+        benchmark=BENCHMARK,
+        method=method,
+        phase="search",
+        run_id=trial_id,
+        seeds=(0, 1),
+        trial_id=trial_id,
+        hyperparameters=hyperparameters,
+        coordinates=hyperparameters,
     )
     location.mkdir(exist_ok=True)
     (location / "study.toml").write_text(study.to_toml())
@@ -336,7 +343,16 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
             "evaluate=first-and-previous",
         ],
     )
-    proposal = Proposal(BENCHMARK, "sgd", phase, "t", "t", (0,), {"lr": 0.1}, {"lr": 0.1})
+    proposal = Proposal(
+        benchmark=BENCHMARK,
+        method="sgd",
+        phase=phase,
+        run_id="t",
+        seeds=(0,),
+        trial_id="t",
+        hyperparameters={"lr": 0.1},
+        coordinates={"lr": 0.1},
+    )
     found = trial_config(study, str(tmp_path), proposal)
     fidelity = [found[key] for key in ("eval_every", "eval_dense", "eval_precision", "evaluate")]
     assert fidelity == (

@@ -15,7 +15,7 @@ from ngm_tune.cli.terminal import DataOption, console, counted, use_data_folder
 from ngm_tune.signals import SENT_BY_SCHEDULERS, graceful_signals, held
 
 if TYPE_CHECKING:
-    from ngm_tune.search import AnyArm
+    from ngm_tune.given import AnyArm
 
 
 @app.command(

@@ -69,7 +69,11 @@ def single_seed(path: Path) -> None:
 HARMS: list[tuple[Callable[[Path], None], str, str]] = [
     (truncated, TRIAL, "not readable as Parquet"),
     (one_seed, TRIAL, "seeds 7 instead of 7, 8"),
-    (single_seed, f"{TRIAL}@7", "a file of one seed; this study keeps all seeds of a trial in one file"),
+    (
+        single_seed,
+        f"{TRIAL}@7",
+        "a file of one seed; this study keeps all seeds",
+    ),
     (text_for_a_number, TRIAL, "column config_lr is of type string, elsewhere of type double"),
 ]
 
