@@ -39,7 +39,7 @@ class Difference(NamedTuple):
     high: float
 
     @property
-    def told(self) -> bool:
+    def significant(self) -> bool:
         """Whether it is told apart from none."""
         return self.low > 0.0 or self.high < 0.0
 
@@ -253,7 +253,7 @@ def _verdict(name: str, rival: str, metric: Metric, apart: Difference) -> str:
     what = metric.title.lower()
     if np.isnan(apart.low):
         return f"of {name} and {rival} one seed does not tell which has the better {what}"
-    if not apart.told:
+    if not apart.significant:
         return f"{name} and {rival} are not told apart in {what}"
     return f"{name} has a {'larger' if apart.mean > 0 else 'smaller'} {what} than {rival}"
 

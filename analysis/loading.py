@@ -13,7 +13,7 @@ import pyarrow as pa
 from ngm_tune.errors import UserError
 from ngm_tune.kept import KeptEnvironment, KeptStudy, Range, read_kept
 from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.pareto import Constraint, are_kept, on_front, spread
+from ngm_tune.pareto import Constraint, are_kept, hypervolume_subset, on_front
 from ngm_tune.results import Results
 from ngm_tune.schema import (
     CONFIG_PREFIX,
@@ -271,7 +271,7 @@ def _regarded(loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame
     names = [metric.name for metric in loaded.objectives]
     regarded = []
     for _, front in search.filter("front").group_by("benchmark", "method", maintain_order=True):
-        order = spread(
+        order = hypervolume_subset(
             front.select(names).to_numpy(),
             loaded.objectives,
             loaded.study.reference_point,

@@ -18,12 +18,12 @@ from optuna.trial import FrozenTrial
 from ngm_tune.errors import RecordError
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
-from ngm_tune.pareto import Constraint, hypervolume, is_kept, on_front, spread
+from ngm_tune.optuna_record import Record
+from ngm_tune.pareto import Constraint, hypervolume, hypervolume_subset, is_kept, on_front
 from ngm_tune.proposal import Configuration, Phase, Proposal
 from ngm_tune.racing import next_in_race
-from ngm_tune.record import Record
-from ngm_tune.records import Outcome
-from ngm_tune.sampling import as_trial, placed, problem_of_place, suggest
+from ngm_tune.rows import Outcome
+from ngm_tune.sampling import as_trial, problem_of_coordinates, suggest, with_coordinates
 from ngm_tune.stopping import hopeless
 from ngm_tune.study import Study
 
@@ -208,7 +208,9 @@ class Arm:
     def chosen(self, count: int) -> list[Configuration]:
         """At most ``count`` configurations of the front, what dominates most first."""
         front = self.front()
-        picked = spread(list(front.values()), self._objectives, self._study.reference_point, count)
+        picked = hypervolume_subset(
+            list(front.values()), self._objectives, self._study.reference_point, count
+        )
         return [self._configuration(list(front)[i]) for i in picked]
 
     def _configuration(self, number: int) -> Configuration:
@@ -267,7 +269,7 @@ class Arm:
         fits = (
             recorded.distributions == self._space and recorded.params.keys() == self._space.keys()
         )
-        if fits and problem_of_place(self._space, recorded.params) is None:
+        if fits and problem_of_coordinates(self._space, recorded.params) is None:
             if decision is None:
                 return None
             for run in possible:
@@ -345,7 +347,7 @@ class Arm:
             suggestion = self._record[first] or self._suggest(configuration, first)
             ended = self._finished.get(self._run_id(first))
             if ended is not None:  # where it was run is the truth, too
-                suggestion = placed(suggestion, ended.coordinates)
+                suggestion = with_coordinates(suggestion, ended.coordinates)
             self._suggestions[configuration] = suggestion
         return self._suggestions[configuration]
 

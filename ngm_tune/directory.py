@@ -18,7 +18,7 @@ _MOMENT = 2.0
 """Seconds that claims on an object store at the same time may lie apart."""
 
 
-def with_an_end(uri: str) -> str:
+def with_retry_limit(uri: str) -> str:
     """The same place, but Google's library gives up on it after half a minute, not a quarter hour.
 
     A study goes on from there when its storage can be reached again.
@@ -43,7 +43,7 @@ class Directory:
         self.location = location
         try:
             if "://" in location:
-                self._fs, root = fs.FileSystem.from_uri(with_an_end(location))
+                self._fs, root = fs.FileSystem.from_uri(with_retry_limit(location))
             else:
                 self._fs, root = fs.LocalFileSystem(), str(location)
         except (pa.ArrowInvalid, OSError) as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ngm_tune.arms import Arm
 from ngm_tune.methods import get_method
 from ngm_tune.proposal import Configuration, Phase, Proposal
-from ngm_tune.records import Outcome
+from ngm_tune.rows import Outcome
 from ngm_tune.schema import CONFIRM_SUFFIX
 from ngm_tune.study import Study
 

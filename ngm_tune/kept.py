@@ -22,7 +22,7 @@ from ngm_tune.membership import Membership, fresh_seeds, seeds_of
 from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.pareto import Constraint
 from ngm_tune.study_tables import Confirm, SeedCount
-from ngm_tune.validation import place_of, rule_of, spelled
+from ngm_tune.validation import keys_of, rule_of, spelled
 
 Whole = Annotated[int, Field(ge=0)]
 _FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
@@ -179,4 +179,4 @@ def read_kept(kind: type[_Content], content: object) -> _Content:
         return kind.model_validate(content)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        raise ValueError(rule_of(problem, spelled(place_of(problem, content)))) from error
+        raise ValueError(rule_of(problem, spelled(keys_of(problem, content)))) from error

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from optuna.trial import TrialState
 
+from ngm_tune.optuna_record import STATES
 from ngm_tune.pareto import is_kept
-from ngm_tune.record import STATES
-from ngm_tune.records import Outcome, worst_status
+from ngm_tune.rows import Outcome, worst_status
 
 Values = tuple[float, ...]
 

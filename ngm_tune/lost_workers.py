@@ -10,8 +10,8 @@ import ray
 from ray import tune
 
 from ngm_tune.halt import Halt
-from ngm_tune.records import write_failure
 from ngm_tune.results import Results
+from ngm_tune.rows import write_failure
 
 MOST_LOSSES = 3
 """How often a run goes on elsewhere, from its checkpoint, after losing its worker in a task."""

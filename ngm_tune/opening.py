@@ -13,10 +13,10 @@ from ngm_tune.errors import RecordError, UserError
 from ngm_tune.given import AnyArm, confirmation, given_settings
 from ngm_tune.identity import note_study
 from ngm_tune.lease import lease
-from ngm_tune.record import journal
-from ngm_tune.records import Outcome, outcome_of, place_of
+from ngm_tune.optuna_record import journal
 from ngm_tune.results import FAILURES, JOURNAL, Results
-from ngm_tune.sampling import problem_of_place
+from ngm_tune.rows import Outcome, coordinates_of, outcome_of
+from ngm_tune.sampling import problem_of_coordinates
 from ngm_tune.schema import trials_schema
 from ngm_tune.study import Study
 
@@ -154,4 +154,4 @@ def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
     if study.settings is not None:
         return None
     space = study.space_of(rows["method"][0].as_py())
-    return problem_of_place(space, place_of(rows.slice(0, 1).to_pylist()[0]))
+    return problem_of_coordinates(space, coordinates_of(rows.slice(0, 1).to_pylist()[0]))

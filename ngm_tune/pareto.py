@@ -100,6 +100,8 @@ def hypervolume(
 def ranks(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.int64]:
     """Non-dominated rank of each point, shape (N,): 0 on the front, 1 on the next one, and so on.
 
+    That of NSGA-II (Deb et al., IEEE Transactions on Evolutionary Computation 6, 2002).
+
     Args:
         values: One row per point, one column per objective, shape (N, M), N > 0.
         objectives: The M metrics.
@@ -107,7 +109,7 @@ def ranks(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.int64]:
     return np.asarray(moocore.pareto_rank(_minimised(values, objectives)), dtype=np.int64)
 
 
-def spread(
+def hypervolume_subset(
     values: ArrayLike,
     objectives: Sequence[Metric],
     reference_point: Mapping[str, float],
@@ -115,8 +117,9 @@ def spread(
 ) -> list[int]:
     """Indices of at most ``count`` points of a front that together dominate much.
 
-    The first is the one that dominates most, each further one adds most to those before; those
-    that add nothing come last, nearest to the ideal first.
+    Chosen greedily (Guerreiro, Fonseca and Paquete, Evolutionary Computation 24, 2016): the first
+    is the one that dominates most, each further one adds most to those before; those that add
+    nothing come last, nearest to the ideal first.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
@@ -137,7 +140,7 @@ def spread(
 def knee(
     values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
 ) -> int:
-    """Index of the point nearest to the ideal.
+    """Index of the point nearest to the ideal: the compromise solution of Zeleny (1973).
 
     Every objective is measured in units of the distance from the reference point to the ideal, so
     that the choice does not depend on which other points there are.
@@ -153,7 +156,16 @@ def knee(
 def shortfall(
     values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
 ) -> NDArray[np.float64]:
-    """How far each value is from ideal: 0 there and beyond, 1 at the reference point."""
+    """How far each value is from ideal: 0 there and beyond, 1 at the reference point.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M).
+        objectives: The M metrics.
+        reference_point: A value per objective.
+
+    Returns:
+        Shape (N, M), without units.
+    """
     ideal = np.array([metric.best for metric in objectives])
     reference = np.array([reference_point[metric.name] for metric in objectives])
     points = _rows(values, objectives)

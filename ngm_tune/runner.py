@@ -24,8 +24,8 @@ from ngm_tune.given import AnyArm
 from ngm_tune.halt import Halt
 from ngm_tune.lost_workers import MOST_LOSSES, Losses
 from ngm_tune.proposal import Phase, Proposal
-from ngm_tune.records import Outcome, read_outcome
 from ngm_tune.results import Results
+from ngm_tune.rows import Outcome, read_outcome
 from ngm_tune.scheduler import DominanceStopping
 from ngm_tune.schema import COSTS_SCHEMA
 from ngm_tune.search import FairSearcher

@@ -62,7 +62,7 @@ def suggest(
     return study.get_trials(deepcopy=False)[-1]
 
 
-def problem_of_place(
+def problem_of_coordinates(
     space: Mapping[str, BaseDistribution], coordinates: Mapping[str, Any]
 ) -> str | None:
     """Why search coordinates cannot be of a space; None if they can, as far as they go."""
@@ -81,7 +81,7 @@ def problem_of_place(
     return None
 
 
-def placed(trial: FrozenTrial, coordinates: Mapping[str, Any]) -> FrozenTrial:
+def with_coordinates(trial: FrozenTrial, coordinates: Mapping[str, Any]) -> FrozenTrial:
     """The suggestion with other search coordinates, if these are others and complete.
 
     Those of choices may be given as text.

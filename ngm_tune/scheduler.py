@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from ngm_tune.halt import Halt
-from ngm_tune.records import write_trial
+from ngm_tune.rows import write_trial
 from ngm_tune.stopping import Values
 
 

@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from ngm_tune.given import AnyArm
 from ngm_tune.proposal import Proposal
-from ngm_tune.records import Outcome
+from ngm_tune.rows import Outcome
 from ngm_tune.trial_config import TrialConfig
 
 

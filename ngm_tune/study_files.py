@@ -19,7 +19,7 @@ from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import UserError
 from ngm_tune.study import Study
 from ngm_tune.study_tables import Confirm, Plateau, Racing, Resources, Stopping
-from ngm_tune.validation import place_of, rule_of, spelled
+from ngm_tune.validation import keys_of, rule_of, spelled
 
 _KEYS = {
     "": tuple(Study.model_fields),
@@ -129,7 +129,7 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     """What is wrong, as one sentence: key, value and what is allowed."""
     # Of several, the one deepest in the file: for a union it is the member that was meant; or the
     # one whose type is right. What is unknown before what is missing: it may be that, mistyped.
-    problems = [(place_of(p, content), p) for p in error.errors(include_url=False)]
+    problems = [(keys_of(p, content), p) for p in error.errors(include_url=False)]
 
     def telling(found: tuple[list[str], ErrorDetails]) -> tuple[int, bool, bool]:
         place, problem = found

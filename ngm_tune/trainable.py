@@ -21,7 +21,8 @@ from ngm_tune.errors import UserError
 from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
 from ngm_tune.probes import Probes
-from ngm_tune.records import (
+from ngm_tune.results import Results
+from ngm_tune.rows import (
     curves_table,
     interim_of,
     outcome_of,
@@ -34,7 +35,6 @@ from ngm_tune.records import (
     write_failure,
     write_trial,
 )
-from ngm_tune.results import Results
 from ngm_tune.training import ContinualTraining
 from ngm_tune.trial_config import TrialConfig
 
@@ -45,7 +45,7 @@ class ContinualTrainable(tune.Trainable):
     Every step but the last reports to Tune ``interim``, the objectives after each task so far,
     averaged over seeds: what :class:`ngm_tune.scheduler.DominanceStopping` compares. The last one
     writes the trial's Parquet files from the worker and reports ``outcome``, the fields of an
-    :class:`~ngm_tune.records.Outcome`. A seed that diverges counts with the worst value of each
+    :class:`~ngm_tune.rows.Outcome`. A seed that diverges counts with the worst value of each
     metric; the others go on. A method that raises makes its trial a ``failed`` one, not the actor,
     which goes on with the next.
 

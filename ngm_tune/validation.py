@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 
-def place_of(problem: ErrorDetails, content: Any) -> list[str]:
+def keys_of(problem: ErrorDetails, content: Any) -> list[str]:
     """The keys as they stand in the file: pydantic's location without the members of unions."""
     parts = []
     for part in problem["loc"]:

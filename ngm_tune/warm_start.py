@@ -10,9 +10,9 @@ import numpy as np
 from ngm_tune.errors import UserError
 from ngm_tune.identity import study_copied, study_there
 from ngm_tune.methods import Config, get_method
-from ngm_tune.pareto import is_kept, on_front, spread
-from ngm_tune.records import outcome_of
+from ngm_tune.pareto import hypervolume_subset, is_kept, on_front
 from ngm_tune.results import Results
+from ngm_tune.rows import outcome_of
 from ngm_tune.schema import CONFIG_PREFIX, CONFIRM_SUFFIX
 from ngm_tune.spaces import Point, located
 from ngm_tune.study import Study
@@ -124,7 +124,7 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
     objectives = study.objective_metrics
     values = np.array(list(complete))
     front = values[on_front(values, objectives)]
-    order = spread(front, objectives, study.reference_point, len(front))
+    order = hypervolume_subset(front, objectives, study.reference_point, len(front))
     return [_settings(complete[tuple(front[i])]) for i in order]
 
 

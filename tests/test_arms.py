@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.arms import Arm
 from ngm_tune.errors import RecordError
+from ngm_tune.optuna_record import open_storage
 from ngm_tune.proposal import Proposal
-from ngm_tune.record import open_storage
-from ngm_tune.records import Outcome
+from ngm_tune.rows import Outcome
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
 

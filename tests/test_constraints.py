@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from ngm_tune.arms import Arm
 from ngm_tune.knowledge import gather
-from ngm_tune.records import Outcome, outcome_of
+from ngm_tune.rows import Outcome, outcome_of
 
 from .test_arms import arm, one, optuna_trials, score
 

@@ -15,12 +15,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from ngm_tune import record
+from ngm_tune import optuna_record
 from ngm_tune.checkpoints import pack
 from ngm_tune.doctor import examine
 from ngm_tune.errors import UserError
 from ngm_tune.lease import lease
-from ngm_tune.record import open_storage
+from ngm_tune.optuna_record import open_storage
 from ngm_tune.results import Results
 
 from .conftest import SCHEMA_1, Command, Finished
@@ -282,7 +282,7 @@ def test_looking_tells_that_optunas_record_is_behind(copy: Path) -> None:
 def test_opening_a_journal_keeps_what_it_cuts_off(copy: Path) -> None:
     whole = (copy / "optuna.journal").read_bytes()
     (copy / "optuna.journal").write_bytes(whole + b'{"op_code": 6, "wor')
-    with record.journal(Results(str(copy))):
+    with optuna_record.journal(Results(str(copy))):
         pass
     assert (copy / "optuna.journal").read_bytes() == whole
     assert (copy / "damaged" / "optuna.journal.tail").read_bytes() == b'{"op_code": 6, "wor'

@@ -23,8 +23,8 @@ from optuna.trial import TrialState
 from ngm_tune.cli import main
 from ngm_tune.errors import UserError
 from ngm_tune.opening import opened
-from ngm_tune.record import open_storage
-from ngm_tune.records import Outcome
+from ngm_tune.optuna_record import open_storage
+from ngm_tune.rows import Outcome
 from ngm_tune.study import Study
 from ngm_tune.study_files import load_study
 

@@ -9,9 +9,9 @@ import pytest
 
 from ngm_tune.arms import Arm
 from ngm_tune.given import GivenArm, confirmation
-from ngm_tune.pareto import spread
+from ngm_tune.pareto import hypervolume_subset
 from ngm_tune.proposal import Proposal
-from ngm_tune.records import Outcome
+from ngm_tune.rows import Outcome
 
 from .test_arms import a_study, arm, draw, one
 
@@ -40,7 +40,7 @@ def all_of(given: GivenArm) -> list[Proposal]:
 @pytest.mark.parametrize("top", [1, 3, 9])
 def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) -> None:
     search, given = searched_to(tmp_path / "a", [DOMINATED, *FRONT], confirm={"top": top})
-    expected = spread(FRONT, search._objectives, {"avg_acc": 0.1, "avg_sg": 1.0}, top)
+    expected = hypervolume_subset(FRONT, search._objectives, {"avg_acc": 0.1, "avg_sg": 1.0}, top)
     proposals = all_of(given)
     names = [f"split-digits.sgd.{i + 1:04d}.confirm" for i in expected]
     assert [p.trial_id for p in proposals] == [p.run_id for p in proposals] == names

@@ -10,7 +10,15 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from ngm_tune.metrics import METRICS
-from ngm_tune.pareto import Constraint, hypervolume, is_kept, knee, on_front, ranks, spread
+from ngm_tune.pareto import (
+    Constraint,
+    hypervolume,
+    hypervolume_subset,
+    is_kept,
+    knee,
+    on_front,
+    ranks,
+)
 
 Points = NDArray[np.float64]
 BOTH = [METRICS["avg_acc"], METRICS["avg_sg"]]
@@ -75,7 +83,7 @@ def test_ranks_of_several_objectives() -> None:
 @given(clouds, st.integers(0, 14))
 def test_a_spread_adds_each_time_what_dominates_most(points: Points, count: int) -> None:
     front = points[on_front(points, BOTH)]
-    chosen = spread(front, BOTH, REFERENCE, count)
+    chosen = hypervolume_subset(front, BOTH, REFERENCE, count)
     assert len(chosen) == len(set(chosen)) == min(count, len(front))
     for size in range(len(chosen)):
         former, taken = chosen[:size], chosen[size]
@@ -89,13 +97,13 @@ def test_a_spread_adds_each_time_what_dominates_most(points: Points, count: int)
 
 def test_a_spread_by_hand() -> None:
     front = [[0.9, 0.5], [0.8, 0.2], [0.79, 0.19], [0.3, 0.0]]
-    assert spread(front, BOTH, REFERENCE, 3) == [1, 0, 3]
-    assert spread(front, BOTH, REFERENCE, 9) == [1, 0, 3, 2]
+    assert hypervolume_subset(front, BOTH, REFERENCE, 3) == [1, 0, 3]
+    assert hypervolume_subset(front, BOTH, REFERENCE, 9) == [1, 0, 3, 2]
 
 
 def test_what_adds_nothing_comes_last_nearest_to_the_ideal_first() -> None:
     front = [[0.05, 0.3], [0.04, 0.1], [0.9, 0.5]]
-    assert spread(front, BOTH, REFERENCE, 3) == [2, 1, 0]
+    assert hypervolume_subset(front, BOTH, REFERENCE, 3) == [2, 1, 0]
 
 
 def test_the_knee_is_nearest_to_the_ideal_in_units_of_the_reference_point() -> None:

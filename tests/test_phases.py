@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.lease import holder_of
 from ngm_tune.metrics import METRICS
+from ngm_tune.optuna_record import open_storage
 from ngm_tune.pareto import on_front
-from ngm_tune.record import open_storage
 from ngm_tune.results import Results
 from ngm_tune.study_files import load_study
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from ngm_tune.arms import Arm
+from ngm_tune.optuna_record import open_storage
 from ngm_tune.pareto import hypervolume
-from ngm_tune.record import open_storage
-from ngm_tune.records import Outcome
 from ngm_tune.results import Results
+from ngm_tune.rows import Outcome
 from ngm_tune.runner import _note_plateaus
 
 from .test_arms import a_study

@@ -14,7 +14,7 @@ from ngm_tune.metrics import METRICS
 from ngm_tune.pareto import Constraint, on_front
 from ngm_tune.proposal import Proposal
 from ngm_tune.racing import _variances, chances_of_front, next_in_race, polish
-from ngm_tune.records import Outcome
+from ngm_tune.rows import Outcome
 
 from .test_arms import arm, draw_and_keep, one
 

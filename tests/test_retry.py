@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from optuna.trial import TrialState
 
-from ngm_tune.record import open_storage
+from ngm_tune.optuna_record import open_storage
 
 from .conftest import assert_the_same, environment, installed
 

@@ -21,7 +21,7 @@ from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
 from ngm_tune.metrics import METRICS, AccuracyCurves, compute_metrics
-from ngm_tune.record import open_storage
+from ngm_tune.optuna_record import open_storage
 from ngm_tune.training import ContinualTraining
 
 from .conftest import Command, Finished

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 
 from ngm_tune.given import AnyArm, confirmation, given_settings
 from ngm_tune.proposal import Proposal
-from ngm_tune.records import Outcome
+from ngm_tune.rows import Outcome
 from ngm_tune.search import FairSearcher
 
 from .test_arms import a_study, arm

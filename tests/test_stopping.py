@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from ngm_tune.arms import Arm
 from ngm_tune.metrics import METRICS
 from ngm_tune.proposal import Proposal
-from ngm_tune.records import Outcome
+from ngm_tune.rows import Outcome
 from ngm_tune.stopping import hopeless
 from ngm_tune.study_tables import Stopping
 

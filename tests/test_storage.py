@@ -16,11 +16,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 from optuna.trial import TrialState
 
-from ngm_tune.directory import with_an_end
+from ngm_tune.directory import with_retry_limit
 from ngm_tune.doctor import examine
 from ngm_tune.errors import UserError
 from ngm_tune.lease import lease
-from ngm_tune.record import journal
+from ngm_tune.optuna_record import journal
 from ngm_tune.results import Results
 
 from .conftest import Command, assert_the_same, environment, wait_for
@@ -180,4 +180,4 @@ def test_storage_of_google_that_cannot_be_reached_is_said(ngm_tune: Command) -> 
     ],
 )
 def test_storage_of_google_is_given_half_a_minute(uri: str, ended: str) -> None:
-    assert with_an_end(uri) == ended
+    assert with_retry_limit(uri) == ended

@@ -12,8 +12,8 @@ import pytest
 
 from ngm_tune.benchmarks import BENCHMARKS
 from ngm_tune.errors import UserError
-from ngm_tune.records import trial_identity, write_failure, write_trial
 from ngm_tune.results import Results
+from ngm_tune.rows import trial_identity, write_failure, write_trial
 from ngm_tune.spaces import published
 from ngm_tune.study import Study
 from ngm_tune.study_files import load_study

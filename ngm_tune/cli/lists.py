@@ -109,7 +109,7 @@ def methods() -> None:
                 method.name,
                 method.title,
                 ", ".join(f"{k} {_range(d)}" for k, d in method.space.items()),
-                "yes" if method.told else "",
+                "yes" if method.task_aware else "",
                 method.source,
             )
             for method in all_methods().values()

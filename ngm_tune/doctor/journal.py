@@ -10,7 +10,7 @@ from typing import Literal
 from ngm_tune.doctor.finding import Finding, unread
 from ngm_tune.errors import UserError
 from ngm_tune.opening import arms_of, outcomes_of, reconciled
-from ngm_tune.record import LINK, cut_tail, is_link, open_storage
+from ngm_tune.optuna_record import LINK, cut_tail, is_link, open_storage
 from ngm_tune.results import JOURNAL, Results
 from ngm_tune.study import Study
 

@@ -223,7 +223,7 @@ BUILT_IN = (
         build=lambda model, lr, momentum=0.0: learners.GradientProjection(
             model, _sgd(model, lr, momentum)
         ),
-        told=True,
+        task_aware=True,
     ),
     Method(
         name="warmup-oracle",
@@ -233,7 +233,7 @@ BUILT_IN = (
         build=lambda model, lr, warmup, momentum=0.9: learners.WarmUp(
             model, _sgd(model, lr, momentum), warmup
         ),
-        told=True,
+        task_aware=True,
     ),
     Method(
         name="momentum-reset-oracle",
@@ -243,7 +243,7 @@ BUILT_IN = (
         build=lambda model, lr, momentum=0.9: learners.MomentumReset(
             model, _sgd(model, lr, momentum)
         ),
-        told=True,
+        task_aware=True,
     ),
     Method(
         name="ewc",
@@ -255,7 +255,7 @@ BUILT_IN = (
                 model, _sgd(model, lr, momentum), strength, fisher_examples
             )
         ),
-        told=True,
+        task_aware=True,
     ),
     Method(
         name="si",
@@ -265,7 +265,7 @@ BUILT_IN = (
         build=lambda model, lr, strength, damping=0.1, momentum=0.0: learners.SynapticIntelligence(
             model, _sgd(model, lr, momentum), strength, damping
         ),
-        told=True,
+        task_aware=True,
     ),
     Method(
         name="er",

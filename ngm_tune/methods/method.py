@@ -33,8 +33,8 @@ class Method:
             optimizer a :class:`~ngm_tune.learners.Learner`.
         configure: From search coordinates to hyper-parameters, where they differ.
         locate: From hyper-parameters back to search coordinates, the inverse of ``configure``.
-        told: Whether it is told when a task begins or ends, or of which task an example is. What
-            nobody tells in practice makes an upper bound, an "oracle".
+        task_aware: Whether it is told when a task begins or ends, or of which task an example is.
+            What nobody tells in practice makes an upper bound, an "oracle".
     """
 
     name: str
@@ -44,7 +44,7 @@ class Method:
     build: Callable[..., Optimizer | Learner] = field(repr=False)
     configure: Callable[[Config], Config] = field(default=dict, repr=False)
     locate: Callable[[Config], Config] = field(default=dict, repr=False)
-    told: bool = False
+    task_aware: bool = False
 
     def accepts(self, hyperparameter: str) -> bool:
         """Whether ``build`` takes a hyper-parameter of that name."""

@@ -36,7 +36,7 @@ from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
 from ngm_tune.doctor import examine
-from ngm_tune.record import open_storage
+from ngm_tune.optuna_record import open_storage
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "trials=3"),

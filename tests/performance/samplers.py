@@ -38,8 +38,8 @@ from ngm_tune.methods import get_method
 from ngm_tune.metrics import METRICS
 from ngm_tune.pareto import hypervolume
 from ngm_tune.proposal import Proposal
-from ngm_tune.records import Outcome
 from ngm_tune.results import Results
+from ngm_tune.rows import Outcome
 from ngm_tune.schema import SEARCH_PREFIX
 from ngm_tune.study import Study
 

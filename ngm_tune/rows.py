@@ -69,19 +69,19 @@ def outcome_of(
     A seed that diverged counts with the worst value of each metric, in every task from then on.
     """
     status = worst_status(row["status"] for row in rows)
-    place = place_of(rows[0])
+    coordinates = coordinates_of(rows[0])
     if status == "failed":
-        return Outcome(status, None, coordinates=place)
+        return Outcome(status, None, coordinates=coordinates)
     interim = interim_of(tasks, objectives)
     if status == "stopped":
-        return Outcome(status, None, interim=interim, coordinates=place)
+        return Outcome(status, None, interim=interim, coordinates=coordinates)
     limits = [Constraint.parse(text) for text in constraints]
     excess = tuple(limit.excess(_mean(rows, limit.metric.name)) for limit in limits)
     values = tuple(_mean(rows, name) for name in objectives)
-    return Outcome(status, values, excess, interim, place)
+    return Outcome(status, values, excess, interim, coordinates)
 
 
-def place_of(row: Row) -> dict[str, Any]:
+def coordinates_of(row: Row) -> dict[str, Any]:
     """The search coordinates of a row in ``trials/``; empty where nothing was searched."""
     return {
         name.removeprefix(SEARCH_PREFIX): value

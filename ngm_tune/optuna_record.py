@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ngm_tune.errors import RecordError, UserError
 from ngm_tune.metrics import Metric
-from ngm_tune.records import Outcome
 from ngm_tune.results import JOURNAL, Results
-from ngm_tune.sampling import as_trial, placed
+from ngm_tune.rows import Outcome
+from ngm_tune.sampling import as_trial, with_coordinates
 
 STATES = {
     "completed": TrialState.COMPLETE,
@@ -110,7 +110,7 @@ class Record:
             return
         excess = dict(zip(self._constraints, outcome.excess, strict=False))
         known = tuple(trial.values or ()), trial.constraints, trial
-        if known != (outcome.values, excess, placed(trial, outcome.coordinates)):
+        if known != (outcome.values, excess, with_coordinates(trial, outcome.coordinates)):
             raise RecordError(f"run {number} of {self._study.study_name} ended otherwise")
 
     def write(
