@@ -14,16 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import stats
 
-from ngm_tune.metrics import Metric
+from ngm_tune.metrics import Floats, Metric
 from ngm_tune.pareto import hypervolume
 
 from .loading import ELIGIBLE, LoadedStudy
 from .optimism import by_seed, variance
-
-Floats = NDArray[np.float64]
 
 WITHIN = 0.01
 """How far below the best first objective a configuration may lie to be compared in the second."""
@@ -40,7 +37,7 @@ class Difference(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """Whether it is told apart from none."""
+        """Whether the interval excludes zero."""
         return self.low > 0.0 or self.high < 0.0
 
     def __str__(self) -> str:

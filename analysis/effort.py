@@ -17,14 +17,13 @@ from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
 from ngm_tune.kept import Range
+from ngm_tune.metrics import Floats
 from ngm_tune.pareto import hypervolume, shortfall
 from ngm_tune.schema import SEARCH_PREFIX
 
 from .loading import ELIGIBLE, PARTIAL, LoadedStudy
 
-Floats = NDArray[np.float64]
-
-WITHIN = 0.02
+NEAR_FRONT = 0.02
 """The distance to the front that the table of the methods gives the share of the space for."""
 
 _ORDERS = 200
@@ -63,7 +62,7 @@ class RobustnessInfo(NamedTuple):
     shares: pl.DataFrame
     methods: list[str]
 
-    def within(self, method: str, distance: float = WITHIN) -> float | None:
+    def within(self, method: str, distance: float = NEAR_FRONT) -> float | None:
         """The share of a method's space within a distance; None if it is not known."""
         rows = self.shares.filter(Method=method).filter(pl.col("distance") <= distance + 1e-9)
         return None if rows.is_empty() else float(rows["share"].to_numpy().max())

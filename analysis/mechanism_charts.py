@@ -10,7 +10,7 @@ import polars as pl
 from .choice import Choice
 from .loading import LoadedStudy
 from .palette import MUTED, WIDTH, method_colour, styled
-from .transition_charts import over_seeds, task_starts, thinned, titles_of
+from .transition_charts import over_seeds, task_starts, thinned, titles_of, transition_rules
 
 RAW, EFFECTIVE = "Raw weights W", "Effective weights gW"
 _SPACES = {"sharpness_raw": RAW, "sharpness_effective": EFFECTIVE}
@@ -91,7 +91,7 @@ def _ratios(loaded: LoadedStudy, titles: dict[str, str], found: pl.DataFrame) ->
     gains = pl.DataFrame(loaded.results.read("steps", titles)).select(*key, "gain")
     wide = found.pivot("quantity", index=key, values="value").join(gains, on=key)
     return (
-        wide.filter(pl.col("gain").is_not_null() & pl.col("gain").is_not_nan())
+        wide.filter(pl.col("gain").is_not_nan())
         .with_columns(
             pl.col("trial_id").replace_strict(titles).alias("Method"),
             (pl.col("sharpness_raw") / (pl.col("gain") ** 2 * pl.col("sharpness_effective")) - 1)
@@ -174,11 +174,6 @@ def _traces(data: pl.DataFrame, methods: list[str], y: alt.Y) -> Any:
     return band + base.mark_line(strokeWidth=1.6, clip=True).encode(y=y)
 
 
-def _transitions(starts: list[int]) -> Any:
-    data = pl.DataFrame({"iteration": starts}, schema={"iteration": pl.Int64})
-    return alt.Chart(data).mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="iteration:Q")
-
-
 def curvature_chart(info: CurvatureInfo) -> Any:
     """The eigenvalue by the raw and by the effective weights, above each other."""
     panels = [
@@ -188,7 +183,7 @@ def curvature_chart(info: CurvatureInfo) -> Any:
                 info.methods,
                 alt.Y("mean:Q", title=space, scale=alt.Scale(type="log", nice=False)),
             ),
-            _transitions(info.task_starts),
+            transition_rules(info.task_starts),
         ).properties(width=WIDTH, height=190)
         for space in (RAW, EFFECTIVE)
     ]
@@ -215,7 +210,7 @@ def fast_and_slow_chart(info: FastAndSlowInfo) -> Any:
         for kind in _MOVES.values()
     ]
     drawn = [
-        alt.layer(_traces(data, info.methods, y), _transitions(info.task_starts)).properties(
+        alt.layer(_traces(data, info.methods, y), transition_rules(info.task_starts)).properties(
             width=WIDTH, height=height
         )
         for data, y, height in panels

@@ -11,14 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from ngm_tune.metrics import METRICS
+from ngm_tune.metrics import METRICS, Floats
 from ngm_tune.pareto import hypervolume
 
 from .loading import LoadedStudy
-
-Floats = NDArray[np.float64]
 
 
 class Optimism(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -40,12 +41,12 @@ class Section(NamedTuple):
 
     title: str
     figures: list[Figure]
-    rows: list[dict[str, str]]
-    optimism: list[dict[str, str]]
+    rows: Sequence[dict[str, str]] = ()
+    optimism: Sequence[dict[str, str]] = ()
     """What the search promised, against what was confirmed."""
-    stopped: list[dict[str, str]]
+    stopped: Sequence[dict[str, str]] = ()
     """Trials that were stopped early."""
-    published: list[dict[str, str]]
+    published: Sequence[dict[str, str]] = ()
     """The paper's numbers next to ours, where there are any."""
 
 
@@ -136,7 +137,9 @@ def _mechanism(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> li
 def _curvature_caption(info: CurvatureInfo) -> str:
     found = ", ".join(f"{row['Method']} {row['deviation']:.2%}" for row in info.ratios.to_dicts())
     claims = f"From that factor the median measurement differs by: {found}." if found else ""
-    left_out = f" {info.negative} values that are not positive are left out." * bool(info.negative)
+    left_out = (
+        f" {info.negative} values that are not positive are left out." if info.negative else ""
+    )
     return (
         "By the raw weights W, which the optimizer steps in, and by the effective weights gW, "
         "which the network computes with: where every layer is gained, the first is g² times the "
@@ -158,7 +161,7 @@ def cost_section(loaded: LoadedStudy) -> list[Section]:
         "is kept for the backward pass at its peak.",
         cost_chart(costs).to_dict(),
     )
-    return [Section("Cost", [figure], [], [], [], [])]
+    return [Section("Cost", [figure])]
 
 
 def _effort(loaded: LoadedStudy, benchmark: str) -> list[Figure]:
@@ -218,7 +221,7 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
 
 def _pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> str:
     compared = info.trials.filter("compared").height
-    boxes = " and squares those that the answer compares" * (compared > 1)
+    boxes = " and squares those that the answer compares" if compared > 1 else ""
     rings = f"rings are the configurations chosen for the figures below{boxes}"
     hidden = _hidden(info)
     if loaded.given:

@@ -13,8 +13,7 @@ from ngm_tune.pareto import hypervolume
 
 from .answer import Standing, standings
 from .choice import Choice, settings_of
-from .effort import WITHIN as DISTANCE
-from .effort import robustness_info
+from .effort import NEAR_FRONT, robustness_info
 from .loading import ELIGIBLE, PARTIAL, LoadedStudy
 from .optimism import optimism
 
@@ -30,7 +29,7 @@ def methods_table(loaded: LoadedStudy, choices: list[Choice]) -> pl.DataFrame:
     the second objective of the configuration that :mod:`analysis.answer` compares, which is near
     the best first objective of any method, with its standard deviation; the hypervolume that the
     search estimated and its optimism; the share of the search space within
-    :data:`~analysis.effort.WITHIN` of the front; and of the chosen configuration its id,
+    :data:`~analysis.effort.NEAR_FRONT` of the front; and of the chosen configuration its id,
     hyper-parameters, and metrics with their standard deviation over seeds.
     """
     by_arm = {(choice.benchmark, choice.method): choice for choice in choices}
@@ -264,10 +263,12 @@ def _display(
         shown[f"{second.title} near the best {first.title.lower()}"] = near
     if with_space:
         share = row["space_within"]
-        shown[f"Space within {DISTANCE:g} of the front"] = "–" if share is None else f"{share:.0%}"
+        shown[f"Space within {NEAR_FRONT:g} of the front"] = (
+            "–" if share is None else f"{share:.0%}"
+        )
     for name in metrics:
         timed = METRICS[name].unit == "iterations"
-        title = METRICS[name].title + ", iterations" * timed
+        title = METRICS[name].title + (", iterations" if timed else "")
         shown[title] = _number(row[name], row[f"{name}_sd"], 1 if timed else 3)
     return shown
 

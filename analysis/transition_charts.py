@@ -81,9 +81,7 @@ def transition_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) 
 def gain_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> GainInfo:
     """Read the gain traces of the chosen configurations that have a gain."""
     chosen = titles_of(loaded, benchmark, choices)
-    steps = pl.DataFrame(loaded.results.read("steps", chosen)).filter(
-        pl.col("gain").is_not_null() & pl.col("gain").is_not_nan()
-    )
+    steps = pl.DataFrame(loaded.results.read("steps", chosen)).filter(pl.col("gain").is_not_nan())
     starts = task_starts(steps)
     kept = thinned(steps, list(starts.values()))
     traces = [
@@ -182,10 +180,14 @@ def transition_chart(info: TransitionInfo) -> Any:
     return styled(panels)
 
 
+def transition_rules(starts: list[int]) -> Any:
+    """A dashed line where each task begins, for charts over the iterations of a run."""
+    data = pl.DataFrame({"iteration": starts}, schema={"iteration": pl.Int64})
+    return alt.Chart(data).mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="iteration:Q")
+
+
 def gain_chart(info: GainInfo) -> Any:
     """Gain and entropy over the whole run, transitions marked."""
-    rules = alt.Chart(pl.DataFrame({"iteration": info.task_starts}, schema={"iteration": pl.Int64}))
-    rules_mark = rules.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="iteration:Q")
 
     def panel(quantity: str, height: int, axis: alt.Axis | None) -> Any:
         traces = info.traces.filter(pl.col("quantity") == quantity)
@@ -202,7 +204,9 @@ def gain_chart(info: GainInfo) -> Any:
                 alt.Tooltip("mean:Q", title=quantity, format=".3f"),
             ],
         )
-        return alt.layer(band, line, rules_mark).properties(width=WIDTH, height=height)
+        return alt.layer(band, line, transition_rules(info.task_starts)).properties(
+            width=WIDTH, height=height
+        )
 
     zoom = alt.selection_interval(bind="scales", encodings=["x"])
     gain = panel("Gain", 200, alt.Axis(labels=False, title=None, ticks=False)).add_params(zoom)

@@ -80,16 +80,9 @@ def drive(
         UserError: Something that the user can mend; the study goes on from there afterwards.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    runner.checkpoint_seconds()
-    outside = address.startswith(CLIENT)
-    if not outside:
-        results = Results(location)
-        results.create()
-        with suppress(OSError):  # which opening the results reports
-            if not results.exists():
-                require_listener(address)  # else a study is written that cannot start
     location = location if "://" in location else os.path.abspath(location)
-    if outside:
+    runner.checkpoint_seconds()  # which says now, and not in every trial, what is wrong with it
+    if address.startswith(CLIENT):
         return _drive_inside(
             address,
             partial(
@@ -103,6 +96,11 @@ def drive(
             ),
             verbose=verbose,
         )
+    results = Results(location)
+    results.create()
+    with suppress(OSError):  # which opening the results reports
+        if not results.exists():
+            require_listener(address)  # else a study is written that cannot start
     halt = Halt()
 
     def lost(reason: str) -> None:

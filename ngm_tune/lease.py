@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from ngm_tune.environment import typed_command
 from ngm_tune.errors import UserError
@@ -32,8 +32,7 @@ _LOOK_SECONDS = 0.5
 _BORN_TOLERANCE = 1.0
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(BaseModel):
     """Who runs a study.
 
     Attributes:
@@ -44,13 +43,15 @@ class Holder:
             another's by now.
         since: When the study was started or went on.
         command: As it was typed.
-        namespace: That its process number is of.
+        namespace: The machine's boot and the PID namespace that its process number is of.
         renewals: How often the lease was renewed.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
     token: str
     host: str
-    pid: int
+    pid: PositiveInt
     born: float
     since: str
     command: str
@@ -74,16 +75,13 @@ class Holder:
     def parse(cls, content: bytes) -> Holder | None:
         """The holder that a lease names; None if it names none, as when it is being written."""
         try:
-            found = cls(**json.loads(content))
-        except (TypeError, ValueError, RecursionError):
+            return cls.model_validate(json.loads(content))
+        except (ValueError, RecursionError):
             return None
-        texts = (found.token, found.host, found.since, found.command, found.namespace)
-        numbers = type(found.pid) is int and found.pid > 0 and type(found.born) in (int, float)
-        return found if numbers and all(isinstance(text, str) for text in texts) else None
 
     def content(self) -> bytes:
         """The lease that names it."""
-        return (json.dumps(asdict(self), indent=2) + "\n").encode()
+        return (json.dumps(self.model_dump(), indent=2) + "\n").encode()
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since} ({self.command})"
@@ -196,8 +194,8 @@ def _renew(
             if token not in (None, mine.token):
                 lost(f"{results.location} was taken over by another run of this study")
                 return
-            content = Holder(**{**asdict(mine), "renewals": renewals}).content()
-            results.write_bytes(LEASE, content)
+            renewed = mine.model_copy(update={"renewals": renewals})
+            results.write_bytes(LEASE, renewed.content())
 
 
 def _token(results: Results) -> str | None:

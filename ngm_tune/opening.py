@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event
 
 import pyarrow as pa
 from optuna.storages import BaseStorage
@@ -46,10 +47,10 @@ def opened(
     """
     results = Results(location)
     results.create()
-    taken_over: list[str] = []
+    taken_over = Event()
 
     def told(reason: str) -> None:
-        taken_over.append(reason)
+        taken_over.set()
         lost(reason)
 
     try:
@@ -57,7 +58,7 @@ def opened(
             note_study(study, results)
             if retry_failed:
                 _set_failed_aside(study, results)
-            with reconciled(study, results, taken_over) as arms:
+            with reconciled(study, results, taken_over.is_set) as arms:
                 yield arms
     except OSError as error:
         raise UserError(
@@ -68,14 +69,17 @@ def opened(
 
 @contextmanager
 def reconciled(
-    study: Study, results: Results, taken_over: Sequence[str] = ()
+    study: Study, results: Results, taken_over: Callable[[], bool] = lambda: False
 ) -> Iterator[list[AnyArm]]:
-    """The same for who holds the lease on the directory.
+    """The arms of a study, reconciled with its results, for a caller who holds the lease.
 
     Args:
         study: What is asked for.
         results: The results directory.
-        taken_over: Not empty in the end if another driver has the directory now, and its record.
+        taken_over: Whether another driver has the directory by now, and with it the record.
+
+    Raises:
+        UserError: Optuna's record is not that of the trials.
     """
     with journal(results, taken_over) as storage:
         try:
@@ -88,7 +92,7 @@ def reconciled(
         try:
             yield arms
         finally:
-            for arm in arms if not taken_over else ():
+            for arm in () if taken_over() else arms:
                 arm.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,7 +64,7 @@ class Record:
             )
         found = [direction.name.lower() for direction in self._study.directions]
         if found != [metric.direction for metric in objectives]:
-            raise RecordError(f"{name} is to {' and '.join(found)} there")
+            raise RecordError(f"{name} is recorded with the directions {', '.join(found)}")
         if self._study.metric_names != names:
             self._study.set_metric_names(names)
         self._constraints = constraints
@@ -177,7 +177,9 @@ class _OneWriter:
 
 
 @contextmanager
-def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[JournalStorage]:
+def journal(
+    results: Results, taken_over: Callable[[], bool] = lambda: False
+) -> Iterator[JournalStorage]:
     """Optuna's storage of a results directory, made if there is none.
 
     Where the directory is no local or mounted one, it is a copy that goes there in the end. A line
@@ -186,7 +188,7 @@ def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[Journa
 
     Args:
         results: The results directory.
-        taken_over: Not empty in the end if another driver has the directory now, and its record.
+        taken_over: Whether another driver has the directory by now, and with it the record.
 
     Raises:
         UserError: It is damaged.
@@ -207,7 +209,7 @@ def journal(results: Results, taken_over: Sequence[str] = ()) -> Iterator[Journa
         try:
             yield open_storage(path)
         finally:
-            if path.exists() and not taken_over:
+            if path.exists() and not taken_over():
                 results.write_bytes(JOURNAL, path.read_bytes())
 
 

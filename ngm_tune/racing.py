@@ -15,10 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ngm_tune.metrics import Metric
+from ngm_tune.metrics import Floats, Metric
 from ngm_tune.pareto import Constraint, are_kept, on_front
-
-Floats = NDArray[np.float64]
 
 _DRAWS = 256
 _PRIOR_WEIGHT = 4.0

@@ -33,8 +33,9 @@ from ngm_tune.study import Study
 from ngm_tune.trainable import ContinualTrainable
 from ngm_tune.trial_config import TrialConfig
 
-_CHECKPOINT_SECONDS = ("NGM_TUNE_CHECKPOINT_SECONDS", 10.0)
-"""Seconds between checkpoints of a trial: the environment variable, and what it is by default."""
+_CHECKPOINT_SECONDS = "NGM_TUNE_CHECKPOINT_SECONDS"
+"""The environment variable with the seconds between checkpoints of a trial."""
+_USUAL_CHECKPOINT_SECONDS = 10.0
 
 
 def run(
@@ -78,8 +79,10 @@ def is_complete(arms: Sequence[AnyArm]) -> bool:
 
 def owes_costs(study: Study, location: str, arms: Sequence[AnyArm]) -> bool:
     """Whether costs are asked for that were not measured yet."""
-    measured = set(Results(location).read("costs")["method"].to_pylist()) if study.cost else set()
-    return study.cost and not set(_working(study, arms)) <= measured
+    if not study.cost:
+        return False
+    measured = set(Results(location).read("costs")["method"].to_pylist())
+    return not set(_working(study, arms)) <= measured
 
 
 def _working(study: Study, arms: Sequence[AnyArm]) -> list[str]:
@@ -192,14 +195,16 @@ def checkpoint_seconds() -> float:
     Raises:
         UserError: The environment says something else than a number.
     """
-    variable, usual = _CHECKPOINT_SECONDS
-    text = os.environ.get(variable, str(usual))
+    usual = _USUAL_CHECKPOINT_SECONDS
+    text = os.environ.get(_CHECKPOINT_SECONDS, str(usual))
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not 0.0 <= seconds < math.inf:
-        raise UserError(f"{variable} = {text}: must be a number of seconds, such as {usual:g}")
+        raise UserError(
+            f"{_CHECKPOINT_SECONDS} = {text}: must be a number of seconds, such as {usual:g}"
+        )
     return seconds
 
 

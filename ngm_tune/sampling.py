@@ -31,6 +31,7 @@ _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
 }
 
+
 SINGLE_OBJECTIVE = ("cmaes", "cma-es")
 """Samplers of Optuna's that do one objective only."""
 
@@ -122,6 +123,7 @@ def as_trial(
         values=values,
         params=trial.params,
         distributions=trial.distributions,
+        # Without "constraints", which Optuna sets itself, and only once.
         system_attrs={k: v for k, v in trial.system_attrs.items() if not k.startswith("constr")},
         user_attrs=attributes,
         constraints=dict(constraints) if constraints and state is TrialState.COMPLETE else None,

@@ -334,7 +334,9 @@ def test_a_trial_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
 def test_a_record_with_other_directions_is_refused(tmp_path: Path, directions: list[str]) -> None:
     storage = open_storage(tmp_path / "a")
     optuna.create_study(study_name="split-digits/sgd", storage=storage, directions=directions)
-    with pytest.raises(RecordError, match="split-digits/sgd is to minimize"):
+    with pytest.raises(
+        RecordError, match="split-digits/sgd is recorded with the directions minimize"
+    ):
         arm(tmp_path / "a")
 
 

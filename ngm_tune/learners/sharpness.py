@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngm_tune.learners.learner import Batch, Learner, Step
 
@@ -32,24 +28,19 @@ class SharpnessAware(Learner):
 
     def learn(self, batch: Batch) -> Step:
         """Two passes and a step."""
+        from pytorch_optimizer import (  # type: ignore[attr-defined]
+            disable_running_stats,
+            enable_running_stats,
+        )
+
         step = self.backward(batch)
 
         def again() -> float:
-            with _frozen_statistics(self.model):
+            disable_running_stats(self.model)
+            try:
                 return float(self.backward(batch).loss)
+            finally:
+                enable_running_stats(self.model)
 
         self.optimizer.step(again)
         return step
-
-
-@contextmanager
-def _frozen_statistics(model: nn.Module) -> Iterator[None]:
-    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum

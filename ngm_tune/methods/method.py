@@ -53,22 +53,25 @@ class Method:
     @property
     def hyperparameters(self) -> dict[str, type]:
         """Names and types of the hyper-parameters of ``build``; text where types are mixed."""
-        corner = {name: _some_value(where) for name, where in self.space.items()}
         choices = {n: w for n, w in self.space.items() if isinstance(w, CategoricalDistribution)}
         tried = [
-            self.configure({**corner, name: choice})
-            for name, where in choices.items()
-            for choice in where.choices
+            self.example,
+            *(
+                self.configure({**self._corner, name: choice})
+                for name, where in choices.items()
+                for choice in where.choices
+            ),
         ]
-        return {
-            name: _common({type(settings[name]) for settings in [self.example, *tried]})
-            for name in self.example
-        }
+        return {name: _common({type(settings[name]) for settings in tried}) for name in tried[0]}
 
     @property
     def example(self) -> Config:
         """The hyper-parameters of one corner of the search space: the smallest values."""
-        return self.configure({name: _some_value(where) for name, where in self.space.items()})
+        return self.configure(dict(self._corner))
+
+    @property
+    def _corner(self) -> Config:
+        return {name: _some_value(where) for name, where in self.space.items()}
 
 
 def _common(types: set[type]) -> type:
