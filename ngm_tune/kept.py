@@ -6,13 +6,14 @@ here can be read, too.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
@@ -25,8 +26,16 @@ from ngm_tune.study_tables import Confirm, SeedCount
 from ngm_tune.validation import keys_of, rule_of, spelled
 
 Whole = Annotated[int, Field(ge=0)]
-_FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
-"""Files of the report are called after it."""
+
+
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise ValueError(f"{name!r} is no name of a benchmark or method")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_named)]
+"""Of a benchmark or method: files of the report are called after it."""
 
 
 class _Kept(BaseModel):
@@ -87,8 +96,8 @@ class KeptStudy(_Kept):
 
     name: str
     title: str
-    benchmarks: Annotated[list[_FileName], Field(min_length=1)]
-    methods: Annotated[list[_FileName], Field(min_length=1)]
+    benchmarks: Annotated[list[_Name], Field(min_length=1)]
+    methods: Annotated[list[_Name], Field(min_length=1)]
     trials: Annotated[int, Field(ge=0, le=1_000_000)]
     seeds: SeedCount | list[int]
     sampler: str

@@ -220,6 +220,6 @@ def test_a_damaged_environment_is_left_out_named_and_written_again(
     damage(copy)
     assert ngm_tune("run", study_file, "--results", copy).code == 0
     environment = load(str(copy)).environment
-    assert environment["methods"]["sgd"]["title"] == "SGD"
-    assert "resumed" in environment
-    assert "started" not in environment  # which nobody knows any longer
+    assert environment.methods["sgd"].title == "SGD"
+    assert environment.resumed
+    assert not environment.started  # which nobody knows any longer

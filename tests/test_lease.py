@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -34,8 +33,13 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_LOOK_SECONDS", 0.02)
 
 
+def written(**changes: object) -> bytes:
+    """The lease of this process, with changes."""
+    return json.dumps({**Holder.this_process().model_dump(), **changes}).encode()
+
+
 NO_LEASES = [b"", b"{", b"[]", b'{"pid": 1}', b"\xff\x00", b"[" * 9999]
-NO_LEASES += [replace(Holder.this_process(), pid=pid).content() for pid in ("x", -1)]
+NO_LEASES += [written(pid="x"), written(pid=-1), written(born=10**400), written(more=1)]
 
 
 def ignore(reason: str) -> None:
@@ -44,7 +48,7 @@ def ignore(reason: str) -> None:
 
 def leave(results: Results, **changes: object) -> None:
     """What another driver left in the directory."""
-    results.write_bytes(LEASE, replace(Holder.this_process(), token="x", **changes).content())
+    results.write_bytes(LEASE, written(token="x", **changes))
 
 
 def test_a_second_driver_is_refused_and_told_who_holds_the_directory(results: Results) -> None:
@@ -148,7 +152,7 @@ def test_a_lease_is_renewed(results: Results) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert now["renewals"] > 0
-        assert {**now, "renewals": 0} == asdict(Holder(**first))
+        assert {**now, "renewals": 0} == Holder(**first).model_dump()
 
 
 @pytest.mark.parametrize("content", NO_LEASES)

@@ -19,7 +19,6 @@ from ngm_tune.analysis.loading import LoadedStudy, load
 from ngm_tune.analysis.pareto_chart import pareto_chart, pareto_info
 from ngm_tune.analysis.tables import methods_table
 from ngm_tune.analysis.transition_charts import gain_info, transition_info
-from ngm_tune.metrics import METRICS
 
 from ..conftest import Command, Finished
 
@@ -73,7 +72,8 @@ def test_transitions_show_the_task_whose_gap_the_study_is_about(loaded: LoadedSt
     assert info.of == "previous"
     choice = next(c for c in choices if (c.benchmark, c.method) == ("split-digits", "sgd"))
     curves = pl.DataFrame(loaded.results.read("curves", [choice.trial_id]))
-    first = loaded._replace(objectives=[METRICS["avg_acc"], METRICS["avg_sg_first"]])
+    objectives = {"objectives": ["avg_acc", "avg_sg_first"]}
+    first = loaded._replace(study=loaded.study.model_copy(update=objectives))
     for whose, task in ((info, 1), (transition_info(first, "split-digits", choices), 0)):
         # Two iterations after the second transition, at 48.
         seeds = curves.filter(iteration=50, eval_task=task)["accuracy"]
