@@ -1,10 +1,11 @@
 """The study's answer: the method in question against its best rival.
 
 What is compared is chosen by the search alone, of either method: the configuration with the best
-second objective among those whose first is within :data:`WITHIN` of the best that the search found
-for any method. So the confirmed values of both are as good as they look, and their difference,
-paired over seeds, has an interval. What diverged when it was confirmed counts as the worst, and is
-said. Without a confirmation, and with given settings, the same data choose and are reported.
+second objective among those whose first is within 0.01 of the best that the search found for any
+method (:func:`ngm_tune.pareto.contender`), which is always confirmed. So the confirmed values of
+both are as good as they look, and their difference, paired over seeds, has an interval. What
+diverged when it was confirmed counts as the worst, and is said. Without a confirmation, and with
+given settings, the same data choose and are reported.
 """
 
 from __future__ import annotations
@@ -17,13 +18,10 @@ import polars as pl
 from scipy import stats
 
 from ngm_tune.metrics import Floats, Metric
-from ngm_tune.pareto import hypervolume
+from ngm_tune.pareto import NEAR, are_near, best_in_second, hypervolume
 
 from .loading import ELIGIBLE, LoadedStudy
 from .optimism import by_seed, variance
-
-WITHIN = 0.01
-"""How far below the best first objective a configuration may lie to be compared in the second."""
 
 _CONFIDENCE = 0.95
 
@@ -97,19 +95,17 @@ def _second(loaded: LoadedStudy) -> Callable[[Standing], float]:
 
 def _standings(loaded: LoadedStudy, benchmark: str, *, near: bool) -> dict[str, Standing]:
     """By method, the best configuration in the second objective near the best first one, or not."""
-    names = [metric.name for metric in loaded.objectives]
-    signs = np.array([metric.sign for metric in loaded.objectives])
+    objectives, names = loaded.objectives, [metric.name for metric in loaded.objectives]
     trials = _candidates(loaded, benchmark)
     if not trials.height or len(names) < 2:
         return {}
     known = trials.select(pl.col(f"known_{name}") for name in names).to_numpy()
-    losses = known * signs
-    wanted = (losses[:, 0] <= losses[:, 0].min() + WITHIN) == near
+    wanted = are_near(known, objectives, _best_first(loaded, benchmark)) == near
     found = {}
     for method in loaded.methods:
         rows = np.flatnonzero(wanted & (trials["method"] == method).to_numpy())
         if len(rows):
-            row = int(rows[np.lexsort((losses[rows, 0], losses[rows, 1]))[0]])
+            row = int(rows[best_in_second(known[rows], objectives)])
             trial_id = trials["trial_id"][row]
             found[method] = Standing(
                 method,
@@ -121,6 +117,13 @@ def _standings(loaded: LoadedStudy, benchmark: str, *, near: bool) -> dict[str, 
                 trials["feasible"][row],
             )
     return found
+
+
+def _best_first(loaded: LoadedStudy, benchmark: str) -> float:
+    """The best first objective of any method, as what chose knew it."""
+    chose = loaded.confirmed_of(benchmark) if loaded.given else loaded.searched(benchmark)
+    first = loaded.objectives[0]
+    return first.best_among(chose.filter(ELIGIBLE)[first.name].drop_nulls())
 
 
 def _candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
@@ -170,7 +173,7 @@ def _answer(loaded: LoadedStudy, benchmark: str) -> str:
     if not there:
         return f"no trial could be on a front.{_not_run(loaded, {focus, *rivals} - run)}"
     searched = "" if loaded.given else " that the search found"
-    near = f"within {WITHIN:g} of the best {first.title.lower()}{searched}"
+    near = f"within {NEAR:g} of the best {first.title.lower()}{searched}"
     reached = _reached(loaded, benchmark, there[0])
     name = loaded.method_title(there[0].method)
     if len(there) == 2:

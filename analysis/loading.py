@@ -13,7 +13,7 @@ import pyarrow as pa
 from ngm_tune.errors import UserError
 from ngm_tune.kept import KeptEnvironment, KeptStudy, Range, read_kept
 from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.pareto import Constraint, are_kept, hypervolume_subset, on_front
+from ngm_tune.pareto import Constraint, are_kept, on_front, to_confirm
 from ngm_tune.results import Results
 from ngm_tune.schema import (
     CONFIG_PREFIX,
@@ -271,11 +271,13 @@ def _regarded(loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame
     names = [metric.name for metric in loaded.objectives]
     regarded = []
     for _, front in search.filter("front").group_by("benchmark", "method", maintain_order=True):
-        order = hypervolume_subset(
+        firsts = search.filter("front", benchmark=front["benchmark"][0])[names[0]]
+        order = to_confirm(
             front.select(names).to_numpy(),
             loaded.objectives,
             loaded.study.reference_point,
             front.height,
+            loaded.objectives[0].best_among(firsts),
         )
         ids = [front["trial_id"][i] for i in order]
         there = set(confirmed["origin"])

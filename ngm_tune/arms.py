@@ -19,7 +19,7 @@ from ngm_tune.errors import RecordError
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
 from ngm_tune.optuna_record import Record
-from ngm_tune.pareto import Constraint, hypervolume, hypervolume_subset, is_kept, on_front
+from ngm_tune.pareto import Constraint, hypervolume, is_kept, on_front, to_confirm
 from ngm_tune.proposal import Configuration, Phase, Proposal
 from ngm_tune.racing import next_in_race
 from ngm_tune.rows import Outcome
@@ -206,10 +206,18 @@ class Arm:
         return {c: values for (c, values), on in zip(whole.items(), front, strict=True) if on}
 
     def chosen(self, count: int) -> list[Configuration]:
-        """At most ``count`` configurations of the front, what dominates most first."""
+        """At most ``count`` configurations of the front to confirm, once all siblings are complete.
+
+        First what is to be compared with other methods, then what dominates most.
+        """
         front = self.front()
-        picked = hypervolume_subset(
-            list(front.values()), self._objectives, self._study.reference_point, count
+        firsts = [values[0] for arm in self.siblings for values in arm.front().values()]
+        picked = to_confirm(
+            list(front.values()),
+            self._objectives,
+            self._study.reference_point,
+            count,
+            self._objectives[0].best_among(firsts),
         )
         return [self._configuration(list(front)[i]) for i in picked]
 

@@ -132,10 +132,10 @@ def given_settings(
 
 
 def confirmation(study: Study, search: Arm, finished: Mapping[str, Outcome]) -> GivenArm:
-    """The front of a search, once it is complete, with seeds that it never saw."""
+    """The front of a search, once it and its siblings are complete, with seeds they never saw."""
 
     def front() -> list[Configuration] | None:
-        if not search.complete:
+        if not all(arm.complete for arm in search.siblings):
             return None
         chosen = search.chosen(study.confirm.top)
         return [found._replace(trial_id=found.trial_id + CONFIRM_SUFFIX) for found in chosen]

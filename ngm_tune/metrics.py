@@ -11,7 +11,7 @@ without forgetting by maximizing transfer and minimizing interference", ICLR 201
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
@@ -277,6 +277,10 @@ class Metric:
     def sign(self) -> float:
         """Multiplies a value into one that is to be minimised."""
         return 1.0 if self.direction == "minimize" else -1.0
+
+    def best_among(self, values: Iterable[float]) -> float:
+        """The best of some values; the ideal if there are none."""
+        return min(values, key=lambda value: self.sign * value, default=self.best)
 
 
 _up = partial(Metric, direction="maximize", best=1.0, worst=0.0)

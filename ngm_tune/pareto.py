@@ -21,6 +21,8 @@ Amount = TypeVar("Amount", float, NDArray[np.float64])
 
 _DIGITS = 6
 """Beyond which two values of a metric differ by rounding only: accuracies are kept in float32."""
+NEAR = 0.01
+"""How far below the best first objective a configuration may lie to be compared in the second."""
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(>=|<=)\s*(\S+)\s*")
 
 
@@ -114,6 +116,7 @@ def hypervolume_subset(
     objectives: Sequence[Metric],
     reference_point: Mapping[str, float],
     count: int,
+    first: Sequence[int] = (),
 ) -> list[int]:
     """Indices of at most ``count`` points of a front that together dominate much.
 
@@ -126,15 +129,82 @@ def hypervolume_subset(
         objectives: The M metrics.
         reference_point: A value per objective.
         count: How many.
+        first: Points that are chosen already, and come first.
     """
     points = _rows(values, objectives)
     distance = np.linalg.norm(shortfall(points, objectives, reference_point), axis=1)
-    left = [int(i) for i in distance.argsort(kind="stable")]
-    chosen: list[int] = []
+    left = [int(i) for i in distance.argsort(kind="stable") if i not in first]
+    chosen = list(first[:count])
     while left and len(chosen) < count:
         volumes = [hypervolume(points[[*chosen, i]], objectives, reference_point) for i in left]
         chosen.append(left.pop(int(np.argmax(volumes))))
     return chosen
+
+
+def contender(values: ArrayLike, objectives: Sequence[Metric], best: float) -> int | None:
+    """Index of the point to compare with other methods' in the second objective.
+
+    It is the best one there of those whose first objective lies within :data:`NEAR` of the best
+    that any method has; None if there is none, or a single objective.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M).
+        objectives: The M metrics.
+        best: The best value of the first objective.
+    """
+    points = _rows(values, objectives)
+    near = np.flatnonzero(are_near(points, objectives, best))
+    if len(objectives) < 2 or not len(near):
+        return None
+    return int(near[best_in_second(points[near], objectives)])
+
+
+def are_near(values: ArrayLike, objectives: Sequence[Metric], best: float) -> NDArray[np.bool_]:
+    """Which points' first objective lies within :data:`NEAR` of the best, shape (N,).
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M).
+        objectives: The M metrics.
+        best: The best value of the first objective.
+    """
+    (limit,) = _minimised([best], objectives[:1])[0] + NEAR
+    return np.asarray(_minimised(values, objectives)[:, 0] <= limit + 1e-9)
+
+
+def best_in_second(values: ArrayLike, objectives: Sequence[Metric]) -> int:
+    """Index of the point that is best in the second objective, and of those in the first.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M), N > 0, M > 1.
+        objectives: The M metrics.
+    """
+    points = _minimised(values, objectives)
+    return int(np.lexsort((points[:, 0], points[:, 1]))[0])
+
+
+def to_confirm(
+    values: ArrayLike,
+    objectives: Sequence[Metric],
+    reference_point: Mapping[str, float],
+    count: int,
+    best: float,
+) -> list[int]:
+    """Indices of at most ``count`` points of a front that are to be confirmed, in this order.
+
+    First the :func:`contender`, which the answer of the study is about, and then what together
+    dominates most.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M).
+        objectives: The M metrics.
+        reference_point: A value per objective.
+        count: How many.
+        best: The best value of the first objective that any method has.
+    """
+    first = contender(values, objectives, best)
+    return hypervolume_subset(
+        values, objectives, reference_point, count, [] if first is None else [first]
+    )
 
 
 def knee(

@@ -40,11 +40,25 @@ def all_of(given: GivenArm) -> list[Proposal]:
 @pytest.mark.parametrize("top", [1, 3, 9])
 def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) -> None:
     search, given = searched_to(tmp_path / "a", [DOMINATED, *FRONT], confirm={"top": top})
-    expected = hypervolume_subset(FRONT, search._objectives, {"avg_acc": 0.1, "avg_sg": 1.0}, top)
+    reference = {"avg_acc": 0.1, "avg_sg": 1.0}
+    expected = hypervolume_subset(FRONT, search._objectives, reference, top, first=[0])
     proposals = all_of(given)
     names = [f"split-digits.sgd.{i + 1:04d}.confirm" for i in expected]
     assert [p.trial_id for p in proposals] == [p.run_id for p in proposals] == names
     assert given.total == given.started == min(top, len(FRONT))
+
+
+def test_what_is_compared_with_other_methods_is_confirmed_first(tmp_path: Path) -> None:
+    """The best gap within 0.01 of the best accuracy of any method; none, if all lie farther off."""
+    search, given = searched_to(tmp_path / "a", [(0.95, 0.5), (0.944, 0.4), (0.9, 0.1)])
+    other = arm(tmp_path / "b", "adam", trials=1)
+    search.siblings = other.siblings = [search, other]
+    assert given.ask() is None  # before the other method's search is complete
+    other.finish(one(other).run_id, Outcome("completed", (0.953, 0.9)))
+    assert all_of(given)[0].trial_id == "split-digits.sgd.0001.confirm"
+    other._outcomes[0] = Outcome("completed", (0.99, 0.9))
+    (first, *_) = search.chosen(3)
+    assert first.trial_id == "split-digits.sgd.0002"  # which dominates most
 
 
 def test_what_is_confirmed_is_what_was_searched(tmp_path: Path) -> None:

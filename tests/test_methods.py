@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.evaluation import Evaluator
 from ngm_tune.learners import Learner
 from ngm_tune.methods import Method, get_method, methods
-from ngm_tune.models import SlimResNet18
+from ngm_tune.models import MLP, SlimResNet18
 from ngm_tune.streams import Variant
 from ngm_tune.training import ContinualTraining
 
@@ -177,6 +178,10 @@ def test_what_the_methods_are() -> None:
     assert isinstance(plain, SGD)
     assert plain.param_groups[0]["momentum"] == 0.0
     assert isinstance(get_method("adam").build(model(), lr=0.1), Adam)
+    for name, more in (("warmup-oracle", 5), ("momentum-reset-oracle", None), ("sam", 0.1)):
+        settings = [0.1] if more is None else [0.1, more]
+        learner = get_method(name).build(model(), *settings)
+        assert learner.optimizer.param_groups[0]["momentum"] == 0.9
 
 
 def test_a_frozen_gain_stays_where_it_is() -> None:
@@ -187,6 +192,13 @@ def test_a_frozen_gain_stays_where_it_is() -> None:
         optimizer.step()
     assert isinstance(optimizer, NGMSGD)
     assert optimizer.gain.item() == 2.5
+
+
+def test_a_frozen_gain_is_on_every_layer() -> None:
+    network, x = MLP((3, 8, 8, 2), hidden_std=0.5, output_std=0.5), torch.randn(6, 3)
+    plain = network(x)
+    get_method("ngm-sgd-frozen-gain").build(network, lr=0.1, baseline_gain=2.5)
+    torch.testing.assert_close(network(x), 2.5**3 * plain)
 
 
 def two_steps(name: str, **settings: float) -> list[float]:
@@ -217,8 +229,8 @@ def test_updates_by_hand() -> None:
 
 
 def test_temperature_is_sgd_on_logits_times_a_constant() -> None:
-    ours, theirs = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
-    theirs.load_state_dict(ours.state_dict())
+    ours = MLP((3, 8, 8, 2), hidden_std=0.5, output_std=0.5)
+    theirs = deepcopy(ours)
     cold = get_method("temperature").build(ours, lr=0.1, inverse_temperature=4.0)
     plain = SGD(theirs.parameters(), lr=0.1)
     for _ in range(5):
@@ -227,7 +239,8 @@ def test_temperature_is_sgd_on_logits_times_a_constant() -> None:
             optimizer.zero_grad()
             nn.functional.cross_entropy(factor * layer(x), y).backward()
             optimizer.step()
-    torch.testing.assert_close(ours.weight, theirs.weight)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
 
 
 def test_dc_gain_and_decay_give_eta_and_gamma() -> None:

@@ -28,7 +28,6 @@ CIFAR10 = Source(
     classes=10,
     torchvision=cifar_layout("CIFAR10"),
     command="python -c \"from torchvision.datasets import CIFAR10; CIFAR10('DIR', download=True)\"",
-    uniform=True,
 )
 
 CIFAR100 = Source(
@@ -42,7 +41,6 @@ CIFAR100 = Source(
     command=(
         "python -c \"from torchvision.datasets import CIFAR100; CIFAR100('DIR', download=True)\""
     ),
-    uniform=True,
 )
 
 SUPERCLASSES = (

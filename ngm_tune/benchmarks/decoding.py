@@ -55,10 +55,10 @@ class Images(NamedTuple):
     origin: str
 
     def checksum(self) -> str:
-        """SHA-256 of the pixels and the labels, in hexadecimal; the same wherever they lie."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.pixels).data)
-        digest.update(self.labels.astype("<i8").tobytes())
-        return digest.hexdigest()
+        """SHA-256 of the pixels and labels, in hexadecimal; the same in whatever order they lie."""
+        labelled = zip(self.pixels, self.labels.astype("<i8"), strict=True)
+        each = [hashlib.sha256(image.tobytes() + label.tobytes()) for image, label in labelled]
+        return hashlib.sha256(b"".join(sorted(one.digest() for one in each))).hexdigest()
 
 
 class EncodedImage(NamedTuple):

@@ -16,6 +16,7 @@ MINI_IMAGENET = Source(
     counts={"train": 50_000, "validation": 10_000, "test": 5_000},
     shape=(3, 84, 84),
     classes=100,
+    same_size=False,
     torchvision=None,
     command="hf download timm/mini-imagenet --repo-type dataset --local-dir DIR/mini-imagenet",
 )

@@ -20,11 +20,12 @@ MNIST = Source(
     counts={"train": 60_000, "test": 10_000},
     shape=(1, 28, 28),
     classes=10,
+    balanced=False,
     torchvision=mnist_layout("MNIST"),
     command="python -c \"from torchvision.datasets import MNIST; MNIST('DIR', download=True)\"",
     checksums={
-        "train": "d18cfd466eb143ac1097fde604dba9eec4116885869d04cc648b510949f9e88c",
-        "test": "a0863a96c44e5666edbb30c4071ee79ca0514c621e6349c5967fc78e7305c891",
+        "train": "ceb7dae35f33b78023fdd631afb40f55178e62cdc2ffb9a9914d62cf00c16f13",
+        "test": "4be5dbf3279c06a13f5ec5886b40e9a0b86af9449a6194a03782ddd01e20fd11",
     },
 )
 
@@ -40,7 +41,6 @@ FASHION_MNIST = Source(
         'python -c "from torchvision.datasets import FashionMNIST; '
         "FashionMNIST('DIR', download=True)\""
     ),
-    uniform=True,
 )
 
 ANGLES = (0.0, 80.0, 160.0)

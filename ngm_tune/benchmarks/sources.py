@@ -65,8 +65,9 @@ class Source:
         classes: Number of classes.
         torchvision: The other layout; None where torchvision does not know the dataset.
         command: What a person can run to get the data where downloading is not possible.
-        uniform: Whether all images have that size, and all classes as many of them.
-        checksums: SHA-256 of the splits' pixels and labels, for those of which it is known.
+        same_size: Whether all images have that size; else they are brought to it.
+        balanced: Whether all classes have as many images.
+        checksums: Those of the splits (:meth:`Images.checksum`), as far as they are known.
     """
 
     name: str
@@ -77,7 +78,8 @@ class Source:
     classes: int
     torchvision: Layout | None
     command: str
-    uniform: bool = False
+    same_size: bool = True
+    balanced: bool = True
     checksums: Mapping[Split, str] = field(default_factory=dict)
 
 
@@ -97,7 +99,7 @@ def load_images(source: Source, split: Split) -> Images:
     places = (parquet_files(folder / name, split) for name in source.folders)
     files = next(filter(None, places), None)
     if files:
-        images = decoded(parquet_images(files, source.label), source.shape, exact=source.uniform)
+        images = decoded(parquet_images(files, source.label), source.shape, exact=source.same_size)
     elif source.torchvision is not None:
         images = _from_torchvision(source, source.torchvision, folder, split)
     else:
@@ -170,7 +172,7 @@ def _verify(source: Source, split: Split, images: Images) -> None:
             f"{source.name} in {images.origin}: its {split} labels have {len(found)} classes from "
             f"{found.min()} to {found.max()}, expected {source.classes} from 0"
         )
-    if source.uniform and numbers.min() != numbers.max():
+    if source.balanced and numbers.min() != numbers.max():
         raise UserError(
             f"{source.name} in {images.origin}: its {split} images are {numbers.min()} to "
             f"{numbers.max()} of each class, expected {len(images.labels) // source.classes}"
@@ -178,9 +180,19 @@ def _verify(source: Source, split: Split, images: Images) -> None:
     checksum = source.checksums.get(split)
     if checksum is not None and images.checksum() != checksum:
         raise UserError(
-            f"{source.name} in {images.origin} is damaged: the SHA-256 of its {split} images and "
+            f"{source.name} in {images.origin} is damaged: the checksum of its {split} images and "
             f"labels is {images.checksum()}, expected {checksum}"
         )
+
+
+def _require_whole(folder: Path, sums: Mapping[str, str]) -> None:
+    """Raise ``ValueError`` if a file that is there has another MD5 sum than it should."""
+    from torchvision.datasets.utils import check_integrity
+
+    for name, md5 in sums.items():
+        file = folder / name
+        if file.exists() and not check_integrity(file, md5):
+            raise ValueError(f"the MD5 sum of {file} is not {md5}")
 
 
 def mnist_layout(dataset: str) -> Layout:
@@ -191,13 +203,11 @@ def mnist_layout(dataset: str) -> Layout:
 
     def read(folder: Path, split: Split, download: bool) -> Images:
         from torchvision import datasets
-        from torchvision.datasets.utils import check_integrity
 
-        for name, md5 in getattr(datasets, dataset).resources:
-            archive = folder / dataset / "raw" / name
-            if archive.exists() and not check_integrity(archive, md5) and not download:
-                raise ValueError(f"the MD5 sum of {archive} is not {md5}")
-        data = getattr(datasets, dataset)(folder, train=split == "train", download=download)
+        of = getattr(datasets, dataset)
+        if not download:  # which would replace what is damaged
+            _require_whole(folder / dataset / "raw", dict(of.resources))
+        data = of(folder, train=split == "train", download=download)
         pixels = data.data.unsqueeze(1).numpy()
         return Images(pixels, data.targets.numpy(), str(folder / dataset))
 
@@ -211,12 +221,16 @@ def mnist_layout(dataset: str) -> Layout:
 
 
 def cifar_layout(dataset: str) -> Layout:
-    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files it holds against MD5 sums."""
+    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files are held against MD5 sums."""
 
     def read(folder: Path, split: Split, download: bool) -> Images:
         from torchvision import datasets
 
-        data = getattr(datasets, dataset)(folder, train=split == "train", download=download)
+        of = getattr(datasets, dataset)
+        sums = {**dict(of.train_list + of.test_list), of.meta["filename"]: of.meta["md5"]}
+        if not download:  # which would replace what is damaged
+            _require_whole(folder / of.base_folder, sums)
+        data = of(folder, train=split == "train", download=download)
         pixels = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
         labels = np.asarray(data.targets, dtype=np.int64)
         return Images(pixels, labels, str(folder / data.base_folder))

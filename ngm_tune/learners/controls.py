@@ -24,10 +24,12 @@ class EntropyLearningRate(Learner):
 
     Args:
         model: The network.
-        lr: That of iteration t is ``g_t * lr``.
+        lr: That of iteration t is ``g_t ** exponent * lr``.
         gain_sensitivity: eta.
         entropy_smoothing: gamma.
         baseline_gain: g_0, of the learning rate; the network has none.
+        exponent: With 2 a step is as long as NGM-SGD's is by its effective weights, whose learning
+            rate is ``g_t ** 2 * lr``.
         **settings: Other arguments of :class:`ngm_tune.NGMSGD`, such as the momentum of a backbone.
     """
 
@@ -40,11 +42,13 @@ class EntropyLearningRate(Learner):
         gain_sensitivity: float,
         entropy_smoothing: float,
         baseline_gain: float = 1.0,
+        exponent: float = 1.0,
         **settings: Any,
     ) -> None:
         check_dynamics(gain_sensitivity, entropy_smoothing, baseline_gain)
         super().__init__(model, NGMSGD(model, lr=lr, gain_sensitivity=0.0, **settings))
         self._lr = lr
+        self._exponent = exponent
         self._dynamics = {
             "sensitivity": gain_sensitivity,
             "smoothing": entropy_smoothing,
@@ -54,14 +58,14 @@ class EntropyLearningRate(Learner):
 
     @property
     def gain(self) -> Tensor:
-        """The factor of the learning rate in the latest step."""
+        """g_t, of the latest step."""
         return self._value
 
     def learn(self, batch: Batch) -> Step:
         """A step at the present learning rate, which then follows the batch's entropy."""
         self._value = self._next
         for group in self.optimizer.param_groups:
-            group["lr"] = self._lr * float(self._value)
+            group["lr"] = self._lr * float(self._value) ** self._exponent
         step = super().learn(batch)
         entropy = predictive_entropy(step.logits).mean()
         if self.optimizer.modulation.normalise_entropy:

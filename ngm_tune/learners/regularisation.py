@@ -28,7 +28,8 @@ class ElasticWeightConsolidation(Learner):
         model: The network.
         optimizer: Of its parameters.
         strength: lambda.
-        fisher_examples: Examples of a task that its Fisher information is estimated on.
+        fisher_examples: Examples that a task's Fisher information is estimated on, drawn as its
+            batches were: in joint training from all tasks up to it.
     """
 
     def __init__(

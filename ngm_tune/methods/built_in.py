@@ -46,6 +46,20 @@ def _averaging(point: Config) -> Config:
     return {"lr": point["lr"], "decay": 1.0 - point["renewal"]}
 
 
+def _penalty(point: Config) -> Config:
+    """From the pull, ``lr * strength``, to the strength of a quadratic penalty.
+
+    A step moves a parameter by this times its importance of the way back to where an old task left
+    it: beyond 2 over the importance that overshoots and diverges, whatever the learning rate.
+    """
+    return {"lr": point["lr"], "strength": point["pull"] / point["lr"]}
+
+
+def _pull(given: Config) -> Config:
+    """The inverse of :func:`_penalty`."""
+    return {"lr": given["lr"], "pull": given["lr"] * given["strength"]}
+
+
 def _sgd(model: nn.Module, lr: float, momentum: float = 0.0, nesterov: bool = False) -> SGD:
     return SGD(model.parameters(), lr=lr, momentum=momentum, nesterov=nesterov)
 
@@ -69,7 +83,7 @@ def _mean_entropy(model: nn.Module, **settings: Any) -> learners.Learner:
     return learners.MeanEntropy(model, **settings)
 
 
-@_takes_what_ngm_sgd_takes()
+@_takes_what_ngm_sgd_takes(exponent=1.0)
 def _entropy_lr(model: nn.Module, **settings: Any) -> learners.Learner:
     return learners.EntropyLearningRate(model, **settings)
 
@@ -93,6 +107,8 @@ def _temperature(
 
 
 _SGD_LR = log_uniform(1e-3, 1.0)
+_MOMENTUM_LR = log_uniform(1e-4, 1e-1)
+"""With momentum 0.9 a gradient counts ten times in the end: the same range of what it moves."""
 _ADAM_LR = log_uniform(1e-4, 1e-1)
 _GAIN = {
     "lr": _SGD_LR,
@@ -171,14 +187,14 @@ BUILT_IN = (
         name="momentum-sgd",
         title="SGD with momentum 0.9",
         source="Polyak 1964",
-        space={"lr": _SGD_LR},
+        space={"lr": _MOMENTUM_LR},
         build=lambda model, lr: _sgd(model, lr, momentum=0.9),
     ),
     Method(
         name="nesterov",
         title="Nesterov momentum 0.9",
         source="Sutskever et al. 2013",
-        space={"lr": _SGD_LR},
+        space={"lr": _MOMENTUM_LR},
         build=lambda model, lr: _sgd(model, lr, momentum=0.9, nesterov=True),
     ),
     Method(
@@ -199,9 +215,9 @@ BUILT_IN = (
     ),
     Method(
         name="sam",
-        title="SAM",
+        title="SAM with momentum 0.9",
         source="arXiv 2010.01412",
-        space={"lr": _SGD_LR, "radius": log_uniform(0.005, 0.5)},
+        space={"lr": _MOMENTUM_LR, "radius": log_uniform(0.005, 0.5)},
         build=learners.SharpnessAware,
     ),
     Method(
@@ -229,7 +245,7 @@ BUILT_IN = (
         name="warmup-oracle",
         title="SGD with momentum 0.9, warm-up after transitions",
         source="oracle: linear warm-up (arXiv 1706.02677) at each known transition",
-        space={"lr": _SGD_LR, "warmup": IntDistribution(5, 200, log=True)},
+        space={"lr": _MOMENTUM_LR, "warmup": IntDistribution(5, 200, log=True)},
         build=lambda model, lr, warmup, momentum=0.9: learners.WarmUp(
             model, _sgd(model, lr, momentum), warmup
         ),
@@ -239,7 +255,7 @@ BUILT_IN = (
         name="momentum-reset-oracle",
         title="SGD with momentum 0.9, reset at transitions",
         source="oracle: momentum zeroed at each known transition (arXiv 2507.14056, v3)",
-        space={"lr": _SGD_LR},
+        space={"lr": _MOMENTUM_LR},
         build=lambda model, lr, momentum=0.9: learners.MomentumReset(
             model, _sgd(model, lr, momentum)
         ),
@@ -249,7 +265,9 @@ BUILT_IN = (
         name="ewc",
         title="EWC",
         source="arXiv 1612.00796",
-        space={"lr": _SGD_LR, "strength": log_uniform(1.0, 1e4)},
+        space={"lr": _SGD_LR, "pull": log_uniform(1e-3, 10.0)},
+        configure=_penalty,
+        locate=_pull,
         build=lambda model, lr, strength, fisher_examples=1000, momentum=0.0: (
             learners.ElasticWeightConsolidation(
                 model, _sgd(model, lr, momentum), strength, fisher_examples
@@ -261,7 +279,9 @@ BUILT_IN = (
         name="si",
         title="SI",
         source="arXiv 1703.04200",
-        space={"lr": _SGD_LR, "strength": log_uniform(0.01, 100.0)},
+        space={"lr": _SGD_LR, "pull": log_uniform(1e-3, 10.0)},
+        configure=_penalty,
+        locate=_pull,
         build=lambda model, lr, strength, damping=0.1, momentum=0.0: learners.SynapticIntelligence(
             model, _sgd(model, lr, momentum), strength, damping
         ),
@@ -275,5 +295,6 @@ BUILT_IN = (
         build=lambda model, lr, buffer_size=500, momentum=0.0: learners.ExperienceReplay(
             model, _sgd(model, lr, momentum), buffer_size
         ),
+        task_aware=True,
     ),
 )

@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import struct
 import threading
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from PIL import Image
 from torchvision import datasets
 
 from ngm_tune.benchmarks import decoding
-from ngm_tune.benchmarks.mnist import MNIST
+from ngm_tune.benchmarks.cifar import CIFAR10
+from ngm_tune.benchmarks.mnist import FASHION_MNIST, MNIST
 from ngm_tune.benchmarks.sources import Source, load_images
 from ngm_tune.errors import UserError
 
@@ -39,6 +41,8 @@ COLOURED = Source(
     classes=5,
     torchvision=None,
     command="fetch-tiny",
+    same_size=False,
+    balanced=False,
 )
 
 
@@ -98,6 +102,75 @@ def test_torchvision_layout(data: Path) -> None:
     assert images.pixels.shape == (30, 1, 28, 28)
     assert np.array_equal(images.pixels[:, 0], pixels(30, (28, 28)))
     assert images.labels.tolist() == [n % 10 for n in range(30)]
+
+
+@pytest.fixture
+def cifar(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small copy of torchvision's CIFAR-10: pickles of flat images, held against MD5 sums."""
+    folder = data / "cifar-10-batches-py"
+    folder.mkdir()
+
+    def written(name: str, content: dict[str, object]) -> tuple[str, str]:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return name, hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    def part(rows: slice, count: int) -> dict[str, object]:
+        images = pixels(count, (3, 32, 32))[rows]
+        return {"data": images.reshape(len(images), -1), "labels": [*np.arange(count)[rows] % 10]}
+
+    train = [written(f"data_batch_{n + 1}", part(slice(6 * n, 6 * n + 6), 30)) for n in range(5)]
+    name, md5 = written("batches.meta", {"label_names": [*"abcdefghij"]})
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", train)
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [written("test_batch", part(slice(20), 20))])
+    meta = {"filename": name, "key": "label_names", "md5": md5}
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:9/")
+    return folder
+
+
+SMALL_CIFAR10 = replace(CIFAR10, counts=COUNTS)
+
+
+@pytest.mark.usefixtures("cifar")
+def test_torchvision_layout_of_cifar() -> None:
+    for split, count in COUNTS.items():
+        images = load_images(SMALL_CIFAR10, split)  # type: ignore[arg-type]
+        assert np.array_equal(images.pixels, pixels(count, (3, 32, 32)))
+        assert images.labels.tolist() == [n % 10 for n in range(count)]
+
+
+def test_a_damaged_file_of_cifar_is_named(cifar: Path) -> None:
+    damaged = cifar / "data_batch_3"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"is damaged: the MD5 sum of {damaged} is not"):
+        load_images(SMALL_CIFAR10, "train")
+
+
+def test_a_missing_file_of_cifar_is_named(cifar: Path) -> None:
+    (cifar / "data_batch_3").unlink()
+    with pytest.raises(UserError, match=r", nor cifar-10-batches-py/data_batch_3, and downloading"):
+        load_images(SMALL_CIFAR10, "train")
+
+
+def test_torchvision_layout_of_fashion_mnist(data: Path) -> None:
+    write_mnist(data)
+    (data / "MNIST").rename(data / "FashionMNIST")
+    images = load_images(replace(FASHION_MNIST, counts=COUNTS), "test")
+    assert np.array_equal(images.pixels[:, 0], pixels(20, (28, 28)))
+
+
+def test_a_checksum_does_not_depend_on_the_order(data: Path) -> None:
+    write_mnist(data)
+    images = load_images(SMALL_MNIST, "train")
+    order = np.random.default_rng(1).permutation(30)
+    shuffled = images._replace(pixels=images.pixels[order], labels=images.labels[order])
+    assert shuffled.checksum() == images.checksum()
+    swapped = images._replace(labels=images.labels[order])
+    assert swapped.checksum() != images.checksum()
+    known = replace(SMALL_MNIST, checksums={"train": images.checksum()})
+    assert load_images(known, "train").labels.tolist() == images.labels.tolist()
+    with pytest.raises(UserError, match="is damaged: the checksum of its train images and labels"):
+        load_images(replace(SMALL_MNIST, checksums={"train": swapped.checksum()}), "train")
 
 
 @pytest.mark.parametrize("place", ["tiny", "tiny/data", "tiny/plain_text"])
@@ -166,7 +239,7 @@ def test_what_was_decoded_and_is_damaged_is_decoded_again(
 
 
 def test_data_that_is_known_to_be_uniform_is_held_to_it(data: Path) -> None:
-    uniform = replace(COLOURED, uniform=True)
+    uniform = replace(COLOURED, same_size=True, balanced=True)
     write_parquet(data / "tiny", "train")
     assert load_images(uniform, "train").pixels.shape == (30, 3, 8, 8)
     with pytest.raises(UserError, match=r"its size is \(8, 8\), expected \(4, 4\)"):

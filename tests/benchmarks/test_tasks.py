@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from ngm_tune.benchmarks import TaskSplit, get_benchmark
+from ngm_tune.benchmarks import TaskSplit, get_benchmark, mnist
 from ngm_tune.benchmarks.decoding import Images
 from ngm_tune.benchmarks.tasks import by_class, in_tasks, train_and_validation
+
+PROTOCOL = {
+    "split-mnist": ("class-incremental", 5, 10, 128, 200, False),
+    "permuted-mnist": ("domain-incremental", 3, 10, 128, 200, False),
+    "rotated-mnist": ("domain-incremental", 3, 10, 128, 400, False),
+    "split-cifar10": ("class-incremental", 5, 10, 256, 400, True),
+    "domain-cifar100": ("domain-incremental", 3, 20, 256, 400, True),
+    "split-mini-imagenet": ("class-incremental", 5, 50, 256, 800, True),
+}
+"""Kind, tasks, classes, batch, iterations per task, augmentation (arXiv 2507.14056, section 3)."""
+
+
+@pytest.mark.parametrize("name", PROTOCOL)
+def test_benchmarks_are_as_in_the_paper(name: str) -> None:
+    b = get_benchmark(name)
+    augmented = b.augment is not None
+    found = (b.kind, b.tasks, b.classes, b.batch_size, b.iterations_per_task, augmented)
+    assert found == PROTOCOL[name]
+
+
+def test_digits_are_turned_by_the_angles_of_the_paper() -> None:
+    assert mnist.ANGLES == (0.0, 80.0, 160.0)
 
 
 def images(count: int = 40, classes: int = 10) -> Images:

@@ -43,9 +43,18 @@ def gains(learner: Learner, given: list[Batch]) -> Tensor:
     return torch.stack(found)
 
 
+@pytest.mark.parametrize(("normalised", "exponent"), [(False, 1.0), (True, 1.0), (False, 2.0)])
 @pytest.mark.parametrize("baseline", [1.0, 2.0])
-def test_the_learning_rate_follows_entropy_and_the_network_does_not(baseline: float) -> None:
-    learner = EntropyLearningRate(network(), **GAIN, baseline_gain=baseline)
+def test_the_learning_rate_follows_entropy_and_the_network_does_not(
+    baseline: float, normalised: bool, exponent: float
+) -> None:
+    learner = EntropyLearningRate(
+        network(),
+        **GAIN,
+        baseline_gain=baseline,
+        normalise_entropy=normalised,
+        exponent=exponent,
+    )
     model = learner.model
     expected_gain = baseline
     for batch in batches(6):
@@ -56,8 +65,9 @@ def test_the_learning_rate_follows_entropy_and_the_network_does_not(baseline: fl
         step = learner.learn(batch)
         assert torch.equal(step.logits, logits)  # computed without any gain
         for p, old, gradient in zip(model.parameters(), before, gradients, strict=True):
-            torch.testing.assert_close(p.detach(), old - 0.05 * expected_gain * gradient)
+            torch.testing.assert_close(p.detach(), old - 0.05 * expected_gain**exponent * gradient)
         entropy = float(predictive_entropy(step.logits).mean())
+        entropy /= math.log(3) if normalised else 1.0
         expected_gain = 0.9 * expected_gain + 0.1 * baseline + 0.4 * entropy
     assert expected_gain > 2.0
 

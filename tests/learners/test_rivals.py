@@ -175,6 +175,28 @@ def test_the_joint_gradient_is_kept_from_raising_the_loss_of_an_old_task() -> No
     assert weight(learner) == pytest.approx(0.25)  # after the first step 0.5 sigmoid(0), and kept
 
 
+def test_every_old_task_constrains_the_gradient_of_all() -> None:
+    """Joint + GEM: two old tasks, each with a gradient of its own, and that of the whole batch."""
+    torch.manual_seed(0)
+    model = nn.Linear(2, 2, bias=False)
+    inputs = torch.tensor([[2.0, 1.0], [1.0, -2.0], [4.0, -1.0]])
+    both = Batch(inputs, torch.tensor([0, 0, 1]), torch.arange(3))
+
+    def gradient(rows: slice) -> Tensor:
+        loss = nn.functional.cross_entropy(model(inputs[rows]), both.labels[rows])
+        (found,) = torch.autograd.grad(loss, [model.weight])
+        return found.flatten()
+
+    old = torch.stack([gradient(slice(0, 1)), gradient(slice(1, 2))])
+    joint = gradient(slice(0, 3))
+    assert (old @ joint < 0).all()  # both are opposed
+    wanted = model.weight.detach().flatten() - 0.5 * project(joint, old)
+    learner = GradientProjection(model, sgd(model))
+    learner.begin_task(2)
+    learner.learn(both)
+    torch.testing.assert_close(model.weight.detach().flatten(), wanted)
+
+
 def test_warm_up_restarts_at_every_transition_and_spares_the_first_task() -> None:
     learner = WarmUp(model := TwoLogits(), sgd(model, lr=0.4), iterations=4)
     rates = []
@@ -290,6 +312,7 @@ def test_replay_trains_on_the_batch_and_on_as_many_examples_from_before() -> Non
     assert [len(x) for x in seen] == [1, 2, 2, 2, 2]
     assert [float(x[0]) for x in seen] == [1, 2, 3, 4, 5]
     assert all(float(x[1]) in range(1, now) for now, x in enumerate(seen[1:], start=2))
+    assert learner.state_dict()["buffer"]["kept"][0].shape == (2, 1)
 
 
 def test_replay_keeps_what_is_new_and_not_what_a_stream_repeats() -> None:
