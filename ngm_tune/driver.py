@@ -80,15 +80,15 @@ def drive(
         UserError: Something that the user can mend; the study goes on from there afterwards.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    location = location if "://" in location else os.path.abspath(location)
     runner.checkpoint_seconds()  # which says now, and not in every trial, what is wrong with it
+    everywhere = location if "://" in location else os.path.abspath(location)
     if address.startswith(CLIENT):
         return _drive_inside(
             address,
             partial(
                 drive,
                 study,
-                location,
+                everywhere,
                 address="auto",
                 time_budget=time_budget,
                 retry_failed=retry_failed,
@@ -97,10 +97,11 @@ def drive(
             verbose=verbose,
         )
     results = Results(location)
-    results.create()
+    results.create()  # of a relative path with the folders above it
     with suppress(OSError):  # which opening the results reports
         if not results.exists():
             require_listener(address)  # else a study is written that cannot start
+    location = everywhere
     halt = Halt()
 
     def lost(reason: str) -> None:
