@@ -19,6 +19,8 @@ from ngm_tune.paper import paper_study
 
 from .loading import LoadedStudy
 
+_PUBLISHED_SEEDS = 5
+
 
 class Published(NamedTuple):
     """A published mean and, where it was given, its standard deviation over seeds."""
@@ -37,10 +39,14 @@ class Cell(NamedTuple):
     ours: float
     our_sd: float | None
     """None for a single seed."""
+    seeds: int = 1
+    """Of ours, those that did not diverge."""
+    diverged: int = 0
+    """Seeds that did, and are left out."""
 
     @property
     def outside(self) -> bool:
-        """Whether the two differ by more than two standard deviations of their difference.
+        """Whether the two means differ by more than two standard errors of their difference.
 
         One without a deviation is taken to have that of the other; where neither has any, that
         cannot be told.
@@ -49,8 +55,8 @@ class Cell(NamedTuple):
         known = [sd for sd in (theirs, self.our_sd) if sd is not None]
         if self.published is None or not known:
             return False
-        limit = 2.0 * float(np.hypot(known[0], known[-1]))
-        return abs(self.ours - self.published.mean) > limit
+        error = np.hypot(known[0] / np.sqrt(_PUBLISHED_SEEDS), known[-1] / np.sqrt(self.seeds))
+        return abs(self.ours - self.published.mean) > 2.0 * float(error)
 
 
 MEAN_CURVE = "avg-SG, first task, minima on the mean curve"
@@ -125,16 +131,24 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
     """Every published quantity that the study measured; none for a study that searched.
 
     The gap on the first task comes in both ways of averaging, also where neither was published.
+    Seeds that diverged have none, and are counted.
     """
     if not loaded.given:
         return []
     cells = []
-    runs = loaded.confirmed.filter(pl.col("status") == "completed")
+    runs = loaded.confirmed.filter(pl.col("status").is_in(["completed", "diverged"]))
     for row in sorted(runs.to_dicts(), key=lambda run: loaded.methods.index(run["method"])):
         benchmark, method, trial = row["benchmark"], row["method"], row["trial_id"]
         if not paper_study(benchmark):
             continue
-        curves = _first_task_curves(loaded, trial)
+        ended = loaded.runs.filter(trial_id=trial)
+        whole = ended.filter(status="completed")["seed"].to_list()
+        diverged = ended.filter(status="diverged").height
+        if not whole:
+            published = _MEAN_CURVE.get(benchmark, {}).get(method)
+            cells.append(Cell(benchmark, method, MEAN_CURVE, published, np.nan, None, 0, diverged))
+            continue
+        curves = _first_task_curves(loaded, trial, whole)
 
         def add(
             quantity: str,
@@ -143,10 +157,12 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
             ours: float | None = None,
             benchmark: str = benchmark,
             method: str = method,
+            diverged: int = diverged,
         ) -> None:
             sd = float(values.std(ddof=1)) if len(values) > 1 else None
             mean = float(values.mean() if ours is None else ours)
-            cells.append(Cell(benchmark, method, quantity, published, mean, sd))
+            seeds = len(values)
+            cells.append(Cell(benchmark, method, quantity, published, mean, sd, seeds, diverged))
 
         gaps = np.array([stability_gaps(curve, "first") for curve in curves])
         on_mean = stability_gaps(_mean_curve(curves), "first")
@@ -160,7 +176,7 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
         for task, value in enumerate(_TASK_ENDS.get(benchmark, {}).get(method, ())):
             add(f"first-task accuracy, end of task {task + 1}", Published(value), ends[:, task])
         if method == "ngm-sgd" and benchmark in _GAIN_PEAK:
-            gains = _gains(loaded, trial, curves[0].task_ends)
+            gains = _gains(loaded, trial, whole, curves[0].task_ends)
             for task, value in enumerate(_GAIN_AT_ENDS.get(benchmark, ())):
                 add(f"gain, end of task {task + 1}", Published(value), gains[:, task])
             add("gain, peak", Published(_GAIN_PEAK[benchmark]), gains[:, -1])
@@ -200,7 +216,7 @@ def comparison_rows(loaded: LoadedStudy, cells: list[Cell]) -> list[dict[str, st
     return [
         {
             "Benchmark": loaded.benchmark_title(cell.benchmark),
-            "Method": loaded.method_title(cell.method),
+            "Method": loaded.method_title(cell.method) + _left_out(cell),
             "Quantity": cell.quantity,
             "Published": _spelled(*cell.published) if cell.published else "–",
             "Here": _spelled(cell.ours, cell.our_sd),
@@ -210,13 +226,26 @@ def comparison_rows(loaded: LoadedStudy, cells: list[Cell]) -> list[dict[str, st
     ]
 
 
+def _left_out(cell: Cell) -> str:
+    """How many seeds diverged, if any did."""
+    if not cell.diverged:
+        return ""
+    return f" ({cell.diverged} of {cell.diverged + cell.seeds} seeds diverged)"
+
+
 def _spelled(mean: float, sd: float | None) -> str:
+    if np.isnan(mean):
+        return "–"
     return f"{mean:.3f}" + (f" ± {sd:.3f}" if sd is not None else "")
 
 
-def _first_task_curves(loaded: LoadedStudy, trial_id: str) -> list[AccuracyCurves]:
-    """First-task accuracy of every seed; the other tasks' columns are left NaN."""
-    rows = pl.DataFrame(loaded.results.read("curves", [trial_id])).filter(pl.col("eval_task") == 0)
+def _first_task_curves(
+    loaded: LoadedStudy, trial_id: str, seeds: list[int]
+) -> list[AccuracyCurves]:
+    """First-task accuracy of these seeds; the other tasks' columns are left NaN."""
+    rows = pl.DataFrame(loaded.results.read("curves", [trial_id])).filter(
+        pl.col("eval_task") == 0, pl.col("seed").is_in(seeds)
+    )
     ends = rows.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"].to_numpy()
     curves = []
     for _, seed in rows.sort("iteration").group_by("seed", maintain_order=True):
@@ -231,9 +260,12 @@ def _mean_curve(curves: list[AccuracyCurves]) -> AccuracyCurves:
     return AccuracyCurves(curves[0].iterations, accuracy, curves[0].task_ends)
 
 
-def _gains(loaded: LoadedStudy, trial_id: str, task_ends: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Gain of every seed at the end of each task, and last its peak; shape (seeds, K + 1)."""
+def _gains(
+    loaded: LoadedStudy, trial_id: str, seeds: list[int], task_ends: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Gain of these seeds at the end of each task, and last its peak; shape (seeds, K + 1)."""
     steps = pl.DataFrame(loaded.results.read("steps", [trial_id])).sort("iteration")
+    steps = steps.filter(pl.col("seed").is_in(seeds))
     rows = []
     for _, seed in steps.group_by("seed", maintain_order=True):
         gain = seed["gain"].cast(pl.Float64).to_numpy()

@@ -103,20 +103,42 @@ def test_rows_mark_what_is_outside(location: Path) -> None:
 @pytest.mark.parametrize(
     ("published", "ours", "our_sd", "outside"),
     [
-        (Published(0.5, 0.03), 0.59, 0.04, False),
-        (Published(0.5, 0.03), 0.61, 0.04, True),
-        (Published(0.5), 0.55, 0.02, False),
-        (Published(0.5), 0.56, 0.02, True),
-        (Published(0.5, 0.02), 0.55, None, False),  # of a single seed
-        (Published(0.5, 0.02), 0.56, None, True),
+        (Published(0.5, 0.03), 0.544, 0.04, False),  # both are means over five seeds
+        (Published(0.5, 0.03), 0.546, 0.04, True),
+        (Published(0.5), 0.525, 0.02, False),
+        (Published(0.5), 0.526, 0.02, True),
+        (Published(0.5, 0.02), 0.543, None, False),  # of a single seed
+        (Published(0.5, 0.02), 0.545, None, True),
         (Published(0.5), 0.9, None, False),
         (None, 0.9, 0.1, False),
     ],
 )
-def test_outside_is_two_standard_deviations_of_the_difference(
+def test_outside_is_two_standard_errors_of_the_difference(
     published: Published | None, ours: float, our_sd: float | None, outside: bool
 ) -> None:
-    assert Cell("b", "m", "q", published, ours, our_sd).outside is outside
+    seeds = 1 if our_sd is None else 5
+    assert Cell("b", "m", "q", published, ours, our_sd, seeds).outside is outside
+
+
+def test_seeds_that_diverged_are_left_out_and_counted(location: Path) -> None:
+    results = Results(str(location))
+    methods = STUDY.replace('["ngm-sgd"]', '["ngm-sgd", "sgd"]') + "[settings.sgd]\nlr = 0.01\n"
+    results.write_text("study.toml", methods)
+    for method, diverged in (("ngm-sgd", [2]), ("sgd", [1, 2])):
+        trial = f"split-mnist.{method}.0000"
+        table = [row | {"method": method, "trial_id": trial} for row in rows("confirm").to_pylist()]
+        for row in table:
+            if row["seed"] in diverged:
+                row |= {"status": "diverged", "avg_acc": 0.0, "avg_sg_first": 1.0}
+        results.write("trials", trial, pa.Table.from_pylist(table, trials_schema({"lr": "float"})))
+    loaded = load(str(location))
+    found = comparison_rows(loaded, comparison(loaded))
+    assert {row["Method"] for row in found} == {
+        "ngm-sgd (1 of 2 seeds diverged)",
+        "sgd (2 of 2 seeds diverged)",
+    }
+    curves = {row["Method"][:3]: row["Here"] for row in found if row["Quantity"] == MEAN_CURVE}
+    assert curves == {"ngm": "0.500", "sgd": "–"}
 
 
 def test_a_study_that_searched_is_not_compared(location: Path) -> None:
