@@ -27,7 +27,11 @@ _CONFIDENCE = 0.95
 
 
 class Difference(NamedTuple):
-    """A mean difference over paired seeds, and its interval; NaN where there is one seed."""
+    """A mean difference over paired seeds, and its interval; NaN where there is one seed.
+
+    The interval is of these configurations on these test data: it has the spread of seeds in it,
+    and neither that of test examples nor that of searches.
+    """
 
     mean: float
     low: float
@@ -42,7 +46,7 @@ class Difference(NamedTuple):
         if np.isnan(self.low):
             return signed(self.mean)
         return (
-            f"{signed(self.mean)}, {_CONFIDENCE:.0%} interval {signed(self.low)} to "
+            f"{signed(self.mean)}, {_CONFIDENCE:.0%} interval over seeds {signed(self.low)} to "
             f"{signed(self.high)}"
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from PIL import Image
 from typer.testing import CliRunner
 
 from ngm_tune import __version__
@@ -122,3 +123,24 @@ def test_unknown_options_exit_with_2(ngm_tune: Command) -> None:
     answer = ngm_tune("run", "quickstart", "--nope")
     assert answer.code == 2
     assert "Traceback" not in answer.err
+
+
+def test_data_of_ones_own_is_described(tmp_path: Path) -> None:
+    for name in ("ant", "bee", "cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(10):
+            image = Image.new("RGB", (8, 8), (20 * number, 0, 255))
+            image.save(tmp_path / "pets" / name / f"{number}.png")
+    study = tmp_path / "own.toml"
+    study.write_text(
+        'title = "Own"\nbenchmarks = ["custom"]\nmethods = ["sgd"]\ntrials = 1\n'
+        "reference_point = { avg_acc = 0.1, avg_sg = 1.0 }\n"
+        'custom = { path = "pets", tasks = 2, size = 8 }\n'
+    )
+    shown = runner.invoke(app, ["data", "custom", "--study", str(study), "--data", str(tmp_path)])
+    assert shown.exit_code == 0
+    words = " ".join(shown.stdout.split())
+    assert f"images from {tmp_path / 'pets'}; mean of their pixels 0." in words
+    assert "0.000, 1.000, standard deviation 0." in words
+    assert "task 1: ant, bee" in words
+    assert "task 2: cat, dog" in words

@@ -24,7 +24,7 @@ def data(
 ) -> None:
     """Find or download the data of a benchmark, verify it, and say what there is."""
     from ngm_tune.benchmarks import get_benchmark
-    from ngm_tune.benchmarks.sources import load_images
+    from ngm_tune.benchmarks.sources import data_folder, load_images
 
     use_data_folder(folder)
     custom = None
@@ -44,8 +44,17 @@ def data(
             known = "the original's" if split in source.checksums else "no reference known"
             console.print(
                 f"{source.name}, {split}: {len(images.labels)} images from {images.origin}; count, "
-                f"shape and classes as they should be; SHA-256 {images.checksum()[:16]}, {known}"
+                f"shape and classes as they should be; checksum {images.checksum()[:16]}, {known}"
             )
+    elif custom is not None and not isinstance(custom.tasks, int):
+        parts = custom.normalisation or ((), ())
+        mean, deviation = (", ".join(f"{value:.3f}" for value in part) for part in parts)
+        console.print(
+            f"custom: images from {data_folder() / custom.path}; mean of their pixels {mean}, "
+            f"standard deviation {deviation}"
+        )
+        for number, classes in enumerate(custom.tasks, start=1):
+            console.print(f"task {number}: {', '.join(classes)}")
     loaded = found.load()
     splits = (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
     print_table(

@@ -84,7 +84,7 @@ def test_the_interval_is_that_of_the_differences_of_the_seeds(made: MadeUp) -> N
     (answer,) = findings(loaded)
     assert "NGM-SGD has a smaller stability gap (previous task) than SGD" in answer
     interval = f"{expected.low:+.3f} to {expected.high:+.3f}".replace("-", "\N{MINUS SIGN}")
-    assert f"(−0.100, 95% interval {interval})" in answer
+    assert f"(−0.100, 95% interval over seeds {interval})" in answer
 
 
 def test_what_noise_could_have_made_is_not_told_apart(made: MadeUp) -> None:
