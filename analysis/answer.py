@@ -143,9 +143,9 @@ def _candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
     return trials.join(search, on="origin", how="inner", maintain_order="left")
 
 
-def difference(loaded: LoadedStudy, one: Standing, other: Standing) -> list[Difference]:
-    """By how much one configuration exceeds another, for every objective, over the same seeds."""
-    values = by_seed(loaded, pl.Series([one.trial_id, other.trial_id]))
+def difference(loaded: LoadedStudy, one: str, other: str) -> list[Difference]:
+    """By how much one trial exceeds another, for every objective, over the same seeds."""
+    values = by_seed(loaded, pl.Series([one, other]))
     apart = values[0] - values[1]
     apart = apart[np.isfinite(apart).all(axis=1)]
     means = apart.mean(axis=0)
@@ -207,7 +207,7 @@ def _comparison(
 ) -> str:
     first, second = loaded.objectives[:2]
     name, rival = (loaded.method_title(standing.method) for standing in (mine, other))
-    apart = difference(loaded, mine, other)
+    apart = difference(loaded, mine.trial_id, other.trial_id)
     return (
         f"{_verdict(name, rival, second, apart[1])}. Both are {near}, where {rival} has the best "
         f"{second.title.lower()} of the rivals. {_where(loaded, benchmark).capitalize()} it is "

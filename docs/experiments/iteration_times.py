@@ -24,6 +24,7 @@ SHAPES = {
     "rotated-mnist": (1, 28, 28),
     "split-cifar10": (3, 32, 32),
     "domain-cifar100": (3, 32, 32),
+    "split-mini-imagenet": (3, 84, 84),
 }
 METHODS = {
     "sgd": {"lr": 0.01},

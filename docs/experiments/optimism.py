@@ -14,5 +14,5 @@ for location in sys.argv[1:]:
     loaded = load(location)
     for benchmark in loaded.benchmarks:
         rows = optimism_rows(loaded, benchmark)
-        print(f"{loaded.title('benchmarks', benchmark)}\n")
+        print(f"{loaded.benchmark_title(benchmark)}\n")
         print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True), end="\n\n")

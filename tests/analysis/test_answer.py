@@ -76,7 +76,7 @@ def test_the_interval_is_that_of_the_differences_of_the_seeds(made: MadeUp) -> N
     confirmed(made, "sgd", 0, (0.9, 0.1), [0.9, 0.81, 0.69], theirs.tolist())
     loaded = made.load()
     found = standings(loaded, SPLIT)
-    accuracy, gap = difference(loaded, found["ngm-sgd"], found["sgd"])
+    accuracy, gap = difference(loaded, found["ngm-sgd"].trial_id, found["sgd"].trial_id)
     expected = stats.ttest_rel(mine, theirs).confidence_interval(0.95)
     assert (gap.mean, gap.low, gap.high) == pytest.approx((-0.1, expected.low, expected.high))
     assert gap.significant  # though the seeds themselves differ more than the methods
