@@ -61,7 +61,7 @@ class Standing(NamedTuple):
 
     Attributes:
         method: The method.
-        trial_id: Of what its figures are of.
+        trial_id: The trial that its figures are of.
         known: Its objectives as what chose it knew them, shape (M,).
         reached: Its objectives, means over seeds, shape (M,).
         sd: Their standard deviations over seeds; NaN for one seed.

@@ -283,7 +283,10 @@ class Arm:
             for run in possible:
                 if decision == (run.configuration, list(run.seeds)):
                     return run
-        raise RecordError(f"run {number} of {self.benchmark}/{self.method.name} cannot be its own")
+        raise RecordError(
+            f"the record of run {number} of {self.benchmark}/{self.method.name} is none that this "
+            "study could have made"
+        )
 
     def _new(self) -> _Run:
         """A new configuration: with its first seed where configurations race, else with all."""

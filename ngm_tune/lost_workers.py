@@ -18,7 +18,7 @@ MOST_LOSSES = 3
 
 
 class Losses(tune.Callback):
-    """Counts them by run, and records as failed what lost its worker too often in the same task.
+    """Counts lost workers by run, and fails a run that loses its own too often in the same task.
 
     Tune counts too, but gives a run up at once where a worker is lost that it was about to reuse,
     and where Ray itself is lost around this process, in the moment before Ray ends it. Such a run

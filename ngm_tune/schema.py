@@ -165,7 +165,7 @@ KEYS: dict[Table, tuple[str, ...]] = {
     "probes": ("trial_id", "seed", "iteration", "quantity"),
     "costs": ("method", "family", "depth", "width"),
 }
-"""By table the columns that no two rows of it have the same values in."""
+"""The primary key of each table."""
 
 
 _MAY_BE_EMPTY = ("curves", "probes")

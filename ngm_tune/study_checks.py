@@ -40,7 +40,11 @@ def check_search(study: Study) -> None:
                 f"{benchmark}"
             )
     for method in study.space:
-        known([method], study.methods, "method of the study that space could be for,")
+        if method not in study.methods:
+            raise ValueError(
+                f"space has {method}, which is no method of the study; those are "
+                f"{', '.join(study.methods)}"
+            )
         corners_fit(method, study.space_of(method))
     for benchmark in study.benchmarks:
         for method in study.methods:

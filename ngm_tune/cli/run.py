@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from ngm_tune.cli.terminal import DataOption, console, counted, use_data_folder
 from ngm_tune.signals import SENT_BY_SCHEDULERS, graceful_signals, held
 
 if TYPE_CHECKING:
+    from ngm_tune.driver import Ended
     from ngm_tune.given import AnyArm
 
 
@@ -77,73 +78,69 @@ def run(
     mend, 130 when it was stopped by SIGINT, SIGTERM or SIGUSR1.
     """
     use_data_folder(data)
+    with _stoppable():
+        # An import that an exception cuts off stays half made, and compiled modules swallow it.
+        with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
+            from ngm_tune.driver import drive
+            from ngm_tune.progress import progress_display
+            from ngm_tune.study_checks import without_effect
+            from ngm_tune.study_files import load_study
+            from ngm_tune.warm_start import uneven_starts, warm_started
+
+        loaded = load_study(study, set_ or []).resolved()
+        location = results or f"results/{loaded.name}"
+        if warm_start is not None:
+            loaded, outside = warm_started(loaded, warm_start, location)
+            console.print(
+                f"{location} was started already and goes on; nothing is taken from {warm_start}"
+                if outside is None
+                else f"Starting from {counted(len(loaded.points), 'configuration')} of {warm_start}"
+                + (f"; {outside} more are outside of what is searched here" if outside else "")
+            )
+        trials, seeds = counted(loaded.trials, "trial"), counted(len(loaded.seed_list), "seed")
+
+        def show(arms: Sequence[AnyArm]) -> AbstractContextManager[None]:
+            done = sum(len(arm.outcomes) for arm in arms)
+            console.print(
+                f"{loaded.name}: {trials} of {seeds} for each of "
+                f"{counted(len(loaded.methods), 'method')} on {', '.join(loaded.benchmarks)}"
+                + (
+                    f"; {counted(done, 'run')} {'is' if done == 1 else 'are'} there already"
+                    if done
+                    else ""
+                )
+            )
+            for noticed in (*uneven_starts(loaded), *without_effect(loaded)):
+                console.print(noticed)
+            return progress_display(console, loaded, arms)
+
+        ended = drive(
+            loaded,
+            location,
+            address=address,
+            time_budget=timedelta(hours=time_budget) if time_budget is not None else None,
+            retry_failed=retry_failed,
+            verbose=verbose,
+            show=show,
+            notice=console.print,
+        )
+        _say_how_it_ended(ended, loaded.name, location)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ends in one line, and the exit code of an interrupt, where a signal stops the study."""
     try:
         with graceful_signals():
-            _run(
-                study, set_ or [], results, warm_start, time_budget, address, retry_failed, verbose
-            )
+            yield
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on.")
         raise typer.Exit(130) from None
 
 
-def _run(
-    study: str,
-    changes: Sequence[str],
-    results: str | None,
-    warm_start: str | None,
-    time_budget: float | None,
-    address: str | None,
-    retry_failed: bool,
-    verbose: bool,
-) -> None:
-    # An import that an exception cuts off stays half made, and compiled modules swallow it.
-    with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
-        from ngm_tune.driver import drive
-        from ngm_tune.progress import progress_display
-        from ngm_tune.study_checks import without_effect
-        from ngm_tune.study_files import load_study
-        from ngm_tune.warm_start import uneven_starts, warm_started
-
-    loaded = load_study(study, changes).resolved()
-    location = results or f"results/{loaded.name}"
-    if warm_start is not None:
-        loaded, outside = warm_started(loaded, warm_start, location)
-        console.print(
-            f"{location} was started already and goes on; nothing is taken from {warm_start}"
-            if outside is None
-            else f"Starting from {counted(len(loaded.points), 'configuration')} of {warm_start}"
-            + (f"; {outside} more are outside of what is searched here" if outside else "")
-        )
-    trials, seeds = counted(loaded.trials, "trial"), counted(len(loaded.seed_list), "seed")
-
-    def show(arms: Sequence[AnyArm]) -> AbstractContextManager[None]:
-        done = sum(len(arm.outcomes) for arm in arms)
-        console.print(
-            f"{loaded.name}: {trials} of {seeds} for each of "
-            f"{counted(len(loaded.methods), 'method')} on {', '.join(loaded.benchmarks)}"
-            + (
-                f"; {counted(done, 'run')} {'is' if done == 1 else 'are'} there already"
-                if done
-                else ""
-            )
-        )
-        for noticed in (*uneven_starts(loaded), *without_effect(loaded)):
-            console.print(noticed)
-        return progress_display(console, loaded, arms)
-
-    ended = drive(
-        loaded,
-        location,
-        address=address,
-        time_budget=timedelta(hours=time_budget) if time_budget is not None else None,
-        retry_failed=retry_failed,
-        verbose=verbose,
-        show=show,
-        notice=console.print,
-    )
+def _say_how_it_ended(ended: Ended, name: str, location: str) -> None:
     if ended.already:
-        console.print(f"{loaded.name} is complete: all {ended.done} runs are in {location}")
+        console.print(f"{name} is complete: all {ended.done} runs are in {location}")
     if ended.already or not console.is_terminal:
         console.print(ended.standing)
     if not ended.complete:

@@ -45,7 +45,18 @@ def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
 def next_gain(
     gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: float
 ) -> Tensor:
-    """g_{t+1} from g_t and H_t: the leaky integrator of arXiv 2507.14056."""
+    """g_{t+1} from g_t and H_t: the leaky integrator of arXiv 2507.14056.
+
+    Args:
+        gain: g_t, a scalar.
+        entropy: H_t, a scalar in nats.
+        sensitivity: eta.
+        smoothing: gamma.
+        baseline: g_0.
+
+    Returns:
+        A scalar.
+    """
     return baseline + smoothing * (gain - baseline) + sensitivity * entropy
 
 
@@ -253,6 +264,11 @@ def select_layers(
     model: nn.Module, layers: str | Iterable[str], output: str | None
 ) -> tuple[_Weighted, list[_Weighted]]:
     """The output layer and the gained layers that the names stand for.
+
+    Args:
+        model: The network.
+        layers: ``"all"``, ``"output"``, or names of modules.
+        output: Name of the output layer; by default the one registered last.
 
     Raises:
         ValueError: A name is not that of a linear or convolutional layer.
