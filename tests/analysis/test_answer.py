@@ -56,6 +56,16 @@ def test_what_is_compared_is_chosen_by_the_search_and_not_by_the_test_data(made:
     assert "at an average accuracy of 0.800 and 0.880 (−0.080" in answer
 
 
+def test_near_is_near_to_the_best_of_the_search_confirmed_or_not(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, study=STUDY.replace("top = 2", "top = 1"))
+    made.trial(0, (0.95, 0.5))  # the best accuracy, of which another one is confirmed
+    confirmed(made, "sgd", 1, (0.945, 0.2), [0.94] * 3, [0.2] * 3)
+    confirmed(made, "ngm-sgd", 0, (0.937, 0.1), [0.94] * 3, [0.1] * 3)
+    (answer,) = findings(made.load())
+    assert "NGM-SGD does not come within 0.01 of the best average accuracy" in answer
+    assert "SGD does, with a stability gap (previous task) of 0.200" in answer
+
+
 def test_what_diverged_on_test_data_is_compared_and_said(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.7"]\n')
     made.trial(0, (0.90, 0.10), method="ngm-sgd")  # chosen, and diverges with every fresh seed
