@@ -233,7 +233,19 @@ class NeuronalGain:
         """Multiply the weights by the gain, for good, and detach from the model.
 
         Its ``state_dict`` is then all that the network is: for evaluation elsewhere, or for export.
+
+        Raises:
+            RuntimeError: The gain is not attached (any longer), or the weight of a gained layer is
+                computed from other parameters, as by ``torch.nn.utils.parametrizations``.
         """
+        if not self._handles:
+            raise RuntimeError("the gain is not attached to the model: there is nothing to fold")
+        for layer in self.layers:
+            if "weight" not in layer._parameters:
+                raise RuntimeError(
+                    f"the weight of {layer} is computed from other parameters, into which the gain "
+                    "cannot be multiplied; remove the parametrization first"
+                )
         for weight in dict.fromkeys(layer.weight for layer in self.layers):  # some may be shared
             weight.mul_(self.value)
         self.remove()

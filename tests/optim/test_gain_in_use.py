@@ -87,6 +87,23 @@ def test_a_folded_network_computes_the_same_without_a_gain() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_a_gain_is_folded_once_and_only_into_parameters() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    modulation = NGMSGD(model, gain_sensitivity=0.0, baseline_gain=2.0).modulation
+    x, _ = batch(0)
+    logits = model(x)
+    modulation.fold()
+    with pytest.raises(RuntimeError, match="not attached"):
+        modulation.fold()
+    torch.testing.assert_close(model(x), logits)
+    nn.utils.parametrizations.weight_norm(model[0])
+    modulation = NGMSGD(model, gain_sensitivity=0.0, baseline_gain=2.0).modulation
+    logits = model(x)
+    with pytest.raises(RuntimeError, match="is computed from other parameters"):
+        modulation.fold()
+    torch.testing.assert_close(model(x), logits)
+
+
 def test_shared_weights_are_folded_once() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
