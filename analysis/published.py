@@ -53,7 +53,7 @@ class Cell(NamedTuple):
         """
         theirs = self.published.sd if self.published else None
         known = [sd for sd in (theirs, self.our_sd) if sd is not None]
-        if self.published is None or not known:
+        if self.published is None or not known or not self.seeds:
             return False
         error = np.hypot(known[0] / np.sqrt(_PUBLISHED_SEEDS), known[-1] / np.sqrt(self.seeds))
         return abs(self.ours - self.published.mean) > 2.0 * float(error)

@@ -221,16 +221,18 @@ def mnist_layout(dataset: str) -> Layout:
 
 
 def cifar_layout(dataset: str) -> Layout:
-    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files are held against MD5 sums."""
+    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files it holds against MD5 sums."""
 
     def read(folder: Path, split: Split, download: bool) -> Images:
         from torchvision import datasets
 
         of = getattr(datasets, dataset)
-        sums = {**dict(of.train_list + of.test_list), of.meta["filename"]: of.meta["md5"]}
-        if not download:  # which would replace what is damaged
+        try:
+            data = of(folder, train=split == "train", download=download)
+        except RuntimeError:  # which does not say of which file, nor whether it is there
+            sums = {**dict(of.train_list + of.test_list), of.meta["filename"]: of.meta["md5"]}
             _require_whole(folder / of.base_folder, sums)
-        data = of(folder, train=split == "train", download=download)
+            raise
         pixels = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
         labels = np.asarray(data.targets, dtype=np.int64)
         return Images(pixels, labels, str(folder / data.base_folder))

@@ -120,6 +120,11 @@ def test_outside_is_two_standard_errors_of_the_difference(
     assert Cell("b", "m", "q", published, ours, our_sd, seeds).outside is outside
 
 
+@pytest.mark.filterwarnings("error")
+def test_where_every_seed_diverged_nothing_can_be_told() -> None:
+    assert not Cell("b", "m", "q", Published(0.1, 0.04), float("nan"), None, 0, 5).outside
+
+
 def test_seeds_that_diverged_are_left_out_and_counted(location: Path) -> None:
     results = Results(str(location))
     methods = STUDY.replace('["ngm-sgd"]', '["ngm-sgd", "sgd"]') + "[settings.sgd]\nlr = 0.01\n"
