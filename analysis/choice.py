@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import polars as pl
 import tomli_w
 
 from ngm_tune import __version__
+from ngm_tune.directory import Directory
 from ngm_tune.errors import UserError
 from ngm_tune.pareto import knee, shortfall
 from ngm_tune.schema import CONFIG_PREFIX
@@ -144,10 +146,17 @@ def write_defaults(
         pick: As for :func:`choose`.
 
     Raises:
-        UserError: The results cannot be read, or the file cannot be written.
+        UserError: The results cannot be read, there is nothing to choose from, or the file cannot
+            be written, or is another one, which is left as it is.
     """
     loaded = load(location)
     choices = choose(loaded, pick)
+    if not choices:
+        limits = loaded.study.constraints
+        kept = f" and kept {', '.join(limits)}" if limits else ""
+        raise UserError(
+            f"{location}: nothing to choose from: no trial completed with all its seeds{kept}"
+        )
     content = {
         "provenance": {
             "study": loaded.study.name,
@@ -179,8 +188,24 @@ def write_defaults(
     }
     path = output or output_beside(location, "defaults.toml")
     try:
+        if path.exists() and not _has_defaults(path):
+            raise UserError(
+                f"{path}: it is there already and no file of `ngm-tune defaults`, so it is not "
+                "replaced; name another with --output"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tomli_w.dumps(content), encoding="utf-8")
+        place = path.resolve()
+        Directory(str(place.parent)).write_text(place.name, tomli_w.dumps(content))
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
     return path, choices
+
+
+def _has_defaults(path: Path) -> bool:
+    """Whether a file is one as :func:`write_defaults` writes it."""
+    if not path.is_file():
+        return False
+    try:
+        return "defaults" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return False

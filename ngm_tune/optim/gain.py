@@ -128,6 +128,7 @@ class NeuronalGain:
 
         output_layer, gained = select_layers(model, layers, output)
         self.layers = tuple(gained)
+        self._tied = _layers_with_weights_of(gained, model)
         weight = output_layer.weight
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
@@ -140,8 +141,8 @@ class NeuronalGain:
             layer.register_forward_hook(self._modulate)
             for layer in gained  # before _observe
         ]
-        self._class_dim = -1 if isinstance(output_layer, nn.Linear) else 1
         linear = isinstance(output_layer, nn.Linear)
+        self._class_dim = -1 if linear else -1 - len(output_layer.kernel_size)  # type: ignore[arg-type]
         self._classes = int(output_layer.out_features if linear else output_layer.out_channels)  # type: ignore[arg-type]
         self._handles.append(output_layer.register_forward_hook(self._observe))
 
@@ -236,7 +237,9 @@ class NeuronalGain:
 
         Raises:
             RuntimeError: The gain is not attached (any longer), or the weight of a gained layer is
-                computed from other parameters, as by ``torch.nn.utils.parametrizations``.
+                not its own: computed from other parameters, as by
+                ``torch.nn.utils.parametrizations``, or that of a layer without gain, such as an
+                embedding, which would be multiplied with it.
         """
         if not self._handles:
             raise RuntimeError("the gain is not attached to the model: there is nothing to fold")
@@ -246,6 +249,12 @@ class NeuronalGain:
                     f"the weight of {layer} is computed from other parameters, into which the gain "
                     "cannot be multiplied; remove the parametrization first"
                 )
+        if self._tied:
+            raise RuntimeError(
+                f"a gained layer shares its weight with {', '.join(self._tied)}, which has no gain "
+                "and would be multiplied as well; give one of them a copy of the weight, and build "
+                "the gain after that"
+            )
         for weight in dict.fromkeys(layer.weight for layer in self.layers):  # some may be shared
             weight.mul_(self.value)
         self.remove()
@@ -319,6 +328,17 @@ def select_layers(
     if not gained:
         raise ValueError("Invalid layers: an empty list (name at least one module)")
     return output_layer, gained
+
+
+def _layers_with_weights_of(gained: list[_Weighted], model: nn.Module) -> tuple[str, ...]:
+    """The modules without gain that hold the weight of a gained layer, by name."""
+    weights = {id(layer._parameters.get("weight")) for layer in gained}
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        if module not in gained
+        and any(p is not None and id(p) in weights for p in module._parameters.values())
+    )
 
 
 def attached_gains(model: nn.Module) -> list[NeuronalGain]:

@@ -140,6 +140,28 @@ def test_defaults_name_settings_reasons_and_provenance(location: Path) -> None:
     assert content["provenance"]["pick"] == "knee"
 
 
+def test_defaults_replace_nothing_but_defaults(location: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    write_defaults(str(location), mine, "avg_acc")
+    write_defaults(str(location), mine, "avg_sg")
+    assert tomllib.loads(mine.read_text())["provenance"]["pick"] == "avg_sg"
+    (tmp_path / "notes").write_bytes(b"\xff")
+    (tmp_path / "folder").mkdir()
+    for name in ("study.toml", "notes", "folder"):
+        file = tmp_path / name
+        before = file.read_bytes() if file.is_file() else None
+        with pytest.raises(UserError, match=f"{name}: it is there already and no file of"):
+            write_defaults(str(location), file)
+        assert before is None or file.read_bytes() == before
+
+
+def test_where_nothing_can_be_chosen_nothing_is_written(location: Path) -> None:
+    (location / "study.toml").write_text('constraints = ["avg_acc >= 0.99"]\n' + STUDY)
+    with pytest.raises(UserError, match=r"no trial completed .* and kept avg_acc >= 0\.99"):
+        write_defaults(str(location))
+    assert not (location / "defaults.toml").exists()
+
+
 def test_unknown_pick(location: Path) -> None:
     with pytest.raises(UserError, match="--pick x: allowed are knee, avg_acc, avg_sg"):
         choose(load(str(location)), "x")

@@ -115,6 +115,22 @@ def test_shared_weights_are_folded_once() -> None:
     torch.testing.assert_close(model(x), logits)
 
 
+def test_a_gain_is_not_folded_into_a_weight_that_has_another_use() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 3), nn.Linear(3, 5, bias=False))
+    model[2].weight = model[0].weight
+    for layers, also in (("all", "0"), (["1"], None), ("output", "0")):
+        modulation = NGMSGD(model, gain_sensitivity=0.0, baseline_gain=2.0, layers=layers).modulation
+        x = torch.arange(5)
+        logits = model(x)
+        if also is None:
+            modulation.fold()
+        else:
+            with pytest.raises(RuntimeError, match=f"shares its weight with {also}, which has no"):
+                modulation.fold()
+        torch.testing.assert_close(model(x), logits)
+
+
 @pytest.mark.parametrize("layers", ["all", "output"])
 def test_a_second_optimizer_takes_the_place_of_the_first(layers: str) -> None:
     once, twice = tiny(), tiny()
@@ -207,3 +223,18 @@ def test_the_settings_are_shown() -> None:
 def test_normalised_entropy_of_a_uniform_prediction_is_one() -> None:
     gain = NeuronalGain(tiny(), sensitivity=1.0, smoothing=0.0, normalise_entropy=True)
     assert gain.after(torch.tensor(math.log(2.0))).item() == pytest.approx(2.0)
+
+
+def test_classes_of_a_convolution_that_returns_the_logits_lie_before_its_space() -> None:
+    torch.manual_seed(0)
+    model = nn.Conv2d(1, 3, 2)
+    image = torch.randn(1, 4, 6)
+    gains = []
+    for x in (image, image[None]):  # one image, and a batch of one
+        optimizer = NGMSGD(model, lr=0.0)
+        model(x).sum().backward()
+        optimizer.step()
+        model(x)
+        gains.append(optimizer.gain)
+    assert gains[0] > 1.0
+    torch.testing.assert_close(*gains)
