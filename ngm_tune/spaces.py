@@ -19,6 +19,8 @@ from ngm_tune.paper import paper_study
 Space = dict[str, BaseDistribution]
 _ROUNDING = 1e-9
 _HUGE = 1e300
+INT64 = 2**63
+"""Beyond the largest whole number that results can hold."""
 Point = Literal["paper"] | dict[str, bool | int | float | str]
 """Settings with their method, and possibly a benchmark; or those that the paper has."""
 
@@ -51,8 +53,8 @@ def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDist
                 f"{key} = {values}: must be some of {', '.join(map(str, former.choices))}"
             )
         return CategoricalDistribution(values)
-    kind = (int,) if isinstance(former, IntDistribution) else (int, float)
-    if len(values) != 2 or not all(type(v) in kind and abs(v) < _HUGE for v in values):
+    kind, limit = ((int,), INT64) if isinstance(former, IntDistribution) else ((int, float), _HUGE)
+    if len(values) != 2 or not all(type(v) in kind and abs(v) < limit for v in values):
         what = "whole numbers" if kind == (int,) else "finite numbers"
         raise ValueError(f"{key} = {values}: must be its lowest and its highest value, {what}")
     low, high = values

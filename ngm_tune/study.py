@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from torch import nn
 
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_benchmark
 from ngm_tune.evaluation import Precision
@@ -226,7 +227,7 @@ class Study(BaseModel):
                     f"fixed has {name}, which is no method of the study; those are "
                     f"{', '.join(self.methods)}"
                 )
-            fits(f"fixed.{name}", name, fixed, complete=False)
+            fits(self, f"fixed.{name}", name, fixed, complete=False)
         if self.settings is None:
             return self
         if self.trials != 1:
@@ -237,7 +238,7 @@ class Study(BaseModel):
                 f"{', '.join(self.methods)}"
             )
         for name, settings in self.settings.items():
-            fits(f"settings.{name}", name, settings, complete=True)
+            fits(self, f"settings.{name}", name, settings, complete=True)
         return self
 
     @property
@@ -333,7 +334,7 @@ class Study(BaseModel):
     def given(self, benchmark: str, method: str) -> Config:
         """Hyper-parameters that are not searched: the benchmark's, then those that are fixed."""
         built = get_method(method)
-        settings = self.benchmark(benchmark).settings
+        settings = self._outline(benchmark).settings
         own = {name: value for name, value in settings.items() if built.accepts(name)}
         return own | self.fixed.get(method, {})
 
@@ -343,9 +344,15 @@ class Study(BaseModel):
 
     def tasks(self, name: str) -> int:
         """How many tasks a benchmark has, also before the data of a custom one is there."""
-        if name == CUSTOM and self.custom is not None and isinstance(self.custom.tasks, int):
-            return self.custom.tasks
-        return self.benchmark(name).tasks
+        return self._outline(name).tasks
+
+    def network(self, name: str) -> nn.Module:
+        """A network of a benchmark; before the data of a custom one is there with other outputs."""
+        return self._outline(name).build_model()
+
+    def _outline(self, name: str) -> Benchmark:
+        """A benchmark, as far as it is known before the data of a custom one is there."""
+        return get_benchmark(name, self.custom and self.custom.outline())
 
     def resolved(self) -> Study:
         """The same with what a custom benchmark's data says of it written out.

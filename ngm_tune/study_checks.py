@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution
 from ngm_tune.methods import Config, get_method
 from ngm_tune.models import MLP
 from ngm_tune.pareto import Constraint
-from ngm_tune.spaces import Space
+from ngm_tune.spaces import INT64, Space
 from ngm_tune.study_tables import Confirm
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def _check_constraints(constraints: list[str]) -> None:
             )
 
 
-def fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
-    """Raise unless a method can be built with these settings."""
+def fits(study: Study, key: str, method: str, settings: Config, *, complete: bool) -> None:
+    """Raise unless a method can be built with these settings, on each benchmark of the study."""
     built = get_method(method)
     searched = [] if complete else [name for name in settings if name in built.hyperparameters]
     if searched:
@@ -125,15 +125,22 @@ def fits(key: str, method: str, settings: Config, *, complete: bool) -> None:
             raise ValueError(f"{key}.{name} = {value!r}: must be {_KINDS[kind].said}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{key}.{name} = {value}: must be a finite number")
-    try:
-        model = MLP((2, 2, 2), hidden_std=0.1, output_std=0.1)
-        signature(built.build).bind(model, **({} if complete else built.example) | settings)
-        built.build(model, **({} if complete else built.example) | settings)
-    except (TypeError, ValueError) as error:
-        given = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
-        raise ValueError(
-            f"{key} has {given}: {error}; searched are {', '.join(built.hyperparameters)}"
-        ) from error
+        if type(value) is int and not -INT64 <= value < INT64:
+            raise ValueError(f"{key}.{name} = {value}: must be a whole number of 64 bits")
+    for benchmark in study.benchmarks:
+        own = {} if complete else built.example
+        arguments = own | study.given(benchmark, method) | settings
+        try:
+            model = study.network(benchmark)
+            signature(built.build).bind(model, **arguments)
+            built.build(model, **arguments)
+        except (TypeError, ValueError) as error:
+            given = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
+            where = f" on {benchmark}" if len(study.benchmarks) > 1 else ""
+            raise ValueError(
+                f"{key} has {given}{where}: {error}; searched are "
+                f"{', '.join(built.hyperparameters)}"
+            ) from error
 
 
 class _Kind(NamedTuple):

@@ -68,6 +68,17 @@ def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
     assert own.hyperparameters["normalise_entropy"] == "bool"
 
 
+def test_layers_are_those_of_the_networks_of_the_study(file: Path) -> None:
+    changes = ["methods=['ngm-sgd']", "fixed.ngm-sgd.output='5'"]
+    load_study(str(file), [*changes, "benchmarks=['split-digits']"])
+    cifar = ["reference_point.avg_acc=0.05", "fixed.ngm-sgd.output=head"]
+    load_study(str(file), [*changes[:1], "benchmarks=['split-cifar10']", *cifar])
+    with pytest.raises(UserError, match="'5' on split-cifar10: output names '5', which is no"):
+        load_study(str(file), [*changes, "benchmarks=['split-digits', 'split-cifar10']"])
+    tables = ["benchmarks=['custom']", "custom.path=x", "custom.tasks=2"]
+    load_study(str(file), [*changes[:1], "fixed.ngm-sgd.output=head", *tables])
+
+
 def test_overrides(file: Path) -> None:
     changes = ["trials=7", "seeds=[4, 2]", "sampler=nsga2", "reference_point.avg_acc=0.2"]
     study = load_study(str(file), changes)
@@ -192,7 +203,33 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ),
         ("fixed.sgd={nesterov='no', momentum=0.9}", "fixed.sgd.nesterov = 'no': must be true or"),
         ("fixed.sgd={momentum='a'}", "fixed.sgd.momentum = 'a': must be a number"),
-        ("methods=['er']; fixed.er.buffer_size=1.5", "Invalid buffer size: 1.5 (must be a whole"),
+        ("methods=['er']; fixed.er.buffer_size=1.5", "fixed.er.buffer_size = 1.5: must be a whole"),
+        ("methods=['er']; fixed.er.buffer_size=true", "buffer_size = True: must be a whole number"),
+        ("methods=['er']; fixed.er.buffer_size=0", "Invalid buffer size: 0 (must be a whole"),
+        ("methods=['er']; fixed.er.buffer_size=9223372036854775808", "a whole number of 64 bits"),
+        (
+            "methods=['ewc']; fixed.ewc.fisher_examples=1.5",
+            "fisher_examples = 1.5: must be a",
+        ),
+        (
+            "methods=['gain-decoy']; fixed.gain-decoy.delay=2.5",
+            "delay = 2.5: must be a whole",
+        ),
+        (
+            "methods=['warmup-oracle']; space.warmup-oracle.warmup=[5, 9223372036854775808]",
+            "warmup = [5, 9223372036854775808]: must be its lowest and its highest value, whole",
+        ),
+        (
+            "methods=['ngm-sgd']; fixed.ngm-sgd.output='7'",
+            "output names '7', which is no linear or convolutional layer of MLP; "
+            "those are '1', '3', '5'",
+        ),
+        (
+            "custom={path='x', tasks=2, size=8, batch_size=1, model='slim-resnet18'}; "
+            "benchmarks=['custom']",
+            "custom = {'path': 'x', 'tasks': 2, 'size': 8, 'batch_size': 1, 'model': "
+            "'slim-resnet18'}: batch_size = 1 and size = 8: a ResNet normalises",
+        ),
         ("settings={sgd={}, adam={lr=0.1}}; trials=1", "settings.sgd has nothing: "),
         ("confirm=5", "confirm = 5: input should be a table"),
         ("seeds={a=1}", "seeds = {'a': 1}: "),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from torch import nn
 
 from ngm_tune.benchmarks.cifar import RESNET_SETTINGS
@@ -39,6 +39,9 @@ _WIDTH = 400
 
 _MLPS_UP_TO = 1 * 32 * 32
 """Values per image up to which the network is by default an MLP."""
+
+_RESNET_STRIDE = 8
+"""Pixels of an image to one of the last features of the slim ResNet-18."""
 
 
 class Custom(BaseModel):
@@ -103,6 +106,20 @@ class Custom(BaseModel):
             raise ValueError("a class is listed twice")
         return tasks
 
+    @model_validator(mode="after")
+    def _no_single_value_to_normalise(self) -> Custom:
+        if self._network != "mlp" and self.batch_size == 1 and self.size <= _RESNET_STRIDE:
+            raise ValueError(
+                f"batch_size = 1 and size = {self.size}: a ResNet normalises its features over "
+                f"batch and space, and needs two images or more than {_RESNET_STRIDE} pixels"
+            )
+        return self
+
+    @property
+    def _network(self) -> Literal["mlp", "slim-resnet18"]:
+        small = self.channels * self.size**2 <= _MLPS_UP_TO
+        return self.model or ("mlp" if small else "slim-resnet18")
+
     def resolved(self) -> Custom:
         """The same with everything that is found from the data written out.
 
@@ -119,13 +136,18 @@ class Custom(BaseModel):
             }
         )
 
+    def outline(self) -> Custom:
+        """The same with one class for each task, as long as the classes are not known."""
+        if not isinstance(self.tasks, int):
+            return self
+        return self.model_copy(update={"tasks": [[str(k)] for k in range(self.tasks)]})
+
     def benchmark(self) -> Benchmark:
         """The benchmark that this describes; of a :meth:`resolved` table only."""
         if isinstance(self.tasks, int):
             raise ValueError("the classes of the tasks are not resolved")
         classes = sum(map(len, self.tasks))
-        small = self.channels * self.size**2 <= _MLPS_UP_TO
-        kind = self.model or ("mlp" if small else "slim-resnet18")
+        kind = self._network
         return Benchmark(
             name=NAME,
             title=self.title,

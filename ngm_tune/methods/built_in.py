@@ -68,7 +68,10 @@ def _takes_what_ngm_sgd_takes(**more: Any) -> Callable[[_Build], _Build]:
     """Say of a function of ``**settings`` that these are NGM-SGD's, and some more by default."""
 
     def decorate(build: _Build) -> _Build:
-        own = [Parameter(k, Parameter.KEYWORD_ONLY, default=v) for k, v in more.items()]
+        own = [
+            Parameter(k, Parameter.KEYWORD_ONLY, default=v, annotation=type(v))
+            for k, v in more.items()
+        ]
         ngm_sgd = signature(NGMSGD)
         build.__signature__ = ngm_sgd.replace(  # type: ignore[attr-defined]
             parameters=[*ngm_sgd.parameters.values(), *own]
@@ -104,6 +107,23 @@ def _temperature(
         layers="output",
         backbone_momentum=backbone_momentum,
     )
+
+
+def _ewc(
+    model: nn.Module,
+    lr: float,
+    strength: float,
+    fisher_examples: int = 1000,
+    momentum: float = 0.0,
+) -> learners.Learner:
+    optimizer = _sgd(model, lr, momentum)
+    return learners.ElasticWeightConsolidation(model, optimizer, strength, fisher_examples)
+
+
+def _replay(
+    model: nn.Module, lr: float, buffer_size: int = 500, momentum: float = 0.0
+) -> learners.Learner:
+    return learners.ExperienceReplay(model, _sgd(model, lr, momentum), buffer_size)
 
 
 _SGD_LR = log_uniform(1e-3, 1.0)
@@ -268,11 +288,7 @@ BUILT_IN = (
         space={"lr": _SGD_LR, "pull": log_uniform(1e-3, 10.0)},
         configure=_penalty,
         locate=_pull,
-        build=lambda model, lr, strength, fisher_examples=1000, momentum=0.0: (
-            learners.ElasticWeightConsolidation(
-                model, _sgd(model, lr, momentum), strength, fisher_examples
-            )
-        ),
+        build=_ewc,
         task_aware=True,
     ),
     Method(
@@ -292,9 +308,7 @@ BUILT_IN = (
         title="Experience replay",
         source="arXiv 1902.10486",
         space={"lr": _SGD_LR},
-        build=lambda model, lr, buffer_size=500, momentum=0.0: learners.ExperienceReplay(
-            model, _sgd(model, lr, momentum), buffer_size
-        ),
+        build=_replay,
         task_aware=True,
     ),
 )
