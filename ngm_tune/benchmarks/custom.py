@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,9 @@ _WIDTH = 400
 _MLPS_UP_TO = 1 * 32 * 32
 """Values per image up to which the network is by default an MLP."""
 
+_MOST_LISTED = 50
+"""Classes that a message lists."""
+
 _RESNET_STRIDE = 8
 """Pixels of an image to one of the last features of the slim ResNet-18."""
 
@@ -51,9 +55,9 @@ class Custom(BaseModel):
 
     path: Annotated[str, Field(min_length=1)]
     """Absolute, or relative to the data folder: a folder of images, ``<class>/*.png`` or
-    ``train/<class>/*.png`` and ``test/<class>/*.png``; a folder of Parquet files, or with one in
-    it, ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file. What is transparent
-    is white."""
+    ``train/<class>/*.png`` and perhaps ``test/<class>/*.png``; a folder of Parquet files, or with
+    one in it, ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file. What is
+    transparent is white."""
     tasks: (
         Annotated[int, Field(ge=2)]
         | Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
@@ -186,8 +190,8 @@ def _load(custom: Custom) -> TaskData:
 def _read(custom: Custom) -> tuple[Images, Images, list[str]]:
     """Images to train on and to test on, and the names of the classes."""
     train, test, names = _find(custom)
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise UserError(f"custom.path = {custom.path!r}: two classes are called {name}")
     used = [c for group in _groups(custom, names) for c in group]
     train = _only(train, used)  # of others there may be too few to be set aside
@@ -217,7 +221,9 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
         )
     if train := parquet_files(path, "train"):
         return _read_parquet(custom, train, parquet_files(path, "test"))
-    parts = ("train", "test") if {"train", "test"} <= set(folder_classes(path)) else (".",)
+    folders = folder_classes(path)
+    apart = "train" in folders and folder_classes(path / "train")  # else it is a class of trains
+    parts = ["train", *(["test"] if "test" in folders else [])] if apart else ["."]
     classes = folder_classes(path / parts[0])
     for name in folder_classes(path / parts[-1]):
         if name not in classes:
@@ -236,8 +242,20 @@ def _read_parquet(
 ) -> tuple[Images, Images | None, list[str]]:
     shape = (custom.channels, custom.size, custom.size)
     images = [decoded(parquet_images(f, custom.label), shape) for f in (train, test) if f]
-    classes = max(int(found.labels.max()) for found in images) + 1
-    names = parquet_class_names(train[0], custom.label) or [str(c) for c in range(classes)]
+    largest = max(int(found.labels.max()) for found in images)
+    named = {file: parquet_class_names(file, custom.label) for file in (*train, *test)}
+    first, names = next(
+        ((file, own) for file, own in named.items() if own),
+        (train[0], [str(c) for c in range(largest + 1)]),
+    )
+    for file, own in named.items():
+        if own and own != names:
+            raise UserError(f"{file}: its classes are called otherwise than those of {first}")
+    if largest >= len(names):
+        raise UserError(
+            f"{first}: it names {len(names)} classes, and there are images with {custom.label} = "
+            f"{largest}"
+        )
     return images[0], (images[1] if test else None), names
 
 
@@ -248,17 +266,24 @@ def _groups(custom: Custom, names: Sequence[str]) -> list[list[int]]:
         if not each or rest:
             raise UserError(
                 f"custom.tasks = {custom.tasks}: {len(names)} classes cannot be cut into so many "
-                f"tasks evenly; list the classes of each task, out of {', '.join(names)}"
+                f"tasks evenly; list the classes of each task, out of {_some(names)}"
             )
         return [list(range(k * each, (k + 1) * each)) for k in range(custom.tasks)]
+    index = {name: c for c, name in enumerate(names)}
     for task in custom.tasks:
         for name in task:
-            if name not in names:
+            if name not in index:
                 raise UserError(
                     f"custom.tasks has {name!r}, which is no class of {custom.path}; those are "
-                    f"{', '.join(names)}"
+                    f"{_some(names)}"
                 )
-    return [[names.index(name) for name in task] for task in custom.tasks]
+    return [[index[name] for name in task] for task in custom.tasks]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names for a message: all of them, or the first of many."""
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _statistics(images: Images) -> Normalisation:

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ngm_tune.errors import UserError
 
@@ -34,7 +34,10 @@ _MOST_CLASSES = 100_000
 _AT_ONCE = 256
 """Encoded images held in memory."""
 
-_VERSION = 2
+_OF_16_BITS = ("PNG", "PPM")
+"""Formats that Pillow may open with 32 bits per pixel though they have 16."""
+
+_VERSION = 3
 """Of the decoding: another one gives other pixels, or refuses others."""
 
 _ABANDONED = 24 * 3600.0
@@ -87,7 +90,7 @@ class Encoded(NamedTuple):
 
 def cache_folder() -> Path:
     """Where ngm-tune keeps what can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ngm-tune"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ngm-tune"
 
 
 def decoded(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = False) -> Images:
@@ -183,6 +186,8 @@ def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) ->
         if exact and opened.size != (width, height):
             raise ValueError(f"its size is {opened.size}, expected {(width, height)}")
         opened.draft("RGB", (2 * width, 2 * height))  # large JPEGs: decode no more than is needed
+        if opened.mode in ("F", "I") and opened.format not in _OF_16_BITS:
+            raise ValueError("its pixels are numbers of an unknown range; store 8 or 16 bits")
         if opened.mode.startswith("I"):  # of 16 bits, which a conversion would cut off at 8
             opened = Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
         if opened.has_transparency_data:  # upon white, as it is mostly shown
@@ -191,6 +196,10 @@ def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) ->
             opened = Image.alpha_composite(white, opened)
         whole = opened.convert("L" if channels == 1 else "RGB")
         fitted = whole if whole.size == (width, height) else ImageOps.fit(whole, (width, height))
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{image.name} cannot be decoded as an image: its format is none"
+        ) from error
     except Exception as error:  # damaged files of many formats fail in many ways
         raise UserError(f"{image.name} cannot be decoded as an image: {error}") from error
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
@@ -270,17 +279,27 @@ def parquet_class_names(path: Path, label: str) -> list[str]:
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[label]["names"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return []
 
 
 def folder_classes(folder: Path) -> list[str]:
-    """The classes that a folder of images has: the names of the folders in it, sorted."""
-    return sorted(
+    """The classes that a folder of images has: the names of the folders in it, sorted.
+
+    Raises:
+        UserError: One of them is no text.
+    """
+    names = sorted(
         entry.name
         for entry in folder.iterdir()
         if entry.is_dir() and not entry.name.startswith(".")
     )
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{folder}: the folder {name!r} has a name that is no text") from error
+    return names
 
 
 def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
@@ -315,5 +334,6 @@ def _fingerprint(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         found = path.stat()
-        digest.update(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path.resolve()))
+        digest.update(f" {found.st_size} {found.st_mtime_ns}\n".encode())
     return digest.hexdigest()

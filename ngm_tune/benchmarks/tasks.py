@@ -234,8 +234,10 @@ def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tu
             random_state=_VALIDATION_SEED,
         )
     except ValueError as error:
+        _, counts = np.unique(images.labels, return_counts=True)
         raise UserError(
-            f"{images.origin}: too few images to set {share:.0%} of every class aside: {error}"
+            f"{images.origin}: too few images to set {share:.0%} of every class aside: there are "
+            f"{counts.sum()} of {len(counts)} classes, and of one only {counts.min()}"
         ) from error
     train, validation = (
         Images(images.pixels[part], images.labels[part], images.origin)

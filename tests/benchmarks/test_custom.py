@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,10 @@ def test_what_is_resolved_can_be_written_down_and_read_again(data: Path) -> None
         ({"path": "twice.parquet"}, "two classes are called crane"),
         ({"path": "hollow.parquet"}, "no column of images"),
         ({"path": "torn.parquet"}, "torn.parquet: not readable as Parquet"),
+        ({"path": "mixed"}, "mixed: train-.*parquet is in coarse, fine; keep or name one of these"),
+        ({"path": "few.parquet"}, "few.parquet: it names 3 classes, and .* images with label = 3"),
+        ({"path": "order"}, "order/test-0.parquet: its classes are called otherwise than those of"),
+        ({"path": "nested.parquet", "tasks": [["ant"], ["bee"]]}, "those are 0, 1, 2, 3"),
         ({"path": "pets.parquet", "label": "kind"}, "no column kind of whole numbers; there are"),
     ],
 )
@@ -189,22 +194,53 @@ def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) 
     (data / "broken" / "ant" / "000.png").write_bytes(b"no image")
     (data / "torn.parquet").write_bytes(b"PAR1")
     write_parquet(data / "pets.parquet", names=True)
+    write_parquet(data / "mixed" / "fine" / "train-0.parquet", names=True)
+    write_parquet(data / "mixed" / "coarse" / "train-0.parquet", names=True)
+    write_parquet(data / "order" / "train-0.parquet", names=True)
     whole = pq.read_table(data / "pets.parquet")
     labels = whole.schema.get_field_index("label")
     images = whole.schema.get_field_index("image")
-    features = {"label": {"names": ["crane", "bee", "crane", "dog"]}}
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+
+    def named(*names: str) -> pa.Table:
+        features = {"label": {"names": names}}
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        return whole.replace_schema_metadata(metadata)
+
     paths = pa.array([{"path": "a.png"}] * whole.num_rows)
     for name, table in {
         "empty": whole[:0],
         "huge": whole.set_column(labels, "label", pa.array([2**40] * whole.num_rows)),
-        "twice": whole.replace_schema_metadata(metadata),
+        "twice": named("crane", "bee", "crane", "dog"),
+        "few": named("ant", "bee", "cat"),
+        "order/test-0": named("dog", "cat", "bee", "ant"),
+        "nested": whole.replace_schema_metadata({"huggingface": "[" * 100_000}),
         "hollow": whole.set_column(images, "image", paths),
     }.items():
         pq.write_table(table, data / f"{name}.parquet")
     with pytest.raises(UserError, match=sentence) as error:
         custom(**settings)
     assert "\n" not in str(error.value)
+
+
+def test_without_a_test_folder_some_of_train_is_set_aside(data: Path) -> None:
+    write_folder(data / "pets" / "train")
+    assert get_benchmark("custom", custom()).load().test.sizes == (8, 8)
+
+
+def test_a_class_may_be_called_train(data: Path) -> None:
+    write_folder(data / "pets")
+    (data / "pets" / "ant").rename(data / "pets" / "train")
+    assert custom().tasks == [["bee", "cat"], ["dog", "train"]]
+
+
+def test_names_of_files_need_not_be_text(data: Path) -> None:
+    write_folder(data / "pets")
+    strange = os.fsdecode(b"\xe9t\xe9.png")
+    (data / "pets" / "ant" / "000.png").rename(data / "pets" / "ant" / strange)
+    assert len(get_benchmark("custom", custom()).load().test.labels) == 16
+    (data / "pets" / "dog").rename(data / "pets" / os.fsdecode(b"\xe9"))
+    with pytest.raises(UserError, match=r"the folder '\\udce9' has a name that is no text"):
+        custom()
 
 
 def test_a_class_of_no_task_may_have_a_single_image(data: Path) -> None:
@@ -260,16 +296,25 @@ def test_a_class_without_images_in_a_split_is_named(data: Path) -> None:
         get_benchmark("custom", custom(path="flat")).load()
 
 
-def test_pictures_of_sixteen_bits_keep_their_greys(data: Path) -> None:
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_pictures_of_sixteen_bits_keep_their_greys(data: Path, suffix: str) -> None:
     for name in ("dark", "light"):
         (data / "deep" / name).mkdir(parents=True)
         for number in range(10):
             value = 256 * (40 if name == "dark" else 200) + number
             pixels = np.full((8, 8), value, dtype=np.uint16)
-            Image.fromarray(pixels).save(data / "deep" / name / f"{number}.png")
+            Image.fromarray(pixels).save(data / "deep" / name / f"{number}.{suffix}")
     for channels in (1, 3):
         loaded = get_benchmark("custom", custom(path="deep", channels=channels)).load()
         assert set(loaded.train.inputs.unique().tolist()) == {40, 200}
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_of_an_unknown_range_are_refused(data: Path, kind: type) -> None:
+    (data / "wide" / "ant").mkdir(parents=True)
+    Image.fromarray(np.full((8, 8), 200, dtype=kind)).save(data / "wide" / "ant" / "0.tif")
+    with pytest.raises(UserError, match="0.tif cannot be .* pixels are numbers of an unknown rang"):
+        custom(path="wide", tasks=[["ant"], ["bee"]])
 
 
 def test_a_cache_that_cannot_be_written_is_named(
