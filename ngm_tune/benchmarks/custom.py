@@ -220,7 +220,7 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
             "Parquet files, absolute or relative to the folder that --data names"
         )
     if train := parquet_files(path, "train"):
-        return _read_parquet(custom, train, parquet_files(path, "test"))
+        return _read_parquet(custom, train, parquet_files(train[0].parent, "test"))
     folders = folder_classes(path)
     apart = "train" in folders and folder_classes(path / "train")  # else it is a class of trains
     parts = ["train", *(["test"] if "test" in folders else [])] if apart else ["."]

@@ -153,20 +153,21 @@ def _from_torchvision(source: Source, layout: Layout, folder: Path, split: Split
 
 
 def parquet_files(folder: Path, split: Split) -> list[Path]:
-    """The Parquet files of a split in a folder, or in the one within that has training data.
+    """The Parquet files of a split in a folder, or in one within; none if there are none.
 
     Raises:
         UserError: Several folders within have some, which may be of different datasets.
     """
-    if any(folder.glob("train-*.parquet")):
-        return sorted(folder.glob(f"{split}-*.parquet"))
-    within = sorted({file.parent for file in folder.glob("*/train-*.parquet")})
-    if len(within) > 1:
+    name = f"{split}-*.parquet"
+    if here := sorted(folder.glob(name)):
+        return here
+    places = sorted({file.parent for file in folder.glob(f"*/{name}")})
+    if len(places) > 1:
         raise UserError(
-            f"{folder}: train-*.parquet is in {', '.join(place.name for place in within)}; keep or "
-            "name one of these"
+            f"{folder}: {name} is in {', '.join(place.name for place in places)}; keep or name one "
+            "of these"
         )
-    return sorted(within[0].glob(f"{split}-*.parquet")) if within else []
+    return sorted(places[0].glob(name)) if places else []
 
 
 def _verify(source: Source, split: Split, images: Images) -> None:
