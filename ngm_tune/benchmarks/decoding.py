@@ -198,7 +198,7 @@ def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) ->
         fitted = whole if whole.size == (width, height) else ImageOps.fit(whole, (width, height))
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{image.name} cannot be decoded as an image: its format is none"
+            f"{image.name} cannot be decoded as an image: it is in no format that is known"
         ) from error
     except Exception as error:  # damaged files of many formats fail in many ways
         raise UserError(f"{image.name} cannot be decoded as an image: {error}") from error

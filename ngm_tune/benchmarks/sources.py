@@ -165,7 +165,7 @@ def parquet_files(folder: Path, split: Split) -> list[Path]:
     if len(places) > 1:
         raise UserError(
             f"{folder}: {name} is in {', '.join(place.name for place in places)}; keep or name one "
-            "of these"
+            "of them"
         )
     return sorted(places[0].glob(name)) if places else []
 

@@ -177,7 +177,7 @@ def test_what_is_resolved_can_be_written_down_and_read_again(data: Path) -> None
         ({"path": "twice.parquet"}, "two classes are called crane"),
         ({"path": "hollow.parquet"}, "no column of images"),
         ({"path": "torn.parquet"}, "torn.parquet: not readable as Parquet"),
-        ({"path": "mixed"}, "mixed: train-.*parquet is in coarse, fine; keep or name one of these"),
+        ({"path": "mixed"}, "mixed: train-.*parquet is in coarse, fine; keep or name one of them"),
         ({"path": "few.parquet"}, "few.parquet: it names 3 classes, and .* images with label = 3"),
         ({"path": "order"}, "order/test-0.parquet: its classes are called otherwise than those of"),
         ({"path": "nested.parquet", "tasks": [["ant"], ["bee"]]}, "those are 0, 1, 2, 3"),
@@ -313,7 +313,7 @@ def test_pictures_of_sixteen_bits_keep_their_greys(data: Path, suffix: str) -> N
 def test_pixels_of_an_unknown_range_are_refused(data: Path, kind: type) -> None:
     (data / "wide" / "ant").mkdir(parents=True)
     Image.fromarray(np.full((8, 8), 200, dtype=kind)).save(data / "wide" / "ant" / "0.tif")
-    with pytest.raises(UserError, match="0.tif cannot be .* pixels are numbers of an unknown rang"):
+    with pytest.raises(UserError, match=r"0\.tif cannot be .* numbers of an unknown range"):
         custom(path="wide", tasks=[["ant"], ["bee"]])
 
 
