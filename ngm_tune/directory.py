@@ -40,6 +40,8 @@ class Directory:
     """
 
     def __init__(self, location: str) -> None:
+        if not location:
+            raise UserError("the name of the results directory is empty")
         self.location = location
         try:
             if "://" in location:

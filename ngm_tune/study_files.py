@@ -114,9 +114,10 @@ def _apply(content: dict[str, Any], override: str) -> None:
     if not equals or not last or not all(tables):
         raise UserError(f"--set {override}: expected KEY=VALUE, such as trials=4")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
-        value = text.strip()
+        parsed = {}
+    value = parsed["value"] if parsed.keys() == {"value"} else text.strip()
     table = content
     for name in tables:
         table = table.setdefault(name, {})
@@ -144,4 +145,14 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         where = f" in {table}" if table else ""
         return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
-    return rule_of(problem, spelled(place))
+    of_union = [
+        other
+        for where, other in problems
+        if where == place and _is_of_kind(problem) and _is_of_kind(other) and other is not problem
+    ]
+    return rule_of(problem, spelled(place), of_union)
+
+
+def _is_of_kind(problem: ErrorDetails) -> bool:
+    """Whether a value is of another kind than it should be."""
+    return problem["type"].endswith("_type") or problem["type"] == "literal_error"

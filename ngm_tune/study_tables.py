@@ -23,6 +23,13 @@ class Resources(_Table):
     gpu: Annotated[float, Field(ge=0.0, strict=False, allow_inf_nan=False)] = 0.0
     """Share of a GPU, on which the trial then trains; or how many."""
 
+    @field_validator("gpu", mode="before")
+    @classmethod
+    def _a_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("must be a number")
+        return value
+
     @field_validator("gpu")
     @classmethod
     def _a_share_or_whole(cls, value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -26,12 +27,25 @@ def spelled(place: list[str]) -> str:
     return "".join(f"[{k}]" if k.isdigit() else f".{k}" for k in place).removeprefix(".")
 
 
-def rule_of(problem: ErrorDetails, key: str) -> str:
-    """Key, value and what is allowed."""
+def rule_of(problem: ErrorDetails, key: str, others: Iterable[ErrorDetails] = ()) -> str:
+    """Key, value and what is allowed.
+
+    Args:
+        problem: Of the value.
+        key: As a person would write it.
+        others: What the other members of a union have to say of the same value.
+    """
     if problem["type"] == "missing":
         return f"{key} is missing"
-    message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
-    message = message.partition(" after validation")[0].replace("valid dictionary", "table")
+    message = _message(problem)
     if not key:
         return message
-    return f"{key} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
+    kinds = [message, *(_message(other).removeprefix("Input should be ") for other in others)]
+    *first, last = dict.fromkeys(kinds)
+    allowed = f"{', '.join(first)} or {last}" if first else last
+    return f"{key} = {problem['input']!r}: {allowed[0].lower()}{allowed[1:]}"
+
+
+def _message(problem: ErrorDetails) -> str:
+    message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
+    return message.partition(" after validation")[0].replace("valid dictionary", "table")

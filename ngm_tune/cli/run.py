@@ -88,7 +88,7 @@ def run(
             from ngm_tune.warm_start import uneven_starts, warm_started
 
         loaded = load_study(study, set_ or []).resolved()
-        location = results or f"results/{loaded.name}"
+        location = f"results/{loaded.name}" if results is None else results
         if warm_start is not None:
             loaded, outside = warm_started(loaded, warm_start, location)
             console.print(
