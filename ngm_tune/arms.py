@@ -224,7 +224,7 @@ class Arm:
     def _configuration(self, number: int) -> Configuration:
         coordinates = dict(self._suggestion(number).params)
         return Configuration(
-            self._trial_id(number), self.method.configure(dict(coordinates)), coordinates
+            self._trial_id(number), self.method.settings_at(coordinates), coordinates
         )
 
     def _trial_id(self, configuration: int) -> str:

@@ -85,7 +85,7 @@ def located(key: str, method: Method, space: Space, settings: Config) -> Config:
             f"{', '.join(searched)}"
         )
     try:
-        point = method.locate(dict(settings))
+        point = method.coordinates_of(settings)
         point = {name: point[name] for name in space}
     except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"{key}: {settings} are no settings of {method.name}: {error}") from error
@@ -97,7 +97,7 @@ def located(key: str, method: Method, space: Space, settings: Config) -> Config:
                 f"{key} has {told}, which puts {name} at {value!r}, outside of what is searched of "
                 f"{method.name}: {_spelled(where)}"
             )
-    back = method.configure(dict(point))
+    back = method.settings_at(point)
     if any(not _same(back.get(name), value) for name, value in settings.items()):
         raise ValueError(
             f"{key} has {told}, which {method.name} does not give back: its locate is not the "

@@ -178,7 +178,7 @@ def corners_fit(method: str, space: Space) -> None:
             for name, where in space.items()
         }
         try:
-            built.build(MLP((2, 2, 2), hidden_std=0.1, output_std=0.1), **built.configure(point))
+            built.build(MLP((2, 2, 2), hidden_std=0.1, output_std=0.1), **built.settings_at(point))
         except (TypeError, ValueError) as error:
             raise ValueError(f"space.{method} allows {point}: {error}") from error
 

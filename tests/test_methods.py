@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from optuna.distributions import FloatDistribution
@@ -20,6 +22,7 @@ from ngm_tune.evaluation import Evaluator
 from ngm_tune.learners import Learner
 from ngm_tune.methods import Method, get_method, methods
 from ngm_tune.models import MLP, SlimResNet18
+from ngm_tune.spaces import located, narrowed
 from ngm_tune.streams import Variant
 from ngm_tune.training import ContinualTraining
 
@@ -269,6 +272,25 @@ def test_entry_points_that_do_not_fit(
 
 
 TWIN = get_method("sgd")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a.b", "a b", "-a", "ä"])
+def test_names_that_no_file_or_key_could_have(name: str) -> None:
+    with pytest.raises(ValueError, match=f"Invalid method name: {name!r}"):
+        replace(TWIN, name=name)
+
+
+def test_settings_computed_with_numpy_are_plain_values() -> None:
+    method = replace(
+        TWIN,
+        configure=lambda point: {"lr": np.float32(2) * np.sqrt(point["lr"])},
+        locate=lambda given: {"lr": np.square(given["lr"] / 2)},
+    )
+    settings = method.settings_at({"lr": 0.25})
+    assert settings == {"lr": 1.0}
+    assert type(settings["lr"]) is float
+    assert method.hyperparameters == {"lr": float}
+    assert located("", method, narrowed(method, {}), settings) == {"lr": 0.25}
 
 
 def test_unknown_method() -> None:

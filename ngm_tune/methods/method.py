@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from torch.optim import Optimizer
 
 from ngm_tune.learners import Learner
 
 Config = dict[str, Any]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def log_uniform(low: float, high: float) -> FloatDistribution:
@@ -25,7 +28,7 @@ class Method:
     """A way of training, and where its hyper-parameters are searched.
 
     Attributes:
-        name: How studies and results call it.
+        name: How studies and results call it, and their files: ASCII letters, digits, ``_``, ``-``.
         title: How reports call it.
         source: The paper it comes from.
         space: Search coordinates and their ranges.
@@ -35,6 +38,9 @@ class Method:
         locate: From hyper-parameters back to search coordinates, the inverse of ``configure``.
         task_aware: Whether it is told when a task begins or ends, or of which task an example is.
             What nobody tells in practice makes an upper bound, an "oracle".
+
+    Raises:
+        ValueError: The name is another one.
     """
 
     name: str
@@ -45,6 +51,20 @@ class Method:
     configure: Callable[[Config], Config] = field(default=dict, repr=False)
     locate: Callable[[Config], Config] = field(default=dict, repr=False)
     task_aware: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"Invalid method name: {self.name!r} (must be ASCII letters, digits, _ and -)"
+            )
+
+    def settings_at(self, point: Config) -> Config:
+        """The hyper-parameters at search coordinates, as plain Python values."""
+        return _plain(self.configure(dict(point)))
+
+    def coordinates_of(self, settings: Config) -> Config:
+        """The search coordinates of hyper-parameters, as plain Python values."""
+        return _plain(self.locate(dict(settings)))
 
     def accepts(self, hyperparameter: str) -> bool:
         """Whether ``build`` takes a hyper-parameter of that name."""
@@ -57,7 +77,7 @@ class Method:
         tried = [
             self.example,
             *(
-                self.configure({**self._corner, name: choice})
+                self.settings_at({**self._corner, name: choice})
                 for name, where in choices.items()
                 for choice in where.choices
             ),
@@ -67,11 +87,15 @@ class Method:
     @property
     def example(self) -> Config:
         """The hyper-parameters of one corner of the search space: the smallest values."""
-        return self.configure(dict(self._corner))
+        return self.settings_at(self._corner)
 
     @property
     def _corner(self) -> Config:
         return {name: _some_value(where) for name, where in self.space.items()}
+
+
+def _plain(values: Config) -> Config:
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
 
 
 def _common(types: set[type]) -> type:
