@@ -138,7 +138,7 @@ class Directory:
         self._fs.move(self._path(name), self._path(new))
 
     def files(self, folder: str = "") -> list[str]:
-        """Names of the files in a folder of the directory, sorted."""
+        """Names of the files in a folder of the directory, sorted; none if it is a file."""
         return sorted(info.base_name for info in self._list(folder) if info.is_file)
 
     def folders(self, folder: str = "") -> list[str]:
@@ -160,6 +160,8 @@ class Directory:
             selector = fs.FileSelector(self._path(folder), allow_not_found=True)
             return [info for info in self._fs.get_file_info(selector) if _has_name(info)]
         except (OSError, ValueError) as error:
+            if folder and self.has(folder):
+                return []
             raise UserError(f"{self.location}/{folder}: cannot be listed: {error}") from error
 
     def write_by(self, name: str, write: Callable[[pa.NativeFile], object]) -> None:

@@ -141,6 +141,27 @@ def test_a_folder_in_the_place_of_a_file_is_set_aside(copy: Path, name: str) -> 
     assert name not in damage(copy)
 
 
+@pytest.mark.parametrize("name", ["trials", "curves", "checkpoints", "failures"])
+def test_a_file_in_the_place_of_a_folder_is_set_aside(
+    copy: Path, ngm_tune: Command, name: str
+) -> None:
+    shutil.rmtree(copy / name, ignore_errors=True)
+    (copy / name).write_text("mine")
+    assert f"{name}: a file where a folder should be" in ngm_tune("doctor", copy, "--look").out
+    _, mended = damage(copy)[name]
+    assert (mended or "").startswith(f"moved to damaged/{name}")
+    assert (copy / "damaged" / name).read_text() == "mine"
+    assert name not in damage(copy)
+
+
+def test_a_file_in_the_place_of_the_folder_for_damage_stays(copy: Path, ngm_tune: Command) -> None:
+    (copy / "damaged").write_text("mine")
+    answer = ngm_tune("doctor", copy)
+    assert (answer.code, answer.err) == (1, "")
+    assert "damaged: a file where a folder should be" in answer.out
+    assert (copy / "damaged").read_text() == "mine"
+
+
 @pytest.mark.parametrize("table", ["curves", "steps"])
 def test_curves_and_steps_that_are_cut_are_named(copy: Path, table: str) -> None:
     path = copy / table / f"{TRIAL}.parquet"

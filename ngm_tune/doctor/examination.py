@@ -11,6 +11,7 @@ from ngm_tune.doctor.files import (
     examine_companions,
     examine_environment,
     examine_tables,
+    files_for_folders,
     folders_for_files,
     strangers,
 )
@@ -54,7 +55,7 @@ def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
     def seen_to(harmed: Iterable[Finding]) -> list[Finding]:
         return [set_aside(results, finding) if repair else finding for finding in harmed]
 
-    found = seen_to(folders_for_files(results))
+    found = seen_to([*folders_for_files(results), *files_for_folders(results)])
     study, problems = examine_study(results, repair=repair)
     found += problems
     found += seen_to(

@@ -10,7 +10,7 @@ from typing import get_args
 import pyarrow as pa
 
 from ngm_tune.checkpoints import checkpoint_of, unpack
-from ngm_tune.doctor.finding import Finding, unread
+from ngm_tune.doctor.finding import Finding, Kind, unread
 from ngm_tune.errors import NewerResultsError, UserError
 from ngm_tune.opening import problem_of_trial
 from ngm_tune.results import (
@@ -51,6 +51,14 @@ def folders_for_files(results: Results) -> Iterator[Finding]:
         for name in results.folders(folder):
             if name in _FILES if folder == "" else name.endswith((".parquet", ".pt")):
                 yield Finding(f"{folder}/{name}".lstrip("/"), A_FOLDER)
+
+
+def files_for_folders(results: Results) -> Iterator[Finding]:
+    """Files that have the name of a folder."""
+    for name in results.files():
+        if name in _FOLDERS:  # of these damaged/ is where others are moved to
+            kind: Kind = "unread" if name == DAMAGED else "damage"
+            yield Finding(name, "a file where a folder should be", kind)
 
 
 def examine_environment(results: Results) -> Iterator[Finding]:
@@ -153,6 +161,8 @@ def strangers(results: Results) -> Iterator[Finding]:
             if _DRAFT.fullmatch(name):
                 what = "left by a process that was killed while it wrote; nothing reads it"
                 yield Finding(f"{folder}{name}", what, "note")
+            elif not folder and name in _FOLDERS:
+                continue  # which was told already
             elif name not in known and not (ending and name.endswith(ending)):
                 yield Finding(f"{folder}{name}", "not of ngm-tune, left alone", "note")
     for folder in ("", *get_args(Table), CHECKPOINTS):

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 from ngm_tune.results import Results
 
+Kind = Literal["damage", "newer", "unread", "note"]
+
 
 class Finding(NamedTuple):
     """Something about a file.
@@ -21,7 +23,7 @@ class Finding(NamedTuple):
 
     name: str
     what: str
-    kind: Literal["damage", "newer", "unread", "note"] = "damage"
+    kind: Kind = "damage"
     mended: str | None = None
 
 
