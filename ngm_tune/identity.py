@@ -32,7 +32,7 @@ def note_study(study: Study, results: Results) -> None:
         environment = results.environment()
         there = study_there(results, study.name)
     except UserError as error:
-        hint = f"`ngm-tune doctor {results.location}` mends what can be"
+        hint = f"`{results.doctor}` mends what can be"
         raise UserError(f"{error}; {hint}") from error
     copy = study_copied(results)
     for found in (there, copy):

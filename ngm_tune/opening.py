@@ -87,7 +87,7 @@ def reconciled(
         except RecordError as error:
             raise UserError(
                 f"{results.location}/{JOURNAL}: not the record of what is in trials/: {error}; "
-                f"`ngm-tune doctor {results.location}` makes it anew"
+                f"`{results.doctor}` makes it anew"
             ) from error
         try:
             yield arms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -239,6 +240,6 @@ def open_storage(path: Path) -> JournalStorage:
         raise
     except Exception as error:  # whatever somebody's lines make Optuna raise
         raise UserError(
-            f"{path}: not readable as Optuna's journal: {error!r}; `ngm-tune doctor {path.parent}` "
-            "makes it again from the results"
+            f"{path}: not readable as Optuna's journal: {error!r}; `ngm-tune doctor "
+            f"{quote(str(path.parent))}` makes it again from the results"
         ) from error

@@ -29,6 +29,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import Any
 
 import pyarrow as pa
@@ -73,6 +74,11 @@ class Results(Directory):
         """Why, by file, in a tolerant reading."""
         self._tolerant = tolerant
 
+    @property
+    def doctor(self) -> str:
+        """The command that examines it, as people type it."""
+        return f"ngm-tune doctor {quote(self.location)}"
+
     def exists(self) -> bool:
         """Whether a study was started here."""
         return self.has(STUDY)
@@ -85,7 +91,7 @@ class Results(Directory):
             raise UserError(f"{self.location}: cannot be read: {error}") from error
         if not there:
             hint = (
-                f"`ngm-tune doctor {self.location}` says how to have it again"
+                f"`{self.doctor}` says how to have it again"
                 if self.table_files("trials")
                 else "`ngm-tune run STUDY --results DIR` makes some"
             )
@@ -221,7 +227,7 @@ class Results(Directory):
                 if not self._tolerant:
                     if isinstance(error, NewerResultsError):
                         raise
-                    hint = f"`ngm-tune doctor {self.location}` sets it aside"
+                    hint = f"`{self.doctor}` sets it aside"
                     raise UserError(f"{error}; {hint}") from error
                 self.left_out[f"{table}/{name}"] = reason_of(error, f"{table}/{name}")
 

@@ -38,7 +38,7 @@ def ray_session(address: str, *, verbose: bool = False) -> Iterator[None]:
         verbose: Show what Ray says.
 
     Raises:
-        UserError: There is no cluster at that address.
+        UserError: There is no cluster at that address, or none can be started.
     """
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -86,12 +86,13 @@ def _connect(address: str, verbose: bool) -> None:
             )
     except SystemExit as stop:  # what Ray makes of SIGTERM
         raise KeyboardInterrupt from stop
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        if here:
-            raise
-        raise UserError(
-            f"the Ray cluster at {address} cannot be joined: {_reason(str(error))}"
-        ) from error
+    except Exception as error:  # which is what Ray itself raises where a node takes too long
+        failed = (
+            "Ray cannot be started on this machine"
+            if here
+            else f"the Ray cluster at {address} cannot be joined"
+        )
+        raise UserError(f"{failed}: {_reason(str(error))}") from error
 
 
 def _was_refused(error: BaseException) -> bool:

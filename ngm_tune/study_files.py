@@ -115,7 +115,12 @@ def _apply(content: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: expected KEY=VALUE, such as trials=4")
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if text.lstrip()[:1] in ("[", "{"):  # mostly without the quotes that a shell took away
+            raise UserError(
+                f"--set {override}: {text.strip()} is no TOML ({error}); put all of it into single "
+                f"quotes, such as --set 'methods=[\"sgd\"]'"
+            ) from error
         parsed = {}
     value = parsed["value"] if parsed.keys() == {"value"} else text.strip()
     table = content

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -68,6 +69,15 @@ def test_a_client_is_refused_for_good_after_three_times(
     where = f"the Ray cluster at ray://127.0.0.1:{port}"
     assert str(refused.value) == f"{where} cannot be joined: {reason}"
     assert head.attempts == 3
+
+
+def test_why_ray_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / (100 * "x")))
+    sentence = (
+        "Ray cannot be started on this machine: .*AF_UNIX path length cannot exceed 107 bytes"
+    )
+    with pytest.raises(UserError, match=sentence), ray_session("local"):
+        pass
 
 
 def test_a_signal_that_is_held_is_handled_afterwards_as_before() -> None:

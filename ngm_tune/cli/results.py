@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -32,7 +33,7 @@ def analyze(
     for name, why in report.left_out.items():
         console.print(printable(f"Left out: {name}: {why}"))
     if report.left_out:
-        console.print(f"`ngm-tune doctor {results}` mends what can be.")
+        console.print(f"`ngm-tune doctor {quote(results)}` mends what can be.")
     console.print(printable(f"Report: {report.page}"))
 
 

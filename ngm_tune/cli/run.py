@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -158,7 +159,8 @@ def _say_how_it_ended(ended: Ended, name: str, location: str) -> None:
     if not ended.already:
         elsewhere = " --output DIR" if "://" in location else ""
         console.print(
-            f"Results are in {location}. `ngm-tune analyze {location}{elsewhere}` makes the report."
+            f"Results are in {location}. `ngm-tune analyze {quote(location)}{elsewhere}` makes the "
+            "report."
         )
     if ended.failed == ended.done:
         raise typer.Exit(1)

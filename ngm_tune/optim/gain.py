@@ -198,8 +198,9 @@ class NeuronalGain:
             self._unseen_steps += 1
             if self._unseen_steps == 2 and self.sensitivity > 0.0:
                 warnings.warn(
-                    "the gain saw no training pass before the second step: build the optimizer "
-                    "before a compiled model is first called, and give it the model that is",
+                    "the gain saw no training pass before the second step: give the optimizer the "
+                    "model that is trained, call model.train(), and build the optimizer before a "
+                    "compiled model is first called",
                     stacklevel=5,
                 )
         if self._trained:
