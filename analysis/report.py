@@ -130,6 +130,15 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
     )
 
 
+def _data(loaded: LoadedStudy) -> str:
+    """The checksums of the data, as ``ngm-tune data`` says them."""
+    return "; ".join(
+        f"{name} {' and '.join(checksum[:16] for checksum in checksums)}"
+        + (", so not all runs are of the same" if len(checksums) > 1 else "")
+        for name, checksums in loaded.environment.data.items()
+    )
+
+
 def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
     """What a reader must know to judge the study."""
     study, environment = loaded.study, loaded.environment
@@ -150,6 +159,7 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
         **({"Constraints": ", ".join(study.constraints)} if study.constraints else {}),
         **({} if loaded.given else {"Chosen configurations": chosen}),
         **({"Left out": "; ".join(left_out)} if left_out else {}),
+        **({"Data": _data(loaded)} if environment.data else {}),
         "Compute": f"{seconds / 60:.1f} minutes of training and evaluation",
         "Run": " · ".join(
             str(part)

@@ -119,7 +119,13 @@ def drive(
                 if problem is not None:  # a cluster may grow
                     notice(f"{problem}. The study waits for one that has it.")
                 timed_out = runner.run(
-                    study, location, arms, halt, time_budget=time_budget, verbose=verbose
+                    study,
+                    location,
+                    arms,
+                    halt,
+                    time_budget=time_budget,
+                    verbose=verbose,
+                    notice=notice,
                 )
         if halt.reason is not None:
             raise UserError(f"{halt.reason}; the study goes on from there once that is mended")

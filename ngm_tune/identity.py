@@ -53,6 +53,26 @@ def note_study(study: Study, results: Results) -> None:
         results.write_environment(environment | {"study": study.content()})
 
 
+def note_data(results: Results, benchmark: str, checksum: str) -> bool:
+    """Have a results directory say of what data its runs of a benchmark are.
+
+    Args:
+        results: The directory.
+        benchmark: Of the study.
+        checksum: Of the data (:meth:`ngm_tune.benchmarks.TaskData.checksum`).
+
+    Returns:
+        Whether there are runs of other data, too.
+    """
+    environment = results.environment()
+    data = environment.get("data", {})
+    known = data.get(benchmark, [])
+    if checksum not in known:
+        known = [*known, checksum]
+        results.write_environment(environment | {"data": data | {benchmark: known}})
+    return len(known) > 1
+
+
 def write_study(study: Study, results: Results) -> str | None:
     """Write ``study.toml``; where what was there is now, unless ngm-tune wrote it of this study."""
     before = results.read_bytes(STUDY)

@@ -77,6 +77,7 @@ class KeptEnvironment(_Kept):
     versions: dict[str, str] = {}
     benchmarks: dict[str, _Titled] = {}
     methods: dict[str, _Method] = {}
+    data: dict[str, list[str]] = {}
     plateaus: dict[str, Whole] = {}
     points: dict[str, dict[str, Whole]] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -19,9 +19,11 @@ from ray import tune
 
 from ngm_tune import cost
 from ngm_tune.arms import Arm
+from ngm_tune.benchmarks import TaskData
 from ngm_tune.errors import UserError
 from ngm_tune.given import AnyArm
 from ngm_tune.halt import Halt
+from ngm_tune.identity import note_data
 from ngm_tune.lost_workers import MOST_LOSSES, Losses
 from ngm_tune.proposal import Phase, Proposal
 from ngm_tune.results import Results
@@ -37,6 +39,9 @@ _CHECKPOINT_SECONDS = "NGM_TUNE_CHECKPOINT_SECONDS"
 """The environment variable with the seconds between checkpoints of a trial."""
 _USUAL_CHECKPOINT_SECONDS = 10.0
 
+Data = dict[tuple[Phase, str], ray.ObjectRef]
+"""What trials of a phase see of a benchmark (:func:`splits_for`), in Ray's memory."""
+
 
 def run(
     study: Study,
@@ -46,6 +51,7 @@ def run(
     *,
     time_budget: timedelta | None = None,
     verbose: bool = False,
+    notice: Callable[[str], None] = print,
 ) -> bool:
     """Run what is left of a study on the Ray that this process has joined.
 
@@ -58,6 +64,7 @@ def run(
         halt: Ends the study; has the reason afterwards.
         time_budget: After this time trials are cut off as by SIGINT.
         verbose: Show what Ray says.
+        notice: Told what a person should know of the data.
 
     Returns:
         Whether it was the time budget that ended it.
@@ -65,7 +72,8 @@ def run(
     timed_out = False
     _note_plateaus(location, arms)  # of trials that failed and are run again there may be one less
     if not is_complete(arms):
-        timed_out = _run_trials(study, location, arms, halt, time_budget, verbose)
+        data = _data_for(study, location, arms, notice)
+        timed_out = _run_trials(study, location, arms, data, halt, time_budget, verbose)
     if is_complete(arms) and owes_costs(study, location, arms):
         _measure_costs(study, location, _working(study, arms))
     _note_plateaus(location, arms)
@@ -95,17 +103,34 @@ def _working(study: Study, arms: Sequence[AnyArm]) -> list[str]:
     return [name for name in study.methods if name not in raised]
 
 
+def _data_for(
+    study: Study, location: str, arms: Sequence[AnyArm], notice: Callable[[str], None]
+) -> Data:
+    """What is left to be run on, in Ray's memory, and its checksums in the results."""
+    needed = dict.fromkeys((arm.benchmark, arm.phase) for arm in arms if not arm.complete)
+    data: Data = {}
+    for benchmark in dict.fromkeys(benchmark for benchmark, _ in needed):
+        loaded = study.benchmark(benchmark).load()
+        if note_data(Results(location), benchmark, loaded.checksum()):
+            notice(
+                f"{benchmark}: not all runs are of the same data: its files or their order changed,"
+                " or what computes it; environment.json has the checksums"
+            )
+        for of, phase in needed:
+            if of == benchmark:
+                data[phase, benchmark] = ray.put(splits_for(study, loaded, phase))
+    return data
+
+
 def _run_trials(
     study: Study,
     location: str,
     arms: Sequence[AnyArm],
+    data: Data,
     halt: Halt,
     time_budget: timedelta | None,
     verbose: bool,
 ) -> bool:
-    data = {(arm.phase, arm.benchmark): None for arm in arms if not arm.complete}
-    for phase, benchmark in data:
-        data[phase, benchmark] = ray.put(splits_for(study, benchmark, phase))
     trainable = tune.with_resources(
         tune.with_parameters(ContinualTrainable, data=data), study.resources.model_dump()
     )
@@ -208,13 +233,12 @@ def checkpoint_seconds() -> float:
     return seconds
 
 
-def splits_for(study: Study, benchmark: str, phase: Phase) -> dict[str, Any]:
-    """What trials of a phase may see of a benchmark, as arrays: ``train``, and ``evaluation``.
+def splits_for(study: Study, data: TaskData, phase: Phase) -> dict[str, Any]:
+    """What trials of a phase may see of their data, as arrays: ``train``, and ``evaluation``.
 
     A search gets the validation split and no test data. What is only confirmed, and so was not
     chosen on these data, is trained on all training data and evaluated on the test data.
     """
-    data = study.benchmark(benchmark).load()
     if phase == "search":
         train, evaluation = data.train, data.validation
     else:

@@ -223,3 +223,26 @@ def test_a_damaged_environment_is_left_out_named_and_written_again(
     assert environment.methods["sgd"].title == "SGD"
     assert environment.resumed
     assert not environment.started  # which nobody knows any longer
+
+
+def test_of_what_data_runs_are_is_written_down(
+    copy: Path, study_file: Path, ngm_tune: Command
+) -> None:
+    results = Results(str(copy))
+    (checksum,) = results.environment()["data"]["split-digits"]
+    assert f"split-digits {checksum[:16]}" in ngm_tune("data", "split-digits").out
+    report = copy / "report" / "report.html"
+    assert ngm_tune("analyze", copy).code == 0
+    assert f"split-digits {checksum[:16]};" in report.read_text()
+
+    environment = results.environment()
+    environment["data"]["split-digits"] = ["0" * 64]
+    results.write_environment(environment)
+    (copy / "trials" / f"{TRIAL}.parquet").unlink()
+    answer = ngm_tune("run", study_file, "--results", copy)
+    assert answer.code == 0
+    assert answer.out.count("split-digits: not all runs are of the same data") == 1
+    assert "rotated-digits: not all" not in answer.out
+    assert results.environment()["data"]["split-digits"] == ["0" * 64, checksum]
+    assert ngm_tune("analyze", copy).code == 0
+    assert f"{'0' * 16} and {checksum[:16]}, so not all runs are of the same" in report.read_text()

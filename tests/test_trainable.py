@@ -33,7 +33,8 @@ def data() -> Iterator[Data]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     study = load_study("quickstart")
     phases: tuple[Phase, ...] = ("search", "confirm")
-    yield {(phase, BENCHMARK): ray.put(splits_for(study, BENCHMARK, phase)) for phase in phases}
+    digits = get_benchmark(BENCHMARK).load()
+    yield {(phase, BENCHMARK): ray.put(splits_for(study, digits, phase)) for phase in phases}
     ray.shutdown()
 
 
@@ -303,7 +304,7 @@ def test_seeds_that_diverge_count_with_the_worst_values(tmp_path: Path, data: Da
 
 def test_a_search_never_sees_test_data() -> None:
     data = get_benchmark(BENCHMARK).load()
-    seen = splits_for(load_study("quickstart", ["eval_examples=9"]), BENCHMARK, "search")
+    seen = splits_for(load_study("quickstart", ["eval_examples=9"]), data, "search")
     assert np.array_equal(seen["train"][0], data.train.inputs.numpy())
     assert set(images(seen["evaluation"])) < set(images(data.validation.arrays()))
     assert seen["evaluation"][2] == (9,) * 5
@@ -320,7 +321,7 @@ def test_a_search_never_sees_test_data() -> None:
 )
 def test_what_is_confirmed_or_given_sees_it_all(changes: list[str], evaluated: str) -> None:
     data = get_benchmark(BENCHMARK).load()
-    confirmed = splits_for(load_study("quickstart", changes), BENCHMARK, "confirm")
+    confirmed = splits_for(load_study("quickstart", changes), data, "confirm")
     both = [*images(data.train.arrays()), *images(data.validation.arrays())]
     assert sorted(images(confirmed["train"])) == sorted(both)
     expected = data.test if evaluated == "all" else data.test.capped(9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,21 @@ def test_arrays_and_back_share_memory() -> None:
     again = TaskSplit.from_arrays(arrays)
     assert torch.equal(again.inputs, split.inputs)
     assert again.inputs.data_ptr() == split.inputs.data_ptr()
+
+
+def test_a_checksum_is_of_every_example_and_of_their_order() -> None:
+    data = get_benchmark("split-digits").load()
+    checksum = data.checksum()
+    assert get_benchmark("split-digits").load().checksum() == checksum
+    swapped = torch.arange(len(data.test.labels))
+    swapped[:2] = torch.tensor([1, 0])
+    others = [
+        TaskSplit(data.test.inputs[swapped], data.test.labels[swapped], data.test.sizes),
+        TaskSplit(data.test.inputs, data.test.labels.flip(0), data.test.sizes),
+        TaskSplit(data.test.inputs, data.test.labels, data.test.sizes[::-1]),
+        TaskSplit(data.test.inputs + 1e-6, data.test.labels, data.test.sizes),
+    ]
+    assert len({checksum, *(replace(data, test=other).checksum() for other in others)}) == 5
 
 
 def test_a_capped_split_has_so_many_examples_of_each_task_at_most() -> None:
