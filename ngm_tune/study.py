@@ -145,7 +145,7 @@ class Study(BaseModel):
     @field_validator("methods")
     @classmethod
     def _known_methods(cls, names: list[str]) -> list[str]:
-        return known(names, methods(), "method")
+        return known(names, methods(), "method", "others come with packages that are not installed")
 
     @field_validator("objectives")
     @classmethod

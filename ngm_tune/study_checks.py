@@ -183,12 +183,13 @@ def corners_fit(method: str, space: Space) -> None:
             raise ValueError(f"space.{method} allows {point}: {error}") from error
 
 
-def known(names: list[str], there: Iterable[str], kind: str) -> list[str]:
-    """The names, if each of them is there and no one twice."""
+def known(names: list[str], there: Iterable[str], kind: str, hint: str = "") -> list[str]:
+    """The names, if each of them is there and no one twice; else an error, perhaps with a hint."""
     allowed = list(there)
     for name in names:
         if name not in allowed:
-            raise ValueError(f"no {kind} {name!r}; there are {', '.join(allowed)}")
+            found = f"no {kind} {name!r}; there are {', '.join(allowed)}"
+            raise ValueError(f"{found}; {hint}" if hint else found)
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"the {kind} {name!r} is listed twice")

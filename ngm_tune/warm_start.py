@@ -40,13 +40,18 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
         where it was started already, so that nothing is taken from there.
 
     Raises:
-        UserError: There are no such results, or no trial of the study's methods among them.
+        UserError: There are no such results, no trial of the study's methods among them, or the
+            study does not search.
     """
     started = Results(there)
     former = study_there(started, study.name) or study_copied(started)
     if former is not None:
         content = study.model_dump() | {"points": former.points}
         return validate_study(content, f"{there}/study.toml"), None
+    if study.settings is not None:
+        raise UserError(
+            f"--warm-start {location}: {study.name} has settings, and so no search to start"
+        )
     results = Results(location)
     results.require()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
