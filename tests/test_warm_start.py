@@ -227,9 +227,7 @@ def test_results_that_know_nothing_of_a_constraint_are_no_start(tmp_path: Path) 
 
 def test_given_settings_have_no_search_to_start(other: Other) -> None:
     study = load_study("paper-split-mnist")
-    with pytest.raises(
-        UserError, match="has settings, and so no search to start"
-    ):
+    with pytest.raises(UserError, match="has settings, and so no search to start"):
         warm_started(study, other.location, NEW)
 
 

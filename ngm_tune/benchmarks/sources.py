@@ -29,6 +29,9 @@ from ngm_tune.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 
+_UNREADABLE = (AssertionError, KeyError, IndexError, TypeError, ValueError, RuntimeError, OSError)
+"""What torchvision raises of a file that it cannot read."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -218,7 +221,13 @@ def mnist_layout(dataset: str) -> Layout:
         of = getattr(datasets, dataset)
         if not download:  # which would replace what is damaged
             _require_whole(folder / dataset / "raw", dict(of.resources))
-        data = of(folder, train=split == "train", download=download)
+        try:
+            data = of(folder, train=split == "train", download=download)
+        except _UNREADABLE as error:
+            damaged = _first_damaged(folder, files())
+            if damaged is None:
+                raise
+            raise ValueError(f"{damaged} is cut off or in another format") from error
         pixels = data.data.unsqueeze(1).numpy()
         return Images(pixels, data.targets.numpy(), str(folder / dataset))
 
@@ -229,6 +238,19 @@ def mnist_layout(dataset: str) -> Layout:
         return [f"{dataset}/raw/{name.removesuffix('.gz')}" for name in archives]
 
     return Layout(read, files)
+
+
+def _first_damaged(folder: Path, files: Sequence[str]) -> Path | None:
+    """The first of torchvision's MNIST files that is there and cannot be read."""
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    for file in map(folder.joinpath, files):
+        try:
+            if file.exists():
+                (read_image_file if "images" in file.name else read_label_file)(str(file))
+        except _UNREADABLE:
+            return file
+    return None
 
 
 def cifar_layout(dataset: str) -> Layout:

@@ -183,13 +183,23 @@ def test_parquet_layout(data: Path, place: str, kind: str, column: str) -> None:
     assert images.pixels.dtype == np.uint8
 
 
-@pytest.mark.parametrize("content", [b"<html>not here</html>", b"abc", b"\0\0\x08\x03\0\0\0\x1e"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>not here</html>",
+        b"abc",
+        b"\0\0\x08\x03\0\0\0\x1e",  # cut off
+        b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + b"\0" * 7,
+        b"\0\0\x0d\x01\0\0\0\x01" + b"\0" * 4,  # a number that is no byte
+    ],
+)
 def test_files_that_are_not_what_they_should_be_are_called_damaged(
     data: Path, content: bytes
 ) -> None:
     write_mnist(data)
-    (data / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(content)
-    with pytest.raises(UserError, match=r"MNIST in .* is damaged: \w"):
+    damaged = data / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match=rf"MNIST in .* is damaged: {damaged} is cut off"):
         load_images(SMALL_MNIST, "train")
 
 
