@@ -28,7 +28,7 @@ class ParetoInfo(NamedTuple):
     settings were given, and with a third objective, as that front is none in the plane of x and y.
     ``spread`` has the range of one standard deviation over seeds around what was run on test data.
     ``pairs`` has a row per confirmed configuration, with x and y also as the search had them. The
-    domains frame the chosen and compared points and most of the fronts.
+    domains frame the chosen and compared points and most of the fronts, and all of given settings.
     """
 
     trials: pl.DataFrame
@@ -74,9 +74,9 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
     pairs = pairs_of(loaded, benchmark).filter(pl.col("status") == "completed")
     pairs = pairs.with_columns(_titles(loaded).alias("Method"))
     front = trials.filter("front")
-    rings = trials.filter(pl.col("chosen") | pl.col("compared"))
-    x_domain = _frame(front, rings, pairs, x)
-    y_domain = _frame(front, rings, pairs, y)
+    always = trials if loaded.given else trials.filter(pl.col("chosen") | pl.col("compared"))
+    x_domain = _frame(front, always, pairs, x)
+    y_domain = _frame(front, always, pairs, y)
     inside = pl.col(x.name).is_between(*x_domain) & pl.col(y.name).is_between(*y_domain)
     outside = trials.filter(~inside)
     flat = len(loaded.objectives) == 2 and not loaded.given
@@ -137,13 +137,13 @@ def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:
 
 
 def _frame(
-    front: pl.DataFrame, chosen: pl.DataFrame, pairs: pl.DataFrame, metric: Metric
+    front: pl.DataFrame, always: pl.DataFrame, pairs: pl.DataFrame, metric: Metric
 ) -> tuple[float, float]:
-    """The range of the chosen and most other points of the fronts, with some air.
+    """The range of what is always shown and of most other points of the fronts, with some air.
 
     Where points are confirmed, also of most of the search's estimates of them.
 
-    What is beyond ideal is left out, unless it was chosen.
+    What is beyond ideal is left out, unless it is always shown.
     """
     ideal = metric.best * metric.sign
     shown = front[metric.name]
@@ -152,8 +152,8 @@ def _frame(
     losses = (shown * metric.sign).clip(ideal)
     low = float(losses.quantile(0.0) or 0.0)
     high = float(losses.quantile(0.85, "linear") or 0.0)
-    rings = (chosen[metric.name] * metric.sign).to_list()
-    low, high = min([low, *rings]), max([high, *rings])
+    kept = (always[metric.name] * metric.sign).to_list()
+    low, high = min([low, *kept]), max([high, *kept])
     air = 0.08 * (high - low) or 0.05
     edges = sorted((metric.sign * (low - air), metric.sign * (high + air)))
     return edges[0], edges[1]

@@ -210,5 +210,5 @@ def gain_chart(info: GainInfo) -> Any:
 
     zoom = alt.selection_interval(bind="scales", encodings=["x"])
     gain = panel("Gain", 200, alt.Axis(labels=False, title=None, ticks=False)).add_params(zoom)
-    entropy = panel("Entropy, nats", 120, alt.Axis(titleColor=INK))
+    entropy = panel("Entropy, nats", 120, alt.Axis(titleColor=INK, tickCount=10))
     return styled(alt.vconcat(gain, entropy, spacing=14).resolve_scale(x="shared"))

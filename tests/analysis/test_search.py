@@ -276,3 +276,14 @@ def test_what_the_answer_compares_is_marked_and_within_the_frame(made: MadeUp) -
     bars = info.spread.filter(Method="SGD", avg_acc=0.9).to_dicts()[0]
     assert (bars["y_low"], bars["y_high"]) == pytest.approx((0.85, 0.95))
     assert (bars["x_low"], bars["x_high"]) == pytest.approx((0.2, 0.2))
+
+
+def test_every_method_with_given_settings_is_within_the_frame(tmp_path: Path) -> None:
+    methods = ["a", "b", "c", "d"]
+    settings = ", ".join(f"{name} = {{ lr = 0.1 }}" for name in methods)
+    study = STUDY.replace('["ngm-sgd", "sgd"]', str(methods)).replace("trials = 8", "trials = 1")
+    made = MadeUp(tmp_path, f"settings = {{ {settings} }}", study)
+    for method, point in zip(methods, [(0.76, 0.2), (0.75, 0.5), (0.74, 0.4), (0.3, 0.6)], strict=True):
+        made.given(method, point)
+    info = pareto_info(made.load(), "split-digits", [])
+    assert (info.trials.height, info.hidden) == (4, 0)
