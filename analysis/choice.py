@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,8 +155,9 @@ def write_defaults(
     if not choices:
         limits = loaded.study.constraints
         kept = f" and kept {', '.join(limits)}" if limits else ""
+        which = "confirmed trial" if any(map(loaded.is_confirmed, loaded.benchmarks)) else "trial"
         raise UserError(
-            f"{location}: nothing to choose from: no trial completed with all its seeds{kept}"
+            f"{location}: nothing to choose from: no {which} completed with all its seeds{kept}"
         )
     content = {
         "provenance": {
@@ -188,24 +190,27 @@ def write_defaults(
     }
     path = output or output_beside(location, "defaults.toml")
     try:
-        if path.exists() and not _has_defaults(path):
+        if path.exists() and not _may_be_replaced(path):
             raise UserError(
                 f"{path}: it is there already and no file of `ngm-tune defaults`, so it is not "
                 "replaced; name another with --output"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        place = path.resolve()
-        Directory(str(place.parent)).write_text(place.name, tomli_w.dumps(content))
+        place = Path(os.path.realpath(path))  # of a link, what it leads to
+        if place.exists() and not place.is_file():  # such as a terminal
+            place.write_text(tomli_w.dumps(content), encoding="utf-8")
+        else:
+            Directory(str(place.parent)).write_text(place.name, tomli_w.dumps(content))
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
     return path, choices
 
 
-def _has_defaults(path: Path) -> bool:
-    """Whether a file is one as :func:`write_defaults` writes it."""
-    if not path.is_file():
-        return False
+def _may_be_replaced(path: Path) -> bool:
+    """Whether a file is one as :func:`write_defaults` writes it, or holds nothing."""
+    if not path.is_file() or not path.stat().st_size:
+        return not path.is_dir()
     try:
         return "defaults" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         return False

@@ -160,7 +160,7 @@ class Directory:
             selector = fs.FileSelector(self._path(folder), allow_not_found=True)
             return [info for info in self._fs.get_file_info(selector) if _has_name(info)]
         except (OSError, ValueError) as error:
-            if folder and self.has(folder):
+            if folder and isinstance(error, NotADirectoryError):
                 return []
             raise UserError(f"{self.location}/{folder}: cannot be listed: {error}") from error
 

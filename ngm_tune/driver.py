@@ -38,6 +38,8 @@ class Ended(NamedTuple):
         already: Whether nothing was left from the start.
         timed_out: Whether the time budget ended it.
         standing: A table of the methods.
+        noticed: What a person should know, and where the study was driven inside of a cluster was
+            not told.
     """
 
     done: int
@@ -47,6 +49,7 @@ class Ended(NamedTuple):
     already: bool
     timed_out: bool
     standing: Any
+    noticed: Sequence[str] = ()
 
 
 def drive(
@@ -81,9 +84,10 @@ def drive(
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     runner.checkpoint_seconds()  # which says now, and not in every trial, what is wrong with it
-    everywhere = location if "://" in location else os.path.abspath(location)
+    everywhere = location if "://" in location or not location else os.path.abspath(location)
+    noticed: list[str] = []
     if address.startswith(CLIENT):
-        return _drive_inside(
+        ended = _drive_inside(
             address,
             partial(
                 drive,
@@ -96,6 +100,9 @@ def drive(
             ),
             verbose=verbose,
         )
+        for said in ended.noticed:
+            notice(said)
+        return ended
     results = Results(location)
     results.create()  # of a relative path with the folders above it
     with suppress(OSError):  # which opening the results reports
@@ -103,6 +110,10 @@ def drive(
             require_listener(address)  # else a study is written that cannot start
     location = everywhere
     halt = Halt()
+
+    def note(said: str) -> None:
+        noticed.append(said)
+        notice(said)
 
     def lost(reason: str) -> None:
         halt.because(reason)
@@ -117,7 +128,7 @@ def drive(
                 if problem is not None and address == "local":
                     raise UserError(problem)
                 if problem is not None:  # a cluster may grow
-                    notice(f"{problem}. The study waits for one that has it.")
+                    note(f"{problem}. The study waits for one that has it.")
                 timed_out = runner.run(
                     study,
                     location,
@@ -125,7 +136,7 @@ def drive(
                     halt,
                     time_budget=time_budget,
                     verbose=verbose,
-                    notice=notice,
+                    notice=note,
                 )
         if halt.reason is not None:
             raise UserError(f"{halt.reason}; the study goes on from there once that is mended")
@@ -138,6 +149,7 @@ def drive(
             already=already,
             timed_out=timed_out,
             standing=standing(study, arms),
+            noticed=noticed,
         )
 
 

@@ -53,24 +53,29 @@ def note_study(study: Study, results: Results) -> None:
         results.write_environment(environment | {"study": study.content()})
 
 
-def note_data(results: Results, benchmark: str, checksum: str) -> bool:
+def note_data(results: Results, benchmark: str, checksum: str, *, begun: bool) -> bool:
     """Have a results directory say of what data its runs of a benchmark are.
+
+    Where that was not said of runs that there are, it stays open.
 
     Args:
         results: The directory.
         benchmark: Of the study.
         checksum: Of the data (:meth:`ngm_tune.benchmarks.TaskData.checksum`).
+        begun: Whether there are runs of it already, or parts of some.
 
     Returns:
         Whether there are runs of other data, too.
     """
     environment = results.environment()
     data = environment.get("data", {})
-    known = data.get(benchmark, [])
-    if checksum not in known:
-        known = [*known, checksum]
-        results.write_environment(environment | {"data": data | {benchmark: known}})
-    return len(known) > 1
+    known = data.get(benchmark, []) if begun else []
+    if begun and not known:
+        return False
+    now = known if checksum in known else [*known, checksum]
+    if data.get(benchmark) != now:
+        results.write_environment(environment | {"data": data | {benchmark: now}})
+    return len(now) > 1
 
 
 def write_study(study: Study, results: Results) -> str | None:

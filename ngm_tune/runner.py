@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from ngm_tune.halt import Halt
 from ngm_tune.identity import note_data
 from ngm_tune.lost_workers import MOST_LOSSES, Losses
 from ngm_tune.proposal import Phase, Proposal
-from ngm_tune.results import Results
+from ngm_tune.results import CHECKPOINTS, Results
 from ngm_tune.rows import Outcome, read_outcome
 from ngm_tune.scheduler import DominanceStopping
 from ngm_tune.schema import COSTS_SCHEMA
@@ -107,19 +107,32 @@ def _data_for(
     study: Study, location: str, arms: Sequence[AnyArm], notice: Callable[[str], None]
 ) -> Data:
     """What is left to be run on, in Ray's memory, and its checksums in the results."""
-    needed = dict.fromkeys((arm.benchmark, arm.phase) for arm in arms if not arm.complete)
     data: Data = {}
-    for benchmark in dict.fromkeys(benchmark for benchmark, _ in needed):
-        loaded = study.benchmark(benchmark).load()
-        if note_data(Results(location), benchmark, loaded.checksum()):
-            notice(
-                f"{benchmark}: not all runs are of the same data: its files or their order changed,"
-                " or what computes it; environment.json has the checksums"
-            )
-        for of, phase in needed:
-            if of == benchmark:
-                data[phase, benchmark] = ray.put(splits_for(study, loaded, phase))
+    for benchmark in study.benchmarks:
+        own = [arm for arm in arms if arm.benchmark == benchmark]
+        phases = dict.fromkeys(arm.phase for arm in own if not arm.complete)
+        if phases:
+            begun = any(arm.outcomes for arm in own)
+            data |= _benchmark_data(study, Results(location), benchmark, phases, begun, notice)
     return data
+
+
+def _benchmark_data(
+    study: Study,
+    results: Results,
+    benchmark: str,
+    phases: Iterable[Phase],
+    begun: bool,
+    notice: Callable[[str], None],
+) -> Data:
+    loaded = study.benchmark(benchmark).load()
+    begun = begun or any(name.startswith(f"{benchmark}.") for name in results.files(CHECKPOINTS))
+    if note_data(results, benchmark, loaded.checksum(), begun=begun):
+        notice(
+            f"{benchmark}: not all runs are of the same data: its files or their order changed, or "
+            "what computes it; environment.json has the checksums"
+        )
+    return {(phase, benchmark): ray.put(splits_for(study, loaded, phase)) for phase in phases}
 
 
 def _run_trials(

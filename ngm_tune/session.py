@@ -87,12 +87,14 @@ def _connect(address: str, verbose: bool) -> None:
     except SystemExit as stop:  # what Ray makes of SIGTERM
         raise KeyboardInterrupt from stop
     except Exception as error:  # which is what Ray itself raises where a node takes too long
+        if here and verbose:
+            raise
         failed = (
             "Ray cannot be started on this machine"
             if here
             else f"the Ray cluster at {address} cannot be joined"
         )
-        raise UserError(f"{failed}: {_reason(str(error))}") from error
+        raise UserError(f"{failed}: {_reason(str(error) or type(error).__name__)}") from error
 
 
 def _was_refused(error: BaseException) -> bool:

@@ -87,7 +87,7 @@ def located(key: str, method: Method, space: Space, settings: Config) -> Config:
     try:
         point = method.coordinates_of(settings)
         point = {name: point[name] for name in space}
-    except (KeyError, TypeError, ArithmeticError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{key}: {settings} are no settings of {method.name}: {error}") from error
     told = ", ".join(f"{k} = {v!r}" for k, v in settings.items())
     for name, where in space.items():

@@ -21,6 +21,7 @@ from ngm_tune.study import Study
 from ngm_tune.study_tables import Confirm, Plateau, Racing, Resources, Stopping
 from ngm_tune.validation import keys_of, rule_of, spelled
 
+_LIST_OR_TABLE = re.compile(r"\s*(\[.*\]|\{.*\})\s*")
 _KEYS = {
     "": tuple(Study.model_fields),
     "custom": tuple(Custom.model_fields),
@@ -39,7 +40,7 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
     Args:
         source: Name of a study shipped with ngm-tune, or path of a TOML file.
         overrides: ``key=value`` pairs that replace entries of the file; a value is TOML, or a plain
-            string.
+            string; but what looks like a list or a table must be one.
 
     Raises:
         UserError: There is no such study, or something in it is not allowed.
@@ -116,7 +117,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError) as error:
-        if text.lstrip()[:1] in ("[", "{"):  # mostly without the quotes that a shell took away
+        if _LIST_OR_TABLE.fullmatch(text):  # mostly one whose quotes a shell took away
             raise UserError(
                 f"--set {override}: {text.strip()} is no TOML ({error}); put all of it into single "
                 f"quotes, such as --set 'methods=[\"sgd\"]'"
@@ -150,12 +151,8 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         where = f" in {table}" if table else ""
         return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
-    of_union = [
-        other
-        for where, other in problems
-        if where == place and _is_of_kind(problem) and _is_of_kind(other) and other is not problem
-    ]
-    return rule_of(problem, spelled(place), of_union)
+    others = [p for where, p in problems if where == place and _is_of_kind(p) and p is not problem]
+    return rule_of(problem, spelled(place), others if _is_of_kind(problem) else ())
 
 
 def _is_of_kind(problem: ErrorDetails) -> bool:

@@ -156,10 +156,13 @@ def test_a_file_in_the_place_of_a_folder_is_set_aside(
 
 def test_a_file_in_the_place_of_the_folder_for_damage_stays(copy: Path, ngm_tune: Command) -> None:
     (copy / "damaged").write_text("mine")
+    truncated(copy / "trials" / f"{TRIAL}.parquet")
+    before = contents(copy)
     answer = ngm_tune("doctor", copy)
     assert (answer.code, answer.err) == (1, "")
     assert "damaged: a file where a folder should be" in answer.out
-    assert (copy / "damaged").read_text() == "mine"
+    assert f"trials/{TRIAL}.parquet: not readable as Parquet" in answer.out
+    assert contents(copy) == before
 
 
 @pytest.mark.parametrize("table", ["curves", "steps"])

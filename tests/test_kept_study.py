@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ngm_tune.analysis.loading import load
+from ngm_tune.identity import note_data
 from ngm_tune.results import Results
 
 from .conftest import Command
@@ -246,3 +247,17 @@ def test_of_what_data_runs_are_is_written_down(
     assert results.environment()["data"]["split-digits"] == ["0" * 64, checksum]
     assert ngm_tune("analyze", copy).code == 0
     assert f"{'0' * 16} and {checksum[:16]}, so not all runs are of the same" in report.read_text()
+
+
+def test_data_that_no_run_is_of_leave_no_trace(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    results.write_environment({"platform": "here"})
+    assert not note_data(results, "split-digits", "a", begun=True)  # nobody knows of what it is
+    assert results.environment() == {"platform": "here"}
+    for checksum in ("a", "b"):  # and the study was stopped before a run had begun
+        assert not note_data(results, "split-digits", checksum, begun=False)
+    assert not note_data(results, "split-digits", "b", begun=True)
+    assert results.environment()["data"] == {"split-digits": ["b"]}
+    assert note_data(results, "split-digits", "a", begun=True)
+    assert note_data(results, "split-digits", "b", begun=True)
+    assert results.environment()["data"] == {"split-digits": ["b", "a"]}

@@ -283,7 +283,7 @@ def test_names_that_no_file_or_key_could_have(name: str) -> None:
 def test_settings_computed_with_numpy_are_plain_values() -> None:
     method = replace(
         TWIN,
-        configure=lambda point: {"lr": np.float32(2) * np.sqrt(point["lr"])},
+        configure=lambda point: {"lr": np.where(True, np.float32(2) * np.sqrt(point["lr"]), 0)},
         locate=lambda given: {"lr": np.square(given["lr"] / 2)},
     )
     settings = method.settings_at({"lr": 0.25})

@@ -73,9 +73,7 @@ def test_a_client_is_refused_for_good_after_three_times(
 
 def test_why_ray_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / (100 * "x")))
-    sentence = (
-        "Ray cannot be started on this machine: .*AF_UNIX path length cannot exceed 107 bytes"
-    )
+    sentence = "Ray cannot be started on this machine: .*AF_UNIX path length cannot exceed"
     with pytest.raises(UserError, match=sentence), ray_session("local"):
         pass
 

@@ -19,6 +19,7 @@ from ngm_tune.benchmarks.decoding import (
     decoded,
     folder_classes,
     folder_images,
+    has_images,
     parquet_class_names,
     parquet_images,
 )
@@ -59,7 +60,7 @@ class Custom(BaseModel):
     one in it, ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file. What is
     transparent is white."""
     tasks: (
-        Annotated[int, Field(ge=2)]
+        Annotated[int, Field(ge=2, le=100_000)]
         | Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
     )
     """How many tasks to cut the classes into, evenly and in order; or the classes of each task."""
@@ -220,10 +221,9 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
             "Parquet files, absolute or relative to the folder that --data names"
         )
     if train := parquet_files(path, "train"):
-        return _read_parquet(custom, train, parquet_files(train[0].parent, "test"))
-    folders = folder_classes(path)
-    apart = "train" in folders and folder_classes(path / "train")  # else it is a class of trains
-    parts = ["train", *(["test"] if "test" in folders else [])] if apart else ["."]
+        beside = parquet_files(train[0].parent, "test")
+        return _read_parquet(custom, train, beside or parquet_files(path, "test"))
+    parts = _parts(path)
     classes = folder_classes(path / parts[0])
     for name in folder_classes(path / parts[-1]):
         if name not in classes:
@@ -235,6 +235,19 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
         )
     images = [decoded(folder_images((path / part).resolve(), classes), shape) for part in parts]
     return images[0], (images[1] if len(images) > 1 else None), classes
+
+
+def _parts(path: Path) -> list[str]:
+    """The folders of a folder of images that have a folder for each class: itself, or its parts."""
+    folders = folder_classes(path)
+    if "train" not in folders or ("test" not in folders and has_images(path / "train")):
+        return ["."]  # if there is a train, it is a class of trains
+    if "test" in folders:
+        return ["train", "test"]
+    if folders != ["train"]:
+        others = ", ".join(name for name in folders if name != "train")
+        raise UserError(f"{path}: beside train/ there is {others}, but only test/ is read with it")
+    return ["train"]
 
 
 def _read_parquet(

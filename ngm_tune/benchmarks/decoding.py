@@ -186,7 +186,7 @@ def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) ->
         if exact and opened.size != (width, height):
             raise ValueError(f"its size is {opened.size}, expected {(width, height)}")
         opened.draft("RGB", (2 * width, 2 * height))  # large JPEGs: decode no more than is needed
-        if opened.mode in ("F", "I") and opened.format not in _OF_16_BITS:
+        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _OF_16_BITS):
             raise ValueError("its pixels are numbers of an unknown range; store 8 or 16 bits")
         if opened.mode.startswith("I"):  # of 16 bits, which a conversion would cut off at 8
             opened = Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
@@ -300,6 +300,11 @@ def folder_classes(folder: Path) -> list[str]:
         except UnicodeEncodeError as error:
             raise UserError(f"{folder}: the folder {name!r} has a name that is no text") from error
     return names
+
+
+def has_images(folder: Path) -> bool:
+    """Whether there are images in a folder itself."""
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*"))
 
 
 def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:

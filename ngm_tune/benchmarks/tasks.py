@@ -237,6 +237,8 @@ def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tu
     # Slow to import, and not needed by workers, which get their data from the driver.
     from sklearn.model_selection import train_test_split
 
+    if not len(images.labels):
+        raise UserError(f"{images.origin}: no image to train on is of a class of the tasks")
     try:
         parts = train_test_split(
             np.arange(len(images.labels)),
@@ -247,8 +249,8 @@ def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tu
     except ValueError as error:
         _, counts = np.unique(images.labels, return_counts=True)
         raise UserError(
-            f"{images.origin}: too few images to set {share:.0%} of every class aside: there are "
-            f"{counts.sum()} of {len(counts)} classes, and of one only {counts.min()}"
+            f"{images.origin}: too few images to set {100 * share:g}% of every class aside: "
+            f"there are {', '.join(map(str, counts[:50]))} of the {len(counts)} classes"
         ) from error
     train, validation = (
         Images(images.pixels[part], images.labels[part], images.origin)

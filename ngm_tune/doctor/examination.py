@@ -20,7 +20,7 @@ from ngm_tune.doctor.journal import examine_journal
 from ngm_tune.doctor.study import examine_study
 from ngm_tune.errors import UserError
 from ngm_tune.lease import holder_of, lease
-from ngm_tune.results import LEASE, Results
+from ngm_tune.results import DAMAGED, LEASE, Results
 from ngm_tune.schema import Table
 
 
@@ -39,6 +39,8 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
         results.require()
     try:
         found = []
+        # What is damaged is moved to a folder, for which there may be no room.
+        repair = repair and DAMAGED not in results.files()
         if repair and LEASE in results.folders():  # nobody can hold the study by it
             found.append(set_aside(results, Finding(LEASE, A_FOLDER)))
         found += _lease(results)

@@ -33,7 +33,8 @@ A_FOLDER = "a folder where a file should be"
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
 _FILES = {STUDY, ENVIRONMENT, JOURNAL, LEASE, "defaults.toml"}
-_FOLDERS = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT, "tune"}
+_NEEDED = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT}
+_FOLDERS = {*_NEEDED, "tune"}
 
 
 def read_trials(results: Results) -> dict[str, pa.Table]:
@@ -56,7 +57,7 @@ def folders_for_files(results: Results) -> Iterator[Finding]:
 def files_for_folders(results: Results) -> Iterator[Finding]:
     """Files that have the name of a folder."""
     for name in results.files():
-        if name in _FOLDERS:  # of these damaged/ is where others are moved to
+        if name in _NEEDED:  # of these damaged/ is where others are moved to
             kind: Kind = "unread" if name == DAMAGED else "damage"
             yield Finding(name, "a file where a folder should be", kind)
 
@@ -161,7 +162,7 @@ def strangers(results: Results) -> Iterator[Finding]:
             if _DRAFT.fullmatch(name):
                 what = "left by a process that was killed while it wrote; nothing reads it"
                 yield Finding(f"{folder}{name}", what, "note")
-            elif not folder and name in _FOLDERS:
+            elif not folder and name in _NEEDED:
                 continue  # which was told already
             elif name not in known and not (ending and name.endswith(ending)):
                 yield Finding(f"{folder}{name}", "not of ngm-tune, left alone", "note")

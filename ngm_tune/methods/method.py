@@ -95,7 +95,10 @@ class Method:
 
 
 def _plain(values: Config) -> Config:
-    return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
+    return {
+        k: v.item() if isinstance(v, np.generic | np.ndarray) and v.ndim == 0 else v
+        for k, v in values.items()
+    }
 
 
 def _common(types: set[type]) -> type:

@@ -335,7 +335,7 @@ def _layers_with_weights_of(gained: list[_Weighted], model: nn.Module) -> tuple[
     """The modules without gain that hold the weight of a gained layer, by name."""
     weights = {id(layer._parameters.get("weight")) for layer in gained}
     return tuple(
-        name
+        name or type(model).__name__
         for name, module in model.named_modules()
         if module not in gained
         and any(p is not None and id(p) in weights for p in module._parameters.values())

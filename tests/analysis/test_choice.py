@@ -141,10 +141,18 @@ def test_defaults_name_settings_reasons_and_provenance(location: Path) -> None:
 
 
 def test_defaults_replace_nothing_but_defaults(location: Path, tmp_path: Path) -> None:
+    write_defaults(str(location))
     mine = tmp_path / "mine.toml"
     write_defaults(str(location), mine, "avg_acc")
     write_defaults(str(location), mine, "avg_sg")
     assert tomllib.loads(mine.read_text())["provenance"]["pick"] == "avg_sg"
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("empty")
+    write_defaults(str(location), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "empty").read_text() == (location / "defaults.toml").read_text()
+    write_defaults(str(location), Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
     (tmp_path / "notes").write_bytes(b"\xff")
     (tmp_path / "folder").mkdir()
     for name in ("study.toml", "notes", "folder"):

@@ -283,7 +283,9 @@ def test_every_method_with_given_settings_is_within_the_frame(tmp_path: Path) ->
     settings = ", ".join(f"{name} = {{ lr = 0.1 }}" for name in methods)
     study = STUDY.replace('["ngm-sgd", "sgd"]', str(methods)).replace("trials = 8", "trials = 1")
     made = MadeUp(tmp_path, f"settings = {{ {settings} }}", study)
-    for method, point in zip(methods, [(0.76, 0.2), (0.75, 0.5), (0.74, 0.4), (0.3, 0.6)], strict=True):
+    for method, point in zip(
+        methods, [(0.76, 0.2), (0.75, 0.5), (0.74, 0.4), (0.3, 0.6)], strict=True
+    ):
         made.given(method, point)
     info = pareto_info(made.load(), "split-digits", [])
     assert (info.trials.height, info.hidden) == (4, 0)

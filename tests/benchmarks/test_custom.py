@@ -177,6 +177,10 @@ def test_what_is_resolved_can_be_written_down_and_read_again(data: Path) -> None
         ({"path": "twice.parquet"}, "two classes are called crane"),
         ({"path": "hollow.parquet"}, "no column of images"),
         ({"path": "torn.parquet"}, "torn.parquet: not readable as Parquet"),
+        ({"path": "loose"}, "has neither train-.*parquet nor folders of images"),
+        ({"path": "valid"}, "valid: beside train/ there is val, but only test/ is read with it"),
+        ({"path": "other", "tasks": [["8"], ["9"]]}, "no image to train on is of a class of the"),
+        ({"test_share": 0.01}, "to set 1% of .* aside: there are 20, 20, 20, 20 of the 4 classes"),
         ({"path": "mixed"}, "mixed: train-.*parquet is in coarse, fine; keep or name one of them"),
         ({"path": "few.parquet"}, "few.parquet: it names 3 classes, and .* images with label = 3"),
         ({"path": "order"}, "order/test-0.parquet: its classes are called otherwise than those of"),
@@ -193,10 +197,14 @@ def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) 
     (data / "apart" / "test" / "bee").mkdir(parents=True)
     (data / "broken" / "ant" / "000.png").write_bytes(b"no image")
     (data / "torn.parquet").write_bytes(b"PAR1")
+    for part in ("loose/train", "loose/test", "valid/train/ant", "valid/val/ant"):
+        (data / part).mkdir(parents=True)
+        picture(0, 0).save(data / part / "0.png")
     write_parquet(data / "pets.parquet", names=True)
     write_parquet(data / "mixed" / "fine" / "train-0.parquet", names=True)
     write_parquet(data / "mixed" / "coarse" / "train-0.parquet", names=True)
     write_parquet(data / "order" / "train-0.parquet", names=True)
+    (data / "other").mkdir()
     whole = pq.read_table(data / "pets.parquet")
     labels = whole.schema.get_field_index("label")
     images = whole.schema.get_field_index("image")
@@ -212,6 +220,10 @@ def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) 
         "huge": whole.set_column(labels, "label", pa.array([2**40] * whole.num_rows)),
         "twice": named("crane", "bee", "crane", "dog"),
         "few": named("ant", "bee", "cat"),
+        "other/train-0": whole.replace_schema_metadata({}),
+        "other/test-0": whole.replace_schema_metadata({}).set_column(
+            labels, "label", pa.array([8, 9] * (whole.num_rows // 2))
+        ),
         "order/test-0": named("dog", "cat", "bee", "ant"),
         "nested": whole.replace_schema_metadata({"huggingface": "[" * 100_000}),
         "hollow": whole.set_column(images, "image", paths),
@@ -230,7 +242,15 @@ def test_without_a_test_folder_some_of_train_is_set_aside(data: Path) -> None:
 def test_a_class_may_be_called_train(data: Path) -> None:
     write_folder(data / "pets")
     (data / "pets" / "ant").rename(data / "pets" / "train")
+    (data / "pets" / "train" / "thumbs").mkdir()
     assert custom().tasks == [["bee", "cat"], ["dog", "train"]]
+
+
+@pytest.mark.parametrize("test", ["train/test-0.parquet", "test/test-0.parquet", "test-0.parquet"])
+def test_test_data_in_parquet_may_lie_beside(data: Path, test: str) -> None:
+    write_parquet(data / "pets" / "train" / "train-0.parquet", names=True)
+    write_parquet(data / "pets" / test, names=True, count=3)
+    assert len(get_benchmark("custom", custom()).load().test.labels) == 12
 
 
 def test_names_of_files_need_not_be_text(data: Path) -> None:
