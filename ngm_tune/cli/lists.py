@@ -56,7 +56,9 @@ def data(
         for number, classes in enumerate(custom.tasks, start=1):
             console.print(f"task {number}: {', '.join(classes)}")
     loaded = found.load()
-    console.print(f"As results record it: {found.name} {loaded.checksum()[:16]}")
+    console.print(
+        f"Checksum of its tasks, as results have it: {found.name} {loaded.checksum()[:16]}"
+    )
     splits = (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
     print_table(
         ("split", "examples", "shape", "examples per task"),
