@@ -8,6 +8,7 @@ and a random search. Of a sampler that learns the second is too high: its later 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,14 +18,17 @@ from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
 from ngm_tune.kept import Range
-from ngm_tune.metrics import Floats
-from ngm_tune.pareto import hypervolume, shortfall
+from ngm_tune.metrics import Floats, Metric
+from ngm_tune.pareto import hypervolume, hypervolume_subset, shortfall
 from ngm_tune.schema import SEARCH_PREFIX
 
 from .loading import ELIGIBLE, PARTIAL, LoadedStudy
 
 NEAR_FRONT = 0.02
 """The distance to the front that the table of the methods gives the share of the space for."""
+
+_BULK = 0.99
+"""The part of a front's hypervolume that the points have together to which distance is measured."""
 
 _ORDERS = 200
 _BUDGETS = 40
@@ -56,7 +60,9 @@ class RobustnessInfo(NamedTuple):
     space (uniform in its own scales) that lies within the distance of the method's front. Distance
     is the smallest amount by which a trial falls short of some point of the front in every
     objective, in units of the way from the reference point to the ideal: the additive epsilon of
-    Zitzler et al. 2003. A location counts as the trial nearest to it.
+    Zitzler et al. 2003. Of the front those points count that together have 99 % of its hypervolume:
+    a trial at chance, whose accuracy has nothing to lose, is not dominated and yet no goal. A
+    location counts as the trial nearest to it.
     """
 
     shares: pl.DataFrame
@@ -160,11 +166,23 @@ def _distances(loaded: LoadedStudy, arm: pl.DataFrame) -> Floats:
     """Of every trial to the front, shape (N,); infinite for one without objectives."""
     objectives, reference = loaded.objectives, loaded.study.reference_point
     names = [metric.name for metric in objectives]
-    losses = shortfall(arm.select(names).to_numpy(), objectives, reference)
-    front = losses[arm["front"].to_numpy()]
-    behind = (losses[:, None, :] - front[None]).max(axis=2).min(axis=1)
+    values = arm.select(names).to_numpy()
+    losses = shortfall(values, objectives, reference)
+    front = np.flatnonzero(arm["front"].to_numpy())
+    goals = front[_bulk(values[front], objectives, reference)]
+    behind = (losses[:, None, :] - losses[goals][None]).max(axis=2).min(axis=1)
     measured = arm["status"].is_in(["completed", PARTIAL]).to_numpy() & arm["feasible"].to_numpy()
     return np.where(measured & np.isfinite(behind), np.maximum(behind, 0.0), np.inf)
+
+
+def _bulk(front: Floats, objectives: list[Metric], reference: Mapping[str, float]) -> list[int]:
+    """Few points of a front that have most of its hypervolume."""
+    order = hypervolume_subset(front, objectives, reference, len(front))
+    enough = _BULK * hypervolume(front, objectives, reference)
+    for count in range(1, len(order)):
+        if hypervolume(front[order[:count]], objectives, reference) >= enough:
+            return order[:count]
+    return order
 
 
 def _nearest(arm: pl.DataFrame, space: dict[str, Range]) -> NDArray[np.int64]:

@@ -186,8 +186,10 @@ def _effort(loaded: LoadedStudy, benchmark: str) -> list[Figure]:
                 "The share of each method's search space, even in its own scales, that lies within "
                 "a distance of the method's front: by how much it falls short of a point of the "
                 "front in every objective, as a part of the way from the reference point to the "
-                "ideal. A location counts as the trial nearest to it, and as nothing where that "
-                "one was stopped, diverged, failed or broke a constraint. Scores are means over "
+                "ideal. Points that add nearly nothing to the front's hypervolume do not count, "
+                "such as one at chance, whose accuracy has nothing to lose. A location counts as "
+                "the trial nearest to it, and as nothing where that one was stopped, diverged, "
+                "failed or broke a constraint. Scores are means over "
                 "few seeds, and so is the front made of them: of two methods that are equally "
                 "robust the one whose seeds differ more looks the less so.",
                 robustness_chart(robustness).to_dict(),

@@ -220,6 +220,18 @@ def test_the_share_of_a_space_is_that_of_the_nearest_trials(made: MadeUp) -> Non
     assert info.within("NGM-SGD") is None
 
 
+def test_a_space_is_not_good_for_being_at_chance(made: MadeUp) -> None:
+    rates = 10.0 ** (3 * (np.arange(8) + 0.5) / 8 - 3)
+    points = ((0.9, 0.1), (0.7, 0.05), *[(0.01, 0.0)] * 4, *[(0.2, 0.9)] * 2)
+    for number, (lr, point) in enumerate(zip(rates.tolist(), points, strict=True)):
+        made.trial(number, point, lr=lr)
+    loaded = made.load()
+    assert loaded.searched("split-digits")["front"].sum() == 6
+    info = robustness_info(loaded, "split-digits")
+    assert info is not None
+    assert info.within("SGD", 0.0) == pytest.approx(2 / 8, abs=0.002)
+
+
 def test_a_range_of_one_value_tells_trials_not_apart(made: MadeUp) -> None:
     space = {"lr": {"low": 0.1, "high": 0.1, "log": True, "step": None}}
     methods = {"sgd": {"title": "SGD", "space": space}}
