@@ -189,9 +189,9 @@ def _effort(loaded: LoadedStudy, benchmark: str) -> list[Figure]:
                 "ideal. Points that add nearly nothing to the front's hypervolume do not count, "
                 "such as one at chance, whose accuracy has nothing to lose. A location counts as "
                 "the trial nearest to it, and as nothing where that one was stopped, diverged, "
-                "failed or broke a constraint. Scores are means over "
-                "few seeds, and so is the front made of them: of two methods that are equally "
-                "robust the one whose seeds differ more looks the less so.",
+                "failed or broke a constraint. Scores are means over few seeds, and so is the "
+                "front made of them: of two methods that are equally robust the one whose seeds "
+                "differ more looks the less so.",
                 robustness_chart(robustness).to_dict(),
             )
         )
