@@ -49,9 +49,7 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
         content = study.model_dump() | {"points": former.points}
         return validate_study(content, f"{there}/study.toml"), None
     if study.settings is not None:
-        raise UserError(
-            f"--warm-start {location}: {study.name} has settings, and so no search to start"
-        )
+        raise UserError(f"--warm-start {location}: with settings there is no search to start")
     results = Results(location)
     results.require()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]

@@ -225,12 +225,6 @@ def test_results_that_know_nothing_of_a_constraint_are_no_start(tmp_path: Path) 
         warm_started(study, str(older), NEW)
 
 
-def test_given_settings_have_no_search_to_start(other: Other) -> None:
-    study = load_study("paper-split-mnist")
-    with pytest.raises(UserError, match="has settings, and so no search to start"):
-        warm_started(study, other.location, NEW)
-
-
 def test_there_must_be_results(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing: no results there \(no study.toml\)"):
         warm_started(a_study(), str(tmp_path / "nothing"), NEW)
