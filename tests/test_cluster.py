@@ -190,11 +190,13 @@ def test_an_interrupt_reaches_a_study_that_is_driven_inside_the_cluster(
     assert_the_same(location, whole)
 
 
+@pytest.mark.parametrize("outside", [False, True])
 def test_a_cluster_without_room_is_waited_for_as_it_may_grow(
-    head: Head, tmp_path: Path, ngm_tune: Command
+    head: Head, tmp_path: Path, ngm_tune: Command, outside: bool
 ) -> None:
     needs = ("--set", "resources.cpu=50", "--time-budget", "0.002")
-    where = ("--results", tmp_path / "study", "--address", head.cluster.address)
+    address = f"ray://127.0.0.1:{head.client}" if outside else head.cluster.address
+    where = ("--results", tmp_path / "study", "--address", address)
     waited = ngm_tune(*SHORT, *needs, *where)
     assert (waited.code, waited.err) == (0, "")
     assert "a trial needs that on one node" in waited.out
