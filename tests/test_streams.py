@@ -73,3 +73,9 @@ def test_a_reservoir_can_be_saved_and_restored() -> None:
     drawn = [r.draw(5, torch.Generator().manual_seed(1)) for r in (reservoir, other)]
     assert all(map(torch.equal, *drawn))
     assert torch.equal(drawn[0][0].long(), drawn[0][1])
+
+
+@pytest.mark.parametrize("size", [0, 1.5])
+def test_a_buffer_has_a_whole_number_of_places(size: float) -> None:
+    with pytest.raises(ValueError, match=rf"Invalid buffer size: {size} \(must be a whole"):
+        Reservoir(size)  # type: ignore[arg-type]

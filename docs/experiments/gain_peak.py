@@ -1,6 +1,6 @@
 """What the gain's peak in the first iterations depends on: NGM-SGD on the first MNIST task.
 
-Run with NGM_TUNE_DATA naming a folder that holds MNIST; takes about two minutes.
+Run with NGM_TUNE_DATA naming a folder that holds MNIST; takes about a minute.
 """
 
 from typing import NamedTuple
