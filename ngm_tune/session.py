@@ -6,9 +6,10 @@ import logging
 import os
 import socket
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
+import psutil
 import ray
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
@@ -23,6 +24,9 @@ _RAY_SETTINGS = {
 }
 _CONNECT_SECONDS = 10.0
 _CLIENT_ATTEMPTS = 3
+_START_ATTEMPTS = 2
+_LIFELINES = ("raylet", "gcs_server")
+"""Processes of Ray that a driver talks to until it has left."""
 
 CLIENT = "ray://"
 """Of addresses that are reached through Ray Client, from outside of the cluster."""
@@ -49,7 +53,10 @@ def ray_session(address: str, *, verbose: bool = False) -> Iterator[None]:
             stack.callback(logging.disable, logging.NOTSET)
         if not ray.is_initialized():
             stack.callback(ray.shutdown)
-            _connect(address, verbose)
+            started = _connect(address, verbose)
+            # Of what was started, the rest is ended before: Ray asks each process to end by a
+            # signal that is kept from it (see `_start`), and waits a second for that.
+            stack.callback(_kill, [p for p in started if _name(p) not in _LIFELINES])
         stack.enter_context(warnings.catch_warnings())
         if not verbose:
             warnings.simplefilter("ignore")
@@ -68,22 +75,18 @@ def problem_of_room(cpu: int, gpu: float) -> str | None:
     )
 
 
-def _connect(address: str, verbose: bool) -> None:
+def _connect(address: str, verbose: bool) -> set[psutil.Process]:
+    """Join a cluster, or start one; the processes that were started for it."""
     here = address == "local"
     require_listener(address)
     try:
         if address.startswith(CLIENT):
             _connect_client(address, verbose)
-            return
-        # A signal to a whole group of processes, as `timeout` and systemd send it, would else take
-        # Ray away from under the study before it could stop: what is started here inherits this.
-        with held(*SENT_BY_SCHEDULERS):
-            ray.init(
-                address,
-                log_to_driver=verbose,
-                logging_level=logging.INFO if verbose else logging.CRITICAL,
-                **({"include_dashboard": False} if here else {}),
-            )
+        elif here:
+            return _start(verbose)
+        else:
+            _init(address, verbose)
+        return set()
     except SystemExit as stop:  # what Ray makes of SIGTERM
         raise KeyboardInterrupt from stop
     except Exception as error:  # which is what Ray itself raises where a node takes too long
@@ -95,6 +98,59 @@ def _connect(address: str, verbose: bool) -> None:
             else f"the Ray cluster at {address} cannot be joined"
         )
         raise UserError(f"{failed}: {_reason(str(error) or type(error).__name__)}") from error
+
+
+def _init(address: str, verbose: bool, **settings: bool) -> None:
+    # What Ray starts inherits this: none of its threads takes a signal that is for the study.
+    with held(*SENT_BY_SCHEDULERS):
+        ray.init(
+            address,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.CRITICAL,
+            **settings,
+        )
+
+
+def _took_too_long(error: BaseException) -> bool:
+    """Whether Ray has given its node up, for which it waits half a minute."""
+    return "timed out during startup" in str(error)
+
+
+@retry(
+    retry=retry_if_exception(_took_too_long),
+    stop=stop_after_attempt(_START_ATTEMPTS),
+    reraise=True,
+)
+def _start(verbose: bool) -> set[psutil.Process]:
+    """Start a cluster on this machine, once more if that takes too long; its processes.
+
+    They inherit that SIGTERM and SIGUSR1 are kept from them. Sent to a whole group of processes, as
+    ``timeout`` and systemd do it, these would else take Ray away from under a study before it could
+    stop.
+    """
+    others = _children()
+    try:
+        _init("local", verbose, include_dashboard=False)
+    except BaseException:
+        _kill(_children() - others)
+        raise
+    return _children() - others
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return process.name()
+    return ""
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def _was_refused(error: BaseException) -> bool:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
+import ray
 from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
 
 from ngm_tune.errors import UserError
 from ngm_tune.session import ray_session
 from ngm_tune.signals import held
+
+from .conftest import wait_for
 
 TRACEBACK = """Traceback (most recent call last):
   File "proxier.py", line 765, in Datapath
@@ -76,6 +80,36 @@ def test_why_ray_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch, tmp_
     sentence = "Ray cannot be started on this machine: .*AF_UNIX path length cannot exceed"
     with pytest.raises(UserError, match=sentence), ray_session("local"):
         pass
+
+
+def test_ray_that_takes_too_long_to_start_is_started_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    suspended: list[psutil.Process] = []
+
+    def suspend() -> None:
+        wait_for(raylets)
+        suspended.extend(raylets())
+        suspended[0].suspend()
+
+    with ThreadPoolExecutor(1) as beside:
+        suspending = beside.submit(suspend)
+        with ray_session("local"):
+            suspending.result()
+            (raylet,) = raylets()
+            assert raylet != suspended[0]
+            assert ray.get(ray.remote(lambda: 3).remote()) == 3
+    assert raylets() == []
+
+
+def raylets() -> list[psutil.Process]:
+    """Those that this process has started and that are alive."""
+    return [
+        process
+        for process in psutil.Process().children()
+        if process.name() == "raylet" and process.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def test_a_signal_that_is_held_is_handled_afterwards_as_before() -> None:
