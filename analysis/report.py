@@ -6,6 +6,7 @@ import html
 import json
 import os
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -104,7 +105,7 @@ def _cell(text: str) -> str:
 
 def _write_images(figure: Figure, folder: Path) -> None:
     svg = vl_convert.vegalite_to_svg(figure.spec, vl_version=_VEGA_LITE)
-    png = vl_convert.vegalite_to_png(figure.spec, vl_version=_VEGA_LITE, scale=_PIXELS_PER_POINT)
+    png = vl_convert.svg_to_png(svg, scale=_PIXELS_PER_POINT)
     (folder / f"{figure.name}.svg").write_text(svg, encoding="utf-8")
     (folder / f"{figure.name}.png").write_bytes(png)
 
@@ -126,8 +127,14 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         # "<" could end the script element that the specs stand in.
         specs=json.dumps(specs, ensure_ascii=False).replace("<", "\\u003c"),
-        bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE),
+        bundle=_bundle(),
     )
+
+
+@cache
+def _bundle() -> str:
+    """The JavaScript that shows the charts; putting it together takes seconds."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE)
 
 
 def _data(loaded: LoadedStudy) -> str:

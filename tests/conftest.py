@@ -125,11 +125,16 @@ def ngm_tune(plugin: Path) -> Command:
     return command
 
 
+PLAIN = Path(__file__).parent / "plain"
+"""On the path of subprocesses, so that Ray is what users have. The agent of Ray's dashboard, which
+clusters of tests have for their jobs, would also wait seconds for a port where another one runs."""
+
+
 def environment(*paths: Path) -> dict[str, str]:
     """The environment of a subprocess: ours, hermetic, with more to import."""
     return {
         **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
-        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTHONPATH": os.pathsep.join(map(str, (*paths, PLAIN))),
         "RAY_AUTH_MODE": "disabled",
     }
 
