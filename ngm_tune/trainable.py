@@ -35,6 +35,7 @@ from ngm_tune.rows import (
     write_failure,
     write_trial,
 )
+from ngm_tune.seeding import repeat_on_gpus
 from ngm_tune.training import ContinualTraining
 from ngm_tune.trial_config import TrialConfig
 
@@ -62,6 +63,8 @@ class ContinualTrainable(tune.Trainable):
     ) -> None:
         """Start the trial. ``data`` has the splits of every phase and benchmark in Ray's store."""
         torch.set_num_threads(config["threads"])
+        if config["device"] != "cpu":
+            repeat_on_gpus()
         self._data = dict(data or {})
         self._splits: dict[tuple[str, str, str], tuple[TaskSplit, Evaluator]] = {}
         self._start(config)
