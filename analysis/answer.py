@@ -21,7 +21,7 @@ from ngm_tune.metrics import Floats, Metric
 from ngm_tune.pareto import NEAR, are_near, best_in_second, hypervolume
 
 from .loading import ELIGIBLE, LoadedStudy
-from .optimism import by_seed, variance
+from .optimism import by_seed, signed, variance
 
 _CONFIDENCE = 0.95
 
@@ -49,11 +49,6 @@ class Difference(NamedTuple):
             f"{signed(self.mean)}, {_CONFIDENCE:.0%} interval over seeds {signed(self.low)} to "
             f"{signed(self.high)}"
         )
-
-
-def signed(value: float) -> str:
-    """A number with its sign, a minus that no line breaks after."""
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 class Standing(NamedTuple):
