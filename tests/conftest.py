@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -79,6 +80,16 @@ class Outcome(NamedTuple):
 
 
 Command = Callable[..., Outcome]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """What a test does to the environment ends with it: commands that run in this process set some.
+
+    Else one with ``--data`` makes those skip that want real data.
+    """
+    with patch.dict(os.environ):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)
