@@ -19,12 +19,16 @@ def test_seeds_differ_by_purpose_task_and_seed() -> None:
 
 
 def test_a_gpu_is_told_to_repeat_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # which stays if it is set
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     former = torch.utils.deterministic.fill_uninitialized_memory
     try:
         repeat_on_gpus()
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
+        repeat_on_gpus()
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
     finally:
         torch.use_deterministic_algorithms(False)

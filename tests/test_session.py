@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -107,8 +108,10 @@ def raylets() -> list[psutil.Process]:
     """Those that this process has started and that are alive."""
     return [
         process
-        for process in psutil.Process().children()
-        if process.name() == "raylet" and process.status() != psutil.STATUS_ZOMBIE
+        for process in psutil.process_iter(["name", "ppid", "status"])
+        if process.info["ppid"] == os.getpid()
+        and process.info["name"] == "raylet"
+        and process.info["status"] != psutil.STATUS_ZOMBIE
     ]
 
 
