@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ngm_tune.learners.learner import Batch, Learner, Step
+from ngm_tune.optim.gain import attached_gains
 
 
 class ExponentialAverage(Learner):
@@ -37,7 +38,13 @@ class ExponentialAverage(Learner):
         """A step, which the average then follows."""
         step = super().learn(batch)
         self._average.update_parameters(self.model)
+        self._share_gain()
         return step
+
+    def _share_gain(self) -> None:
+        """The average computes with the gain of the model, which none of its weights is."""
+        for gain in attached_gains(self.model):
+            gain.copy_to(self._average)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on."""
@@ -47,3 +54,4 @@ class ExponentialAverage(Learner):
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         self._average.load_state_dict(state["average"])
+        self._share_gain()

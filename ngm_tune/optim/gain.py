@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -82,8 +83,13 @@ class NeuronalGain:
     The gain changes only between training passes (``module.training`` and gradients enabled): an
     evaluation pass computes with the gain of the last training pass and leaves it alone. Entropies
     of several passes before one step (gradient accumulation) are averaged over all predictions, but
-    for those that are no numbers: a batch that overflows, and whose step is skipped, leaves no
-    mark.
+    for those that are no numbers: a batch whose logits overflow leaves no mark. Where only its
+    gradients do, and a ``GradScaler`` skips the step, its predictions count with those of the next.
+
+    A training pass begins with a call of ``model`` and takes up the gain for all layers, also for
+    those that are frozen (``eval()``, ``no_grad``) or checkpointed. Where parts of the model are
+    called by themselves, it begins with the first gained layer that is in training mode with
+    gradients. Passes within the transforms of ``torch.func`` are not observed.
 
     Args:
         model: The network. Names of parameters and keys of its ``state_dict`` stay as they are. A
@@ -92,8 +98,9 @@ class NeuronalGain:
         smoothing: gamma in [0, 1), the share of the gain's elevation kept from step to step.
         baseline: g_0 > 0, the resting gain.
         layers: ``"all"`` linear and convolutional layers, only the ``"output"`` layer, or the names
-            of modules. Those within ``nn.MultiheadAttention`` cannot be gained: it computes with
-            their weights, and not by calling them.
+            of modules. A layer is gained when it is called: not those within
+            ``nn.MultiheadAttention``, which computes with their weights, or any whose weights your
+            code does so with.
         output: Name of the module that returns the logits; by default the linear or convolutional
             layer registered last.
         normalise_entropy: Divide the entropy by ln C, so that it lies in [0, 1] whatever the number
@@ -138,23 +145,29 @@ class NeuronalGain:
         for former in attached_gains(model):  # or both would multiply, unnoticed
             former.remove()
         self._handles = [
-            layer.register_forward_hook(self._modulate)
-            for layer in gained  # before _observe
+            model.register_forward_pre_hook(self._begin),
+            *(layer.register_forward_hook(self._modulate) for layer in gained),  # before _observe
+            output_layer.register_forward_hook(self._observe),
         ]
         linear = isinstance(output_layer, nn.Linear)
         self._class_dim = -1 if linear else -1 - len(output_layer.kernel_size)  # type: ignore[arg-type]
-        self._classes = int(output_layer.out_features if linear else output_layer.out_channels)  # type: ignore[arg-type]
-        self._handles.append(output_layer.register_forward_hook(self._observe))
+        self._classes = _units(output_layer)
 
     def _forget(self) -> None:
         """Start to observe anew."""
         self._seen: Tensor | None = None
         self._trained = False
 
-    def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        if layer.training and torch.is_grad_enabled():
+    def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Take up the gain, if a training pass comes through the module."""
+        if module.training and torch.is_grad_enabled():
             self.value = self._next
             self._trained, self._unseen_steps = True, None
+
+    def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        self._begin(layer, args)
+        if output.is_nested:  # which no bias can be added to
+            return F.linear(args[0], self.value * layer.weight, layer.bias)
         if layer.bias is None:
             return output * self.value
         spatial = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
@@ -162,7 +175,7 @@ class NeuronalGain:
         return output * self.value + bias.to(output.dtype)
 
     def _observe(self, layer: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
-        if layer.training and torch.is_grad_enabled():
+        if layer.training and torch.is_grad_enabled() and not _is_transformed(logits):
             entropy = predictive_entropy(logits.detach(), self._class_dim)
             finite = entropy.isfinite()
             seen = torch.stack([entropy.where(finite, 0.0).sum(), finite.sum()])
@@ -206,7 +219,8 @@ class NeuronalGain:
         if self._trained:
             warnings.warn(
                 "the gain saw no logits: the layer taken for the output layer took no part in "
-                "the training pass; name the right one with output=...",
+                "the training pass; name the right one with output=... (what torch.func transforms "
+                "is not seen)",
                 stacklevel=5,
             )
 
@@ -223,6 +237,24 @@ class NeuronalGain:
     def override(self, gain: Tensor) -> None:
         """Take up this gain, a scalar, at the next training pass instead of that found."""
         self._next = gain
+
+    def copy_to(self, copy: nn.Module) -> None:
+        """Give a deep copy of the model the gain of now.
+
+        A copy, such as a teacher or the moving average of ``torch.optim.swa_utils``, is made with
+        the gain of that moment, which moves no more, also where its weights are replaced later.
+
+        Args:
+            copy: A deep copy of the model, made with the gain attached, or a module around one.
+
+        Raises:
+            ValueError: It has no gain.
+        """
+        gains = attached_gains(copy)
+        if not gains:
+            raise ValueError(f"{type(copy).__name__} has no gain: it is no copy of a gained model")
+        for gain in gains:
+            gain.value = gain._next = self.value
 
     def remove(self) -> None:
         """Detach from the model, which from then on computes with its plain weights."""
@@ -312,7 +344,7 @@ def select_layers(
         return weighted[name]
 
     output_layer = find(output, "output") if output is not None else [*weighted.values()][-1]
-    if output_layer.weight.shape[0] < 2:
+    if _units(output_layer) < 2:
         raise ValueError(
             "the output layer has a single unit, whose predictions have no entropy; name the layer "
             "that returns the logits with output=..."
@@ -329,6 +361,18 @@ def select_layers(
     if not gained:
         raise ValueError("Invalid layers: an empty list (name at least one module)")
     return output_layer, gained
+
+
+def _units(layer: _Weighted) -> int:
+    """The outputs of a layer, or its output channels."""
+    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
+
+
+def _is_transformed(values: Tensor) -> bool:
+    """Whether these are of a ``torch.func`` transform, which they must not be kept beyond."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(
+        values
+    )
 
 
 def _layers_with_weights_of(gained: list[_Weighted], model: nn.Module) -> tuple[str, ...]:
