@@ -21,7 +21,8 @@ from ngm_tune.metrics import Floats, Metric
 from ngm_tune.pareto import NEAR, are_near, best_in_second, hypervolume
 
 from .loading import ELIGIBLE, LoadedStudy
-from .optimism import by_seed, signed, variance
+from .optimism import by_seed, variance
+from .wording import counted, number, signed
 
 _CONFIDENCE = 0.95
 
@@ -169,8 +170,11 @@ def _answer(loaded: LoadedStudy, benchmark: str) -> str:
     there = compared(loaded, benchmark)
     focus, *rivals = loaded.study.methods
     run = _run(loaded, benchmark)
+    left = f"{_without_front(loaded, benchmark)}{_failed_again(loaded, benchmark)}"
     if not there:
-        return f"no trial could be on a front.{_not_run(loaded, {focus, *rivals} - run)}"
+        lost = bool(left) and _tried(loaded, benchmark).filter(ELIGIBLE).height
+        what = "nothing is left to compare" if lost else "no trial could be on a front"
+        return f"{what}.{left}{_not_run(loaded, {focus, *rivals} - run)}"
     searched = "" if loaded.given else " that the search found"
     near = f"within {NEAR:g} of the best {first.title.lower()}{searched}"
     reached = _reached(loaded, benchmark, there[0])
@@ -185,15 +189,17 @@ def _answer(loaded: LoadedStudy, benchmark: str) -> str:
         said = f"no rival has been run. {name} has {reached}."
     else:
         said = f"no rival comes {near}. {name} does, with {reached}."
-    return said + _farther(loaded, benchmark, there) + _not_run(loaded, {*rivals} - run)
+    if len(there) == 1:
+        said += _caveat(name, there[0])
+    return said + _farther(loaded, benchmark, there) + left + _not_run(loaded, {*rivals} - run)
 
 
 def _reached(loaded: LoadedStudy, benchmark: str, standing: Standing) -> str:
     first, second = loaded.objectives[:2]
     seeds = " (one seed)" if np.isnan(standing.sd[1]) else ""
     return (
-        f"{_article(second)} of {standing.reached[1]:.3f}, at {_article(first)} of "
-        f"{standing.reached[0]:.3f}, {_where(loaded, benchmark)}{seeds}"
+        f"{_article(second)} of {number(standing.reached[1])}, at {_article(first)} of "
+        f"{number(standing.reached[0])}, {_where(loaded, benchmark)}{seeds}"
     )
 
 
@@ -206,24 +212,64 @@ def _comparison(
     return (
         f"{_verdict(name, rival, second, apart[1])}. Both are {near}, where {rival} has the best "
         f"{second.title.lower()} of the rivals. {_where(loaded, benchmark).capitalize()} it is "
-        f"{mine.reached[1]:.3f} for {name} and {other.reached[1]:.3f} for {rival} "
-        f"({apart[1]}), at {_article(first)} of {mine.reached[0]:.3f} and "
-        f"{other.reached[0]:.3f} ({apart[0]}).{_caveat(name, mine)}{_caveat(rival, other)}"
+        f"{number(mine.reached[1])} for {name} and {number(other.reached[1])} for {rival} "
+        f"({apart[1]}), at {_article(first)} of {number(mine.reached[0])} and "
+        f"{number(other.reached[0])} ({apart[0]}).{_caveat(name, mine)}{_caveat(rival, other)}"
     )
 
 
 def _farther(loaded: LoadedStudy, benchmark: str, there: list[Standing]) -> str:
-    """Of given settings, which has a better second objective yet, at what price in the first."""
+    """Of given settings, which has a better second objective yet, at what price in the first.
+
+    Nothing of one that the seeds do not tell apart from the better of those that are near.
+    """
     first, second = loaded.objectives[:2]
     key = _second(loaded)
     others = sorted(_standings(loaded, benchmark, near=False).values(), key=key)
     if not loaded.given or not others or key(others[0]) >= min(map(key, there)):
         return ""
-    best = others[0]
+    best, nearest = others[0], min(there, key=key)
+    apart = difference(loaded, best.trial_id, nearest.trial_id)[1]
+    if not np.isnan(apart.low) and not apart.significant:
+        return ""
+    seeds = "with the one seed" if np.isnan(apart.low) else str(apart)
     return (
-        f" {loaded.method_title(best.method)} has a better {second.title.lower()}, "
-        f"{best.reached[1]:.3f}, at {_article(first)} of {best.reached[0]:.3f}."
+        f" {loaded.method_title(best.method)}, which is not near it, has a better "
+        f"{second.title.lower()} than {loaded.method_title(nearest.method)} ({seeds}): "
+        f"{number(best.reached[1])}, at {_article(first)} of {number(best.reached[0])}."
     )
+
+
+def _tried(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
+    """What can be on a front that claims start from: the search's trials, or the settings given."""
+    return loaded.confirmed_of(benchmark) if loaded.given else loaded.searched(benchmark)
+
+
+def _without_front(loaded: LoadedStudy, benchmark: str) -> str:
+    """The methods none of whose trials could be on a front, and how these ended."""
+    said = ""
+    for method in loaded.methods:
+        trials = _tried(loaded, benchmark).filter(method=method)
+        if trials.height and not trials.filter(ELIGIBLE).height:
+            ended = trials.select(
+                pl.when(pl.col("status") == "completed")
+                .then(pl.lit("outside of the constraints"))
+                .otherwise("status")
+            ).to_series()
+            counts = ended.value_counts(sort=True).rows()
+            how = ", ".join(f"{count} {status}" for status, count in counts)
+            said += f" No trial of {loaded.method_title(method)} could be on a front ({how})."
+    return said
+
+
+def _failed_again(loaded: LoadedStudy, benchmark: str) -> str:
+    """The methods with configurations that failed when they were run again."""
+    if loaded.given or not loaded.is_confirmed(benchmark):
+        return ""
+    failed = loaded.confirmed_of(benchmark).filter(status="failed")
+    counts = ((m, failed.filter(method=m).height) for m in loaded.methods)
+    said = "; ".join(f"{count} of {loaded.method_title(m)}" for m, count in counts if count)
+    return f" Configurations that failed when they were run again: {said}." if said else ""
 
 
 def _not_run(loaded: LoadedStudy, methods: set[str]) -> str:
@@ -241,7 +287,7 @@ def _caveat(name: str, standing: Standing) -> str:
     """What a person should know who reads the figures."""
     said = ""
     if standing.diverged:
-        seeds = "1 seed" if standing.diverged == 1 else f"{standing.diverged} seeds"
+        seeds = counted(standing.diverged, "seed")
         said += f" {name} diverged with {seeds} there, which counts as the worst."
     if not standing.feasible:
         said += f" {name} does not keep the study's constraints there."

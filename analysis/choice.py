@@ -18,6 +18,7 @@ from ngm_tune.pareto import knee, shortfall
 from ngm_tune.schema import CONFIG_PREFIX
 
 from .loading import ELIGIBLE, LoadedStudy, load, output_beside
+from .wording import counted
 
 
 class Choice(NamedTuple):
@@ -122,6 +123,7 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) ->
     ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
     why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"
     chosen_in_search = loaded.is_confirmed(row["benchmark"]) and not loaded.given
+    what = "confirmed point" if chosen_in_search else "point"
     where = " of the search, on validation data" if chosen_in_search else ""
     passed_over = _passed_over(loaded, row["benchmark"], row["method"])
     if passed_over:
@@ -132,7 +134,7 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) ->
     )
     return choice._replace(
         explanation=f"{choice.benchmark}, {choice.method}: {choice.settings} ({reached}): "
-        f"{why} of {points} {'point' if points == 1 else 'points'} on the front{where}"
+        f"{why} of {counted(points, what)} on the front{where}"
     )
 
 

@@ -16,6 +16,7 @@ from ngm_tune.metrics import METRICS, Floats
 from ngm_tune.pareto import hypervolume
 
 from .loading import LoadedStudy
+from .wording import number, signed
 
 
 class Optimism(NamedTuple):
@@ -133,9 +134,4 @@ def optimism_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
 def spelled(entry: Optimism) -> str:
     """What was searched and confirmed, and the optimism with its standard error if it has one."""
     error = "" if np.isnan(entry.error) else f" ± {entry.error:.3f}"
-    return f"{entry.searched:.3f} → {entry.confirmed:.3f} ({signed(entry.optimism)}{error})"
-
-
-def signed(value: float) -> str:
-    """A difference, to three digits; one that rounds to nothing has no minus."""
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"{number(entry.searched)} → {number(entry.confirmed)} ({signed(entry.optimism)}{error})"

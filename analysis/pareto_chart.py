@@ -27,7 +27,8 @@ class ParetoInfo(NamedTuple):
     of each method's front and where what it attains ends, at the reference point; it is empty where
     settings were given, and with a third objective, as that front is none in the plane of x and y.
     ``spread`` has the range of one standard deviation over seeds around what was run on test data.
-    ``pairs`` has a row per confirmed configuration, with x and y also as the search had them. The
+    ``pairs`` has a row per confirmed configuration, with x and y also as the search had them, once
+    all that are due are confirmed. The
     domains frame the chosen and compared points and most of the fronts, and all of given settings.
     """
 
@@ -72,6 +73,8 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         .sort(x.name)
     )
     pairs = pairs_of(loaded, benchmark).filter(pl.col("status") == "completed")
+    if not loaded.is_confirmed(benchmark):  # of a part of what is due, which no claim rests on
+        pairs = pairs.clear()
     pairs = pairs.with_columns(_titles(loaded).alias("Method"))
     front = trials.filter("front")
     always = trials if loaded.given else trials.filter(pl.col("chosen") | pl.col("compared"))

@@ -18,6 +18,7 @@ from ngm_tune.metrics import AccuracyCurves, stability_gaps
 from ngm_tune.paper import paper_study
 
 from .loading import LoadedStudy
+from .wording import counted, number
 
 _PUBLISHED_SEEDS = 5
 
@@ -40,9 +41,11 @@ class Cell(NamedTuple):
     our_sd: float | None
     """None for a single seed."""
     seeds: int = 1
-    """Of ours, those that did not diverge."""
+    """Of ours, those that the value is of."""
     diverged: int = 0
-    """Seeds that did, and are left out."""
+    """Seeds that diverged, and are left out."""
+    lost: int = 0
+    """Seeds of which curves or steps are gone or damaged, and which are left out."""
 
     @property
     def outside(self) -> bool:
@@ -131,7 +134,8 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
     """Every published quantity that the study measured; none for a study that searched.
 
     The gap on the first task comes in both ways of averaging, also where neither was published.
-    Seeds that diverged have none, and are counted.
+    Seeds that diverged have none, nor those whose curves or steps are not all there; both are
+    counted.
     """
     if not loaded.given:
         return []
@@ -142,13 +146,8 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
         if not paper_study(benchmark):
             continue
         ended = loaded.runs.filter(trial_id=trial)
-        whole = ended.filter(status="completed")["seed"].to_list()
+        completed = ended.filter(status="completed")
         diverged = ended.filter(status="diverged").height
-        if not whole:
-            published = _MEAN_CURVE.get(benchmark, {}).get(method)
-            cells.append(Cell(benchmark, method, MEAN_CURVE, published, np.nan, None, 0, diverged))
-            continue
-        curves = _first_task_curves(loaded, trial, whole)
 
         def add(
             quantity: str,
@@ -158,12 +157,19 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
             benchmark: str = benchmark,
             method: str = method,
             diverged: int = diverged,
+            completed: int = completed.height,
         ) -> None:
-            sd = float(values.std(ddof=1)) if len(values) > 1 else None
-            mean = float(values.mean() if ours is None else ours)
             seeds = len(values)
-            cells.append(Cell(benchmark, method, quantity, published, mean, sd, seeds, diverged))
+            sd = float(values.std(ddof=1)) if seeds > 1 else None
+            found = values.mean() if seeds and ours is None else ours
+            mean = np.nan if found is None else float(found)
+            left_out = diverged, completed - seeds
+            cells.append(Cell(benchmark, method, quantity, published, mean, sd, seeds, *left_out))
 
+        curves = _first_task_curves(loaded, trial, completed)
+        if not curves:
+            add(MEAN_CURVE, _MEAN_CURVE.get(benchmark, {}).get(method), np.array([]))
+            continue
         gaps = np.array([stability_gaps(curve, "first") for curve in curves])
         on_mean = stability_gaps(_mean_curve(curves), "first")
         averages = gaps.mean(axis=1)
@@ -176,7 +182,7 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
         for task, value in enumerate(_TASK_ENDS.get(benchmark, {}).get(method, ())):
             add(f"first-task accuracy, end of task {task + 1}", Published(value), ends[:, task])
         if method == "ngm-sgd" and benchmark in _GAIN_PEAK:
-            gains = _gains(loaded, trial, whole, curves[0].task_ends)
+            gains = _gains(loaded, trial, completed, curves[0].task_ends)
             for task, value in enumerate(_GAIN_AT_ENDS.get(benchmark, ())):
                 add(f"gain, end of task {task + 1}", Published(value), gains[:, task])
             add("gain, peak", Published(_GAIN_PEAK[benchmark]), gains[:, -1])
@@ -227,31 +233,44 @@ def comparison_rows(loaded: LoadedStudy, cells: list[Cell]) -> list[dict[str, st
 
 
 def _left_out(cell: Cell) -> str:
-    """How many seeds diverged, if any did."""
-    if not cell.diverged:
-        return ""
-    return f" ({cell.diverged} of {cell.diverged + cell.seeds} seeds diverged)"
+    """How many seeds the value is without, if without any."""
+    seeds = cell.seeds + cell.diverged + cell.lost
+    said = []
+    if cell.diverged:
+        said.append(f"{cell.diverged} of {counted(seeds, 'seed')} diverged")
+    if cell.lost:
+        said.append(f"{cell.lost} of {counted(seeds, 'seed')} not all there")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _spelled(mean: float, sd: float | None) -> str:
     if np.isnan(mean):
         return "–"
-    return f"{mean:.3f}" + (f" ± {sd:.3f}" if sd is not None else "")
+    return number(mean) + (f" ± {sd:.3f}" if sd is not None else "")
 
 
 def _first_task_curves(
-    loaded: LoadedStudy, trial_id: str, seeds: list[int]
+    loaded: LoadedStudy, trial_id: str, runs: pl.DataFrame
 ) -> list[AccuracyCurves]:
-    """First-task accuracy of these seeds; the other tasks' columns are left NaN."""
+    """First-task accuracy of the seeds of a trial whose curves are all there, in columns of tasks.
+
+    The other tasks' columns are left NaN. A curve is all there that ends with its run and has as
+    many evaluations as any.
+    """
+    last = dict(runs.select("seed", "iterations").iter_rows())
     rows = pl.DataFrame(loaded.results.read("curves", [trial_id])).filter(
-        pl.col("eval_task") == 0, pl.col("seed").is_in(seeds)
+        pl.col("eval_task") == 0, pl.col("seed").is_in([*last])
     )
-    ends = rows.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"].to_numpy()
+    by_seed = rows.sort("iteration").partition_by("seed", as_dict=True, maintain_order=True)
+    most = max((each.height for each in by_seed.values()), default=0)
     curves = []
-    for _, seed in rows.sort("iteration").group_by("seed", maintain_order=True):
-        accuracy = np.full((seed.height, len(ends)), np.nan)
-        accuracy[:, 0] = seed["accuracy"].to_numpy()
-        curves.append(AccuracyCurves(seed["iteration"].to_numpy(), accuracy, ends))
+    for (seed,), each in sorted(by_seed.items()):
+        if each.height < most or each["iteration"][-1] != last[seed]:
+            continue
+        ends = each.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"]
+        accuracy = np.full((each.height, len(ends)), np.nan)
+        accuracy[:, 0] = each["accuracy"].to_numpy()
+        curves.append(AccuracyCurves(each["iteration"].to_numpy(), accuracy, ends.to_numpy()))
     return curves
 
 
@@ -261,13 +280,17 @@ def _mean_curve(curves: list[AccuracyCurves]) -> AccuracyCurves:
 
 
 def _gains(
-    loaded: LoadedStudy, trial_id: str, seeds: list[int], task_ends: NDArray[np.int64]
+    loaded: LoadedStudy, trial_id: str, runs: pl.DataFrame, task_ends: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Gain of these seeds at the end of each task, and last its peak; shape (seeds, K + 1)."""
+    """Gain of the seeds of a trial whose steps are all there, shape (seeds, K + 1).
+
+    At the end of each of the K tasks, and last its peak.
+    """
     steps = pl.DataFrame(loaded.results.read("steps", [trial_id])).sort("iteration")
-    steps = steps.filter(pl.col("seed").is_in(seeds))
+    steps = steps.filter(pl.col("seed").is_in(runs["seed"].to_list()))
     rows = []
     for _, seed in steps.group_by("seed", maintain_order=True):
         gain = seed["gain"].cast(pl.Float64).to_numpy()
-        rows.append([*gain[task_ends - 1], gain.max()])
-    return np.array(rows)
+        if len(gain) == task_ends[-1]:
+            rows.append([*gain[task_ends - 1], gain.max()])
+    return np.array(rows).reshape(-1, len(task_ends) + 1)

@@ -26,6 +26,7 @@ from .loading import LoadedStudy, load, output_beside
 from .published import comparison, comparison_rows, departures
 from .sections import Figure, Section, benchmark_section, cost_section
 from .tables import display_rows, methods_table, search_facts
+from .wording import counted
 
 _PIXELS_PER_POINT = 2.0
 _VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
@@ -112,7 +113,9 @@ def _write_images(figure: Figure, folder: Path) -> None:
 
 def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pick: str) -> str:
     """The page; whatever comes from results is escaped."""
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+    pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    pages.filters["counted"] = counted
+    template = pages.from_string(
         (files(__package__) / "report.html.jinja").read_text(encoding="utf-8")
     )
     specs = {figure.name: figure.spec for section in sections for figure in section.figures}
@@ -159,6 +162,8 @@ def _facts(loaded: LoadedStudy, pick: str) -> dict[str, str]:
         if pick == "knee"
         else f"the point of each front that is best in {pick}"
     )
+    if any(map(loaded.is_confirmed, loaded.benchmarks)):
+        chosen += ", of those confirmed, by what the search knew"
     return {
         **search_facts(loaded),
         **({"Departs from the paper": ", ".join(departing)} if departing else {}),

@@ -25,6 +25,7 @@ from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
 from .published import Cell, comparison_rows
 from .tables import display_rows, stopped_rows
 from .transition_charts import gain_chart, gain_info, transition_chart, transition_info
+from .wording import counted
 
 
 class Figure(NamedTuple):
@@ -63,19 +64,19 @@ def benchmark_section(
         Figure(
             f"{benchmark}-pareto",
             f"{pareto.y.title} against {pareto.x.title.lower()}",
-            _pareto_caption(loaded, benchmark, pareto),
+            pareto_caption(loaded, benchmark, pareto),
             pareto_chart(pareto).to_dict(),
         )
     ]
+    whose = "The settings given" if loaded.given else "Each method's chosen configuration"
     transitions = transition_info(loaded, benchmark, choices)
     if transitions.accuracy.height:
         figures.append(
             Figure(
                 f"{benchmark}-transitions",
                 f"Accuracy on the {transitions.of} task around the transitions",
-                "Each method's chosen configuration: the mean over seeds, and the range of the "
-                "seeds as a band. The dashed line is the arrival of a new task. Every panel has a "
-                "scale of its own.",
+                f"{whose}: the mean over seeds, and the range of the seeds as a band. The dashed "
+                "line is the arrival of a new task. Every panel has a scale of its own.",
                 transition_chart(transitions).to_dict(),
             )
         )
@@ -137,9 +138,9 @@ def _mechanism(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> li
 def _curvature_caption(info: CurvatureInfo) -> str:
     found = ", ".join(f"{row['Method']} {row['deviation']:.2%}" for row in info.ratios.to_dicts())
     claims = f"From that factor the median measurement differs by: {found}." if found else ""
-    left_out = (
-        f" {info.negative} values that are not positive are left out." if info.negative else ""
-    )
+    left_out = ""
+    if info.negative:
+        left_out = f" Not positive, and so left out: {counted(info.negative, 'value')}."
     return (
         "By the raw weights W, which the optimizer steps in, and by the effective weights gW, "
         "which the network computes with: where every layer is gained, the first is g² times the "
@@ -205,7 +206,7 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
         kind = "seed-runs" if loaded.racing else "trials"
         ended = (
             f" The search ended after {loaded.plateaus[benchmark]} {kind} of every method, as the "
-            f"last {rule.trials} trials had added less than {rule.growth:.1%} to each "
+            f"last {counted(rule.trials, 'trial')} had added less than {rule.growth:.1%} to each "
             "method's hypervolume."
         )
     orders = "the mean over re-orderings of its trials, with their 10 % to 90 % band"
@@ -221,34 +222,46 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
     )
 
 
-def _pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> str:
-    compared = info.trials.filter("compared").height
-    boxes = " and squares those that the answer compares" if compared > 1 else ""
-    rings = f"rings are the configurations chosen for the figures below{boxes}"
-    hidden = _hidden(info)
+def pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> str:
+    """What the Pareto chart shows, of what data, and what its frame leaves out."""
     if loaded.given:
-        seeds = "1 seed" if loaded.seeds == 1 else f"{loaded.seeds} seeds, with bars for ± 1 sd"
-        return f"A point is a method with the settings given, on test data: the mean of {seeds}."
+        mean = _mean(loaded.seeds) + (", with bars for ± 1 sd" if info.spread.height else "")
+        return f"A point is a method with the settings given, on test data: {mean}."
+    marks = f"rings are the configurations chosen for the figures below{_boxes(info)}"
+    attained = "a line is what a method attains, its Pareto front" if info.attained.height else ""
     if info.pairs.height:
+        bars = " (bars: ± 1 sd)" if info.spread.height else ""
+        marks = f"{attained} among confirmed points; {marks}" if attained else marks
         return (
             "A faint point is a trial of the search, on validation data; a solid one is a "
-            f"configuration of its front run again on test data with {loaded.fresh_seeds} fresh "
-            "seeds (bars: ± 1 sd), and the dashed line between them is the optimism of the search. "
-            "A solid line is what "
-            f"a method attains, its Pareto front among confirmed points; {rings}.{hidden}"
+            "configuration of its front run again on test data with "
+            f"{counted(loaded.fresh_seeds, 'fresh seed')}{bars}, and the dashed line between them "
+            f"is the optimism of the search. {marks[0].upper()}{marks[1:]}.{_hidden(info)}"
         )
-    seeds = "1 seed" if loaded.seeds == 1 else f"the mean of {loaded.seeds} seeds"
+    attained = attained or "a solid one is on its method's Pareto front"
     basis = "" if loaded.is_confirmed(benchmark) else " All are on validation data: not confirmed."
     return (
-        f"A faint point is a trial, {seeds}; a line is what a method attains, its Pareto front; "
-        f"{rings}.{basis}{hidden}"
+        f"A faint point is a trial, {_mean(loaded.seeds)}; {attained}; {marks}.{basis}"
+        f"{_hidden(info)}"
     )
+
+
+def _mean(seeds: int) -> str:
+    return "of one seed" if seeds == 1 else f"the mean of {seeds} seeds"
+
+
+def _boxes(info: ParetoInfo) -> str:
+    """What squares are, if there are any."""
+    compared = info.trials.filter("compared").height
+    if compared > 1:
+        return " and squares those that the answer compares"
+    return " and a square is the one that the answer is about" if compared else ""
 
 
 def _hidden(info: ParetoInfo) -> str:
     """What the frame leaves out."""
     if not info.hidden:
         return ""
-    trials = "1 trial lies" if info.hidden == 1 else f"{info.hidden} trials lie"
+    trials = f"{counted(info.hidden, 'trial')} {'lies' if info.hidden == 1 else 'lie'}"
     claims = f" ({info.hidden_claims} of them confirmed)" if info.pairs.height else ""
     return f" {trials} outside the frame{claims}; in the page, zoom out to see them."

@@ -16,6 +16,7 @@ from .choice import Choice, settings_of
 from .effort import NEAR_FRONT, robustness_info
 from .loading import ELIGIBLE, PARTIAL, LoadedStudy
 from .optimism import optimism
+from .wording import counted, number
 
 _OTHERS = ("diverged", PARTIAL, "stopped", "failed")
 _SHOWN_METRICS = ("avg_acc", "avg_sg", "min_acc", "recovery")
@@ -86,7 +87,8 @@ def _row(
     if len(objectives) > 1:
         key = near_best(loaded)
         row[key] = float(standing.reached[1]) if standing else None
-        row[f"{key}_sd"] = float(standing.sd[1]) if standing else None
+        sd = float(standing.sd[1]) if standing else math.nan
+        row[f"{key}_sd"] = None if math.isnan(sd) else sd
     row["chosen"] = choice.trial_id if choice else None
     row["settings"] = choice.settings if choice else None
     scores = (
@@ -107,7 +109,7 @@ def _volume(
 def search_facts(loaded: LoadedStudy) -> dict[str, str]:
     """Effort and evaluation, as a reader must know them to judge the study."""
     study = loaded.study
-    seeds = "1 seed" if loaded.seeds == 1 else f"{loaded.seeds} seeds"
+    seeds = counted(loaded.seeds, "seed")
     missing = _missing(loaded)
     if loaded.given:
         facts = {
@@ -116,8 +118,8 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
         }
         return facts | ({"Not complete": ", ".join(missing)} if missing else {})
     effort = (
-        f"{study.trials} trials of {seeds} for every method and benchmark, searched by Optuna "
-        f"({study.sampler}, seed {study.seed})"
+        f"{counted(study.trials, 'trial')} of {seeds} for every method and benchmark, searched by "
+        f"Optuna ({study.sampler}, seed {study.seed})"
     )
     if loaded.racing:
         effort += (
@@ -162,7 +164,7 @@ def _starts(loaded: LoadedStudy) -> str:
                 "earlier tuning"
             )
         elif any(counts):
-            said.append(f"{counts.pop()} given points of every method on {place}")
+            said.append(f"{counted(counts.pop(), 'given point')} of every method on {place}")
     return "; ".join(said)
 
 
@@ -190,8 +192,8 @@ def _evaluated_on(loaded: LoadedStudy) -> str:
     said = "validation data only"
     if confirmed:
         said = (
-            f"search: validation data; claims: test data, {count} configurations of the fronts run "
-            f"again with {loaded.fresh_seeds} fresh seeds"
+            f"search: validation data; claims: test data, {counted(count, 'configuration')} of the "
+            f"fronts run again with {counted(loaded.fresh_seeds, 'fresh seed')}"
         )
     missing = [
         loaded.benchmark_title(name)
@@ -284,5 +286,4 @@ def _with(count: int, others: list[str]) -> str:
 def _number(value: float | None, spread: float | None = None, digits: int = 3) -> str:
     if value is None:
         return "–"
-    known = spread is not None and not math.isnan(spread)
-    return f"{value:.{digits}f}" + (f" ± {spread:.{digits}f}" if known else "")
+    return number(value, digits) + ("" if spread is None else f" ± {spread:.{digits}f}")

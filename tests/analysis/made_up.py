@@ -62,13 +62,14 @@ class MadeUp:
         trial = f"split-digits.{method}.{number:04d}"
         if phase == "confirm":
             trial, seeds = f"{trial}.confirm", (1000, 1001, 1002)
+        scoreless = status in ("stopped", "failed")
         rows = [
             {
                 **identity(trial, seed), "phase": phase, "status": status,
                 "config_lr": lr, "search_lr": lr,
                 "iterations": iterations, "diverged_at": diverged_at,
-                "avg_acc": None if status == "stopped" else point[0] + spread * step,
-                "avg_sg": None if status == "stopped" else point[1],
+                "avg_acc": None if scoreless else point[0] + spread * step,
+                "avg_sg": None if scoreless else point[1],
             }
             for step, seed in enumerate(seeds, -(len(seeds) // 2))
         ]  # fmt: skip

@@ -149,7 +149,64 @@ def test_what_has_not_been_run_is_no_worse_for_that(tmp_path: Path) -> None:
     assert "Not complete" not in search_facts(other.load())
     (answer,) = findings(other.load())
     assert "NGM-SGD does not come within 0.01" in answer
-    assert "NGM-SGD has a better stability gap (previous task), 0.100, at an average" in answer
+    assert (
+        "NGM-SGD, which is not near it, has a better stability gap (previous task) than SGD (with "
+        "the one seed): 0.100, at an average accuracy of 0.800." in answer
+    )
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_better_gap_far_from_the_best_accuracy_is_said_where_seeds_tell_it(
+    tmp_path: Path, told: bool
+) -> None:
+    study = STUDY.replace("trials = 8", "trials = 1").replace("seeds = 2", "seeds = 3")
+    made = MadeUp(tmp_path, "settings = { ngm-sgd = {}, sgd = {} }\n", study)
+    gaps = (0.10, 0.12, 0.11) if told else (0.10, 0.40, 0.02)
+    made.rows(f"{SPLIT}.ngm-sgd.0000", [(0.9, 0.3)] * 3, range(3))
+    made.rows(f"{SPLIT}.sgd.0000", [(0.7, gap) for gap in gaps], range(3))
+    (answer,) = findings(made.load())
+    assert "no rival comes within 0.01" in answer
+    said = "SGD, which is not near it, has a better stability gap (previous task) than NGM-SGD (−0."
+    assert (said in answer) is told
+    assert ("95% interval over seeds" in answer) is told
+
+
+def test_what_diverged_or_broke_a_constraint_without_a_rival_is_said(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.5"]\n')
+    made.trial(0, (0.9, 0.1), method="ngm-sgd")
+    made.trial(0, (0.0, 1.0), method="ngm-sgd", phase="confirm", status="diverged")
+    made.trial(0, (0.7, 0.3))
+    made.trial(0, (0.7, 0.3), phase="confirm")
+    (answer,) = findings(made.load())
+    assert "no rival comes within 0.01" in answer
+    assert "NGM-SGD diverged with 3 seeds there, which counts as the worst." in answer
+    assert "NGM-SGD does not keep the study's constraints there." in answer
+
+
+def test_what_failed_when_it_was_run_again_is_said(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1), method="ngm-sgd")
+    made.trial(0, (0.0, 1.0), method="ngm-sgd", phase="confirm", status="failed")
+    made.trial(0, (0.7, 0.3))
+    made.trial(0, (0.7, 0.3), phase="confirm")
+    (answer,) = findings(made.load())
+    assert answer.startswith(f"{SPLIT}: nothing is left to compare. Configurations that failed")
+    assert "failed when they were run again: 1 of NGM-SGD." in answer
+
+
+def test_methods_without_a_trial_for_a_front_are_named(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.5"]\n')
+    for number, status in enumerate(("failed", "failed", "diverged", "completed")):
+        made.trial(number, (0.4, 0.1), method="ngm-sgd", status=status)
+    made.trial(0, (0.9, 0.3))
+    assert (
+        "No trial of NGM-SGD could be on a front (2 failed, 1 diverged, 1 outside of the "
+        "constraints)." in findings(made.load())[0]
+    )
+    (tmp_path / "none").mkdir()
+    none = MadeUp(tmp_path / "none", 'constraints = ["avg_acc >= 0.5"]\n')
+    none.trial(0, (0.4, 0.1), method="ngm-sgd")
+    (answer,) = findings(none.load())
+    assert answer.startswith(f"{SPLIT}: no trial could be on a front. No trial of NGM-SGD could be")
 
 
 def test_hypervolumes_have_the_error_of_the_seeds(made: MadeUp) -> None:

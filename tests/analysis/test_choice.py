@@ -106,7 +106,10 @@ def test_test_data_choose_nothing(location: Path) -> None:
         choice, _ = choose(loaded, pick)
         assert choice.trial_id == f"split-digits.ngm-sgd.{number:04d}.confirm"
         assert choice.scores["avg_acc"] == pytest.approx(on_test[number][0][0])
-        assert "of 3 points on the front of the search, on validation data" in choice.explanation
+        assert (
+            "of 3 confirmed points on the front of the search, on validation data"
+            in choice.explanation
+        )
 
 
 def test_what_fails_on_test_data_is_passed_over_and_that_is_said(location: Path) -> None:
@@ -122,7 +125,7 @@ def test_what_fails_on_test_data_is_passed_over_and_that_is_said(location: Path)
     write(results, "sgd", [("completed", (0.9, 0.9), (0.1, 0.1))], "confirm")
     first, second = choose(load(str(location)), "avg_acc")
     assert first.trial_id != "split-digits.ngm-sgd.0000.confirm"  # the best one of the search
-    assert "of 2 points on the front of the search" in first.explanation
+    assert "of 2 confirmed points on the front of the search" in first.explanation
     assert "but for 1 that failed, diverged or broke a constraint on test" in first.explanation
     assert "but for" not in second.explanation
 

@@ -70,6 +70,7 @@ def rows(phase: str) -> pa.Table:
         "status": "completed",
     }
     scores = {"avg_acc": 0.9, "avg_sg_first": 0.5, "wall_seconds": 1.0}
+    scores["iterations"] = LENGTH * TASKS
     seeds = [{**identity, "seed": seed, **scores} for seed in (1, 2)]
     return pa.Table.from_pylist(seeds, trials_schema({"lr": "float"}))
 
@@ -144,6 +145,41 @@ def test_seeds_that_diverged_are_left_out_and_counted(location: Path) -> None:
     }
     curves = {row["Method"][:3]: row["Here"] for row in found if row["Quantity"] == MEAN_CURVE}
     assert curves == {"ngm": "0.500", "sgd": "–"}
+
+
+@pytest.mark.parametrize("damage", ["gone", "short", "no rows", "cut off"])
+@pytest.mark.parametrize("table", ["curves", "steps"])
+def test_seeds_that_are_not_all_there_are_left_out_and_counted(
+    location: Path, table: str, damage: str
+) -> None:
+    """Whatever happened to the file: gone or cut off, or without rows of a seed, or with some."""
+    results = Results(str(location))
+    path = location / table / f"{TRIAL}.parquet"
+    both = damage in ("gone", "cut off")
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut off":
+        path.write_bytes(path.read_bytes()[:500])
+    else:
+        end = 15 if damage == "short" else 0
+        kept = [
+            row
+            for row in results.read(table, [TRIAL]).to_pylist()
+            if row["seed"] == 2 or row["iteration"] <= end
+        ]
+        results.write(table, TRIAL, pa.Table.from_pylist(kept, results.read(table).schema))
+    loaded = load(str(location))
+    rows = comparison_rows(loaded, comparison(loaded))
+    gaps, peak = rows[0], {row["Quantity"]: row for row in rows}.get("gain, peak")
+    said = (
+        "ngm-sgd (2 of 2 seeds not all there)" if both else "ngm-sgd (1 of 2 seeds not all there)"
+    )
+    if table == "curves":
+        assert (gaps["Method"], gaps["Here"]) == (said, "–" if both else "0.500")
+    else:
+        assert (gaps["Method"], gaps["Here"]) == ("ngm-sgd", "0.250 ± 0.000")
+        assert peak is not None
+        assert (peak["Method"], peak["Here"]) == (said, "–" if both else "3.000")
 
 
 def test_a_study_that_searched_is_not_compared(location: Path) -> None:

@@ -15,7 +15,7 @@ from ngm_tune.analysis.answer import findings
 from ngm_tune.analysis.choice import choose
 from ngm_tune.analysis.effort import effort_info, robustness_info
 from ngm_tune.analysis.loading import PARTIAL
-from ngm_tune.analysis.optimism import optimism, signed, spelled
+from ngm_tune.analysis.optimism import optimism, spelled
 from ngm_tune.analysis.pareto_chart import pareto_info
 from ngm_tune.analysis.tables import methods_table, search_facts, stopped_rows
 from ngm_tune.schema import TASKS_SCHEMA
@@ -301,8 +301,3 @@ def test_every_method_with_given_settings_is_within_the_frame(tmp_path: Path) ->
         made.given(method, point)
     info = pareto_info(made.load(), "split-digits", [])
     assert (info.trials.height, info.hidden) == (4, 0)
-
-
-def test_differences_have_a_sign_and_nothing_has_no_minus() -> None:
-    values = (0.0125, -0.0125, -0.0004, 0.0, float("nan"))
-    assert [signed(v) for v in values] == ["+0.013", "−0.013", "+0.000", "+0.000", "+nan"]
