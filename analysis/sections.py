@@ -228,17 +228,18 @@ def pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> str
         mean = _mean(loaded.seeds) + (", with bars for ± 1 sd" if info.spread.height else "")
         return f"A point is a method with the settings given, on test data: {mean}."
     marks = f"rings are the configurations chosen for the figures below{_boxes(info)}"
-    attained = "a line is what a method attains, its Pareto front" if info.attained.height else ""
+    front = "line is what a method attains, its Pareto front"
     if info.pairs.height:
         bars = " (bars: ± 1 sd)" if info.spread.height else ""
-        marks = f"{attained} among confirmed points; {marks}" if attained else marks
+        if info.attained.height:
+            marks = f"a solid {front} among confirmed points; {marks}"
         return (
             "A faint point is a trial of the search, on validation data; a solid one is a "
             "configuration of its front run again on test data with "
             f"{counted(loaded.fresh_seeds, 'fresh seed')}{bars}, and the dashed line between them "
             f"is the optimism of the search. {marks[0].upper()}{marks[1:]}.{_hidden(info)}"
         )
-    attained = attained or "a solid one is on its method's Pareto front"
+    attained = f"a {front}" if info.attained.height else "a solid one is on its method's front"
     basis = "" if loaded.is_confirmed(benchmark) else " All are on validation data: not confirmed."
     return (
         f"A faint point is a trial, {_mean(loaded.seeds)}; {attained}; {marks}.{basis}"

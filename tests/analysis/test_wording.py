@@ -51,7 +51,7 @@ def test_a_search_that_is_confirmed_in_part_is_shown_as_the_search(tmp_path: Pat
     made.trial(0, (0.8, 0.4), method="ngm-sgd", phase="confirm", spread=0.1)
     whole = caption(made)
     assert "run again on test data with 3 fresh seeds (bars: ± 1 sd)" in whole
-    assert "A line is what a method attains, its Pareto front among confirmed points" in whole
+    assert "A solid line is what a method attains, its Pareto front among confirmed points" in whole
     assert "and squares those that the answer compares" in whole
 
 
@@ -77,6 +77,6 @@ def test_fronts_of_other_than_two_objectives_have_no_line(tmp_path: Path) -> Non
     study = STUDY.replace('objectives = ["avg_acc", "avg_sg"]', 'objectives = ["avg_acc"]')
     made = MadeUp(tmp_path, study=study.replace(", avg_sg = 1.0", ""))
     made.trial(0, (0.9, 0.3))
-    assert "a solid one is on its method's Pareto front" in caption(made)
+    assert "a solid one is on its method's front" in caption(made)
     made.trial(0, (0.8, 0.4), phase="confirm")
     assert " line is what " not in caption(made)
