@@ -10,6 +10,7 @@ given settings, the same data choose and are reported.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -251,12 +252,8 @@ def _without_front(loaded: LoadedStudy, benchmark: str) -> str:
     for method in loaded.methods:
         trials = _tried(loaded, benchmark).filter(method=method)
         if trials.height and not trials.filter(ELIGIBLE).height:
-            ended = trials.select(
-                pl.when(pl.col("status") == "completed")
-                .then(pl.lit("outside of the constraints"))
-                .otherwise("status")
-            ).to_series()
-            counts = ended.value_counts(sort=True).rows()
+            ended = trials["status"].replace("completed", "outside of the constraints")
+            counts = Counter(ended).most_common()
             how = ", ".join(f"{count} {status}" for status, count in counts)
             said += f" No trial of {loaded.method_title(method)} could be on a front ({how})."
     return said

@@ -98,9 +98,8 @@ class NeuronalGain:
         smoothing: gamma in [0, 1), the share of the gain's elevation kept from step to step.
         baseline: g_0 > 0, the resting gain.
         layers: ``"all"`` linear and convolutional layers, only the ``"output"`` layer, or the names
-            of modules. A layer is gained when it is called: not those within
-            ``nn.MultiheadAttention``, which computes with their weights, or any whose weights your
-            code does so with.
+            of modules. A layer is gained where it is called: not within ``nn.MultiheadAttention``,
+            which computes with the weights of its layers instead, or where your code does the same.
         output: Name of the module that returns the logits; by default the linear or convolutional
             layer registered last.
         normalise_entropy: Divide the entropy by ln C, so that it lies in [0, 1] whatever the number
