@@ -122,9 +122,8 @@ def _standings(loaded: LoadedStudy, benchmark: str, *, near: bool) -> dict[str, 
 
 def _best_first(loaded: LoadedStudy, benchmark: str) -> float:
     """The best first objective of any method, as what chose knew it."""
-    chose = loaded.confirmed_of(benchmark) if loaded.given else loaded.searched(benchmark)
     first = loaded.objectives[0]
-    return first.best_among(chose.filter(ELIGIBLE)[first.name].drop_nulls())
+    return first.best_among(loaded.tried(benchmark).filter(ELIGIBLE)[first.name].drop_nulls())
 
 
 def _candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
@@ -173,7 +172,7 @@ def _answer(loaded: LoadedStudy, benchmark: str) -> str:
     run = _run(loaded, benchmark)
     left = f"{_without_front(loaded, benchmark)}{_failed_again(loaded, benchmark)}"
     if not there:
-        lost = bool(left) and _tried(loaded, benchmark).filter(ELIGIBLE).height
+        lost = loaded.tried(benchmark).filter(ELIGIBLE).height
         what = "nothing is left to compare" if lost else "no trial could be on a front"
         return f"{what}.{left}{_not_run(loaded, {focus, *rivals} - run)}"
     searched = "" if loaded.given else " that the search found"
@@ -241,16 +240,11 @@ def _farther(loaded: LoadedStudy, benchmark: str, there: list[Standing]) -> str:
     )
 
 
-def _tried(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
-    """What can be on a front that claims start from: the search's trials, or the settings given."""
-    return loaded.confirmed_of(benchmark) if loaded.given else loaded.searched(benchmark)
-
-
 def _without_front(loaded: LoadedStudy, benchmark: str) -> str:
     """The methods none of whose trials could be on a front, and how these ended."""
     said = ""
     for method in loaded.methods:
-        trials = _tried(loaded, benchmark).filter(method=method)
+        trials = loaded.tried(benchmark, method)
         if trials.height and not trials.filter(ELIGIBLE).height:
             ended = trials["status"].replace("completed", "outside of the constraints")
             counts = Counter(ended).most_common()

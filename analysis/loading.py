@@ -139,6 +139,10 @@ class LoadedStudy(NamedTuple):
         """The trials of the search on a benchmark, or of one arm."""
         return _arm(self.search, benchmark, method)
 
+    def tried(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
+        """The trials that others were chosen from: those of the search, or the settings given."""
+        return (self.confirmed_of if self.given else self.searched)(benchmark, method)
+
     def confirmed_of(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
         """The confirmed trials of a benchmark, or of one arm."""
         return _arm(self.confirmed, benchmark, method)

@@ -28,8 +28,8 @@ class ParetoInfo(NamedTuple):
     settings were given, and with a third objective, as that front is none in the plane of x and y.
     ``spread`` has the range of one standard deviation over seeds around what was run on test data.
     ``pairs`` has a row per confirmed configuration, with x and y also as the search had them, once
-    all that are due are confirmed. The
-    domains frame the chosen and compared points and most of the fronts, and all of given settings.
+    all that are due are confirmed. The domains frame the chosen and compared points and most of the
+    fronts, and all of given settings.
     """
 
     trials: pl.DataFrame

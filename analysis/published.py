@@ -160,11 +160,11 @@ def comparison(loaded: LoadedStudy) -> list[Cell]:
             completed: int = completed.height,
         ) -> None:
             seeds = len(values)
+            if ours is None:
+                ours = values.mean() if seeds else np.nan
             sd = float(values.std(ddof=1)) if seeds > 1 else None
-            found = values.mean() if seeds and ours is None else ours
-            mean = np.nan if found is None else float(found)
-            left_out = diverged, completed - seeds
-            cells.append(Cell(benchmark, method, quantity, published, mean, sd, seeds, *left_out))
+            counts = (seeds, diverged, completed - seeds)
+            cells.append(Cell(benchmark, method, quantity, published, float(ours), sd, *counts))
 
         curves = _first_task_curves(loaded, trial, completed)
         if not curves:

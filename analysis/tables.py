@@ -60,7 +60,7 @@ def _row(
     standing: Standing | None,
 ) -> dict[str, Any]:
     arm = loaded.of(benchmark, method)
-    tried = arm if loaded.given else loaded.searched(benchmark, method)
+    tried = loaded.tried(benchmark, method)
     completed = arm.filter(ELIGIBLE)
     objectives, reference = loaded.objectives, loaded.study.reference_point
     row: dict[str, Any] = {
@@ -175,7 +175,7 @@ def _missing(loaded: LoadedStudy) -> list[str]:
     for benchmark in loaded.study.benchmarks:
         whole = loaded.plateaus.get(benchmark, loaded.study.runs_per_search)
         for method in loaded.study.methods:
-            trials = (loaded.confirmed_of if loaded.given else loaded.searched)(benchmark, method)
+            trials = loaded.tried(benchmark, method)
             there = int(trials["seeds"].sum()) if racing else trials.height
             if there != whole:
                 what = "seed-runs" if racing else "trials"

@@ -28,6 +28,7 @@ class ExponentialAverage(Learner):
         # Buffers too: running statistics must fit the weights they are evaluated with.
         follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+        self._gains = attached_gains(model)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -43,7 +44,7 @@ class ExponentialAverage(Learner):
 
     def _share_gain(self) -> None:
         """The average computes with the gain of the model, which none of its weights is."""
-        for gain in attached_gains(self.model):
+        for gain in self._gains:
             gain.copy_to(self._average)
 
     def state_dict(self) -> dict[str, Any]:
