@@ -16,6 +16,7 @@ from ngm_tune.directory import Directory
 from ngm_tune.errors import UserError
 from ngm_tune.pareto import knee, shortfall
 from ngm_tune.schema import CONFIG_PREFIX
+from ngm_tune.stored import restored
 
 from .loading import ELIGIBLE, LoadedStudy, load, output_beside
 from .wording import counted
@@ -37,9 +38,9 @@ class Choice(NamedTuple):
         return _spelled(self.hyperparameters)
 
 
-def settings_of(row: dict[str, Any]) -> str:
+def settings_of(loaded: LoadedStudy, row: dict[str, Any]) -> str:
     """The hyper-parameters of a trial as people read them."""
-    return _spelled(_hyperparameters(row))
+    return _spelled(_hyperparameters(loaded, row))
 
 
 def _spelled(hyperparameters: dict[str, Any]) -> str:
@@ -49,11 +50,16 @@ def _spelled(hyperparameters: dict[str, Any]) -> str:
     )
 
 
-def _hyperparameters(row: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _hyperparameters(loaded: LoadedStudy, row: dict[str, Any]) -> dict[str, Any]:
+    stored = {
         name.removeprefix(CONFIG_PREFIX): value
         for name, value in row.items()
         if name.startswith(CONFIG_PREFIX) and value is not None
+    }
+    domains = loaded.domains(row["method"])
+    return {
+        name: restored(value, domains[name]) if name in domains else value
+        for name, value in stored.items()
     }
 
 
@@ -118,7 +124,7 @@ def _index(front: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
 
 
 def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) -> Choice:
-    hyperparameters = _hyperparameters(row)
+    hyperparameters = _hyperparameters(loaded, row)
     scores = {metric.name: row[metric.name] for metric in loaded.objectives}
     ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
     why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"
@@ -184,7 +190,10 @@ def write_defaults(
                 "evaluated_on": (
                     "test data" if loaded.is_confirmed(choice.benchmark) else "validation data"
                 ),
-                "hyperparameters": choice.hyperparameters,
+                "hyperparameters": {
+                    name: "None" if value is None else value  # which TOML does not have
+                    for name, value in choice.hyperparameters.items()
+                },
                 "scores": choice.scores,
             }
             for choice in choices

@@ -21,6 +21,7 @@ from ngm_tune.schema import (
     SEARCH_PREFIX,
     STATUSES,
 )
+from ngm_tune.stored import Domain
 
 PARTIAL = "partial"
 """Status of a trial that did not get all seeds: it lost the race for them, or is still in it."""
@@ -119,6 +120,11 @@ class LoadedStudy(NamedTuple):
         """What was searched of a method: by coordinate, its range; empty if that was not kept."""
         kept = self.environment.methods.get(method)
         return {} if kept is None else kept.space
+
+    def domains(self, method: str) -> dict[str, Domain]:
+        """What each hyper-parameter of a method can be; empty if that was not kept."""
+        kept = self.environment.methods.get(method)
+        return {} if kept is None else kept.domains
 
     @property
     def plateaus(self) -> dict[str, int]:

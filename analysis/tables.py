@@ -232,7 +232,7 @@ def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
             "Trial": row["trial_id"],
             "Method": loaded.method_title(row["method"]),
             "Stopped after": f"task {row['tasks']}" if row["tasks"] is not None else "–",
-            "Configuration": settings_of(row),
+            "Configuration": settings_of(loaded, row),
         }
         for row in trials.to_dicts()
     ]

@@ -45,6 +45,10 @@ def describe_environment(study: Study) -> dict[str, Any]:
             name: {
                 "title": method.title,
                 "source": method.source,
+                "hyperparameters": {
+                    k: domain.__name__ if isinstance(domain, type) else list(domain)
+                    for k, domain in study.domains_of(name).items()
+                },
                 "space": {k: where._asdict() for k, where in study.space_of(name).items()},
             }
             for name, method in compared.items()

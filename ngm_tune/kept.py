@@ -7,7 +7,7 @@ here can be read, too.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic import (
 from ngm_tune.membership import Membership, fresh_seeds, seeds_of
 from ngm_tune.metrics import METRICS, Metric
 from ngm_tune.pareto import Constraint
+from ngm_tune.stored import Domain
 from ngm_tune.study_tables import Confirm, SeedCount
 from ngm_tune.validation import keys_of, rule_of, spelled
 
@@ -64,8 +65,25 @@ class Range(_Kept):
         return self
 
 
+_TYPES = {kind.__name__: kind for kind in (bool, int, float, str)}
+
+
 class _Method(_Titled):
     space: dict[str, Range] = {}
+    hyperparameters: dict[str, Literal["bool", "int", "float", "str"] | list[Any]] = {}
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """What each hyper-parameter can be, where the results say so."""
+        return {
+            name: _TYPES[kept] if isinstance(kept, str) else [*map(_unlisted, kept)]
+            for name, kept in self.hyperparameters.items()
+        }
+
+
+def _unlisted(value: Any) -> Any:
+    """A value that was a tuple before it was written as JSON is one again."""
+    return tuple(map(_unlisted, value)) if isinstance(value, list) else value
 
 
 class KeptEnvironment(_Kept):

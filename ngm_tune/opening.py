@@ -17,7 +17,7 @@ from ngm_tune.lease import lease
 from ngm_tune.optuna_record import journal
 from ngm_tune.results import FAILURES, JOURNAL, Results
 from ngm_tune.rows import Outcome, coordinates_of, outcome_of
-from ngm_tune.sampling import problem_of_coordinates
+from ngm_tune.sampling import problem_of_coordinates, restored_coordinates
 from ngm_tune.schema import trials_schema
 from ngm_tune.study import Study
 
@@ -158,4 +158,5 @@ def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
     if study.settings is not None:
         return None
     space = study.space_of(rows["method"][0].as_py())
-    return problem_of_coordinates(space, coordinates_of(rows.slice(0, 1).to_pylist()[0]))
+    stored = coordinates_of(rows.slice(0, 1).to_pylist()[0])
+    return problem_of_coordinates(space, restored_coordinates(space, stored))

@@ -17,6 +17,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from ngm_tune.stored import Domain, restored
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Multivariate TPE, GPSampler and metric names are marked so; the versions are pinned.
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
@@ -72,7 +74,7 @@ def problem_of_coordinates(
             case None:
                 return f"{name} was not searched"
             case CategoricalDistribution(choices=choices):
-                there = str(value) in map(str, choices)
+                there = value in choices
             case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
                 there = type(value) in (int, float) and low <= value <= high
             case where:
@@ -82,20 +84,33 @@ def problem_of_coordinates(
     return None
 
 
+def restored_coordinates(
+    space: Mapping[str, BaseDistribution], stored: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Search coordinates as Optuna knows them, from those that results have."""
+    return {
+        name: restored(value, _domain(space[name])) if name in space else value
+        for name, value in stored.items()
+    }
+
+
+def _domain(where: BaseDistribution) -> Domain:
+    if isinstance(where, CategoricalDistribution):
+        return where.choices
+    return int if isinstance(where, IntDistribution) else float
+
+
 def with_coordinates(trial: FrozenTrial, coordinates: Mapping[str, Any]) -> FrozenTrial:
     """The suggestion with other search coordinates, if these are others and complete.
 
-    Those of choices may be given as text.
+    Args:
+        trial: The suggestion.
+        coordinates: As results have them.
     """
-    found = {}
-    for name, where in trial.distributions.items():
-        value = coordinates.get(name)
-        if isinstance(where, CategoricalDistribution):
-            value = next((c for c in where.choices if str(c) == str(value)), None)
-        if value is None:
-            return trial
-        found[name] = value
-    if found == trial.params:
+    space = trial.distributions
+    found = restored_coordinates(space, {k: v for k, v in coordinates.items() if k in space})
+    whole = found.keys() == space.keys() and problem_of_coordinates(space, found) is None
+    if not whole or found == trial.params:
         return trial
     return create_trial(
         state=TrialState.RUNNING, params=found, distributions=dict(trial.distributions)

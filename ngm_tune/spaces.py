@@ -15,12 +15,15 @@ from optuna.distributions import (
 
 from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.paper import paper_study
+from ngm_tune.stored import restored
 
 Space = dict[str, BaseDistribution]
 _ROUNDING = 1e-9
 _HUGE = 1e300
 INT64 = 2**63
 """Beyond the largest whole number that results can hold."""
+IN_TOML = (bool, int, float, str)
+"""Types of the values that a study can give; any other value is spelled as a text."""
 Point = Literal["paper"] | dict[str, bool | int | float | str]
 """Settings with their method, and possibly a benchmark; or those that the paper has."""
 
@@ -48,6 +51,7 @@ def narrowed(method: Method, ranges: Mapping[str, Sequence[Any]]) -> Space:
 
 def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDistribution:
     if isinstance(former, CategoricalDistribution):
+        values = [restored(value, former.choices) for value in values]
         if not values or not set(values) <= set(former.choices):
             raise ValueError(
                 f"{key} = {values}: must be some of {', '.join(map(str, former.choices))}"
@@ -73,17 +77,22 @@ def located(key: str, method: Method, space: Space, settings: Config) -> Config:
         key: How errors call it.
         method: The method.
         space: What is searched of it.
-        settings: All of its searched hyper-parameters.
+        settings: All of its searched hyper-parameters. A choice that TOML does not have, such as
+            None, is spelled as a text.
 
     Raises:
         ValueError: One is missing, unknown, no number, or outside.
     """
-    searched = method.hyperparameters
+    searched = method.domains
     if set(settings) != set(searched):
         raise ValueError(
             f"{key} has {', '.join(settings) or 'nothing'} for {method.name}; it must have "
             f"{', '.join(searched)}"
         )
+    settings = {
+        name: value if isinstance(searched[name], type) else restored(value, searched[name])
+        for name, value in settings.items()
+    }
     try:
         point = method.coordinates_of(settings)
         point = {name: point[name] for name in space}

@@ -26,6 +26,7 @@ from ngm_tune.pareto import Constraint
 from ngm_tune.probes import ProbeName
 from ngm_tune.sampling import SINGLE_OBJECTIVE, Sampler
 from ngm_tune.spaces import Point, Space, located, narrowed, points_for
+from ngm_tune.stored import Domain, column_type
 from ngm_tune.streams import Variant
 from ngm_tune.study_checks import check_search, fits, known
 from ngm_tune.study_tables import (
@@ -264,19 +265,21 @@ class Study(BaseModel):
     @property
     def hyperparameters(self) -> dict[str, str]:
         """Names and types of those of all methods together, as results have them."""
-        types: dict[str, str] = {}
+        domains: dict[str, list[Domain]] = {}
         for method in self.methods:
-            kinds = get_method(method).hyperparameters
-            if self.settings is not None:
-                kinds = {name: type(value) for name, value in self.settings[method].items()}
-            for benchmark in self.benchmarks:
-                given = self.given(benchmark, method)
-                kinds = {name: type(value) for name, value in given.items()} | kinds
-            for name, kind in kinds.items():
-                before = types.setdefault(name, kind.__name__)
-                if before != kind.__name__:  # such as whole numbers here and fractions there
-                    types[name] = "float" if {before, kind.__name__} == {"int", "float"} else "str"
-        return types
+            for name, domain in self.domains_of(method).items():
+                domains.setdefault(name, []).append(domain)
+        return {name: column_type(several).__name__ for name, several in domains.items()}
+
+    def domains_of(self, method: str) -> dict[str, Domain]:
+        """What each hyper-parameter of a method can be, of those searched and those given."""
+        domains = get_method(method).domains
+        if self.settings is not None:
+            domains = {name: type(value) for name, value in self.settings[method].items()}
+        for benchmark in self.benchmarks:
+            given = self.given(benchmark, method)
+            domains = {**{name: type(value) for name, value in given.items()}, **domains}
+        return domains
 
     @property
     def coordinates(self) -> dict[str, str]:

@@ -14,7 +14,8 @@ from ngm_tune.pareto import hypervolume_subset, is_kept, on_front
 from ngm_tune.results import Results
 from ngm_tune.rows import outcome_of
 from ngm_tune.schema import CONFIG_PREFIX, CONFIRM_SUFFIX
-from ngm_tune.spaces import Point, located
+from ngm_tune.spaces import IN_TOML, Point, located
+from ngm_tune.stored import restored
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
 
@@ -67,7 +68,8 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
                 outside += 1
                 continue
             if place not in own and room > 0:
-                points.append({"method": method, "benchmark": benchmark, **settings})
+                spelled = {k: v if type(v) in IN_TOML else str(v) for k, v in settings.items()}
+                points.append({"method": method, "benchmark": benchmark, **spelled})
                 room -= 1
     if not found:
         raise UserError(
@@ -133,17 +135,8 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
 
 def _settings(row: Row) -> Config:
     """The searched hyper-parameters of a trial."""
-    searched = get_method(row["method"]).hyperparameters
     return {
-        name: _parsed(row[CONFIG_PREFIX + name], kind)
-        for name, kind in searched.items()
+        name: restored(row[CONFIG_PREFIX + name], domain)
+        for name, domain in get_method(row["method"]).domains.items()
         if row.get(CONFIG_PREFIX + name) is not None
     }
-
-
-def _parsed(value: Any, kind: type) -> Any:
-    """A value in its own type: columns that several methods share may be of another one."""
-    try:
-        return value in (True, "True") if kind is bool else kind(value)
-    except ValueError:
-        return value  # which is outside of what is searched

@@ -120,11 +120,16 @@ def installed(site: Path, source: str, *names: str) -> Path:
 @pytest.fixture(scope="session")
 def ngm_tune(plugin: Path) -> Command:
     """Run ``ngm-tune`` in a process of its own, with the plugin installed."""
+    return command_with(plugin)
+
+
+def command_with(site: Path) -> Command:
+    """``ngm-tune`` in a process of its own, with a package installed."""
 
     def command(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
         done = subprocess.run(
             [sys.executable, "-m", "ngm_tune", *map(str, arguments)],
-            env=environment(plugin),
+            env=environment(site),
             cwd=cwd,
             capture_output=True,
             text=True,

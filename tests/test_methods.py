@@ -7,11 +7,13 @@ from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
+from warnings import catch_warnings
 
 import numpy as np
 import pytest
 import torch
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from torch import nn
 from torch.optim import SGD, Adam
 
@@ -278,6 +280,20 @@ TWIN = get_method("sgd")
 def test_names_that_no_file_or_key_could_have(name: str) -> None:
     with pytest.raises(ValueError, match=f"Invalid method name: {name!r}"):
         replace(TWIN, name=name)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (((0.9, 0.999), (0.8, 0.99)), "must be None, bool, int, float or str"),
+        (("3", 3), "two are spelled alike"),
+    ],
+)
+def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str) -> None:
+    with catch_warnings(action="ignore"):  # of Optuna, for tuples
+        space = {"k": CategoricalDistribution(choices)}
+    with pytest.raises(ValueError, match=f"Invalid choices of k: .*{message}"):
+        replace(TWIN, space=space)
 
 
 def test_settings_computed_with_numpy_are_plain_values() -> None:

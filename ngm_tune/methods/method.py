@@ -13,8 +13,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from torch.optim import Optimizer
 
 from ngm_tune.learners import Learner
+from ngm_tune.stored import Domain, column_type, domain_of
 
 Config = dict[str, Any]
+_CHOICES = (type(None), bool, int, float, str)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -40,7 +42,8 @@ class Method:
             What nobody tells in practice makes an upper bound, an "oracle".
 
     Raises:
-        ValueError: The name is another one.
+        ValueError: The name is another one, or choices cannot be kept in results: they must be
+            None, truth values, numbers or texts, and no two of them be spelled alike.
     """
 
     name: str
@@ -57,6 +60,15 @@ class Method:
             raise ValueError(
                 f"Invalid method name: {self.name!r} (must be ASCII letters, digits, _ and -)"
             )
+        for name, where in self.space.items():
+            choices = where.choices if isinstance(where, CategoricalDistribution) else ()
+            if not all(isinstance(choice, _CHOICES) for choice in choices):
+                raise ValueError(
+                    f"Invalid choices of {name}: {choices} (must be None, bool, int, float or str; "
+                    "configure makes anything else of them)"
+                )
+            if len(set(map(str, choices))) < len(choices):
+                raise ValueError(f"Invalid choices of {name}: {choices} (two are spelled alike)")
 
     def settings_at(self, point: Config) -> Config:
         """The hyper-parameters at search coordinates, as plain Python values."""
@@ -73,6 +85,11 @@ class Method:
     @property
     def hyperparameters(self) -> dict[str, type]:
         """Names and types of the hyper-parameters of ``build``; text where types are mixed."""
+        return {name: column_type([domain]) for name, domain in self.domains.items()}
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """What each hyper-parameter of ``build`` can be: its type, or choices of several types."""
         choices = {n: w for n, w in self.space.items() if isinstance(w, CategoricalDistribution)}
         tried = [
             self.example,
@@ -82,7 +99,7 @@ class Method:
                 for choice in where.choices
             ),
         ]
-        return {name: _common({type(settings[name]) for settings in tried}) for name in tried[0]}
+        return {name: domain_of([settings[name] for settings in tried]) for name in tried[0]}
 
     @property
     def example(self) -> Config:
@@ -99,13 +116,6 @@ def _plain(values: Config) -> Config:
         k: v.item() if isinstance(v, np.generic | np.ndarray) and v.ndim == 0 else v
         for k, v in values.items()
     }
-
-
-def _common(types: set[type]) -> type:
-    if types == {int, float}:
-        return float
-    only = types.pop() if len(types) == 1 else str
-    return only if only in (bool, int, float) else str
 
 
 def _some_value(distribution: BaseDistribution) -> Any:
