@@ -131,6 +131,15 @@ class LoadedStudy(NamedTuple):
         """By benchmark, after how many runs of every method its search ended on a plateau."""
         return self.environment.plateaus
 
+    def runs_due(self, benchmark: str, method: str) -> int:
+        """Trials of a search, or with racing seed-runs, when it is complete."""
+        whole = self.plateaus.get(benchmark, self.study.runs_per_search)
+        return self.exhausted(benchmark).get(method, whole)
+
+    def exhausted(self, benchmark: str) -> dict[str, int]:
+        """By method, the runs after which a search had tried all that there is in its space."""
+        return self.environment.exhausted.get(benchmark, {})
+
     def starting_points(self, benchmark: str) -> dict[str, int]:
         """By the titles of the methods, how many points their searches started from."""
         points = self.environment.points.get(benchmark, {})

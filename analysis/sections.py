@@ -204,8 +204,9 @@ def _effort_caption(loaded: LoadedStudy, benchmark: str) -> str:
     rule = loaded.study.plateau
     if rule and benchmark in loaded.plateaus:
         kind = "seed-runs" if loaded.racing else "trials"
+        every = "every method" + " that had any left" * bool(loaded.exhausted(benchmark))
         ended = (
-            f" The search ended after {loaded.plateaus[benchmark]} {kind} of every method, as the "
+            f" The search ended after {loaded.plateaus[benchmark]} {kind} of {every}, as the "
             f"last {counted(rule.trials, 'trial')} had added less than {rule.growth:.1%} to each "
             "method's hypervolume."
         )

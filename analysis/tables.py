@@ -129,6 +129,11 @@ def search_facts(loaded: LoadedStudy) -> dict[str, str]:
     for name, runs in loaded.plateaus.items():
         place = loaded.benchmark_title(name)
         effort += f"; on {place} the search ended after {runs} {kind} of every method"
+    for benchmark in loaded.benchmarks:
+        place = loaded.benchmark_title(benchmark)
+        for method in loaded.exhausted(benchmark):
+            there = counted(loaded.searched(benchmark, method).height, "configuration")
+            effort += f"; {loaded.method_title(method)} on {place} has no more than {there}"
     facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
     starts = _starts(loaded)
     if starts:
@@ -173,8 +178,8 @@ def _missing(loaded: LoadedStudy) -> list[str]:
     racing = loaded.racing
     missing = []
     for benchmark in loaded.study.benchmarks:
-        whole = loaded.plateaus.get(benchmark, loaded.study.runs_per_search)
         for method in loaded.study.methods:
+            whole = loaded.runs_due(benchmark, method)
             trials = loaded.tried(benchmark, method)
             there = int(trials["seeds"].sum()) if racing else trials.height
             if there != whole:

@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from ngm_tune.errors import RecordError
+from ngm_tune.grid import grid_of
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
 from ngm_tune.optuna_record import Record
@@ -82,22 +83,28 @@ class Arm:
         self._outcomes: dict[int, Outcome] = {}
         self._running: set[int] = set()
         self._suggestions: dict[int, FrozenTrial] = {}
+        self._grid = grid_of(self._space)
         self._ends_at: int | None = None
+        self.on_plateau = False
+        """Whether a plateau ended it."""
         self._record = Record(f"{benchmark}/{method}", storage, self._objectives, study.constraints)
         if study.plateau is None:  # with one it takes the siblings
             self.advance()
 
     @property
     def total(self) -> int:
-        """Runs there are to be: trials, or with racing seed-runs, unless a plateau ends them."""
+        """Runs there are to be: trials, or with racing seed-runs, unless they end before."""
         if self._ends_at is not None:
             return self._ends_at
-        return self._study.runs_per_search
+        most = self._study.runs_per_search
+        if self._grid is not None:
+            most = min(most, self._grid.size * self._study.runs_per_trial)
+        return max(most, len(self._runs))
 
     @property
-    def ended_early(self) -> bool:
-        """Whether a plateau ended it."""
-        return self._ends_at is not None
+    def exhausted(self) -> bool:
+        """Whether it ended as nothing was left to be tried of its search space."""
+        return self.complete and not self.on_plateau and self.total < self._study.runs_per_search
 
     @property
     def started(self) -> int:
@@ -231,7 +238,9 @@ class Arm:
         return f"{self.benchmark}.{self.method.name}.{configuration:04d}"
 
     def _run_id(self, number: int) -> str:
-        run = self._runs[number]
+        return self._id_of(self._runs[number])
+
+    def _id_of(self, run: _Run) -> str:
         seed = f"@{run.seeds[0]}" if self._study.racing else ""
         return self._trial_id(run.configuration) + seed
 
@@ -240,23 +249,28 @@ class Arm:
         return max(0, number - self._study.in_flight + 1)
 
     def _knows(self, runs: int) -> bool:
-        return all(n in self._outcomes for n in range(runs))
+        return all(n in self._outcomes for n in range(min(runs, self.total)))
 
     def _decide(self) -> bool:
         """Decide on the next run, unless that must wait or there is none."""
         number = len(self._runs)
         known = self._known_to(number)
-        if number >= self.total or not self._knows(known):
+        most = self._study.runs_per_search if self._ends_at is None else self._ends_at
+        if number >= most or not self._knows(known):
             return False
         if self._study.plateau is not None:
             if not all(arm._knows(known) for arm in self.siblings):
                 return False
             if self._plateau_ends(number):
-                self._ends_at = number
+                self._ends_at, self.on_plateau = number, True
                 return False
-        run = self._recorded(number)
+        run = self._recorded(number) or self._next(number, known)
+        if run is None and self._knows(number):  # those that were waited for may leave something
+            run = self._next(number, number)
+            if run is None:
+                self._ends_at = number
         if run is None:
-            run = (self._race(number) if self._study.racing else None) or self._new()
+            return False
         self._runs.append(run)
         self._numbers[self._run_id(number)] = number
         if self._run_id(number) in self._finished:
@@ -288,17 +302,36 @@ class Arm:
             "study could have made"
         )
 
+    def _next(self, number: int, known: int) -> _Run | None:
+        """The next run, by what the first ``known`` runs tell; None if nothing is left to try."""
+        further = self._race(number, known) if self._study.racing else None
+        new = self._new()
+        return further or (None if self._is_exhausted(new) else new)
+
+    def _is_exhausted(self, new: _Run) -> bool:
+        """Whether a new configuration could only be one that was tried already."""
+        return (
+            self._grid is not None
+            and new.configuration >= self._grid.size
+            and len(self._tried(new.configuration)) == self._grid.size
+            and self._id_of(new) not in self._finished
+        )
+
+    def _tried(self, configurations: int) -> set[int]:
+        """The numbers that the first configurations have in the grid of the search space."""
+        assert self._grid is not None
+        return {self._grid.number(self._suggestion(c).params) for c in range(configurations)}
+
     def _new(self) -> _Run:
         """A new configuration: with its first seed where configurations race, else with all."""
         started = {run.configuration for run in self._runs}
         seeds = self._study.seed_list
         return _Run(len(started), tuple(seeds[:1] if self._study.racing else seeds))
 
-    def _race(self, number: int) -> _Run | None:
+    def _race(self, number: int, known: int) -> _Run | None:
         """A further seed for a configuration that could be on the front, if there is one."""
         assert self._study.racing is not None
         seeds = self._study.seed_list
-        known = self._known_to(number)
         waiting = {run.configuration for run in self._runs[known:]}
         contenders = {
             c: runs.each for c, runs in self._knowledge(known).items() if runs.status == "completed"
@@ -378,7 +411,7 @@ class Arm:
             for c in range(configuration)
             for runs in [knowledge.get(c, UNKNOWN)]
         )
-        return suggest(
+        suggestion = suggest(
             self._study.sampler,
             self._space,
             [metric.direction for metric in self._objectives],
@@ -386,6 +419,20 @@ class Arm:
             self._seed(number),
             self._points[configuration] if configuration < len(self._points) else None,
         )
+        return suggestion if self._grid is None else self._untried(suggestion, configuration)
+
+    def _untried(self, suggestion: FrozenTrial, configuration: int) -> FrozenTrial:
+        """The suggestion or, where that was tried already, what comes next and was not.
+
+        To run a configuration again with the same seeds would tell nothing.
+        """
+        assert self._grid is not None
+        tried, number = self._tried(configuration), self._grid.number(suggestion.params)
+        if number not in tried or len(tried) == self._grid.size:
+            return suggestion
+        while number in tried:
+            number = (number + 1) % self._grid.size
+        return with_coordinates(suggestion, self._grid.at(number))
 
     def _seed(self, number: int) -> int:
         """Of what is random in the decision on a run."""

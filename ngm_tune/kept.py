@@ -97,6 +97,7 @@ class KeptEnvironment(_Kept):
     methods: dict[str, _Method] = {}
     data: dict[str, list[str]] = {}
     plateaus: dict[str, Whole] = {}
+    exhausted: dict[str, dict[str, Whole]] = {}
     points: dict[str, dict[str, Whole]] = {}
 
 

@@ -70,13 +70,13 @@ def run(
         Whether it was the time budget that ended it.
     """
     timed_out = False
-    _note_plateaus(location, arms)  # of trials that failed and are run again there may be one less
+    _note_ends(location, arms)  # of trials that failed and are run again there may be one less
     if not is_complete(arms):
         data = _data_for(study, location, arms, notice)
         timed_out = _run_trials(study, location, arms, data, halt, time_budget, verbose)
     if is_complete(arms) and owes_costs(study, location, arms):
         _measure_costs(study, location, _working(study, arms))
-    _note_plateaus(location, arms)
+    _note_ends(location, arms)
     return timed_out
 
 
@@ -272,14 +272,20 @@ def _written(results: Results, study: Study, run_id: str) -> Outcome | None:
     return None
 
 
-def _note_plateaus(location: str, arms: Sequence[AnyArm]) -> None:
+def _note_ends(location: str, arms: Sequence[AnyArm]) -> None:
     """Write down which searches ended before their time, and after how many runs."""
     searches = [arm for arm in arms if isinstance(arm, Arm) and arm.complete]
-    ended = {arm.benchmark: arm.total for arm in searches if arm.ended_early}
+    exhausted: dict[str, dict[str, int]] = {}
+    for arm in searches:
+        if arm.exhausted:
+            exhausted.setdefault(arm.benchmark, {})[arm.method.name] = arm.total
+    plateaus = {arm.benchmark: arm.total for arm in searches if arm.on_plateau}
     results = Results(location)
     environment = results.environment()
-    if environment.get("plateaus", {}) != ended:
-        results.write_environment(environment | {"plateaus": ended})
+    ends = {"plateaus": plateaus, "exhausted": exhausted}
+    changed = {key: runs for key, runs in ends.items() if environment.get(key, {}) != runs}
+    if changed:
+        results.write_environment(environment | changed)
 
 
 def _measure_costs(study: Study, location: str, methods: Sequence[str]) -> None:

@@ -113,7 +113,10 @@ def with_coordinates(trial: FrozenTrial, coordinates: Mapping[str, Any]) -> Froz
     if not whole or found == trial.params:
         return trial
     return create_trial(
-        state=TrialState.RUNNING, params=found, distributions=dict(trial.distributions)
+        state=TrialState.RUNNING,
+        params=found,
+        distributions=dict(space),
+        system_attrs=_notes(trial),
     )
 
 
@@ -138,8 +141,12 @@ def as_trial(
         values=values,
         params=trial.params,
         distributions=trial.distributions,
-        # Without "constraints", which Optuna sets itself, and only once.
-        system_attrs={k: v for k, v in trial.system_attrs.items() if not k.startswith("constr")},
+        system_attrs=_notes(trial),
         user_attrs=attributes,
         constraints=dict(constraints) if constraints and state is TrialState.COMPLETE else None,
     )
+
+
+def _notes(trial: FrozenTrial) -> dict[str, Any]:
+    """What the sampler noted of a suggestion: without constraints, which Optuna sets only once."""
+    return {k: v for k, v in trial.system_attrs.items() if not k.startswith("constr")}

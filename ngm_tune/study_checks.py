@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from optuna.distributions import CategoricalDistribution
 
+from ngm_tune.grid import grid_of
 from ngm_tune.methods import Config, get_method
 from ngm_tune.models import MLP
 from ngm_tune.pareto import Constraint
@@ -75,6 +76,19 @@ def without_effect(study: Study) -> list[str]:
             said.append(
                 f"plateau will end nothing: its trials = {study.plateau.trials} need {needed} runs "
                 f"of each method that are known of, and there will be {known}"
+            )
+    return said
+
+
+def small_spaces(study: Study) -> list[str]:
+    """Which searches will end before they have had their trials, as sentences."""
+    said = []
+    for method in study.methods if study.settings is None else ():
+        grid = grid_of(study.space_of(method))
+        if grid is not None and grid.size < study.trials:
+            said.append(
+                f"{method} will have {grid.size} of {study.trials} trials: its search space has no "
+                "more configurations"
             )
     return said
 

@@ -14,7 +14,7 @@ from ngm_tune.optuna_record import open_storage
 from ngm_tune.pareto import hypervolume
 from ngm_tune.results import Results
 from ngm_tune.rows import Outcome
-from ngm_tune.runner import _note_plateaus
+from ngm_tune.runner import _note_ends
 
 from .test_arms import a_study
 
@@ -38,12 +38,13 @@ def slow(number: int) -> float:
 
 def arms_of(journal: Path, finished: dict[str, Outcome] | None = None, **changes: Any) -> list[Arm]:
     """The arms of a study with a plateau, as a run has them."""
-    study = a_study(**{"plateau": {"trials": 4}, "trials": 30, "sampler": "random", **changes})
+    plateau = {"plateau": {"trials": 4}, "trials": 30, "sampler": "random", "methods": METHODS}
+    study = a_study(**{**plateau, **changes})
     storage = open_storage(journal)
     arms = [
         Arm(study, benchmark, method, storage=storage, finished=finished or {})
         for benchmark in study.benchmarks
-        for method in METHODS
+        for method in study.methods
     ]
     for arm in arms:
         arm.siblings = [other for other in arms if other.benchmark == arm.benchmark]
@@ -178,7 +179,7 @@ def test_a_run_that_failed_and_is_run_again_does_not_end_its_search_before_its_e
     again = arms_of(tmp_path / "a", rest)
     assert list(search(again, [flat, flat, lambda _: 0.9])) == failed
     assert lengths(again) == [30] * 3
-    assert [arm.ended_early for arm in again] == [False] * 3
+    assert [arm.on_plateau for arm in again] == [False] * 3
 
 
 def test_a_plateau_that_is_none_any_more_is_forgotten(tmp_path: Path) -> None:
@@ -188,14 +189,14 @@ def test_a_plateau_that_is_none_any_more_is_forgotten(tmp_path: Path) -> None:
     results.write_environment({"platform": "here"})
     arms = arms_of(tmp_path / "a")
     ended = search(arms, [flat, flat, flat])
-    _note_plateaus(results.location, arms)
+    _note_ends(results.location, arms)
     assert results.environment() == {"platform": "here", "plateaus": {"split-digits": 8}}
     rest = {run: outcome for run, outcome in ended.items() if not run.endswith("0007")}
     again = arms_of(tmp_path / "b", rest)
-    _note_plateaus(results.location, again)
+    _note_ends(results.location, again)
     assert results.environment() == {"platform": "here", "plateaus": {}}
     search(again, [flat, flat, lambda number: 0.95 if number == 7 else 0.8])
-    _note_plateaus(results.location, again)
+    _note_ends(results.location, again)
     assert results.environment()["plateaus"] == {"split-digits": 12}
 
 

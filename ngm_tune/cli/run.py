@@ -84,7 +84,7 @@ def run(
         with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
             from ngm_tune.driver import drive
             from ngm_tune.progress import progress_display
-            from ngm_tune.study_checks import without_effect
+            from ngm_tune.study_checks import small_spaces, without_effect
             from ngm_tune.study_files import load_study
             from ngm_tune.warm_start import uneven_starts, warm_started
 
@@ -111,8 +111,9 @@ def run(
                     else ""
                 )
             )
-            for noticed in (*uneven_starts(loaded), *without_effect(loaded)):
-                console.print(noticed)
+            for notices in (uneven_starts, small_spaces, without_effect):
+                for noticed in notices(loaded):
+                    console.print(noticed)
             return progress_display(console, loaded, arms)
 
         ended = drive(

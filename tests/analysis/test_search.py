@@ -258,6 +258,23 @@ def test_a_plateau_is_told_with_its_evidence(tmp_path: Path) -> None:
     assert effort.endswith("on split-digits the search ended after 4 trials of every method")
 
 
+def test_a_search_that_tried_all_there_is_lacks_nothing(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "plateau = { trials = 2, growth = 0.01 }\n")
+    for number in range(4):
+        made.trial(number, (0.9, 0.1))
+    made.trial(0, (0.9, 0.1), method="ngm-sgd")
+    kept = made.results.environment() | {"plateaus": {"split-digits": 4}}
+    made.results.write_text("environment.json", json.dumps(kept))
+    assert "NGM-SGD on split-digits has 1 of 4 trials" in search_facts(made.load())["Not complete"]
+    kept["exhausted"] = {"split-digits": {"ngm-sgd": 1}}
+    made.results.write_text("environment.json", json.dumps(kept))
+    facts = search_facts(made.load())
+    assert "Not complete" not in facts
+    assert facts["Effort"].endswith("; NGM-SGD on split-digits has no more than 1 configuration")
+    page = write_report(made.location, tmp_path / "report").page.read_text()
+    assert "The search ended after 4 trials of every method that had any left, as" in page
+
+
 def test_lines_show_what_is_attained_up_to_the_reference_point(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.3))
     made.trial(1, (0.8, 0.1))
