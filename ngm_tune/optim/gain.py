@@ -217,9 +217,9 @@ class NeuronalGain:
                 )
         if self._trained:
             warnings.warn(
-                "the gain saw no logits: the layer taken for the output layer took no part in "
-                "the training pass; name the right one with output=... (what torch.func transforms "
-                "is not seen)",
+                "the gain saw no logits: the layer taken for the output layer took no part in the "
+                "training pass, or is in evaluation mode; name the right one with output=... (what "
+                "torch.func transforms is not seen)",
                 stacklevel=5,
             )
 
