@@ -48,6 +48,7 @@ def describe_environment(study: Study) -> dict[str, Any]:
                 "hyperparameters": {
                     k: domain.__name__ if isinstance(domain, type) else list(domain)
                     for k, domain in study.domains_of(name).items()
+                    if isinstance(domain, type) or all(map(_is_plain, domain))
                 },
                 "space": {k: where._asdict() for k, where in study.space_of(name).items()},
             }
@@ -55,6 +56,13 @@ def describe_environment(study: Study) -> dict[str, Any]:
         },
         **({"points": points} if study.points else {}),
     }
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON has it: what results have as a text else, stays one."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _git_revision() -> str | None:

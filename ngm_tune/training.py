@@ -95,6 +95,10 @@ class ContinualTraining:
         probe: Looks at the run after an iteration; what it finds, by name, is recorded.
         device: Where to train.
 
+    Raises:
+        ValueError: Training and evaluation have different numbers of tasks, or the optimizer was
+            built of other parameters than the model's.
+
     Example:
         >>> import torch
         >>> from ngm_tune import NGMSGD
@@ -162,6 +166,8 @@ class ContinualTraining:
             model = build_model().to(device)
             torch.manual_seed(derive_seed(seed, "method"))
             method = build_method(model)
+        if isinstance(method, Optimizer) and not _has_parameters_of(method, model):
+            raise ValueError("the optimizer has no parameter of the model: it would train nothing")
         self.learner = method if isinstance(method, Learner) else Learner(model, method)
 
     @property
@@ -319,3 +325,9 @@ class ContinualTraining:
             for r in state["records"]
         ]
         self.records = [TaskRecord(**record) for record in on_cpu]  # type: ignore[arg-type]
+
+
+def _has_parameters_of(optimizer: Optimizer, model: nn.Module) -> bool:
+    own = {id(parameter) for parameter in model.parameters()}
+    groups = getattr(optimizer, "param_groups", [])  # a wrapper of another one may have none
+    return not groups or any(id(p) in own for group in groups for p in group["params"])

@@ -296,6 +296,21 @@ def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str
         replace(TWIN, space=space)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": {"lr": (0.1, 1.0)}}, r"Invalid range of lr: \(0.1, 1.0\) \(must be a FloatDist"),
+        ({"configure": lambda point: None}, "Invalid configure: .*NoneType"),
+        ({"configure": lambda point: {"lr": point["rate"]}}, "Invalid configure: .*'rate'"),
+        ({"build": lambda model, rate: SGD(model.parameters(), lr=rate)}, "Invalid build: .*'lr'"),
+        ({"build": 3}, "Invalid build: .*not a callable"),
+    ],
+)
+def test_what_does_not_go_together_is_no_method(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TWIN, **changes)
+
+
 def test_settings_computed_with_numpy_are_plain_values() -> None:
     method = replace(
         TWIN,

@@ -263,3 +263,9 @@ def test_splits_of_different_lengths_are_refused() -> None:
             batch_size=4,
             iterations_per_task=1,
         )
+
+
+def test_an_optimizer_of_another_network_is_refused() -> None:
+    other = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="has no parameter of the model"):
+        start(lambda model: sgd(other))

@@ -30,7 +30,8 @@ def methods() -> dict[str, Method]:
             method = entry_point.load()
         except Exception as error:
             raise UserError(
-                f"entry point {entry_point.value} of ngm_tune.methods cannot be loaded: {error!r}"
+                f"entry point {entry_point.value} of ngm_tune.methods cannot be loaded: "
+                f"{type(error).__name__}: {error}"
             ) from error
         if not isinstance(method, Method):
             raise UserError(f"entry point {entry_point.value} is no ngm_tune.methods.Method")

@@ -9,7 +9,13 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ngm_tune.learners import Learner
@@ -42,8 +48,9 @@ class Method:
             What nobody tells in practice makes an upper bound, an "oracle".
 
     Raises:
-        ValueError: The name is another one, or choices cannot be kept in results: they must be
-            None, truth values, numbers or texts, and no two of them be spelled alike.
+        ValueError: The name is another one; ``configure`` or ``build`` do not go with ``space``; or
+            its choices cannot be kept in results: they must be None, truth values, numbers or
+            texts, and no two of them be spelled alike.
     """
 
     name: str
@@ -61,14 +68,19 @@ class Method:
                 f"Invalid method name: {self.name!r} (must be ASCII letters, digits, _ and -)"
             )
         for name, where in self.space.items():
-            choices = where.choices if isinstance(where, CategoricalDistribution) else ()
-            if not all(isinstance(choice, _CHOICES) for choice in choices):
-                raise ValueError(
-                    f"Invalid choices of {name}: {choices} (must be None, bool, int, float or str; "
-                    "configure makes anything else of them)"
-                )
-            if len(set(map(str, choices))) < len(choices):
-                raise ValueError(f"Invalid choices of {name}: {choices} (two are spelled alike)")
+            _check_range(name, where)
+        try:
+            settings = self.domains
+        except Exception as error:  # whatever somebody's configure raises
+            raise ValueError(
+                f"Invalid configure: it makes no hyper-parameters of a point in space ({error!r})"
+            ) from error
+        try:
+            signature(self.build).bind_partial(None, **dict.fromkeys(settings))
+        except TypeError as error:
+            raise ValueError(
+                f"Invalid build: it does not take {', '.join(settings) or 'a model'} ({error})"
+            ) from error
 
     def settings_at(self, point: Config) -> Config:
         """The hyper-parameters at search coordinates, as plain Python values."""
@@ -111,9 +123,26 @@ class Method:
         return {name: _some_value(where) for name, where in self.space.items()}
 
 
+def _check_range(name: str, where: object) -> None:
+    if not isinstance(where, CategoricalDistribution):
+        if not isinstance(where, FloatDistribution | IntDistribution):
+            raise ValueError(
+                f"Invalid range of {name}: {where!r} (must be a FloatDistribution, IntDistribution "
+                "or CategoricalDistribution of Optuna)"
+            )
+        return
+    if not all(isinstance(choice, _CHOICES) for choice in where.choices):
+        raise ValueError(
+            f"Invalid choices of {name}: {where.choices} (must be None, bool, int, float or str; "
+            "configure makes anything else of them)"
+        )
+    if len(set(map(str, where.choices))) < len(where.choices):
+        raise ValueError(f"Invalid choices of {name}: {where.choices} (two are spelled alike)")
+
+
 def _plain(values: Config) -> Config:
     return {
-        k: v.item() if isinstance(v, np.generic | np.ndarray) and v.ndim == 0 else v
+        k: v.item() if isinstance(v, np.generic | np.ndarray | Tensor) and v.ndim == 0 else v
         for k, v in values.items()
     }
 
