@@ -135,11 +135,12 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) ->
     if passed_over:
         where += f", but for {passed_over} that failed, diverged or broke a constraint on test data"
     reached = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    settings = _spelled(hyperparameters) or "nothing to tune"
     choice = Choice(
         row["benchmark"], row["method"], row["trial_id"], hyperparameters, scores, explanation=""
     )
     return choice._replace(
-        explanation=f"{choice.benchmark}, {choice.method}: {choice.settings} ({reached}): "
+        explanation=f"{choice.benchmark}, {choice.method}: {settings} ({reached}): "
         f"{why} of {counted(points, what)} on the front{where}"
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from ngm_tune.errors import RecordError
+from ngm_tune.errors import RecordError, UserError
 from ngm_tune.grid import grid_of
 from ngm_tune.knowledge import UNKNOWN, Knowledge, gather
 from ngm_tune.methods import get_method
@@ -230,9 +230,14 @@ class Arm:
 
     def _configuration(self, number: int) -> Configuration:
         coordinates = dict(self._suggestion(number).params)
-        return Configuration(
-            self._trial_id(number), self.method.settings_at(coordinates), coordinates
-        )
+        try:
+            settings = self.method.settings_at(coordinates)
+        except Exception as error:  # whatever somebody's configure raises
+            raise UserError(
+                f"{self.method.name}: configure makes no hyper-parameters of {coordinates}: "
+                f"{error!r}"
+            ) from error
+        return Configuration(self._trial_id(number), settings, coordinates)
 
     def _trial_id(self, configuration: int) -> str:
         return f"{self.benchmark}.{self.method.name}.{configuration:04d}"

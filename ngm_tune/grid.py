@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -57,6 +58,22 @@ def grid_of(space: Mapping[str, BaseDistribution]) -> Grid | None:
         return Grid(space)
     except ValueError:
         return None
+
+
+def scattered(space: Mapping[str, BaseDistribution], count: int) -> list[dict[str, Any]]:
+    """So many points from all over a search space, always the same."""
+    random = np.random.default_rng(0)
+    return [{name: _drawn(where, random) for name, where in space.items()} for _ in range(count)]
+
+
+def _drawn(where: BaseDistribution, random: np.random.Generator) -> Any:
+    try:
+        return _value(where, int(random.integers(min(_count(where), 2**62))))
+    except ValueError:
+        assert isinstance(where, FloatDistribution)
+        if where.log:
+            return math.exp(random.uniform(math.log(where.low), math.log(where.high)))
+        return random.uniform(where.low, where.high)
 
 
 def _count(where: BaseDistribution) -> int:

@@ -25,6 +25,7 @@ from ngm_tune.schema import (
     TASKS_SCHEMA,
     trials_schema,
 )
+from ngm_tune.stored import INT64
 from ngm_tune.training import ContinualTraining
 from ngm_tune.trial_config import TrialConfig
 
@@ -171,8 +172,36 @@ def _extent(run: ContinualTraining) -> Row:
 
 
 def trial_identity(config: TrialConfig, seed: int) -> Row:
-    """The columns of ``trials/`` that say which run a row is, from its trial's config."""
-    settings = _typed(CONFIG_PREFIX, config["hyperparameters"], config["hyperparameter_columns"])
+    """The columns of ``trials/`` that say which run a row is, from its trial's config.
+
+    Raises:
+        ValueError: A hyper-parameter is of a type that its column does not hold.
+    """
+    settings = config["hyperparameters"]
+    kinds = config["hyperparameter_columns"]
+    for name, value in settings.items():
+        if name not in kinds or not _holds(kinds[name], value):
+            raise ValueError(
+                f"{config['method']}: configure makes {name} = {value!r} of {config['coordinates']}"
+                + (f", and elsewhere what is of type {kinds[name]}" if name in kinds else "")
+            )
+    return _identity(config, seed, settings)
+
+
+def _holds(kind: str, value: Any) -> bool:
+    """Whether a column has a value as it is, or as a text."""
+    match kind:
+        case "int":
+            return type(value) is int and -INT64 <= value < INT64
+        case "float":
+            return type(value) in (int, float)
+        case "bool":
+            return type(value) is bool
+    return kind == "str"
+
+
+def _identity(config: TrialConfig, seed: int, settings: Mapping[str, Any]) -> Row:
+    config_columns = _typed(CONFIG_PREFIX, settings, config["hyperparameter_columns"])
     coordinates = _typed(SEARCH_PREFIX, config["coordinates"], config["coordinate_columns"])
     return {
         "study": config["study"],
@@ -181,7 +210,7 @@ def trial_identity(config: TrialConfig, seed: int) -> Row:
         "trial_id": config["trial_id"],
         "seed": seed,
         "phase": config["phase"],
-        **settings,
+        **config_columns,
         **coordinates,
     }
 
@@ -207,7 +236,10 @@ def write_trial(config: TrialConfig, rows: Sequence[Row], tasks: Sequence[Row]) 
 def write_failure(config: TrialConfig, report: str) -> None:
     """Write the rows of a trial that failed, and the report of why."""
     Results(config["results"]).write_text(f"{FAILURES}/{config['run_id']}.txt", report)
-    rows = [{**trial_identity(config, seed), "status": "failed"} for seed in config["seeds"]]
+    kinds = config["hyperparameter_columns"]
+    settings = config["hyperparameters"].items()
+    kept = {name: value for name, value in settings if _holds(kinds.get(name, ""), value)}
+    rows = [{**_identity(config, seed, kept), "status": "failed"} for seed in config["seeds"]]
     write_trial(config, rows, [])
 
 

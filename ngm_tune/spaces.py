@@ -15,13 +15,11 @@ from optuna.distributions import (
 
 from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.paper import paper_study
-from ngm_tune.stored import restored
+from ngm_tune.stored import INT64, restored
 
 Space = dict[str, BaseDistribution]
 _ROUNDING = 1e-9
 _HUGE = 1e300
-INT64 = 2**63
-"""Beyond the largest whole number that results can hold."""
 IN_TOML = (bool, int, float, str)
 """Types of the values that a study can give; any other value is spelled as a text."""
 Point = Literal["paper"] | dict[str, bool | int | float | str]
@@ -52,6 +50,8 @@ def narrowed(method: Method, ranges: Mapping[str, Sequence[Any]]) -> Space:
 def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDistribution:
     if isinstance(former, CategoricalDistribution):
         values = [restored(value, former.choices) for value in values]
+        if len(set(values)) < len(values):
+            raise ValueError(f"{key} = {values}: one is listed twice")
         if not values or not set(values) <= set(former.choices):
             raise ValueError(
                 f"{key} = {values}: must be some of {', '.join(map(str, former.choices))}"
@@ -64,6 +64,9 @@ def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDist
     low, high = values
     if not low < high:
         raise ValueError(f"{key} = {values}: the range is empty; the first must be the lower one")
+    step = former.step  # type: ignore[attr-defined]
+    if step is not None and not _is_whole((high - low) / step):
+        raise ValueError(f"{key} = {values}: must be a whole number of steps of {step} apart")
     try:
         return type(former)(low=low, high=high, log=former.log, step=former.step)  # type: ignore[call-arg,attr-defined]
     except ValueError as error:
@@ -139,7 +142,13 @@ def _is_inside(value: Any, where: BaseDistribution) -> bool:
         return value in where.choices
     if not _is_number(value) or (isinstance(where, IntDistribution) and type(value) is not int):
         return False
-    return bool(where.low <= value <= where.high)  # type: ignore[attr-defined]
+    assert isinstance(where, FloatDistribution | IntDistribution)
+    on_grid = where.step is None or _is_whole((value - where.low) / where.step)
+    return on_grid and bool(where.low <= value <= where.high)
+
+
+def _is_whole(steps: float) -> bool:
+    return abs(steps - round(steps)) < _ROUNDING * max(1.0, abs(steps))
 
 
 def _is_number(value: Any) -> bool:

@@ -6,9 +6,13 @@ where they are choices of several types.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+INT64 = 2**63
+"""Beyond the largest whole number that results can hold."""
 Domain = type | Sequence[Any]
 """What a value can be: of a type, or one of these."""
 
@@ -16,8 +20,9 @@ Domain = type | Sequence[Any]
 def domain_of(values: Sequence[Any]) -> Domain:
     """The type of values that have one which results have columns of; else these values."""
     kinds = {type(value) for value in values}
-    only = kinds.pop()
-    return list(values) if kinds or only not in (bool, int, float, str) else only
+    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
+        return kinds.pop()
+    return list({str(value): value for value in values}.values())
 
 
 def column_type(domains: Sequence[Domain]) -> type:
@@ -33,12 +38,23 @@ def column_type(domains: Sequence[Domain]) -> type:
     return str if kinds or only not in (bool, int, float) else only
 
 
+def _one_of(values: Sequence[Any], stored: Any) -> Any:
+    """That of the values, or another one of their types, that is stored so."""
+    for value in values:
+        if str(value) == str(stored):
+            return value
+    if isinstance(stored, str):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            found = ast.literal_eval(stored)  # a number or, of computed ones, a tuple
+            return found if type(found) in map(type, values) else stored
+        return stored
+    return next((value for value in values if value == stored), stored)  # 1, stored as 1.0
+
+
 def restored(stored: Any, domain: Domain) -> Any:
     """A value as it was before it was stored; what cannot be of the domain stays as it is."""
     if not isinstance(domain, type):
-        known = [value for value in domain if str(value) == str(stored)]
-        known += [value for value in domain if value == stored]  # 1, which was stored as 1.0
-        return known[0] if known else stored
+        return _one_of(domain, stored)
     if domain is bool:
         return {"True": True, "False": False}.get(stored, stored)
     try:

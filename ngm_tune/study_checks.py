@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from optuna.distributions import CategoricalDistribution
 
 from ngm_tune.grid import grid_of
-from ngm_tune.methods import Config, get_method
-from ngm_tune.models import MLP
+from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.pareto import Constraint
-from ngm_tune.spaces import INT64, Space
+from ngm_tune.stored import INT64
 from ngm_tune.study_tables import Confirm
 
 if TYPE_CHECKING:
@@ -40,13 +39,14 @@ def check_search(study: Study) -> None:
                 f"stopping.tasks = {study.stopping.tasks}: must be less than the {tasks} tasks of "
                 f"{benchmark}"
             )
+    _lacks_nothing(study)
     for method in study.space:
         if method not in study.methods:
             raise ValueError(
                 f"space has {method}, which is no method of the study; those are "
                 f"{', '.join(study.methods)}"
             )
-        corners_fit(method, study.space_of(method))
+        _corners_fit(study, method)
     for benchmark in study.benchmarks:
         for method in study.methods:
             count = len(study.points_of(benchmark, method))
@@ -144,17 +144,39 @@ def fits(study: Study, key: str, method: str, settings: Config, *, complete: boo
     for benchmark in study.benchmarks:
         own = {} if complete else built.example
         arguments = own | study.given(benchmark, method) | settings
-        try:
-            model = study.network(benchmark)
-            signature(built.build).bind(model, **arguments)
-            built.build(model, **arguments)
-        except (TypeError, ValueError) as error:
+        problem = _problem_of(study, benchmark, built, arguments)
+        if problem is not None:
             given = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
             where = f" on {benchmark}" if len(study.benchmarks) > 1 else ""
             raise ValueError(
-                f"{key} has {given}{where}: {error}; searched are "
-                f"{', '.join(built.hyperparameters)}"
-            ) from error
+                f"{key} has {given}{where}: {problem}; searched are "
+                f"{', '.join(built.hyperparameters) or 'none'}"
+            )
+
+
+def _problem_of(study: Study, benchmark: str, method: Method, arguments: Config) -> str | None:
+    """Why a method cannot be built so for a benchmark's network; None if it can."""
+    try:
+        model = study.network(benchmark)
+        signature(method.build).bind(model, **arguments)
+        method.build(model, **arguments)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    except Exception as error:  # whatever somebody's build raises
+        return repr(error)
+    return None
+
+
+def _lacks_nothing(study: Study) -> None:
+    """Raise unless what methods cannot be built without is searched or given."""
+    unfixed = [method for method in study.methods if method not in study.fixed]
+    for benchmark, method in product(study.benchmarks, unfixed):  # ``fits`` looks at the others
+        built = get_method(method)
+        there = built.example | study.given(benchmark, method)
+        try:
+            signature(built.build).bind(None, **there)
+        except TypeError as error:
+            raise ValueError(f"{method} lacks what fixed.{method} could give: {error}") from error
 
 
 class _Kind(NamedTuple):
@@ -181,9 +203,9 @@ def _kind(parameter: Parameter | None) -> type | None:
     return next((kind for kind in _KINDS if said in (kind, kind.__name__)), None)
 
 
-def corners_fit(method: str, space: Space) -> None:
+def _corners_fit(study: Study, method: str) -> None:
     """Raise unless a method can be built at both ends of its ranges."""
-    built = get_method(method)
+    built, space = get_method(method), study.space_of(method)
     for end in ("low", "high"):
         point = {
             name: where.choices[0 if end == "low" else -1]
@@ -191,10 +213,11 @@ def corners_fit(method: str, space: Space) -> None:
             else getattr(where, end)
             for name, where in space.items()
         }
-        try:
-            built.build(MLP((2, 2, 2), hidden_std=0.1, output_std=0.1), **built.settings_at(point))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"space.{method} allows {point}: {error}") from error
+        for benchmark in study.benchmarks:
+            arguments = study.given(benchmark, method) | built.settings_at(point)
+            problem = _problem_of(study, benchmark, built, arguments)
+            if problem is not None:
+                raise ValueError(f"space.{method} allows {point}: {problem}")
 
 
 def known(names: list[str], there: Iterable[str], kind: str, hint: str = "") -> list[str]:

@@ -31,6 +31,7 @@ from ngm_tune.rows import (
     steps_table,
     stopped_row,
     task_rows,
+    trial_identity,
     trial_row,
     write_failure,
     write_trial,
@@ -108,6 +109,8 @@ class ContinualTrainable(tune.Trainable):
         )
         train, evaluator = self._load_splits(benchmark)
         try:
+            for seed in config["seeds"]:
+                trial_identity(config, seed)  # what no row could hold is known before, not after
             self._runs = self._resumed(
                 lambda: [self._build_run(benchmark, train, evaluator, s) for s in config["seeds"]],
                 kept,

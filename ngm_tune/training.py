@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -24,7 +25,7 @@ from ngm_tune.evaluation import Evaluator
 from ngm_tune.learners import Batch, Learner
 from ngm_tune.metrics import AccuracyCurves
 from ngm_tune.optim.gain import predictive_entropy
-from ngm_tune.seeding import derive_seed
+from ngm_tune.seeding import derive_seed, seeded
 from ngm_tune.streams import Stream, Variant
 
 Evaluated = Literal["seen", "first-and-previous"]
@@ -161,10 +162,9 @@ class ContinualTraining:
         )
         sizes = torch.tensor(train.sizes, device=device)
         self._task_of = torch.arange(self.tasks, device=device).repeat_interleave(sizes)
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed(seed, "weights"))
+        with seeded(derive_seed(seed, "weights")):
             model = build_model().to(device)
-            torch.manual_seed(derive_seed(seed, "method"))
+        with seeded(derive_seed(seed, "method")):
             method = build_method(model)
         if isinstance(method, Optimizer) and not _has_parameters_of(method, model):
             raise ValueError("the optimizer has no parameter of the model: it would train nothing")
@@ -208,8 +208,7 @@ class ContinualTraining:
         probed: list[tuple[int, str, float]] = []
         diverged_at = None
 
-        with torch.random.fork_rng():
-            torch.manual_seed(derive_seed(self.seed, "training", task))
+        with seeded(derive_seed(self.seed, "training", task)):
             self.learner.begin_task(task)
             if self._probe is not None:
                 self._probe.begin_task(self.learner)
@@ -318,7 +317,7 @@ class ContinualTraining:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken, bit for bit as if never interrupted."""
-        self.learner.load_state_dict(state["learner"])
+        self.learner.load_state_dict(deepcopy(state["learner"]))  # which may take over tensors
         # Records are kept where they do not take up a device's memory.
         on_cpu = [
             {name: value.cpu() if isinstance(value, Tensor) else value for name, value in r.items()}

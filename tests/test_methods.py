@@ -286,24 +286,38 @@ def test_names_that_no_file_or_key_could_have(name: str) -> None:
     ("choices", "message"),
     [
         (((0.9, 0.999), (0.8, 0.99)), "must be None, bool, int, float or str"),
-        (("3", 3), "two are spelled alike"),
+        ((math.nan, 1.0), "must be None, bool, int, float or str"),
+        ((2**70, 1), "one has more than 64 bits"),
+        (("3", 3), "two are equal or spelled alike"),
+        ((True, 1), "two are equal or spelled alike"),
     ],
 )
 def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str) -> None:
     with catch_warnings(action="ignore"):  # of Optuna, for tuples
         space = {"k": CategoricalDistribution(choices)}
-    with pytest.raises(ValueError, match=f"Invalid choices of k: .*{message}"):
+    with pytest.raises(ValueError, match=f"Invalid choices of sgd.k: .*{message}"):
         replace(TWIN, space=space)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"space": {"lr": (0.1, 1.0)}}, r"Invalid range of lr: \(0.1, 1.0\) \(must be a FloatDist"),
-        ({"configure": lambda point: None}, "Invalid configure: .*NoneType"),
-        ({"configure": lambda point: {"lr": point["rate"]}}, "Invalid configure: .*'rate'"),
-        ({"build": lambda model, rate: SGD(model.parameters(), lr=rate)}, "Invalid build: .*'lr'"),
-        ({"build": 3}, "Invalid build: .*not a callable"),
+        ({"space": {"lr": (0.1, 1.0)}}, r"Invalid range of sgd.lr: \(0.1, 1.0\) \(must be a"),
+        ({"configure": lambda point: None}, "Invalid configure of sgd: .*NoneType"),
+        ({"configure": lambda point: {"lr": point["rate"]}}, "Invalid configure of sgd: .*'rate'"),
+        (
+            {"build": lambda model, rate: SGD(model.parameters(), lr=rate)},
+            "Invalid build of sgd: .*'lr'",
+        ),
+        (
+            {"configure": lambda p: {"lr": 1.0} | ({"nesterov": True} if p["lr"] > 0.5 else {})},
+            "Invalid configure of sgd: .* the same hyper-parameters of all points",
+        ),
+        (
+            {"configure": lambda point: {"method": point["lr"]}},
+            "Invalid hyper-parameter of sgd: method",
+        ),
+        ({"build": 3}, "Invalid build of sgd: .*not a callable"),
     ],
 )
 def test_what_does_not_go_together_is_no_method(changes: dict[str, Any], message: str) -> None:

@@ -96,7 +96,7 @@ def run(
                 f"{location} was started already and goes on; nothing is taken from {warm_start}"
                 if outside is None
                 else f"Starting from {counted(len(loaded.points), 'configuration')} of {warm_start}"
-                + (f"; {outside} more are outside of what is searched here" if outside else "")
+                + (f"; {outside} more have no place in what is searched here" if outside else "")
             )
         trials, seeds = counted(loaded.trials, "trial"), counted(len(loaded.seed_list), "seed")
 

@@ -45,7 +45,8 @@ class Learner:
 
     Methods that are more than an optimizer derive from this: they add to the loss
     (:meth:`penalty`), do a step differently (:meth:`learn`), act when tasks begin and end, or are
-    evaluated with other weights than they train.
+    evaluated with other weights than they train. What they draw at random may come from the global
+    generators of torch, NumPy or Python: the seed of the run fixes them.
 
     Args:
         model: The network.

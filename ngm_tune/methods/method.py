@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from inspect import signature
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,14 @@ from optuna.distributions import (
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ngm_tune.grid import scattered
 from ngm_tune.learners import Learner
-from ngm_tune.stored import Domain, column_type, domain_of
+from ngm_tune.stored import INT64, Domain, column_type, domain_of
 
 Config = dict[str, Any]
 _CHOICES = (type(None), bool, int, float, str)
+_RESERVED = ("method", "benchmark")
+_SCATTERED = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -48,9 +53,10 @@ class Method:
             What nobody tells in practice makes an upper bound, an "oracle".
 
     Raises:
-        ValueError: The name is another one; ``configure`` or ``build`` do not go with ``space``; or
-            its choices cannot be kept in results: they must be None, truth values, numbers or
-            texts, and no two of them be spelled alike.
+        ValueError: The name is another one; ``configure`` or ``build`` do not go with ``space``; a
+            hyper-parameter is called ``method`` or ``benchmark``; or choices cannot be kept in
+            results: they must be None, truth values, numbers or texts, and no two of them equal or
+            spelled alike.
     """
 
     name: str
@@ -68,18 +74,26 @@ class Method:
                 f"Invalid method name: {self.name!r} (must be ASCII letters, digits, _ and -)"
             )
         for name, where in self.space.items():
-            _check_range(name, where)
+            _check_range(f"{self.name}.{name}", where)
         try:
             settings = self.domains
         except Exception as error:  # whatever somebody's configure raises
             raise ValueError(
-                f"Invalid configure: it makes no hyper-parameters of a point in space ({error!r})"
+                f"Invalid configure of {self.name}: it does not make the same hyper-parameters of "
+                f"all points in space ({error!r})"
             ) from error
+        reserved = [name for name in settings if name in _RESERVED]
+        if reserved:
+            raise ValueError(
+                f"Invalid hyper-parameter of {self.name}: {reserved[0]} (what points of a study "
+                "are of and for is called so)"
+            )
         try:
             signature(self.build).bind_partial(None, **dict.fromkeys(settings))
         except TypeError as error:
             raise ValueError(
-                f"Invalid build: it does not take {', '.join(settings) or 'a model'} ({error})"
+                f"Invalid build of {self.name}: it does not take "
+                f"{', '.join(settings) or 'a model'} ({error})"
             ) from error
 
     def settings_at(self, point: Config) -> Config:
@@ -99,9 +113,12 @@ class Method:
         """Names and types of the hyper-parameters of ``build``; text where types are mixed."""
         return {name: column_type([domain]) for name, domain in self.domains.items()}
 
-    @property
+    @cached_property
     def domains(self) -> dict[str, Domain]:
-        """What each hyper-parameter of ``build`` can be: its type, or choices of several types."""
+        """What each hyper-parameter of ``build`` can be: its type, or values of several types.
+
+        As far as points from all over the search space tell, every choice among them.
+        """
         choices = {n: w for n, w in self.space.items() if isinstance(w, CategoricalDistribution)}
         tried = [
             self.example,
@@ -110,8 +127,13 @@ class Method:
                 for name, where in choices.items()
                 for choice in where.choices
             ),
+            *map(self.settings_at, scattered(self.space, _SCATTERED)),
         ]
-        return {name: domain_of([settings[name] for settings in tried]) for name in tried[0]}
+        names = list(tried[0])
+        for settings in tried:
+            if set(settings) != set(names):
+                raise ValueError(f"{', '.join(settings) or 'none'} or {', '.join(names) or 'none'}")
+        return {name: domain_of([settings[name] for settings in tried]) for name in names}
 
     @property
     def example(self) -> Config:
@@ -131,13 +153,17 @@ def _check_range(name: str, where: object) -> None:
                 "or CategoricalDistribution of Optuna)"
             )
         return
-    if not all(isinstance(choice, _CHOICES) for choice in where.choices):
+    choices = where.choices
+    numbers = [choice for choice in choices if isinstance(choice, float)]
+    if not all(isinstance(choice, _CHOICES) for choice in choices) or any(map(isnan, numbers)):
         raise ValueError(
-            f"Invalid choices of {name}: {where.choices} (must be None, bool, int, float or str; "
-            "configure makes anything else of them)"
+            f"Invalid choices of {name}: {choices} (must be None, bool, int, float or str, "
+            "and not NaN; configure makes anything else of them)"
         )
-    if len(set(map(str, where.choices))) < len(where.choices):
-        raise ValueError(f"Invalid choices of {name}: {where.choices} (two are spelled alike)")
+    if any(isinstance(choice, int) and not -INT64 <= choice < INT64 for choice in choices):
+        raise ValueError(f"Invalid choices of {name}: {choices} (one has more than 64 bits)")
+    if min(len(set(choices)), len(set(map(str, choices)))) < len(choices):
+        raise ValueError(f"Invalid choices of {name}: {choices} (two are equal or spelled alike)")
 
 
 def _plain(values: Config) -> Config:

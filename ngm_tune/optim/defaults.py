@@ -31,7 +31,10 @@ def load_defaults(
     try:
         entries = tomllib.loads(source.read_text(encoding="utf-8"))["defaults"]
         found = {
-            entry["benchmark"]: dict(entry["hyperparameters"])
+            entry["benchmark"]: {
+                name: None if value == "None" else value  # which TOML does not have
+                for name, value in entry["hyperparameters"].items()
+            }
             for entry in entries
             if entry["method"] == method
         }
