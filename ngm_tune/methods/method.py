@@ -47,7 +47,8 @@ class Method:
         space: Search coordinates and their ranges.
         build: Makes the optimizer, ``build(model, **hyperparameters)``, or for what is more than an
             optimizer a :class:`~ngm_tune.learners.Learner`.
-        configure: From search coordinates to hyper-parameters, where they differ.
+        configure: From search coordinates to hyper-parameters, where they differ; of every point
+            the same ones.
         locate: From hyper-parameters back to search coordinates, the inverse of ``configure``.
         task_aware: Whether it is told when a task begins or ends, or of which task an example is.
             What nobody tells in practice makes an upper bound, an "oracle".
