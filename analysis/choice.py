@@ -15,8 +15,7 @@ from ngm_tune import __version__
 from ngm_tune.directory import Directory
 from ngm_tune.errors import UserError
 from ngm_tune.pareto import knee, shortfall
-from ngm_tune.schema import CONFIG_PREFIX
-from ngm_tune.stored import restored
+from ngm_tune.stored import hyperparameters_of
 
 from .loading import ELIGIBLE, LoadedStudy, load, output_beside
 from .wording import counted
@@ -40,7 +39,7 @@ class Choice(NamedTuple):
 
 def settings_of(loaded: LoadedStudy, row: dict[str, Any]) -> str:
     """The hyper-parameters of a trial as people read them."""
-    return _spelled(_hyperparameters(loaded, row))
+    return _spelled(hyperparameters_of(row, loaded.domains(row["method"])))
 
 
 def _spelled(hyperparameters: dict[str, Any]) -> str:
@@ -48,19 +47,6 @@ def _spelled(hyperparameters: dict[str, Any]) -> str:
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in hyperparameters.items()
     )
-
-
-def _hyperparameters(loaded: LoadedStudy, row: dict[str, Any]) -> dict[str, Any]:
-    stored = {
-        name.removeprefix(CONFIG_PREFIX): value
-        for name, value in row.items()
-        if name.startswith(CONFIG_PREFIX) and value is not None
-    }
-    domains = loaded.domains(row["method"])
-    return {
-        name: restored(value, domains[name]) if name in domains else value
-        for name, value in stored.items()
-    }
 
 
 def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
@@ -124,7 +110,7 @@ def _index(front: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
 
 
 def _choice(loaded: LoadedStudy, row: dict[str, Any], points: int, pick: str) -> Choice:
-    hyperparameters = _hyperparameters(loaded, row)
+    hyperparameters = hyperparameters_of(row, loaded.domains(row["method"]))
     scores = {metric.name: row[metric.name] for metric in loaded.objectives}
     ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
     why = f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}"

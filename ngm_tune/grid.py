@@ -21,10 +21,7 @@ class Grid:
     One without coordinates, of a method that leaves nothing to be tuned, has one configuration.
 
     Args:
-        space: Search coordinates and their ranges.
-
-    Raises:
-        ValueError: A coordinate is searched among real numbers.
+        space: Search coordinates and their ranges, none of them of real numbers.
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution]) -> None:
@@ -54,10 +51,7 @@ class Grid:
 
 def grid_of(space: Mapping[str, BaseDistribution]) -> Grid | None:
     """The grid of a search space; None if something is searched among real numbers."""
-    try:
-        return Grid(space)
-    except ValueError:
-        return None
+    return None if any(map(_is_real, space.values())) else Grid(space)
 
 
 def scattered(space: Mapping[str, BaseDistribution], count: int) -> list[dict[str, Any]]:
@@ -67,27 +61,24 @@ def scattered(space: Mapping[str, BaseDistribution], count: int) -> list[dict[st
 
 
 def _drawn(where: BaseDistribution, random: np.random.Generator) -> Any:
-    try:
+    if not _is_real(where):
         return _value(where, int(random.integers(min(_count(where), 2**62))))
-    except ValueError:
-        assert isinstance(where, FloatDistribution)
-        if where.log:
-            return math.exp(random.uniform(math.log(where.low), math.log(where.high)))
-        return random.uniform(where.low, where.high)
+    assert isinstance(where, FloatDistribution)
+    if where.log:
+        return math.exp(random.uniform(math.log(where.low), math.log(where.high)))
+    return random.uniform(where.low, where.high)
+
+
+def _is_real(where: BaseDistribution) -> bool:
+    return isinstance(where, FloatDistribution) and where.step is None and not where.single()
 
 
 def _count(where: BaseDistribution) -> int:
-    """How many values a coordinate has."""
-    match where:
-        case CategoricalDistribution(choices=choices):
-            return len(choices)
-        case _ if where.single():
-            return 1
-        case IntDistribution(low=low, high=high, step=step):
-            return (high - low) // step + 1
-        case FloatDistribution(low=low, high=high, step=float(step)):
-            return round((high - low) / step) + 1
-    raise ValueError(f"{where} is searched among real numbers")
+    """How many values a coordinate has that is not of real numbers."""
+    if isinstance(where, CategoricalDistribution):
+        return len(where.choices)
+    assert isinstance(where, IntDistribution | FloatDistribution)
+    return 1 if where.single() else _place(where, where.high) + 1
 
 
 def _place(where: BaseDistribution, value: Any) -> int:

@@ -7,9 +7,11 @@ where they are choices of several types.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+
+from ngm_tune.schema import CONFIG_PREFIX
 
 INT64 = 2**63
 """Beyond the largest whole number that results can hold."""
@@ -62,3 +64,16 @@ def restored(stored: Any, domain: Domain) -> Any:
     except (TypeError, ValueError, OverflowError):
         return stored
     return stored if domain is int and isinstance(stored, float) and value != stored else value
+
+
+def hyperparameters_of(row: Mapping[str, Any], domains: Mapping[str, Domain]) -> dict[str, Any]:
+    """The hyper-parameters of a row in ``trials/``, each of a known domain as it was."""
+    stored = {
+        name.removeprefix(CONFIG_PREFIX): value
+        for name, value in row.items()
+        if name.startswith(CONFIG_PREFIX) and value is not None
+    }
+    return {
+        name: restored(value, domains[name]) if name in domains else value
+        for name, value in stored.items()
+    }

@@ -13,9 +13,9 @@ from ngm_tune.methods import Config, get_method
 from ngm_tune.pareto import hypervolume_subset, is_kept, on_front
 from ngm_tune.results import Results
 from ngm_tune.rows import outcome_of
-from ngm_tune.schema import CONFIG_PREFIX, CONFIRM_SUFFIX
+from ngm_tune.schema import CONFIRM_SUFFIX
 from ngm_tune.spaces import IN_TOML, Point, located
-from ngm_tune.stored import restored
+from ngm_tune.stored import hyperparameters_of
 from ngm_tune.study import Study
 from ngm_tune.study_files import validate_study
 
@@ -135,8 +135,6 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
 
 def _settings(row: Row) -> Config:
     """The searched hyper-parameters of a trial."""
-    return {
-        name: restored(row[CONFIG_PREFIX + name], domain)
-        for name, domain in get_method(row["method"]).domains.items()
-        if row.get(CONFIG_PREFIX + name) is not None
-    }
+    searched = get_method(row["method"]).domains
+    found = hyperparameters_of(row, searched)
+    return {name: found[name] for name in searched if name in found}
