@@ -2,7 +2,7 @@
 
 What is compared is chosen by the search alone, of either method: the configuration with the best
 second objective among those whose first is within 0.01 of the best that the search found for any
-method (:func:`ngm_tune.pareto.contender`), which is always confirmed. So the confirmed values of
+method (:func:`ngm_tune.metrics.pareto.contender`), which is always confirmed. So the confirmed values of
 both are as good as they look, and their difference, paired over seeds, has an interval. What
 diverged when it was confirmed counts as the worst, and is said. Without a confirmation, and with
 given settings, the same data choose and are reported.
@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from ngm_tune.metrics import Floats, Metric
-from ngm_tune.pareto import NEAR, are_near, best_in_second, hypervolume
+from ngm_tune.metrics.functional import Floats, Metric
+from ngm_tune.metrics.pareto import NEAR, are_near, best_in_second, hypervolume
 
 from .loading import ELIGIBLE, LoadedStudy
 from .optimism import by_seed, variance

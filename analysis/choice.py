@@ -12,10 +12,10 @@ import polars as pl
 import tomli_w
 
 from ngm_tune import __version__
-from ngm_tune.directory import Directory
 from ngm_tune.errors import UserError
-from ngm_tune.pareto import knee, shortfall
-from ngm_tune.stored import hyperparameters_of
+from ngm_tune.metrics.pareto import knee, shortfall
+from ngm_tune.results.columns import hyperparameters_of
+from ngm_tune.results.filesystem import Directory
 
 from .loading import ELIGIBLE, LoadedStudy, load, output_beside
 from .wording import counted
@@ -58,7 +58,7 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
 
     Args:
         loaded: The study.
-        pick: ``"knee"`` (:func:`ngm_tune.pareto.knee`), or the name of an objective: the point best
+        pick: ``"knee"`` (:func:`ngm_tune.metrics.pareto.knee`), or the name of an objective: the point best
             in it.
 
     Raises:

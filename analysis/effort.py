@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
-from ngm_tune.kept import Range
-from ngm_tune.metrics import Floats, Metric
-from ngm_tune.pareto import hypervolume, hypervolume_subset, shortfall
-from ngm_tune.schema import SEARCH_PREFIX
+from ngm_tune.metrics.functional import Floats, Metric
+from ngm_tune.metrics.pareto import hypervolume, hypervolume_subset, shortfall
+from ngm_tune.results.records import Range
+from ngm_tune.results.schema import SEARCH_PREFIX
 
 from .loading import ELIGIBLE, PARTIAL, LoadedStudy
 

@@ -11,17 +11,17 @@ import polars as pl
 import pyarrow as pa
 
 from ngm_tune.errors import UserError
-from ngm_tune.kept import KeptEnvironment, KeptStudy, Range, read_kept
-from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.pareto import Constraint, are_kept, on_front, to_confirm
-from ngm_tune.results import Results
-from ngm_tune.schema import (
+from ngm_tune.metrics.functional import METRICS, Metric
+from ngm_tune.metrics.pareto import Constraint, are_kept, on_front, to_confirm
+from ngm_tune.results.columns import Domain
+from ngm_tune.results.directory import Results
+from ngm_tune.results.records import KeptEnvironment, KeptStudy, Range, read_kept
+from ngm_tune.results.schema import (
     CONFIG_PREFIX,
     CONFIRM_SUFFIX,
     SEARCH_PREFIX,
     STATUSES,
 )
-from ngm_tune.stored import Domain
 
 PARTIAL = "partial"
 """Status of a trial that did not get all seeds: it lost the race for them, or is still in it."""

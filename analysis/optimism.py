@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ngm_tune.metrics import METRICS, Floats
-from ngm_tune.pareto import hypervolume
+from ngm_tune.metrics.functional import METRICS, Floats
+from ngm_tune.metrics.pareto import hypervolume
 
 from .loading import LoadedStudy
 from .wording import number, signed

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import altair as alt
 import polars as pl
 
-from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.schema import CONFIG_PREFIX
+from ngm_tune.metrics.functional import METRICS, Metric
+from ngm_tune.results.schema import CONFIG_PREFIX
 
 from .answer import compared
 from .choice import Choice

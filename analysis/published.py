@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ngm_tune.metrics import AccuracyCurves, stability_gaps
-from ngm_tune.paper import paper_study
+from ngm_tune.metrics.functional import AccuracyCurves, stability_gaps
+from ngm_tune.study.paper import paper_study
 
 from .loading import LoadedStudy
 from .wording import counted, number

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from ngm_tune.metrics import METRICS, Metric
-from ngm_tune.pareto import hypervolume
+from ngm_tune.metrics.functional import METRICS, Metric
+from ngm_tune.metrics.pareto import hypervolume
 
 from .answer import Standing, standings
 from .choice import Choice, settings_of

@@ -19,8 +19,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from ngm_tune.methods import methods
-from ngm_tune.results import Results
-from ngm_tune.schema import Table
+from ngm_tune.results.directory import Results
+from ngm_tune.results.schema import Table
 
 # Machines that tests run on can be slow for a moment, which says nothing about the code.
 settings.register_profile(

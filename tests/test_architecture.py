@@ -15,26 +15,38 @@ ROOT = Path(ngm_tune.__file__).parent
 
 HEAVY = ("torch", "torchvision", "ray", "optuna", "sklearn")
 FORBIDDEN = {
-    "optim": ("ray", "optuna", "ngm_tune.training", "ngm_tune.benchmarks"),
-    "benchmarks": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
+    "optim": ("ray", "optuna", "ngm_tune.training.loop", "ngm_tune.benchmarks"),
+    "benchmarks": ("ray", "optuna", "ngm_tune.training.loop", "ngm_tune.methods"),
     "models.py": ("ray", "optuna"),
     "metrics.py": ("ray", "optuna", "torch"),
-    "training.py": ("ray", "optuna", "ngm_tune.trainable", "ngm_tune.runner", "ngm_tune.methods"),
-    "evaluation.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
-    "streams.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
-    "learners": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods", "ngm_tune.benchmarks"),
-    "probes.py": ("ray", "optuna", "ngm_tune.training", "ngm_tune.methods"),
-    "arms.py": ("ray", "ngm_tune.training"),
+    "training.py": (
+        "ray",
+        "optuna",
+        "ngm_tune.execution.trainable",
+        "ngm_tune.execution.runner",
+        "ngm_tune.methods",
+    ),
+    "evaluation.py": ("ray", "optuna", "ngm_tune.training.loop", "ngm_tune.methods"),
+    "streams.py": ("ray", "optuna", "ngm_tune.training.loop", "ngm_tune.methods"),
+    "learners": (
+        "ray",
+        "optuna",
+        "ngm_tune.training.loop",
+        "ngm_tune.methods",
+        "ngm_tune.benchmarks",
+    ),
+    "probes.py": ("ray", "optuna", "ngm_tune.training.loop", "ngm_tune.methods"),
+    "arms.py": ("ray", "ngm_tune.training.loop"),
     "opening.py": ("ray",),
     "doctor": ("ray",),
     "results.py": HEAVY,
     "pareto.py": HEAVY,
     "analysis": (
         *HEAVY,
-        "ngm_tune.training",
+        "ngm_tune.training.loop",
         "ngm_tune.methods",
-        "ngm_tune.study",
-        "ngm_tune.study_files",
+        "ngm_tune.study.study",
+        "ngm_tune.study.files",
     ),
 }
 
@@ -82,7 +94,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import ngm_tune", {*HEAVY, "pyarrow", "altair", "typer"}),
         ("import ngm_tune.cli", {*HEAVY, "altair", "polars"}),
         ("import ngm_tune.analysis", set(HEAVY)),
-        ("import ngm_tune.doctor", {"ray", "altair"}),
+        ("import ngm_tune.workspace.doctor", {"ray", "altair"}),
         (
             "from ngm_tune import NGMSGD",
             {"ray", "optuna", "altair", "pyarrow", "polars", "sklearn"},

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Finished, environment
+from tests.conftest import Finished, environment
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typer.main import get_command
 
 from ngm_tune.cli import app
-from ngm_tune.study import Study
-from ngm_tune.study_files import validate_study
+from ngm_tune.study.files import validate_study
+from ngm_tune.study.study import Study
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

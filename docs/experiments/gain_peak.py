@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from ngm_tune import NGMSGD
 from ngm_tune.benchmarks import get_benchmark
-from ngm_tune.models import MLP
+from ngm_tune.benchmarks.models import MLP
 
 SEEDS, ITERATIONS, BATCH = 8, 40, 128
 BENCHMARK = get_benchmark("split-mnist")

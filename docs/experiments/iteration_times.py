@@ -14,9 +14,9 @@ import torch
 from tabulate import tabulate
 
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
-from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
-from ngm_tune.training import ContinualTraining
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
 
 SHAPES = {
     "split-digits": (1, 8, 8),

@@ -16,9 +16,9 @@ from torchvision.transforms.functional import InterpolationMode, rotate
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.benchmarks.mnist import ANGLES, MNIST
 from ngm_tune.benchmarks.sources import load_images
-from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
-from ngm_tune.training import ContinualTraining
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
 
 SEEDS, TEST_IMAGES = (42, 43, 44), 2000
 BENCHMARK = get_benchmark("rotated-mnist")

@@ -14,10 +14,10 @@ from rotated_mnist import BLACK, METHODS, TEST_IMAGES, print_gaps, turned
 from torchvision.transforms.functional import InterpolationMode
 
 from ngm_tune.benchmarks import TaskSplit
-from ngm_tune.evaluation import Evaluator
+from ngm_tune.benchmarks.models import MLP
 from ngm_tune.methods import get_method
-from ngm_tune.models import MLP
-from ngm_tune.training import ContinualTraining
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
 
 BILINEAR = (InterpolationMode.BILINEAR, 1, BLACK)
 

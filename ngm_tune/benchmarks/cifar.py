@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ngm_tune.benchmarks.decoding import Images
+from ngm_tune.benchmarks.models import SlimResNet18
 from ngm_tune.benchmarks.sources import Source, cifar_layout
 from ngm_tune.benchmarks.tasks import (
     Benchmark,
@@ -17,7 +18,6 @@ from ngm_tune.benchmarks.tasks import (
     crop_and_flip,
     three_splits,
 )
-from ngm_tune.models import SlimResNet18
 
 CIFAR10 = Source(
     name="CIFAR-10",

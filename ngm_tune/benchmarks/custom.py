@@ -23,6 +23,7 @@ from ngm_tune.benchmarks.decoding import (
     parquet_class_names,
     parquet_images,
 )
+from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.benchmarks.sources import data_folder, parquet_files
 from ngm_tune.benchmarks.tasks import (
     Benchmark,
@@ -33,7 +34,6 @@ from ngm_tune.benchmarks.tasks import (
     train_and_validation,
 )
 from ngm_tune.errors import UserError
-from ngm_tune.models import MLP, SlimResNet18
 
 NAME = "custom"
 _WIDTH = 400

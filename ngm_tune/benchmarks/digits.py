@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ngm_tune.benchmarks.models import MLP
 from ngm_tune.benchmarks.tasks import Benchmark, TaskData, TaskSplit
-from ngm_tune.models import MLP
 
 _MEAN, _STD = 0.3039, 0.3752  # of the training split's pixels, scaled to [0, 1]
 _SPLIT_SEED = 0

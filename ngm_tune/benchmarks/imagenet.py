@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from ngm_tune.benchmarks.cifar import RESNET_SETTINGS
+from ngm_tune.benchmarks.models import SlimResNet18
 from ngm_tune.benchmarks.sources import Source, load_images
 from ngm_tune.benchmarks.tasks import Benchmark, TaskData, crop_and_flip, in_groups
-from ngm_tune.models import SlimResNet18
 
 MINI_IMAGENET = Source(
     name="mini-ImageNet",

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from ngm_tune.benchmarks.decoding import Images
+from ngm_tune.benchmarks.models import MLP
 from ngm_tune.benchmarks.sources import Source, mnist_layout
 from ngm_tune.benchmarks.tasks import Benchmark, TaskData, by_class, in_tasks, three_splits
-from ngm_tune.models import MLP
 
 MNIST = Source(
     name="MNIST",

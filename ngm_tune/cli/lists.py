@@ -29,7 +29,7 @@ def data(
     use_data_folder(folder)
     custom = None
     if study is not None:
-        from ngm_tune.study_files import load_study
+        from ngm_tune.study.files import load_study
 
         custom = load_study(study).resolved().custom
     try:
@@ -77,7 +77,7 @@ def data(
 @app.command()
 def studies() -> None:
     """List the studies that come with ngm-tune."""
-    from ngm_tune.study_files import shipped_studies
+    from ngm_tune.study.files import shipped_studies
 
     print_table(
         ("study", "benchmarks", "methods", "trials", "seeds", "about"),
@@ -132,7 +132,7 @@ def methods() -> None:
 @app.command()
 def metrics() -> None:
     """List the metrics; those with a worst value can be objectives of a study."""
-    from ngm_tune.metrics import METRICS
+    from ngm_tune.metrics.functional import METRICS
 
     print_table(
         ("metric", "title", "better", "ideal", "worst", "unit", "source"),

@@ -48,7 +48,7 @@ def doctor(
 
     Exit codes: 0 when all is well or mended, 1 when something is left that is not.
     """
-    from ngm_tune.doctor import examine
+    from ngm_tune.workspace.doctor import examine
 
     found = examine(results, repair=not look)
     for finding in found:

@@ -13,11 +13,11 @@ import typer
 
 from ngm_tune.cli.app import app
 from ngm_tune.cli.terminal import DataOption, console, counted, use_data_folder
-from ngm_tune.signals import SENT_BY_SCHEDULERS, graceful_signals, held
+from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, graceful_signals, held
 
 if TYPE_CHECKING:
-    from ngm_tune.driver import Ended
-    from ngm_tune.given import AnyArm
+    from ngm_tune.execution.driver import Ended
+    from ngm_tune.search.fixed_runs import AnyArm
 
 
 @app.command(
@@ -82,11 +82,11 @@ def run(
     with _stoppable():
         # An import that an exception cuts off stays half made, and compiled modules swallow it.
         with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
-            from ngm_tune.driver import drive
-            from ngm_tune.progress import progress_display
-            from ngm_tune.study_checks import small_spaces, without_effect
-            from ngm_tune.study_files import load_study
-            from ngm_tune.warm_start import uneven_starts, warm_started
+            from ngm_tune.cli.progress import progress_display
+            from ngm_tune.execution.driver import drive
+            from ngm_tune.study.files import load_study
+            from ngm_tune.study.validation import small_spaces, without_effect
+            from ngm_tune.workspace.warm_start import uneven_starts, warm_started
 
         loaded = load_study(study, set_ or []).resolved()
         location = f"results/{loaded.name}" if results is None else results

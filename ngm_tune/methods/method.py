@@ -20,9 +20,9 @@ from optuna.distributions import (
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ngm_tune.grid import scattered
 from ngm_tune.learners import Learner
-from ngm_tune.stored import INT64, Domain, column_type, domain_of
+from ngm_tune.methods.finite_space import scattered
+from ngm_tune.results.columns import INT64, Domain, column_type, domain_of
 
 Config = dict[str, Any]
 _CHOICES = (type(None), bool, int, float, str)

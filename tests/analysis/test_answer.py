@@ -10,8 +10,7 @@ from scipy import stats
 
 from ngm_tune.analysis.answer import difference, findings, standings
 from ngm_tune.analysis.tables import search_facts
-
-from .made_up import STUDY, MadeUp
+from tests.helpers.made_up import STUDY, MadeUp
 
 SPLIT = "split-digits"
 

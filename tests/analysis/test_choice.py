@@ -11,8 +11,8 @@ import pytest
 from ngm_tune.analysis.choice import choose, write_defaults
 from ngm_tune.analysis.loading import load
 from ngm_tune.errors import UserError
-from ngm_tune.results import Results
-from ngm_tune.schema import trials_schema
+from ngm_tune.results.directory import Results
+from ngm_tune.results.schema import trials_schema
 
 STUDY = """
 name = "made-up"

@@ -14,9 +14,8 @@ import tomli_w
 
 from ngm_tune.analysis.loading import LoadedStudy, load
 from ngm_tune.errors import UserError
-
-from ..conftest import Command
-from ..damage import TRIAL, one_seed, rename_trial, truncated
+from tests.conftest import Command
+from tests.helpers.damage import TRIAL, one_seed, rename_trial, truncated
 
 
 def test_a_report_names_what_it_leaves_out(copy: Path, ngm_tune: Command) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ngm_tune import cost, runner
 from ngm_tune.analysis import write_report
 from ngm_tune.analysis.choice import choose
 from ngm_tune.analysis.loading import LoadedStudy, load
@@ -18,10 +17,12 @@ from ngm_tune.analysis.mechanism_charts import (
     curvature_info,
     fast_and_slow_info,
 )
-from ngm_tune.cost import Network
-from ngm_tune.driver import drive
-from ngm_tune.models import MLP
-from ngm_tune.study_files import load_study
+from ngm_tune.benchmarks.models import MLP
+from ngm_tune.execution import runner
+from ngm_tune.execution.driver import drive
+from ngm_tune.study.files import load_study
+from ngm_tune.training import step_cost as cost
+from ngm_tune.training.step_cost import Network
 
 CHANGES = [
     'methods=["ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd"]',

@@ -17,8 +17,8 @@ from ngm_tune.analysis.published import (
     comparison_rows,
     departures,
 )
-from ngm_tune.results import Results
-from ngm_tune.schema import CURVES_SCHEMA, STEPS_SCHEMA, trials_schema
+from ngm_tune.results.directory import Results
+from ngm_tune.results.schema import CURVES_SCHEMA, STEPS_SCHEMA, trials_schema
 
 STUDY = """
 name = "paper-split-mnist"

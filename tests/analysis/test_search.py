@@ -18,9 +18,8 @@ from ngm_tune.analysis.loading import PARTIAL
 from ngm_tune.analysis.optimism import optimism, spelled
 from ngm_tune.analysis.pareto_chart import pareto_info
 from ngm_tune.analysis.tables import methods_table, search_facts, stopped_rows
-from ngm_tune.schema import TASKS_SCHEMA
-
-from .made_up import STUDY, MadeUp
+from ngm_tune.results.schema import TASKS_SCHEMA
+from tests.helpers.made_up import STUDY, MadeUp
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from ngm_tune.analysis.pareto_chart import pareto_chart, pareto_info
 from ngm_tune.analysis.sections import pareto_caption
 from ngm_tune.analysis.tables import methods_table, search_facts
 from ngm_tune.analysis.wording import counted, number, signed
-
-from .made_up import STUDY, MadeUp
+from tests.helpers.made_up import STUDY, MadeUp
 
 SPLIT = "split-digits"
 

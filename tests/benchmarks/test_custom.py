@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from ngm_tune.benchmarks import Custom, get_benchmark
+from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.errors import UserError
-from ngm_tune.models import MLP, SlimResNet18
 
 CLASSES = ("ant", "bee", "cat", "dog")
 PER_CLASS = 20

@@ -9,9 +9,9 @@ import torch
 from torch.optim import Adam
 
 from ngm_tune.benchmarks import TaskData, get_benchmark
-from ngm_tune.evaluation import Evaluator
-from ngm_tune.models import MLP
-from ngm_tune.training import ContinualTraining
+from ngm_tune.benchmarks.models import MLP
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
 
 DIGITS = ("split-digits", "rotated-digits")
 SPLIT, ROTATED = get_benchmark("split-digits"), get_benchmark("rotated-digits")

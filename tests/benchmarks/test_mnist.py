@@ -12,10 +12,10 @@ import torch
 from ngm_tune.benchmarks import TaskData, get_benchmark
 from ngm_tune.benchmarks.mnist import MNIST
 from ngm_tune.benchmarks.sources import load_images
-from ngm_tune.evaluation import Evaluator
 from ngm_tune.methods import get_method
-from ngm_tune.metrics import stability_gaps
-from ngm_tune.training import ContinualTraining
+from ngm_tune.metrics.functional import stability_gaps
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
 
 
 @pytest.fixture(scope="module", autouse=True)

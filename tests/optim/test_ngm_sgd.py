@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ngm_tune import NGMSGD
-from ngm_tune.models import MLP
+from ngm_tune.benchmarks.models import MLP
 from ngm_tune.optim import predictive_entropy
 
 

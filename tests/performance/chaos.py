@@ -35,8 +35,8 @@ import psutil
 from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
-from ngm_tune.doctor import examine
-from ngm_tune.optuna_record import open_storage
+from ngm_tune.search.optuna_journal import open_storage
+from ngm_tune.workspace.doctor import examine
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "trials=3"),

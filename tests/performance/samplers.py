@@ -33,15 +33,15 @@ from optuna.storages import InMemoryStorage
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
-from ngm_tune.arms import Arm
+from ngm_tune.execution.recording import Outcome
 from ngm_tune.methods import get_method
-from ngm_tune.metrics import METRICS
-from ngm_tune.pareto import hypervolume
-from ngm_tune.proposal import Proposal
-from ngm_tune.results import Results
-from ngm_tune.rows import Outcome
-from ngm_tune.schema import SEARCH_PREFIX
-from ngm_tune.study import Study
+from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.pareto import hypervolume
+from ngm_tune.results.directory import Results
+from ngm_tune.results.schema import SEARCH_PREFIX
+from ngm_tune.search.method_search import Arm
+from ngm_tune.search.run_spec import Proposal
+from ngm_tune.study.study import Study
 
 HERE = Path(__file__).parent
 TABLE = HERE / "samplers.parquet"

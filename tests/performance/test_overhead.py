@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from ngm_tune import NGMSGD
 from ngm_tune.benchmarks import TaskSplit
-from ngm_tune.evaluation import Evaluator
-from ngm_tune.models import MLP, SlimResNet18
-from ngm_tune.training import ContinualTraining
+from ngm_tune.benchmarks.models import MLP, SlimResNet18
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
 
 
 def paper_mlp() -> nn.Module:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ngm_tune.study import Study
+from ngm_tune.study.study import Study
 
 from .samplers import (
     FOUND,

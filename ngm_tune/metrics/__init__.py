@@ -1,0 +1,1 @@
+"""Metrics of continual evaluation and multi-objective comparison, on NumPy arrays alone."""

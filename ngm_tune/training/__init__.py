@@ -1,0 +1,1 @@
+"""Training on a sequence of tasks with continual evaluation."""

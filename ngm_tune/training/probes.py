@@ -1,0 +1,214 @@
+"""What the mechanism of NGM-SGD claims, looked at while a network trains.
+
+- ``curvature``: the largest eigenvalue of the Hessian of the training loss, in the space of the raw
+  weights W and in that of the effective weights gW. Where every layer is gained by the same g and
+  has no bias, ``H_W = g² H_gW``: raising g flattens the loss as the effective weights see it at
+  given W, and steepens it as the raw ones do.
+- ``fast-and-slow``: the effective weights as ``gW = g_0 W + (g - g_0) W``, a slow and a fast part,
+  and what moves them in an iteration, the update of W or the change of g.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vjp
+
+from ngm_tune.benchmarks.tasks import TaskSplit
+from ngm_tune.learners import Learner
+from ngm_tune.optim.gain import NeuronalGain, attached_gains, select_layers
+from ngm_tune.training.seeding import derive_seed
+
+ProbeName = Literal["curvature", "fast-and-slow"]
+
+CURVATURE_EXAMPLES = 256
+"""Examples of the tasks seen so far, always the same, that the Hessian is that of."""
+
+_EARLY = (1, 2, 5, 10)
+"""Iterations of a task after which curvature is always looked at."""
+
+_TOLERANCE = 1e-3
+"""Relative, of eigenvalues."""
+
+_LANCZOS_VECTORS = 8
+"""Enough where one eigenvalue stands out, as it does early in training and after transitions."""
+
+
+class Probes:
+    """The probes of one run.
+
+    Args:
+        names: Which.
+        train: Training examples.
+        prepare: Turns them into what the network takes.
+        seed: Of the run.
+        every: Iterations between looks at the curvature.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[ProbeName],
+        train: TaskSplit,
+        prepare: Callable[[Tensor], Tensor],
+        *,
+        seed: int,
+        every: int,
+    ) -> None:
+        self._names = names
+        self._train = train
+        self._prepare = prepare
+        self._seed = seed
+        self._every = every
+        self._before: tuple[Tensor, list[Tensor]] | None = None
+
+    def begin_task(self, learner: Learner) -> None:
+        """Remember where a task starts, for what its first iteration moves."""
+        if "fast-and-slow" in self._names:
+            self._fast_and_slow(learner)
+
+    def __call__(self, learner: Learner, task: int, iteration: int) -> dict[str, float]:
+        """What there is to be seen after an iteration of a task, counted from 1, by name."""
+        found: dict[str, float] = {}
+        if "fast-and-slow" in self._names:
+            found |= self._fast_and_slow(learner)
+        if "curvature" in self._names and (iteration in _EARLY or iteration % self._every == 0):
+            found |= self._curvature(learner, task)
+        return found
+
+    def _curvature(self, learner: Learner, task: int) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "curvature", task))
+        seen = self._train.seen(task + 1)
+        chosen = torch.randint(seen, (CURVATURE_EXAMPLES,), generator=generator)
+        chosen = chosen.to(self._train.labels.device)
+        inputs = self._prepare(self._train.inputs[chosen])
+        labels = self._train.labels[chosen]
+        return {
+            "sharpness_raw": sharpness(learner.model, inputs, labels),
+            "sharpness_effective": effective_sharpness(learner.model, inputs, labels),
+        }
+
+    def _fast_and_slow(self, learner: Learner) -> dict[str, float]:
+        modulation = _attached(learner.model)
+        layers = modulation.layers if modulation else select_layers(learner.model, "all", None)[1]
+        weights = [layer.weight.detach() for layer in layers]
+        one = torch.ones((), device=weights[0].device)
+        gain = one if modulation is None else modulation.value
+        baseline = 1.0 if modulation is None else modulation.baseline
+        norm = _norm(weights)
+        found = {
+            "slow_norm": float(baseline * norm),
+            "fast_norm": float((gain - baseline) * norm),
+        }
+        if self._before is not None:
+            gain_before, weights_before = self._before
+            moved = _norm([w - before for w, before in zip(weights, weights_before, strict=True)])
+            found["weight_step"] = float(gain * moved)
+            found["gain_step"] = float((gain - gain_before) * norm)
+        self._before = gain, [weight.clone() for weight in weights]
+        return found
+
+
+def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Largest eigenvalue of the Hessian of the mean cross-entropy, by the raw parameters.
+
+    The gain stays what it is. Found by Lanczos iteration (ARPACK) on Hessian-vector products.
+
+    Args:
+        model: Looked at as it is in evaluation.
+        inputs: Shape (N, ...).
+        labels: Shape (N,).
+
+    Returns:
+        In nats per squared unit of the parameters; NaN where one of these is not finite, or the
+        iteration does not converge.
+    """
+    parameters = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    return _largest_eigenvalue(model, parameters, inputs, labels)
+
+
+def effective_sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Largest eigenvalue of the Hessian of the mean cross-entropy, by the effective parameters.
+
+    Those are g times the raw ones in gained layers: there the Hessian is that at the raw parameters
+    divided by g squared.
+
+    Args:
+        model: As in :func:`sharpness`.
+        inputs: Likewise.
+        labels: Likewise.
+
+    Returns:
+        In nats per squared unit of the effective parameters; NaN as in :func:`sharpness`.
+    """
+    modulation = _attached(model)
+    if modulation is None:
+        return sharpness(model, inputs, labels)
+    gained = {id(layer.weight) for layer in modulation.layers}
+    parameters = {
+        name: p.detach() * modulation.value if id(p) in gained else p.detach()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+    with _gain_of_one(modulation):
+        return _largest_eigenvalue(model, parameters, inputs, labels)
+
+
+def _attached(model: nn.Module) -> NeuronalGain | None:
+    return next(iter(attached_gains(model)), None)
+
+
+@contextmanager
+def _gain_of_one(modulation: NeuronalGain) -> Iterator[None]:
+    value = modulation.value
+    modulation.value = torch.ones_like(value)
+    try:
+        yield
+    finally:
+        modulation.value = value
+
+
+def _largest_eigenvalue(
+    model: nn.Module, parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor
+) -> float:
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+
+    if not all(p.isfinite().all() for p in parameters.values()):
+        return float("nan")
+
+    def loss(values: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(functional_call(model, values, (inputs,)), labels)
+
+    mode = model.training
+    model.eval()
+    # The Hessian is symmetric: its product from the left is that from the right, and needs the
+    # gradient's graph only once.
+    product_from_left = vjp(grad(loss), parameters)[1]
+    sizes = [p.numel() for p in parameters.values()]
+
+    def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        flat = torch.from_numpy(np.asarray(vector, dtype=np.float32).ravel()).to(inputs.device)
+        parts = zip(parameters.items(), torch.split(flat, sizes), strict=True)
+        (curved,) = product_from_left({name: part.view_as(p) for (name, p), part in parts})
+        return torch.cat([part.flatten() for part in curved.values()]).double().cpu().numpy()
+
+    size = sum(sizes)
+    start = np.random.default_rng(0).standard_normal(size)
+    try:
+        hessian = LinearOperator((size, size), matvec=product, dtype=np.float64)
+        values, _ = eigsh(hessian, k=1, which="LA", v0=start, ncv=_LANCZOS_VECTORS, tol=_TOLERANCE)
+        return float(values[0])
+    except ArpackError:  # it did not converge
+        return float("nan")
+    finally:
+        model.train(mode)
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.get_total_norm(tensors)

@@ -1,0 +1,139 @@
+"""Which training examples each batch is drawn from: the three regimes of continual learning.
+
+- ``joint``: uniformly from all tasks seen so far, the protocol of arXiv 2507.14056.
+- ``replay``: half from the current task and half from a buffer of bounded size, filled by reservoir
+  sampling (Vitter 1985) from the examples that were trained on, as in Chaudhry et al. 2019, "On
+  tiny episodic memories in continual learning"; until it holds something, all from the task.
+- ``naive``: from the current task only.
+
+A seed fixes every batch of a run, whatever the optimizer and whether or not it was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ngm_tune.training.seeding import derive_seed
+
+Variant = Literal["joint", "replay", "naive"]
+
+
+class Stream:
+    """The batches of one run, as indices into training examples that are ordered by task.
+
+    Args:
+        sizes: Training examples per task.
+        variant: What a batch is drawn from, always with replacement.
+        batch_size: Examples per batch.
+        iterations: Batches per task.
+        seed: Fixes every batch.
+        buffer_size: Examples that ``"replay"`` keeps.
+
+    Raises:
+        ValueError: A buffer size is missing or given for a variant that has no buffer.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        variant: Variant = "joint",
+        *,
+        batch_size: int,
+        iterations: int,
+        seed: int,
+        buffer_size: int | None = None,
+    ) -> None:
+        if (buffer_size is not None) != (variant == "replay"):
+            raise ValueError(f"buffer_size is {buffer_size} with variant {variant!r}")
+        self._ends = np.cumsum(sizes)
+        self._starts = self._ends - np.asarray(sizes)
+        self._variant = variant
+        self._shape = (iterations, batch_size)
+        self._seed = seed
+        self._buffer_size = buffer_size or 0
+
+    def batches(self, task: int) -> Tensor:
+        """Indices of the examples of every batch of a task, shape (iterations, batch), int64."""
+        if self._variant == "replay":
+            return self._replayed[task]
+        start = 0 if self._variant == "joint" else int(self._starts[task])
+        return torch.randint(
+            start, int(self._ends[task]), self._shape, generator=self._generator(task)
+        )
+
+    def _generator(self, task: int) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self._seed, "batches", task))
+
+    @cached_property
+    def _replayed(self) -> list[Tensor]:
+        """The batches of every task: what a buffer holds depends on all that came before."""
+        buffer = Reservoir(self._buffer_size)
+        fresh = (self._shape[1] + 1) // 2
+        tasks = []
+        for task, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
+            generator = self._generator(task)
+            batches = torch.randint(int(start), int(end), self._shape, generator=generator)
+            for batch in batches:
+                if buffer.filled:
+                    (batch[fresh:],) = buffer.draw(self._shape[1] - fresh, generator)
+                    buffer.offer(batch[:fresh], generator=generator)
+                else:
+                    buffer.offer(batch, generator=generator)
+            tasks.append(batches)
+        return tasks
+
+
+class Reservoir:
+    """A uniform sample, of bounded size, of everything that was offered (Vitter 1985, algorithm R).
+
+    An item is a row of one or several tensors. Randomness is that of a generator on the CPU, by
+    default torch's global one.
+
+    Args:
+        size: How many items to keep.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1 or size != int(size):
+            raise ValueError(f"Invalid buffer size: {size} (must be a whole number, >= 1)")
+        self._size = size
+        self._offered = 0
+        self._kept: tuple[Tensor, ...] = ()
+
+    @property
+    def filled(self) -> int:
+        """How many items there are."""
+        return min(self._offered, self._size)
+
+    def offer(self, *columns: Tensor, generator: torch.Generator | None = None) -> None:
+        """Take some rows in, each with the chance that keeps the sample uniform."""
+        count = len(columns[0])
+        order = torch.arange(self._offered, self._offered + count)
+        drawn = torch.rand(count, generator=generator, dtype=torch.float64) * (order + 1)
+        places = torch.where(order < self._size, order, drawn.long()).tolist()
+        row_at = {place: row for row, place in enumerate(places) if place < self._size}
+        if not self._kept:
+            self._kept = tuple(c.new_zeros(self._size, *c.shape[1:]) for c in columns)
+        for kept, column in zip(self._kept, columns, strict=True):
+            kept[list(row_at)] = column[list(row_at.values())]
+        self._offered += count
+
+    def draw(self, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+        """Rows chosen uniformly and with replacement, of every column."""
+        rows = torch.randint(self.filled, (count,), generator=generator)
+        return tuple(kept[rows.to(kept.device)] for kept in self._kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything there is to it."""
+        return {"offered": self._offered, "kept": list(self._kept)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._offered = state["offered"]
+        self._kept = tuple(state["kept"])

@@ -1,0 +1,1 @@
+"""One study in one results directory: lock, manifest, provenance, resume, doctor."""

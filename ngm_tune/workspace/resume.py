@@ -1,0 +1,162 @@
+"""Opening a results directory for a study: by one driver at a time, for the same study only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event
+
+import pyarrow as pa
+from optuna.storages import BaseStorage
+
+from ngm_tune.errors import RecordError, UserError
+from ngm_tune.execution.recording import Outcome, coordinates_of, outcome_of
+from ngm_tune.results.directory import FAILURES, JOURNAL, Results
+from ngm_tune.results.schema import trials_schema
+from ngm_tune.search.fixed_runs import AnyArm, confirmation, given_settings
+from ngm_tune.search.method_search import Arm
+from ngm_tune.search.optuna_journal import journal
+from ngm_tune.search.sampling import problem_of_coordinates, restored_coordinates
+from ngm_tune.study.study import Study
+from ngm_tune.workspace.lock import lease
+from ngm_tune.workspace.manifest import note_study
+
+
+@contextmanager
+def opened(
+    study: Study,
+    location: str,
+    lost: Callable[[str], None] = lambda reason: None,
+    *,
+    retry_failed: bool = False,
+) -> Iterator[list[AnyArm]]:
+    """The arms of a study, reconciled with what its results directory holds, to be run.
+
+    What is in ``trials/`` is the truth. However the context is left, Optuna's record is up to date
+    with it afterwards, and no trial there is left running.
+
+    Args:
+        study: What is asked for.
+        location: The results directory; made if there is none.
+        lost: Told, in another thread, if another driver takes the directory over.
+        retry_failed: Forget how runs ended that failed, so that they are run again.
+
+    Raises:
+        UserError: The directory holds results of another study, is being run by another driver, or
+            cannot be read or written.
+    """
+    results = Results(location)
+    results.create()
+    taken_over = Event()
+
+    def told(reason: str) -> None:
+        taken_over.set()
+        lost(reason)
+
+    try:
+        with lease(results, told):
+            note_study(study, results)
+            if retry_failed:
+                _set_failed_aside(study, results)
+            with reconciled(study, results, taken_over.is_set) as arms:
+                yield arms
+    except OSError as error:
+        raise UserError(
+            f"{location}: cannot be read or written: {error}; the study goes on from there once "
+            "that is mended"
+        ) from error
+
+
+@contextmanager
+def reconciled(
+    study: Study, results: Results, taken_over: Callable[[], bool] = lambda: False
+) -> Iterator[list[AnyArm]]:
+    """The arms of a study, reconciled with its results, for a caller who holds the lease.
+
+    Args:
+        study: What is asked for.
+        results: The results directory.
+        taken_over: Whether another driver has the directory by now, and with it the record.
+
+    Raises:
+        UserError: Optuna's record is not that of the trials.
+    """
+    with journal(results, taken_over) as storage:
+        try:
+            arms = list(arms_of(study, storage, outcomes_of(results, study)))
+        except RecordError as error:
+            raise UserError(
+                f"{results.location}/{JOURNAL}: not the record of what is in trials/: {error}; "
+                f"`{results.doctor}` makes it anew"
+            ) from error
+        try:
+            yield arms
+        finally:
+            for arm in () if taken_over() else arms:
+                arm.close()
+
+
+def _set_failed_aside(study: Study, results: Results) -> None:
+    """Move what there is of runs that failed to ``damaged/``."""
+    for run, outcome in outcomes_of(results, study).items():
+        if outcome.checked().status == "failed":
+            for name in (f"{FAILURES}/{run}.txt", f"trials/{run}.parquet"):
+                if results.has(name):
+                    results.set_aside(name)
+
+
+def arms_of(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> Sequence[AnyArm]:
+    """The arms of a study, as far as its runs have ended.
+
+    Raises:
+        RecordError: Optuna's storage is not the record of these runs.
+    """
+    arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    if study.settings is not None:
+        return [given_settings(study, *arm, finished) for arm in arms]
+    searches = [Arm(study, *arm, storage=storage, finished=finished) for arm in arms]
+    for arm in searches:
+        arm.siblings = [other for other in searches if other.benchmark == arm.benchmark]
+    for arm in searches:
+        arm.advance()
+    if not study.confirm.top:
+        return searches
+    return [*searches, *(confirmation(study, arm, finished) for arm in searches)]
+
+
+def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
+    """How each run in ``trials/`` ended, by its id.
+
+    Raises:
+        UserError: One is none of the study, unless the results are read with tolerance.
+    """
+
+    def problem(run: str, rows: pa.Table) -> str | None:
+        return problem_of_trial(run, rows, study)
+
+    tasks = dict(results.runs("tasks"))
+    return {
+        run_id: outcome_of(
+            rows.to_pylist(),
+            tasks[run_id].to_pylist() if run_id in tasks else [],
+            study.objectives,
+            study.constraints,
+        )
+        for run_id, rows in results.runs("trials", problem)
+    }
+
+
+def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
+    """Why the rows of a file in ``trials/`` are none of the study; None if they are."""
+    problem = study.membership.problem(run, rows)
+    if problem is not None:
+        return problem
+    for column in trials_schema(study.hyperparameters, study.coordinates):
+        if column.name in rows.schema.names and rows.schema.field(column.name).type != column.type:
+            found = rows.schema.field(column.name).type
+            return f"column {column.name} is of type {found} instead of {column.type}"
+    if study.settings is not None:
+        return None
+    space = study.space_of(rows["method"][0].as_py())
+    stored = coordinates_of(rows.slice(0, 1).to_pylist()[0])
+    return problem_of_coordinates(space, restored_coordinates(space, stored))

@@ -1,0 +1,145 @@
+"""The command line: what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+from PIL import Image
+from typer.testing import CliRunner
+
+from ngm_tune import __version__
+from ngm_tune.cli import app, main
+from tests.conftest import SCHEMA_1, Command, Finished
+
+runner = CliRunner()
+
+
+def test_version() -> None:
+    assert runner.invoke(app, ["--version"]).stdout == f"ngm-tune {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "analyze", "defaults"])
+def test_help_has_examples(command: str) -> None:
+    shown = runner.invoke(app, [command, "--help"])
+    assert shown.exit_code == 0
+    assert f"ngm-tune {command}" in shown.stdout
+    assert "Example" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("studies", ["quickstart", "digits", "split-digits"]),
+        ("benchmarks", ["split-digits", "class-incremental", "rotated-digits"]),
+        ("methods", ["ngm-sgd", "momentum-sgd", "adam", "ngm-sgd-frozen-gain", "dc_gain"]),
+    ],
+)
+def test_listings(command: str, words: list[str]) -> None:
+    shown = runner.invoke(app, [command])
+    assert shown.exit_code == 0
+    assert all(word in shown.stdout for word in words)
+
+
+def test_methods_of_installed_packages_are_listed(ngm_tune: Command) -> None:
+    shown = ngm_tune("methods")
+    assert shown.code == 0
+    assert "raises" in shown.out
+    assert "Diverges" in shown.out
+
+
+def quick(*changes: str) -> tuple[str, ...]:
+    """A command that would run a study with these changes."""
+    return ("run", "quickstart", *(word for change in changes for word in ("--set", change)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "nope"), "nope: neither a file nor a study of ngm-tune"),
+        (quick("trials=-1"), "trials = -1: input should be greater"),
+        (quick("sampler=cmaes"), "sampler = 'cmaes': it cannot search for several objectives"),
+        (quick("sampler=tpee"), "sampler = 'tpee': input should be 'tpe', 'nsga2', 'gp' or"),
+        (quick('objectives=["speed"]'), "no objective 'speed'; there are avg_acc"),
+        (quick('constraints=["speed >= 1"]'), "'speed >= 1': must be a finite bound on one of"),
+        (quick('constraints=["fast"]'), "'fast' is no constraint; it must be like 'avg_acc >= 0.9"),
+        (quick("space.sgd.lr=[0.1, 0.1]"), "space.sgd.lr = [0.1, 0.1]: the range is empty"),
+        (quick("space.sgd.speed=[0, 1]"), "space.sgd has speed, which it does not search"),
+        (quick("reference_point.avg_acc=1.5"), "reference_point.avg_acc = 1.5: must be a number w"),
+        (quick("reference_point={ avg_sg = 1.0 }"), "must give one value for each of the obj"),
+        (quick("racing.chance=2.0"), "racing.chance = 2.0: input should be less than 1"),
+        (quick("racing={}", "seeds=1"), "racing: it needs several seeds, and seeds = 1"),
+        (quick("stopping.tasks=5"), "stopping.tasks = 5: must be less than the 5 tasks of split"),
+        (quick("confirm.topp=1"), "unknown key 'topp' in confirm (did you mean 'top'?)"),
+        (quick('points=["paper"]'), "the paper has no settings for split-digits"),
+        (("run", "quickstart", "--results", "/proc/none"), "/proc/none: cannot be made"),
+        (("run", "quickstart", "--results", "/mnt/none/a"), "there is no folder /mnt/none to make"),
+        (("run", "quickstart", "--results", "s3x://a"), "s3x://a: no usable results location"),
+        (("run", "quickstart", "--warm-start", "nowhere"), "nowhere: no results there"),
+        (
+            (*quick('methods=["adam"]'), "--warm-start", str(SCHEMA_1)),
+            "no completed trial there of adam",
+        ),
+        (("analyze", "nowhere"), "nowhere: no results there"),
+        (("analyze", "s3x://a"), "s3x://a: no usable results location"),
+        (("data", "mnist"), "no benchmark 'mnist'; there are split-digits"),
+        (("data", "split-mnist", "--data", "nowhere"), "--data nowhere: no such folder"),
+        (("defaults", "nowhere"), "nowhere: no results there"),
+        (("doctor", "nowhere"), "nowhere: no results there"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2_before_anything_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ngm-tune", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert out == ""
+    assert err.startswith("ngm-tune: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("command", ["analyze", "defaults"])
+def test_an_unknown_pick(finished: Finished, ngm_tune: Command, command: str) -> None:
+    answer = ngm_tune(command, finished.location, "--pick", "best")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--pick best: allowed are knee, avg_acc, avg_sg" in answer.err
+
+
+def test_unknown_options_exit_with_2(ngm_tune: Command) -> None:
+    answer = ngm_tune("run", "quickstart", "--nope")
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+
+
+def test_data_of_ones_own_is_described(tmp_path: Path) -> None:
+    for name in ("ant", "bee", "cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(10):
+            image = Image.new("RGB", (8, 8), (20 * number, 0, 255))
+            image.save(tmp_path / "pets" / name / f"{number}.png")
+    study = tmp_path / "own.toml"
+    study.write_text(
+        'title = "Own"\nbenchmarks = ["custom"]\nmethods = ["sgd"]\ntrials = 1\n'
+        "reference_point = { avg_acc = 0.1, avg_sg = 1.0 }\n"
+        'custom = { path = "pets", tasks = 2, size = 8 }\n'
+    )
+    shown = runner.invoke(app, ["data", "custom", "--study", str(study), "--data", str(tmp_path)])
+    assert shown.exit_code == 0
+    words = " ".join(shown.stdout.split())
+    assert f"images from {tmp_path / 'pets'}; mean of their pixels 0." in words
+    assert "0.000, 1.000, standard deviation 0." in words
+    assert "task 1: ant, bee" in words
+    assert "task 2: cat, dog" in words

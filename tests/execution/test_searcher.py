@@ -1,0 +1,153 @@
+"""The arms of a study as a search algorithm of Ray Tune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from ngm_tune.execution.recording import Outcome
+from ngm_tune.execution.searcher import FairSearcher
+from ngm_tune.search.fixed_runs import AnyArm, confirmation, given_settings
+from ngm_tune.search.run_spec import Proposal
+from tests.search.test_method_search import a_study, arm
+
+
+def searcher_of(
+    arms: Sequence[AnyArm],
+    written: Mapping[str, Outcome] | None = None,
+    given_up: Callable[[str], bool] = lambda run_id: True,
+) -> FairSearcher:
+    def config_of(proposal: Proposal) -> dict[str, Any]:
+        return {"id": proposal.run_id, "seeds": proposal.seeds, "phase": proposal.phase}
+
+    return FairSearcher(arms, config_of, ({} if written is None else written).get, given_up)
+
+
+def ended(status: str, *values: float) -> dict[str, Any]:
+    return {"outcome": (status, values)}
+
+
+def test_the_searcher_serves_all_arms_equally(tmp_path: Path) -> None:
+    arms = [arm(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")]
+    searcher = searcher_of(arms)
+    for round_ in range(4):
+        ids = [f"t{round_}{n}" for n in range(3)]
+        configs = [searcher.suggest(tune_id) for tune_id in ids]
+        assert [c["id"] for c in configs] == [
+            f"split-digits.{name}.{round_:04d}" for name in ("sgd", "adam", "ngm-sgd")
+        ]
+        if round_ < 3:
+            assert searcher.suggest("waits") is None
+        for tune_id in ids:
+            searcher.on_trial_complete(tune_id, ended("completed", 0.5, 0.5))
+    assert searcher.suggest("none") == Searcher.FINISHED
+    assert [[o.values for o in a.outcomes] for a in arms] == [[(0.5, 0.5)] * 4] * 3
+
+
+def test_the_searcher_counts_a_trial_that_raised_and_reopens_one_cut_off(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=1)
+    searcher = searcher_of([searched])
+    config = searcher.suggest("t1")
+    searcher.on_trial_complete("t1")
+    assert searched.outcomes == []
+    assert searcher.suggest("t2") == config
+    searcher.on_trial_complete("t2", error=True)
+    assert [o.status for o in searched.outcomes] == ["failed"]
+
+
+def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=1)
+    last = iter((False, True))
+    searcher = searcher_of([searched], given_up=lambda run_id: next(last))
+    config = searcher.suggest("t1")
+    assert searcher.suggest("waits") is None
+    searcher.on_trial_complete("t1", error=True)
+    assert searcher.suggest("t2") == config
+    searcher.on_trial_complete("t2", error=True)
+    assert [o.status for o in searched.outcomes] == ["failed"]
+    assert searcher.suggest("none") == Searcher.FINISHED
+
+
+def test_a_trial_cut_off_after_a_report_is_reopened_too(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=1)
+    searcher = searcher_of([searched])
+    config = searcher.suggest("t1")
+    searcher.on_trial_complete("t1", {"interim": ((0.5, 0.5),)})
+    assert searcher.suggest("t2") == config
+
+
+def test_what_a_worker_wrote_counts_whatever_tune_says_of_it(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=3)
+    written: dict[str, Outcome] = {}
+    searcher = searcher_of([searched], written)
+    for tune_id, error in (("lost after its end", True), ("cut off after its end", False)):
+        run_id = searcher.suggest(tune_id)["id"]
+        written[run_id] = Outcome("completed", (0.9, 0.1))
+        searcher.on_trial_complete(tune_id, error=error)
+    searcher.settle()
+    written[searcher.suggest("left without a word")["id"]] = Outcome("completed", (0.8, 0.1))
+    searcher.settle()
+    assert searched.complete
+    assert [o.status for o in searched.outcomes] == ["completed"] * 3
+
+
+def test_a_trial_stopped_early_is_counted_once(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", trials=4, stopping={"peers": 2})
+    searcher = searcher_of([searched])
+    for tune_id in ("t0", "t1"):
+        searcher.suggest(tune_id)
+        interim = ((0.9, 0.2), (0.9, 0.2), (0.9, 0.2))
+        searcher.on_trial_complete(tune_id, {"outcome": ("completed", (0.9, 0.2), (), interim)})
+    run_id = searcher.suggest("t2")["id"]
+    assert not searcher.is_hopeless(run_id, [(0.5, 0.5)])
+    bad = [(0.5, 0.5), (0.5, 0.5)]
+    assert searcher.is_hopeless(run_id, bad)
+    searcher.stopped(run_id, bad)
+    searcher.on_trial_complete("t2", {"interim": bad})  # Tune says so of every trial
+    assert [o.status for o in searched.outcomes] == ["completed", "completed", "stopped"]
+    assert searched.outcomes[-1].interim == tuple(bad)
+    assert searcher.suggest("t3")["id"] != run_id
+
+
+def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> None:
+    study = a_study(trials=2, confirm={"top": 1, "seeds": 2})
+    search = arm(tmp_path / "a", trials=2, confirm={"top": 1, "seeds": 2})
+    searcher = searcher_of([search, confirmation(study, search, {})])
+    for tune_id, gap in (("t0", 0.2), ("t1", 0.1)):
+        assert searcher.suggest(tune_id)["phase"] == "search"
+        assert searcher.suggest("waits") is None
+        searcher.on_trial_complete(tune_id, ended("completed", 0.9, gap))
+    assert searcher.suggest("t2") == {
+        "id": "split-digits.sgd.0001.confirm",
+        "seeds": (1000, 1001),
+        "phase": "confirm",
+    }
+    assert searcher.suggest("waits") is None  # it may be cut off, and is to be run then
+    searcher.on_trial_complete("t2", ended("completed", 0.9, 0.1))
+    assert searcher.suggest("none") == Searcher.FINISHED
+
+
+def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
+    search = arm(tmp_path / "a", trials=1)
+    searcher = searcher_of([search, confirmation(a_study(trials=1), search, {})])
+    searcher.suggest("t0")
+    searcher.on_trial_complete("t0", error=True)
+    assert searcher.suggest("none") == Searcher.FINISHED
+
+
+def test_given_settings_are_one_run(tmp_path: Path) -> None:
+    study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
+    given = given_settings(study, "split-digits", "sgd", {})
+    searcher = searcher_of([given])
+    config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}
+    assert searcher.suggest("t0") == config
+    searcher.on_trial_complete("t0")
+    assert searcher.suggest("t1") == config
+    assert not searcher.is_hopeless("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
+    searcher.on_trial_complete("t1", ended("diverged", 0.0, 1.0))
+    assert given.complete
+    assert given.values == []  # what diverged is on no front
+    assert searcher.suggest("none") == Searcher.FINISHED

@@ -1,0 +1,116 @@
+"""Runs that lose their worker, also again and again: they go on while they get on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import environment, installed
+
+METHODS = """
+    import os
+    import signal
+    from pathlib import Path
+
+    from optuna.distributions import FloatDistribution
+    from torch.optim import SGD
+
+    from ngm_tune.methods import Method
+
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+    class Mortal(SGD):
+        # Its process dies in its second task, whichever that is of the trial.
+        taken = 0
+
+        def step(self, closure=None):
+            self.taken += 1
+            if self.taken > 30:
+                die()
+            return super().step(closure)
+
+
+    class Doomed(SGD):
+        def step(self, closure=None):
+            die()
+
+
+    class Late(SGD):
+        # Its process dies, once, where a trial before it was built, too: as Tune reuses it.
+        built = 0
+
+        def __init__(self, parameters, lr):
+            died = Path(os.environ["DIED"])
+            if Late.built and not died.exists():
+                died.touch()
+                die()
+            Late.built += 1
+            super().__init__(parameters, lr=lr)
+
+
+    def method(name, kind):
+        return Method(
+            name=name,
+            title=name,
+            source="tests",
+            space={"lr": FloatDistribution(1e-3, 1e-1, log=True)},
+            build=lambda model, lr: kind(model.parameters(), lr=lr),
+        )
+
+
+    mortal, doomed, late = method("mortal", Mortal), method("doomed", Doomed), method("late", Late)
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "site").mkdir()
+    return installed(tmp_path / "site", METHODS, "mortal", "doomed", "late")
+
+
+def trials_of(site: Path, location: Path, *changes: str) -> dict[str, str]:
+    """Run a small study to its end: how each trial ended."""
+    small = ["seeds=1", "iterations_per_task=24", "confirm={top=0}", *changes]
+    sets = [text for change in small for text in ("--set", change)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ngm_tune", "run", "quickstart", *sets, "--results", str(location)],
+        env=environment(site)
+        | {"NGM_TUNE_CHECKPOINT_SECONDS": "0", "DIED": str(location.with_name("died"))},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    trials = pl.read_parquet(location / "trials" / "*.parquet")
+    return dict(trials.select("trial_id", "status").iter_rows())
+
+
+def test_losses_are_counted_by_task(site: Path, tmp_path: Path) -> None:
+    """Five tasks of 24 iterations: one dies four times but gets on, the other in its first task."""
+    location = tmp_path / "study"
+    ended = trials_of(site, location, 'methods=["mortal", "doomed", "sgd"]', "trials=1")
+    assert ended == {
+        "split-digits.doomed.0000": "failed",
+        "split-digits.mortal.0000": "completed",
+        "split-digits.sgd.0000": "completed",
+    }
+    curves = pl.read_parquet(location / "curves" / "*mortal*.parquet")
+    assert curves["iteration"].max() == 5 * 24
+    (report,) = (location / "failures").iterdir()
+    assert report.name == "split-digits.doomed.0000.txt"
+    assert "died" in report.read_text()
+
+
+def test_a_run_that_loses_a_worker_which_is_reused_goes_on(site: Path, tmp_path: Path) -> None:
+    """Tune gives up at once what was to begin in that worker."""
+    ended = trials_of(site, tmp_path / "study", 'methods=["late"]', "trials=3")
+    assert ended == {f"split-digits.late.{n:04d}": "completed" for n in range(3)}
+    assert (tmp_path / "died").exists()

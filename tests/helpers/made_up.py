@@ -1,0 +1,116 @@
+"""Results that tests of reports make up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ngm_tune.analysis.loading import LoadedStudy, load
+from ngm_tune.results.directory import Results
+from ngm_tune.results.schema import trials_schema
+
+SCHEMA = trials_schema({"lr": "float"}, {"lr": "float"})
+
+STUDY = """
+name = "made-up"
+title = "Made up"
+benchmarks = ["split-digits"]
+methods = ["ngm-sgd", "sgd"]
+trials = 8
+seeds = 2
+seed = 0
+sampler = "tpe"
+objectives = ["avg_acc", "avg_sg"]
+reference_point = { avg_acc = 0.0, avg_sg = 1.0 }
+confirm = { top = 2, seeds = 3 }
+"""
+
+Point = tuple[float, float]
+
+
+class MadeUp:
+    """Results that tests write."""
+
+    def __init__(self, folder: Path, more: str = "", study: str = STUDY) -> None:
+        self.location = str(folder)
+        self.racing = "racing" in more
+        self.results = Results(self.location)
+        self.results.write_text("study.toml", study + more)
+        space = {"lr": {"low": 1e-3, "high": 1.0, "log": True, "step": None}}
+        methods = {name: {"title": name.upper(), "space": space} for name in ("ngm-sgd", "sgd")}
+        self.results.write_text("environment.json", json.dumps({"methods": methods}))
+
+    def trial(
+        self,
+        number: int,
+        point: Point,
+        *,
+        method: str = "sgd",
+        status: str = "completed",
+        phase: str = "search",
+        seeds: Sequence[int] = (0, 1),
+        lr: float = 0.1,
+        iterations: int = 100,
+        spread: float = 0.0,
+        diverged_at: int | None = None,
+    ) -> None:
+        """Seeds differ in accuracy by ``spread`` each, about that of ``point``."""
+        trial = f"split-digits.{method}.{number:04d}"
+        if phase == "confirm":
+            trial, seeds = f"{trial}.confirm", (1000, 1001, 1002)
+        scoreless = status in ("stopped", "failed")
+        rows = [
+            {
+                **identity(trial, seed), "phase": phase, "status": status,
+                "config_lr": lr, "search_lr": lr,
+                "iterations": iterations, "diverged_at": diverged_at,
+                "avg_acc": None if scoreless else point[0] + spread * step,
+                "avg_sg": None if scoreless else point[1],
+            }
+            for step, seed in enumerate(seeds, -(len(seeds) // 2))
+        ]  # fmt: skip
+        if self.racing and phase == "search":
+            runs = {f"{trial}@{row['seed']}": [row] for row in rows}
+        else:
+            runs = {trial: rows}
+        for run, rows_of_run in runs.items():
+            self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, SCHEMA))
+
+    def rows(self, trial: str, points: Sequence[Point], seeds: Sequence[int]) -> None:
+        """A trial on test data by its seeds."""
+        rows = [
+            {
+                **identity(trial, seed), "phase": "confirm", "status": "completed",
+                "config_lr": 0.1, "search_lr": 0.1, "iterations": 100,
+                "avg_acc": accuracy, "avg_sg": gap,
+            }
+            for seed, (accuracy, gap) in zip(seeds, points, strict=True)
+        ]  # fmt: skip
+        self.results.write("trials", trial, pa.Table.from_pylist(rows, SCHEMA))
+
+    def confirmed(self, trial: str, points: Sequence[Point]) -> None:
+        """A confirmed trial by its fresh seeds."""
+        self.rows(trial, points, range(1000, 1000 + len(points)))
+
+    def given(self, method: str, point: Point, seeds: Sequence[int] = (0, 1)) -> None:
+        """A method with settings that were given, which reaches the same with every seed."""
+        self.rows(f"split-digits.{method}.0000", [point] * len(seeds), seeds)
+
+    def load(self) -> LoadedStudy:
+        return load(self.location)
+
+
+def identity(trial: str, seed: int) -> dict[str, Any]:
+    benchmark, method, *_ = trial.split(".")
+    return {
+        "study": "made-up",
+        "benchmark": benchmark,
+        "method": method,
+        "trial_id": trial,
+        "seed": seed,
+        "wall_seconds": 1800.0,
+    }

@@ -1,0 +1,241 @@
+"""Studies on Ray clusters of several nodes, with workers and nodes killed and added meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from ngm_tune.results.checkpoints import unpack
+from tests.conftest import Command, assert_the_same, environment, wait_for
+
+STUDY = (
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam", "er"]', "--set", "trials=2"),
+    *("--set", "seeds=2", "--set", "iterations_per_task=400", "--set", "eval_every=2"),
+    *("--set", "confirm={ top = 1, seeds = 1 }"),
+)
+SHORT = (*STUDY, "--set", "iterations_per_task=20")
+
+
+class Head:
+    """A cluster's ports, and its nodes by what runs on them."""
+
+    def __init__(self, temporary: Path) -> None:
+        self.client, self.dashboard = free_port(), free_port()
+        self.temporary = str(temporary)
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "temp_dir": self.temporary,
+                "num_cpus": 0,
+                "ray_client_server_port": self.client,
+                "include_dashboard": True,
+                "dashboard_port": self.dashboard,
+                "dashboard_agent_listen_port": free_port(),
+            },
+        )
+        # Where `ray start` would write it too, for jobs: in /tmp/ray, which is all that Cluster
+        # writes, another cluster of another test may have overwritten it.
+        (temporary / "ray_current_cluster").write_text(self.cluster.address)
+        self.nodes: list[ray.cluster_utils.Node] = []
+        self.add()
+        self.add()
+
+    def trials_on(self, node: ray.cluster_utils.Node) -> list[psutil.Process]:
+        """The processes on a node that train."""
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        found = []
+        for process in raylet.children():
+            try:
+                if process.cmdline()[0].startswith("ray::ResourceTrainable"):
+                    found.append(process)
+            except (psutil.Error, IndexError):
+                continue
+        return found
+
+    def add(self) -> None:
+        self.nodes.append(self.cluster.add_node(num_cpus=1, temp_dir=self.temporary))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """Three nodes: a head that runs no trials, and two that run one each."""
+    # Ray's sockets lie in it, and their paths must be short.
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-") as temporary:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        started = Head(Path(temporary))
+        yield started
+        started.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run on this machine that was never disturbed."""
+    location = tmp_path_factory.mktemp("results") / "whole"
+    done = ngm_tune(*STUDY, "--results", location)
+    assert (done.code, done.err) == (0, "")
+    return location
+
+
+@pytest.fixture(scope="module")
+def short(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    location = tmp_path_factory.mktemp("results") / "short"
+    assert ngm_tune(*SHORT, "--results", location).code == 0
+    return location
+
+
+def started(*command: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ngm_tune", *map(str, command)],
+        env=environment() | {"NGM_TUNE_CHECKPOINT_SECONDS": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def trained(location: Path) -> dict[str, int]:
+    """How many tasks of their seeds the trials have behind them that have not ended."""
+    found = {}
+    for path in location.glob("checkpoints/*.pt"):
+        try:
+            states = unpack(path.read_bytes()).states
+        except FileNotFoundError:
+            continue  # it ended just now
+        found[path.stem] = sum(len(state["records"]) for state in states)
+    return found
+
+
+def test_trials_of_a_killed_worker_and_a_killed_node_go_on_elsewhere(
+    head: Head, tmp_path: Path, whole: Path
+) -> None:
+    location = tmp_path / "study"
+    process = started(*STUDY, "--results", location, "--address", head.cluster.address)
+    try:
+        # A worker, in the middle of a trial that has something to go on from.
+        wait_for(lambda: trained(location) and head.trials_on(head.nodes[0]))
+        before = trained(location)
+        os.kill(head.trials_on(head.nodes[0])[0].pid, signal.SIGKILL)
+        wait_for(lambda: any(trained(location).get(run, 99) > n for run, n in before.items()))
+        # A node, raylet and all that it runs.
+        wait_for(lambda: trained(location) and head.trials_on(head.nodes[1]))
+        kept = trained(location)
+        node = head.nodes.pop(1)
+        head.cluster.remove_node(node, allow_graceful=False)
+        assert kept
+        # And one that joins.
+        head.add()
+        wait_for(lambda: process.poll() is not None or head.trials_on(head.nodes[-1]))
+        least = dict(kept)
+        while process.poll() is None:
+            for run, tasks in trained(location).items():
+                assert tasks >= least.get(run, 0), run  # nobody starts over
+                least[run] = tasks
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, ""), out
+    assert_the_same(location, whole)
+    assert list(location.glob("checkpoints/*.pt")) == []
+
+
+def test_a_cluster_is_joined_from_outside_through_ray_client(
+    head: Head, tmp_path: Path, ngm_tune: Command, short: Path
+) -> None:
+    location, address = tmp_path / "study", f"ray://127.0.0.1:{head.client}"
+    done = ngm_tune(*SHORT, "--results", location, "--address", address)
+    assert (done.code, done.err) == (0, "")
+    assert "ngm-tune analyze" in done.out
+    assert_the_same(location, short)
+    again = ngm_tune(*SHORT, "--results", location, "--address", address)
+    assert "is complete: all" in again.out
+    refused = ngm_tune(*SHORT, "--set", "seed=5", "--results", location, "--address", address)
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "seed is 0 there and 5 here" in refused.err
+
+
+def test_an_interrupt_reaches_a_study_that_is_driven_inside_the_cluster(
+    head: Head, tmp_path: Path, ngm_tune: Command, whole: Path
+) -> None:
+    location, address = tmp_path / "study", f"ray://127.0.0.1:{head.client}"
+    process = started(*STUDY, "--results", location, "--address", address)
+    wait_for(lambda: trained(location))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "")
+    assert "The same command goes on." in out
+    assert not (location / "driver.json").exists()
+    assert ngm_tune(*STUDY, "--results", location).code == 0
+    assert_the_same(location, whole)
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_cluster_without_room_is_waited_for_as_it_may_grow(
+    head: Head, tmp_path: Path, ngm_tune: Command, outside: bool
+) -> None:
+    needs = ("--set", "resources.cpu=50", "--time-budget", "0.002")
+    address = f"ray://127.0.0.1:{head.client}" if outside else head.cluster.address
+    where = ("--results", tmp_path / "study", "--address", address)
+    waited = ngm_tune(*SHORT, *needs, *where)
+    assert (waited.code, waited.err) == (0, "")
+    assert "a trial needs that on one node" in waited.out
+    assert "The study waits for one that has it." in waited.out
+    assert "Time is up with 0 of" in waited.out
+
+
+def test_a_study_is_submitted_as_a_job(head: Head, tmp_path: Path, short: Path) -> None:
+    location = tmp_path / "study"
+    submit = [Path(sys.executable).with_name("ray"), "job", "submit", "--address"]
+    study = [sys.executable, "-m", "ngm_tune", *SHORT, "--results", location]
+    done = subprocess.run(
+        [*map(str, submit), f"http://127.0.0.1:{head.dashboard}", "--", *map(str, study)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "`ngm-tune analyze" in done.stdout
+    assert_the_same(location, short)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("127.0.0.1:1", "the Ray cluster at 127.0.0.1:1 cannot be reached: "),
+        ("ray://127.0.0.1:1", "the Ray cluster at ray://127.0.0.1:1 cannot be reached: "),
+        ("ray://nowhere.invalid:1", "cannot be reached: "),
+        ("somewhere", "--address somewhere: must be auto, HOST:PORT or ray://HOST:PORT"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_said_at_once(
+    tmp_path: Path, ngm_tune: Command, address: str, sentence: str
+) -> None:
+    started_at = time.monotonic()
+    answer = ngm_tune(*SHORT, "--results", tmp_path / "study", "--address", address)
+    assert time.monotonic() - started_at < 60
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert sentence in answer.err
+    assert not (tmp_path / "study" / "study.toml").exists()

@@ -1,0 +1,269 @@
+"""What a search is made of besides its trials, on real Ray: its ends, races, bounds and starts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import optuna
+import polars as pl
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.pareto import on_front
+from ngm_tune.results.directory import Results
+from ngm_tune.search.optuna_journal import open_storage
+from ngm_tune.study.files import load_study
+from ngm_tune.workspace.lock import holder_of
+from tests.conftest import Command, Finished, environment, wait_for
+
+QUICK = ("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]')
+WHOLE = (
+    *(*QUICK, "--set", "trials=6", "--set", "seeds=1", "--set", "iterations_per_task=120"),
+    *("--set", "stopping.peers=2", "--set", 'constraints=["avg_acc <= 0.945"]'),
+    *("--set", "confirm={ top = 2, seeds = 2 }"),
+)
+"""An upper bound, since the trial with the highest accuracy is always on the front without it."""
+
+SMALLER = (*WHOLE, "--set", "trials=3", "--set", "confirm.top=1")
+TABLES = ("trials", "tasks", "curves", "steps")
+OBJECTIVES = [METRICS["avg_acc"], METRICS["avg_sg"]]
+
+
+@pytest.fixture(scope="module")
+def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run that was never interrupted; tests leave them as they are."""
+    location = tmp_path_factory.mktemp("results") / "whole"
+    done = ngm_tune(*WHOLE, "--results", location)
+    assert (done.code, done.err) == (0, "")
+    return location
+
+
+def test_dominated_trials_are_stopped_and_leave_no_metrics(whole: Path) -> None:
+    trials = read(whole, "trials")
+    stopped = trials.filter(status="stopped")
+    assert stopped.height > 0
+    assert set(stopped["phase"]) == {"search"}
+    assert set(stopped.select(list(METRICS)).null_count().row(0)) == {stopped.height}
+    assert (stopped["iterations"] % 120 == 0).all()
+    assert stopped["iterations"].is_between(240, 480).all()  # two tasks for all, and not the end
+    tasks = read(whole, "tasks")
+    for row in stopped.to_dicts():
+        part = tasks.filter(trial_id=row["trial_id"])
+        assert part["task"].to_list() == list(range(row["iterations"] // 120))
+        assert part["avg_acc"].null_count() == 0
+        assert not (whole / "curves" / f"{row['trial_id']}.parquet").exists()
+    confirmed = set(trials.filter(phase="confirm")["trial_id"])
+    assert not confirmed & {f"{trial_id}.confirm" for trial_id in stopped["trial_id"]}
+
+
+def test_a_stopped_trial_was_dominated_by_some_of_those_before_it(whole: Path) -> None:
+    tasks = read(whole, "tasks").filter(~pl.col("trial_id").str.ends_with(".confirm"))
+    for row in read(whole, "trials").filter(status="stopped").to_dicts():
+        last = row["iterations"] // 120 - 1
+        arm = row["trial_id"].rpartition(".")[0]
+        rung = tasks.filter(pl.col("trial_id").str.starts_with(f"{arm}."), task=last)
+        own = rung.filter(trial_id=row["trial_id"]).select("avg_acc", "avg_sg").row(0)
+        peers = rung.filter(pl.col("trial_id") < row["trial_id"])
+        better = peers.filter(
+            pl.col("avg_acc") >= own[0], pl.col("avg_sg").clip(0) <= max(0, own[1])
+        )
+        assert peers.height >= 2
+        assert better.height > 0
+
+
+def test_optuna_knows_of_those_stopped_and_of_bounds(whole: Path) -> None:
+    rows = {row["trial_id"]: row for row in read(whole, "trials").to_dicts()}
+    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    for known in records(whole).values():
+        assert len(known) == 6
+        for trial in known:
+            row = rows[trial.user_attrs["trial_id"]]
+            assert trial.state == states.get(row["status"], TrialState.COMPLETE)
+            if row["status"] == "completed":
+                assert list(trial.constraints.values()) == pytest.approx([row["avg_acc"] - 0.945])
+
+
+def test_a_trial_that_breaks_a_bound_is_not_confirmed(whole: Path) -> None:
+    trials = read(whole, "trials")
+    confirmed = set(trials.filter(phase="confirm")["trial_id"].str.strip_suffix(".confirm"))
+    excluded = 0
+    for _, arm in trials.filter(phase="search", status="completed").group_by("method"):
+        kept = arm.filter(pl.col("avg_acc") <= 0.945)
+        excluded += len(front(arm) - front(kept))
+        ours = confirmed & set(arm["trial_id"])
+        assert ours <= front(kept)
+        assert len(ours) == min(2, len(front(kept)))
+    assert excluded > 0  # so that the bound did matter
+
+
+def test_a_study_goes_on_after_any_interruption_and_ends_the_same(
+    tmp_path: Path, plugin: Path, ngm_tune: Command, whole: Path
+) -> None:
+    kept: dict[str, int] = {}
+    for how, code, said in (
+        ("time budget", 0, "Time is up"),
+        (signal.SIGKILL, -signal.SIGKILL, None),
+        (signal.SIGTERM, 130, "Stopped"),
+        (signal.SIGUSR1, 130, "Stopped"),
+        (signal.SIGINT, 130, "Stopped"),
+    ):
+        budget = ("--time-budget", "0.001") if how == "time budget" else ()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ngm_tune", *WHOLE, "--results", str(tmp_path), *budget],
+            env=environment(plugin),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if isinstance(how, signal.Signals):
+            kept = sent(how, process, tmp_path)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, (how, err)
+        there = written(tmp_path)
+        assert kept.items() <= there.items(), how
+        assert len(kept) <= len(there) < len(written(whole)), how
+        if said:
+            assert err == "", how
+            assert f"{said} with {len(there)} of" in out, how
+            assert "The same command goes on." in out, how
+            assert TrialState.RUNNING not in states(tmp_path), how
+        kept = there
+
+    resumed = ngm_tune(*WHOLE, "--results", tmp_path)
+    assert (resumed.code, resumed.err) == (0, "")
+    assert f"{len(kept)} runs are there already" in resumed.out
+    assert kept.items() <= written(tmp_path).items()
+    assert TrialState.RUNNING not in states(tmp_path)
+    for table in TABLES:
+        assert read(tmp_path, table).equals(read(whole, table))
+
+
+def test_more_trials_and_more_to_confirm_extend_a_study(
+    tmp_path: Path, ngm_tune: Command, whole: Path
+) -> None:
+    assert ngm_tune(*SMALLER, "--results", tmp_path).code == 0
+    kept = written(tmp_path)
+    extended = ngm_tune(*WHOLE, "--results", tmp_path)
+    assert (extended.code, extended.err) == (0, "")
+    assert kept.items() < written(tmp_path).items()
+    # What was on the front of three trials was confirmed and stays; all else is as it would be.
+    same = pl.col("trial_id").is_in(read(whole, "trials")["trial_id"].implode())
+    for table in TABLES:
+        assert read(tmp_path, table).filter(same).equals(read(whole, table))
+
+
+def test_fewer_trials_than_there_are_is_refused(whole: Path, ngm_tune: Command) -> None:
+    before = written(whole)
+    refused = ngm_tune(*SMALLER, "--results", whole)
+    assert (refused.code, refused.out) == (2, "")
+    assert "trials = 6, more than trials = 3; it can only be raised" in refused.err
+    assert refused.err.count("\n") == 1
+    assert written(whole) == before
+
+
+@pytest.fixture(scope="module")
+def raced(ngm_tune: Command, finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a race that starts from those of the small study."""
+    location = tmp_path_factory.mktemp("results") / "raced"
+    done = ngm_tune(
+        *(*QUICK, "--set", "trials=4", "--set", "seeds=[5, 3, 4]", "--set", "racing={}"),
+        *("--set", "iterations_per_task=10", "--set", "confirm={ top = 1, seeds = 2 }"),
+        *("--warm-start", finished.location, "--results", location),
+    )
+    assert (done.code, done.err) == (0, "")
+    assert f"configurations of {finished.location}" in done.out
+    return location
+
+
+def test_a_race_is_run_seed_by_seed_with_equal_effort(raced: Path) -> None:
+    trials = read(raced, "trials")
+    searched = trials.filter(phase="search")
+    assert searched.group_by("method").len().sort("method").rows() == [("ngm-sgd", 12), ("sgd", 12)]
+    runs = {f"{row['trial_id']}@{row['seed']}" for row in searched.to_dicts()}
+    assert len(runs) == 24
+    confirmed = set(trials.filter(phase="confirm")["trial_id"])
+    for table in TABLES:
+        assert {path.stem for path in (raced / table).iterdir()} == runs | confirmed
+    seeds = searched.sort("seed").group_by("trial_id").agg("seed")
+    order = [[5], [3, 5], [3, 4, 5]]  # the study's, and each sorted
+    assert all(found in order for found in seeds["seed"].to_list())
+    assert len({len(found) for found in seeds["seed"].to_list()}) > 1
+    assert searched["trial_id"].n_unique() > 2 * 4  # more configurations than without a race
+
+
+def test_what_a_race_confirms_ran_with_every_seed(raced: Path) -> None:
+    trials = read(raced, "trials")
+    confirmed = trials.filter(phase="confirm")
+    assert confirmed.height > 0
+    assert set(confirmed["seed"]) == {1000, 1001}
+    for trial_id in set(confirmed["trial_id"].str.strip_suffix(".confirm")):
+        assert sorted(trials.filter(trial_id=trial_id)["seed"]) == [3, 4, 5]
+
+
+def test_a_warm_start_tries_the_best_of_other_results_first(
+    raced: Path, finished: Finished
+) -> None:
+    points = [p for p in load_study(str(raced / "study.toml")).points if isinstance(p, dict)]
+    assert {point["method"] for point in points} == {"ngm-sgd", "sgd"}
+    ours, theirs = read(raced, "trials"), read(finished.location, "trials")
+    for method in ("ngm-sgd", "sgd"):
+        own = [point for point in points if point["method"] == method]
+        for number, point in enumerate(own):
+            settings = {k: v for k, v in point.items() if k not in ("method", "benchmark")}
+            first = ours.filter(trial_id=f"split-digits.{method}.{number:04d}").to_dicts()[0]
+            tried = {name: first[f"config_{name}"] for name in settings}
+            assert tried == pytest.approx(settings, rel=1e-12)
+            there = theirs.filter(pl.col("config_lr") == settings["lr"], status="completed")
+            assert set(there["method"]) == {method}
+            assert "split-digits" in set(there["benchmark"])
+
+
+def front(trials: pl.DataFrame) -> set[str]:
+    """Those of one arm that no other dominates."""
+    values = trials.select("avg_acc", "avg_sg").to_numpy()
+    return set(np.array(trials["trial_id"])[on_front(values, OBJECTIVES)].tolist())
+
+
+def records(location: Path) -> dict[str, list[FrozenTrial]]:
+    """What Optuna knows, by arm."""
+    storage = open_storage(location / "optuna.journal")
+    return {
+        name: optuna.load_study(study_name=name, storage=storage).trials
+        for name in optuna.get_all_study_names(storage)
+    }
+
+
+def states(location: Path) -> set[TrialState]:
+    return {trial.state for known in records(location).values() for trial in known}
+
+
+def sent(how: signal.Signals, process: subprocess.Popen[str], location: Path) -> dict[str, int]:
+    """Send a signal to who runs a study as soon as a run has ended; those that had before.
+
+    That is not what there was when a driver was killed: its workers may have ended a run after it.
+    """
+    results = Results(str(location))
+    wait_for(lambda: getattr(holder_of(results), "pid", None) == process.pid)
+    before = written(location)
+    wait_for(lambda: written(location).keys() > before.keys())
+    process.send_signal(how)
+    return before
+
+
+def written(location: Path) -> dict[str, int]:
+    """Every run's file and when it was written."""
+    return {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*.parquet")}
+
+
+def read(location: Path, table: str) -> pl.DataFrame:
+    """A table of results without what differs from run to run, in one order."""
+    frame = pl.read_parquet(location / table / "*.parquet").drop(
+        "wall_seconds", "node", strict=False
+    )
+    key = ("trial_id", "seed", "task", "iteration", "eval_task")
+    return frame.sort(name for name in key if name in frame.columns)

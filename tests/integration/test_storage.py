@@ -1,0 +1,182 @@
+"""Results in an object store: a real S3 server on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from optuna.trial import TrialState
+
+from ngm_tune.errors import UserError
+from ngm_tune.results.directory import Results
+from ngm_tune.results.filesystem import with_retry_limit
+from ngm_tune.search.optuna_journal import journal
+from ngm_tune.workspace.doctor import examine
+from ngm_tune.workspace.lock import lease
+from tests.conftest import Command, assert_the_same, environment, wait_for
+
+STUDY = (
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=3"),
+    *("--set", "seeds=2", "--set", "iterations_per_task=60"),
+    *("--set", "confirm={ top = 1, seeds = 1 }"),
+)
+KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The address of a server with a bucket of the name ``studies``."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        server = ThreadedMotoServer("127.0.0.1", port=0)
+        server.start()
+        host, port = server.get_host_and_port()
+        address = f"{host}:{port}"
+        client = boto3.client("s3", endpoint_url=f"http://{address}", region_name="us-east-1")
+        client.create_bucket(Bucket="studies")
+        yield address
+        server.stop()
+
+
+def uri(address: str, name: str) -> str:
+    return f"s3://studies/{name}?scheme=http&region=us-east-1&endpoint_override={address}"
+
+
+@pytest.fixture(scope="module")
+def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    location = tmp_path_factory.mktemp("results") / "whole"
+    assert ngm_tune(*STUDY, "--results", location).code == 0
+    return location
+
+
+def test_a_study_runs_into_an_object_store_and_is_analyzed_from_there(
+    s3: str, ngm_tune: Command, whole: Path, tmp_path: Path
+) -> None:
+    location = uri(s3, "end/to/end")
+    done = ngm_tune(*STUDY, "--results", location)
+    assert (done.code, done.err) == (0, "")
+    assert_the_same(location, whole)
+    results = Results(location)
+    assert not results.has("driver.json")
+    assert results.files("checkpoints") == []
+    with journal(results) as storage:
+        trials = [t for s in storage.get_all_studies() for t in storage.get_all_trials(s._study_id)]
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert "is complete: all" in ngm_tune(*STUDY, "--results", location).out
+    assert ngm_tune("analyze", location, "--output", tmp_path).code == 0
+    assert (tmp_path / "report.html").exists()
+    assert ngm_tune("doctor", location).out.endswith("nothing is damaged\n")
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_study_in_an_object_store_goes_on_after_an_interruption(
+    s3: str, ngm_tune: Command, whole: Path, how: signal.Signals, code: int
+) -> None:
+    location = uri(s3, f"interrupted-{how.name}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ngm_tune", *STUDY, "--results", location],
+        env=environment() | {"NGM_TUNE_CHECKPOINT_SECONDS": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    results = Results(location)
+    wait_for(lambda: results.files("checkpoints") and results.files("trials"))
+    process.send_signal(how)
+    process.communicate(timeout=120)
+    assert process.returncode == code
+    done = ngm_tune(*STUDY, "--results", location)
+    assert (done.code, done.err) == (0, "")
+    assert "there already" in done.out
+    assert_the_same(location, whole)
+
+
+def test_a_damaged_object_is_set_aside(s3: str, ngm_tune: Command) -> None:
+    results = Results(uri(s3, "damaged"))
+    results.create()
+    study = ngm_tune(*STUDY, "--set", "iterations_per_task=4", "--results", results.location)
+    assert study.code == 0
+    results.write_bytes("trials/split-digits.sgd.0001.parquet", b"PAR1")
+    found = {f.name: f for f in examine(results.location) if f.kind == "damage"}
+    assert found["trials/split-digits.sgd.0001.parquet"].mended is not None
+    assert results.read_bytes("damaged/trials/split-digits.sgd.0001.parquet") == b"PAR1"
+    assert not results.has_run("split-digits.sgd.0001")
+
+
+def test_an_object_store_has_one_driver_at_a_time(s3: str) -> None:
+    results = Results(uri(s3, "held"))
+    with lease(results, print):
+        with pytest.raises(UserError, match=f"run already, by process {os.getpid()}"):
+            lease(results, print).__enter__()
+        assert results.has("driver.json")
+    assert not results.has("driver.json")
+
+
+def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(s3: str) -> None:
+    location = uri(s3, "at-once")
+    Results(location).create()
+    together, over = threading.Barrier(2), threading.Event()
+
+    def drive() -> str:
+        together.wait()
+        try:
+            with lease(Results(location), print):
+                over.wait(30)
+                return "held"
+        except UserError:
+            return "refused"
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(drive) for _ in range(2)]
+        wait(ends, timeout=30, return_when=FIRST_COMPLETED)
+        over.set()
+        assert sorted(end.result() for end in ends) == ["held", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("s3://nowhere/study", "cannot be"),
+        ("s3:///", "no usable results location"),
+    ],
+)
+def test_a_place_that_is_not_there_is_one_sentence(
+    s3: str, ngm_tune: Command, place: str, sentence: str
+) -> None:
+    query = f"?scheme=http&region=us-east-1&endpoint_override={s3}"
+    answer = ngm_tune(*STUDY, "--results", place + query)
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert sentence in answer.err
+
+
+def test_storage_of_google_that_cannot_be_reached_is_said(ngm_tune: Command) -> None:
+    place = "gs://anonymous@nowhere/study?scheme=http&endpoint_override=127.0.0.1:9"
+    answer = ngm_tune("doctor", f"{place}&retry_limit_seconds=1")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "cannot be listed: " in answer.err
+
+
+@pytest.mark.parametrize(
+    ("uri", "ended"),
+    [
+        ("gs://bucket/study", "gs://bucket/study?retry_limit_seconds=30"),
+        ("gcs://bucket/study?scheme=http", "gcs://bucket/study?scheme=http&retry_limit_seconds=30"),
+        ("gs://bucket/study?retry_limit_seconds=9", "gs://bucket/study?retry_limit_seconds=9"),
+        ("s3://bucket/study?region=x", "s3://bucket/study?region=x"),
+        ("file:///study", "file:///study"),
+    ],
+)
+def test_storage_of_google_is_given_half_a_minute(uri: str, ended: str) -> None:
+    assert with_retry_limit(uri) == ended

@@ -1,0 +1,165 @@
+"""Search spaces with few configurations: each is tried once, and with the last the search ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from torch.optim import SGD
+
+from ngm_tune.execution.recording import Outcome
+from ngm_tune.methods import Method, methods
+from ngm_tune.methods.finite_space import Grid, grid_of
+from ngm_tune.study.validation import small_spaces
+from tests.search.test_method_search import SEARCHES, a_study, arm, draw_and_keep, optuna_trials
+from tests.search.test_plateau import arms_of, flat, lengths, search, slow
+
+SPACE = {
+    "lr": FloatDistribution(0.01, 0.07, step=0.02),
+    "momentum": CategoricalDistribution((None, 0.9)),
+}
+SIZE = 8
+AXES = st.one_of(
+    st.integers(1, 4).map(lambda n: CategoricalDistribution(tuple("abcd"[:n]))),
+    st.builds(
+        lambda low, count, step: IntDistribution(low, low + count * step, step=step),
+        st.integers(-5, 5), st.integers(0, 5), st.integers(1, 3),
+    ),
+    st.builds(
+        lambda low, count, step: FloatDistribution(low, low + (count + 0.5) * step, step=step),
+        st.floats(-2, 2), st.integers(0, 5), st.floats(0.01, 1),
+    ),
+    st.just(IntDistribution(1, 7, log=True)),
+    st.floats(-1, 1).map(lambda at: FloatDistribution(at, at)),
+)  # fmt: skip
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a method with eight configurations."""
+    built = Method(
+        name="few",
+        title="Few",
+        source="tests",
+        space=SPACE,
+        build=lambda model, lr, momentum: SGD(model.parameters(), lr=lr, momentum=momentum or 0.0),
+    )
+    monkeypatch.setitem(methods(), "few", built)
+    return "few"
+
+
+@pytest.mark.filterwarnings("ignore:The distribution is specified")
+@given(st.lists(AXES, max_size=3), st.integers(0, 9))
+def test_a_grid_numbers_all_that_can_be_suggested(axes: list[BaseDistribution], seed: int) -> None:
+    space = {f"x{n}": where for n, where in enumerate(axes)}
+    grid = Grid(space)
+    places = [grid.at(number) for number in range(grid.size)]
+    assert [grid.number(place) for place in places] == list(range(grid.size))
+    assert all(
+        where._contains(where.to_internal_repr(place[name]))
+        for place in places
+        for name, where in space.items()
+    )
+    assert len({tuple(place.values()) for place in places}) == grid.size
+    suggested = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask(space).params
+    assert grid.at(grid.number(suggested)) == pytest.approx(suggested)
+
+
+def test_among_real_numbers_there_is_no_grid() -> None:
+    assert grid_of({**SPACE, "decay": FloatDistribution(0.0, 1.0)}) is None
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_configuration_is_tried_once(
+    tmp_path: Path, few: str, name: str, in_flight: int
+) -> None:
+    settings = {"methods": [few], "in_flight": in_flight, **SEARCHES[name], "trials": 12}
+    searched = arm(tmp_path / "a", few, **settings)
+    drawn, outcomes = draw_and_keep(searched, order=(0, 1, 2))
+    assert searched.complete
+    assert searched.exhausted
+    assert len(drawn) == searched.total == len(outcomes)
+    by_trial = {run_id.partition("@")[0]: tuple(s.values()) for run_id, s in drawn.items()}
+    assert len(set(by_trial.values())) == len(by_trial) == SIZE
+    if "racing" in name:
+        whole = [c for c, known in searched._knowledge().items() if len(known.each) == 3]
+        assert {*searched.front()} <= {*whole}
+        assert searched.front()
+        assert searched.total < 3 * SIZE  # what could not be on the front got no further seeds
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
+def test_nothing_is_tried_twice_before_the_end_either(
+    tmp_path: Path, few: str, sampler: str
+) -> None:
+    searched = arm(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
+    drawn, _ = draw_and_keep(searched)
+    assert len({tuple(settings.values()) for settings in drawn.values()}) == searched.total == 6
+    assert not searched.exhausted
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_an_interrupted_search_goes_on(tmp_path: Path, few: str, name: str, kept: bool) -> None:
+    settings = {"methods": [few], "in_flight": 3, **SEARCHES[name], "trials": 12}
+    whole, ends = draw_and_keep(arm(tmp_path / "whole", few, **settings))
+    first = arm(tmp_path / "a", few, **settings)
+    before, outcomes = draw_and_keep(first, stop=5)
+    first.close()
+    if not kept:
+        (tmp_path / "a").unlink()
+    second = arm(tmp_path / "a", few, finished=outcomes, **settings)
+    after, later = draw_and_keep(second)
+    assert {**before, **after} == whole
+    assert {**outcomes, **later} == ends
+    assert second.exhausted
+
+
+def test_results_from_before_that_have_some_twice_stay_as_they_are(
+    tmp_path: Path, few: str
+) -> None:
+    """Of versions that let a search go on."""
+    settings: dict[str, Any] = {"methods": [few], "trials": 12}
+    twice = {
+        f"split-digits.few.{n:04d}": Outcome(
+            "completed", (0.5, 0.5), coordinates={"lr": 0.01, "momentum": "None"}
+        )
+        for n in range(12)
+    }
+    searched = arm(tmp_path / "a", few, finished=twice, **settings)
+    assert searched.ask() is None
+    assert searched.complete
+    assert (searched.total, searched.exhausted) == (12, False)
+    searched.close()
+    assert [t.params for t in optuna_trials(tmp_path / "a", few)] == [
+        {"lr": 0.01, "momentum": None}
+    ] * 12
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_siblings_go_on_to_their_plateau(tmp_path: Path, few: str, in_flight: int) -> None:
+    arms = arms_of(tmp_path / "a", methods=["sgd", few, "adam"], in_flight=in_flight)
+    search(arms, [slow, flat, flat])
+    first, second, third = lengths(arms)
+    assert first == third > 2 * 4
+    assert second == SIZE
+    assert all(arm.complete for arm in arms)
+    assert [arm.on_plateau for arm in arms] == [True, False, True]
+    assert [arm.exhausted for arm in arms] == [False, True, False]
+
+
+def test_who_will_have_fewer_trials_is_said(few: str) -> None:
+    (said,) = small_spaces(a_study(methods=["sgd", few], trials=9))
+    assert said == "few will have 8 of 9 trials: its search space has no more configurations"
+    assert small_spaces(a_study(methods=["sgd", few], trials=8)) == []

@@ -1,0 +1,343 @@
+"""The methods and their search spaces."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings
+
+import numpy as np
+import pytest
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from torch import nn
+from torch.optim import SGD, Adam
+
+from ngm_tune import NGMSGD
+from ngm_tune.benchmarks import TaskSplit, get_benchmark
+from ngm_tune.benchmarks.models import MLP, SlimResNet18
+from ngm_tune.errors import UserError
+from ngm_tune.learners import Learner
+from ngm_tune.methods import Method, get_method, methods
+from ngm_tune.study.search_spaces import located, narrowed
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.streams import Variant
+
+DIGITS = get_benchmark("split-digits").load()
+
+
+def model() -> nn.Module:
+    return nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("name", methods())
+def test_every_corner_of_a_search_space_can_be_built(name: str) -> None:
+    method = get_method(name)
+    for corner in ("low", "high"):
+        point = {k: getattr(distribution, corner) for k, distribution in method.space.items()}
+        settings = method.configure(point)
+        assert {k: type(v) for k, v in settings.items()} == method.hyperparameters
+        built = method.build(model(), **settings)
+        optimizer = built.optimizer if isinstance(built, Learner) else built
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        assert optimizer.param_groups[0]["lr"] == point["lr"]
+    assert method.title
+    assert method.source
+
+
+def middle(method: Method) -> dict[str, float]:
+    """The middle of a method's search space."""
+    return {
+        k: type(d.low)((d.low * d.high) ** 0.5)  # type: ignore[attr-defined]
+        for k, d in method.space.items()
+    }
+
+
+def run(name: str, variant: Variant, **settings: float) -> ContinualTraining:
+    """A short run of a method, with settings in the middle of its space."""
+    method = get_method(name)
+    digits = get_benchmark("split-digits")
+    return ContinualTraining(
+        DIGITS.train,
+        Evaluator(DIGITS.validation),
+        digits.build_model,
+        lambda model: method.build(model, **{**method.configure(middle(method)), **settings}),
+        seed=5,
+        batch_size=16,
+        iterations_per_task=25,
+        eval_every=25,
+        variant=variant,
+        buffer_size=40 if variant == "replay" else None,
+    )
+
+
+@pytest.mark.parametrize("variant", ["joint", "replay", "naive"])
+@pytest.mark.parametrize("name", methods())
+def test_every_method_learns_in_every_variant_and_can_be_interrupted(
+    name: str, variant: Variant, tmp_path: Path
+) -> None:
+    whole, first, second = (run(name, variant) for _ in range(3))
+    while not whole.finished:
+        whole.train_task()
+    assert whole.diverged_at is None
+    losses = whole.records[0].steps[:, 0]
+    assert losses[-5:].mean() < losses[0]
+    for _ in range(2):
+        first.train_task()
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    while not second.finished:
+        second.train_task()
+    for a, b in zip(whole.records, second.records, strict=True):
+        assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
+        assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
+
+
+IMAGES = TaskSplit(
+    torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator()),
+    torch.arange(40) % 4,
+    (20, 20),
+)
+
+
+@pytest.mark.parametrize("name", methods())
+def test_every_method_trains_a_residual_network(name: str) -> None:
+    """As wide as one whose activations have their channels last, and with normalised batches."""
+    cifar = get_benchmark("split-cifar10")
+    method = get_method(name)
+    given = {k: v for k, v in cifar.settings.items() if method.accepts(k)}
+    training = ContinualTraining(
+        IMAGES,
+        Evaluator(IMAGES.prepared(cifar.prepare)),
+        lambda: SlimResNet18(4, width=8, blocks=1),
+        lambda model: method.build(model, **{**method.configure(middle(method)), **given}),
+        seed=5,
+        batch_size=4,
+        iterations_per_task=3,
+        eval_every=3,
+        prepare=cifar.prepare,
+        augment=cifar.augment,
+    )
+    while not training.finished:
+        training.train_task()
+    assert training.diverged_at is None
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("warmup-oracle", {"lr": 0.1, "warmup": 0}),
+        ("ema", {"lr": 0.1, "decay": 1.0}),
+        ("gain-decoy", {"delay": -1}),
+        ("er", {"lr": 0.1, "buffer_size": 0}),
+        ("ewc", {"lr": 0.1, "strength": -1.0}),
+        ("ewc", {"lr": 0.1, "strength": 1.0, "fisher_examples": 0}),
+        ("si", {"lr": 0.1, "strength": 1.0, "damping": 0.0}),
+        ("entropy-lr", {"lr": 0.1, "gain_sensitivity": -1.0, "entropy_smoothing": 0.9}),
+        ("entropy-lr", {"lr": 0.1, "gain_sensitivity": 1.0, "entropy_smoothing": 2.0}),
+        ("ngm-sgd-mean-entropy", {"lr": 0.1, "layers": "foo"}),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Invalid"):
+        get_method(name).build(model(), **settings)
+
+
+def test_a_decoy_may_be_later_than_any_run_is_long() -> None:
+    late = run("gain-decoy", "joint", delay=10**12)
+    late.train_task()
+    assert set(late.records[0].steps[:, 2].tolist()) == {1.0}
+
+
+def test_a_run_of_gem_that_diverges_is_a_result_and_not_a_failure() -> None:
+    diverging = run("gem-joint", "joint", lr=1e9)
+    while not diverging.finished:
+        diverging.train_task()
+    assert diverging.diverged_at is not None
+
+
+def test_methods_take_what_they_have_and_no_more() -> None:
+    assert get_method("ngm-sgd").accepts("backbone_momentum")
+    assert get_method("gain-decoy").accepts("layers")
+    assert not get_method("sgd").accepts("layers")
+
+
+def test_every_learning_rate_is_searched_on_a_log_scale() -> None:
+    for method in methods().values():
+        lr = method.space["lr"]
+        assert isinstance(lr, FloatDistribution)
+        assert lr.log
+
+
+def test_what_the_methods_are() -> None:
+    assert isinstance(get_method("ngm-sgd").build(model()), NGMSGD)
+    momentum = get_method("momentum-sgd").build(model(), lr=0.1)
+    assert isinstance(momentum, SGD)
+    assert momentum.param_groups[0]["momentum"] == 0.9
+    plain = get_method("sgd").build(model(), lr=0.1)
+    assert isinstance(plain, SGD)
+    assert plain.param_groups[0]["momentum"] == 0.0
+    assert isinstance(get_method("adam").build(model(), lr=0.1), Adam)
+    for name, more in (("warmup-oracle", 5), ("momentum-reset-oracle", None), ("sam", 0.1)):
+        settings = [0.1] if more is None else [0.1, more]
+        learner = get_method(name).build(model(), *settings)
+        assert learner.optimizer.param_groups[0]["momentum"] == 0.9
+
+
+def test_a_frozen_gain_stays_where_it_is() -> None:
+    layer = model()
+    optimizer = get_method("ngm-sgd-frozen-gain").build(layer, lr=0.1, baseline_gain=2.5)
+    for _ in range(5):
+        nn.functional.cross_entropy(layer(torch.randn(4, 2)), torch.tensor([0, 1, 0, 1])).backward()
+        optimizer.step()
+    assert isinstance(optimizer, NGMSGD)
+    assert optimizer.gain.item() == 2.5
+
+
+def test_a_frozen_gain_is_on_every_layer() -> None:
+    network, x = MLP((3, 8, 8, 2), hidden_std=0.5, output_std=0.5), torch.randn(6, 3)
+    plain = network(x)
+    get_method("ngm-sgd-frozen-gain").build(network, lr=0.1, baseline_gain=2.5)
+    torch.testing.assert_close(network(x), 2.5**3 * plain)
+
+
+def two_steps(name: str, **settings: float) -> list[float]:
+    """A weight that starts at 1, after each of two steps with gradients 0.5 and -0.2."""
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    optimizer = get_method(name).build(layer, **settings)
+    weights = []
+    for gradient in (0.5, -0.2):
+        layer.weight.grad = torch.tensor([[gradient]])
+        optimizer.step()
+        weights.append(layer.weight.item())
+    return weights
+
+
+def test_updates_by_hand() -> None:
+    assert two_steps("sgd", lr=0.1) == pytest.approx([0.95, 0.97])
+    # v1 = 0.5, v2 = 0.9 v1 - 0.2 = 0.25
+    assert two_steps("momentum-sgd", lr=0.1) == pytest.approx([0.95, 0.925])
+    # g + 0.9 v: 0.5 + 0.45, then -0.2 + 0.225
+    assert two_steps("nesterov", lr=0.1) == pytest.approx([0.905, 0.9025])
+    # Adam's first step is lr; m2 = 0.025/0.19, v2 = (0.999 * 2.5e-4 + 4e-5)/0.001999
+    second = 0.1 * (0.025 / 0.19) / math.sqrt((0.999 * 2.5e-4 + 4e-5) / 0.001999)
+    assert two_steps("adam", lr=0.1) == pytest.approx([0.9, 0.9 - second], rel=1e-5)
+    # AdamW shrinks the weight by 1 - lr * decay before each of the same steps.
+    decayed = [1.0 * 0.95 - 0.1, (1.0 * 0.95 - 0.1) * 0.95 - second]
+    assert two_steps("adamw", lr=0.1, weight_decay=0.5) == pytest.approx(decayed, rel=1e-5)
+
+
+def test_temperature_is_sgd_on_logits_times_a_constant() -> None:
+    ours = MLP((3, 8, 8, 2), hidden_std=0.5, output_std=0.5)
+    theirs = deepcopy(ours)
+    cold = get_method("temperature").build(ours, lr=0.1, inverse_temperature=4.0)
+    plain = SGD(theirs.parameters(), lr=0.1)
+    for _ in range(5):
+        x, y = torch.randn(6, 3), torch.randint(2, (6,))
+        for layer, optimizer, factor in ((ours, cold, 1.0), (theirs, plain, 4.0)):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(factor * layer(x), y).backward()
+            optimizer.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
+    settings = get_method("ngm-sgd").configure({"lr": 0.1, "dc_gain": 4.0, "gain_decay": 0.1})
+    assert settings == pytest.approx({"lr": 0.1, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nowhere:x", "cannot be loaded: ModuleNotFoundError"),
+        ("builtins:dict", "is no ngm_tune.methods.Method"),
+        ("tests.test_methods:TWIN", "'sgd' exists"),
+    ],
+)
+def test_entry_points_that_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, value: str, message: str
+) -> None:
+    point = EntryPoint(name="x", value=value, group="ngm_tune.methods")
+    monkeypatch.setattr("ngm_tune.methods.entry_points", lambda group: [point])
+    methods.cache_clear()
+    with pytest.raises(UserError, match=message):
+        methods()
+    monkeypatch.undo()
+    methods.cache_clear()
+
+
+TWIN = get_method("sgd")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a.b", "a b", "-a", "ä"])
+def test_names_that_no_file_or_key_could_have(name: str) -> None:
+    with pytest.raises(ValueError, match=f"Invalid method name: {name!r}"):
+        replace(TWIN, name=name)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (((0.9, 0.999), (0.8, 0.99)), "must be None, bool, int, float or str"),
+        ((math.nan, 1.0), "must be None, bool, int, float or str"),
+        ((2**70, 1), "one has more than 64 bits"),
+        (("3", 3), "two are equal or spelled alike"),
+        ((True, 1), "two are equal or spelled alike"),
+    ],
+)
+def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str) -> None:
+    with catch_warnings(action="ignore"):  # of Optuna, for tuples
+        space = {"k": CategoricalDistribution(choices)}
+    with pytest.raises(ValueError, match=f"Invalid choices of sgd.k: .*{message}"):
+        replace(TWIN, space=space)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": {"lr": (0.1, 1.0)}}, r"Invalid range of sgd.lr: \(0.1, 1.0\) \(must be a"),
+        ({"configure": lambda point: None}, "Invalid configure of sgd: .*NoneType"),
+        ({"configure": lambda point: {"lr": point["rate"]}}, "Invalid configure of sgd: .*'rate'"),
+        (
+            {"build": lambda model, rate: SGD(model.parameters(), lr=rate)},
+            "Invalid build of sgd: .*'lr'",
+        ),
+        (
+            {"configure": lambda p: {"lr": 1.0} | ({"nesterov": True} if p["lr"] > 0.5 else {})},
+            "Invalid configure of sgd: .* the same hyper-parameters of all points",
+        ),
+        (
+            {"configure": lambda point: {"method": point["lr"]}},
+            "Invalid hyper-parameter of sgd: method",
+        ),
+        ({"build": 3}, "Invalid build of sgd: .*not a callable"),
+    ],
+)
+def test_what_does_not_go_together_is_no_method(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TWIN, **changes)
+
+
+def test_settings_computed_with_numpy_are_plain_values() -> None:
+    method = replace(
+        TWIN,
+        configure=lambda point: {"lr": np.where(True, np.float32(2) * np.sqrt(point["lr"]), 0)},
+        locate=lambda given: {"lr": np.square(given["lr"] / 2)},
+    )
+    settings = method.settings_at({"lr": 0.25})
+    assert settings == {"lr": 1.0}
+    assert type(settings["lr"]) is float
+    assert method.hyperparameters == {"lr": float}
+    assert located("", method, narrowed(method, {}), settings) == {"lr": 0.25}
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(ValueError, match="no method 'sdg'; there are ngm-sgd"):
+        get_method("sdg")

@@ -1,0 +1,197 @@
+"""What the methods of users may do, and what is said of those that cannot be run."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+
+from ngm_tune.errors import UserError
+from ngm_tune.execution.recording import trial_identity, write_failure
+from ngm_tune.learners import Batch, Learner, Step
+from ngm_tune.methods import Method, methods
+from ngm_tune.optim.defaults import load_defaults
+from ngm_tune.results.columns import restored
+from ngm_tune.results.directory import Results
+from ngm_tune.study.search_spaces import located, narrowed
+from ngm_tune.study.study import Study
+from tests.search.test_method_search import a_study
+from tests.training.test_loop import finish, same, start
+from tests.workspace.test_warm_start import Other
+
+LR = FloatDistribution(0.01, 0.1, log=True)
+
+
+@pytest.fixture(autouse=True)
+def _there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def looks_at_the_network(model: nn.Module, lr: float) -> Optimizer:
+        return SGD(model[5].parameters(), lr=lr)  # type: ignore[index]
+
+    def raises(model: nn.Module, lr: float, k: int = 0) -> Optimizer:
+        if k == 7:
+            raise RuntimeError("seven")
+        return SGD(model.parameters(), lr=lr)
+
+    def needs(model: nn.Module, lr: float, momentum: float) -> Optimizer:
+        return SGD(model.parameters(), lr=lr, momentum=momentum)
+
+    for name, build in (("looks", looks_at_the_network), ("raises", raises), ("needs", needs)):
+        own = Method(name=name, title=name, source="tests", space={"lr": LR}, build=build)
+        monkeypatch.setitem(methods(), name, own)
+
+
+def own(space: dict[str, BaseDistribution], **more: Any) -> Method:
+    def build(model: nn.Module, **settings: Any) -> Optimizer:
+        return Adam(model.parameters(), lr=settings.get("lr", 0.01))
+
+    return Method(name="own", title="Own", source="tests", space=space, build=build, **more)
+
+
+def test_what_is_whole_in_one_place_may_be_a_fraction_in_another() -> None:
+    """``10 ** -0`` is 1, and not the type of the others."""
+    powers = own({"p": IntDistribution(0, 3)}, configure=lambda at: {"lr": 10 ** -at["p"]})
+    assert powers.hyperparameters == {"lr": float}
+    assert [restored(float(10**-p), powers.domains["lr"]) for p in range(4)] == [1, 0.1, 0.01, 1e-3]
+    assert type(restored(1.0, powers.domains["lr"])) is int
+
+
+def test_computed_tuples_come_back_as_such() -> None:
+    betas = own(
+        {"b": FloatDistribution(0.5, 0.95)},
+        configure=lambda at: {"betas": (at["b"], 0.999)},
+        locate=lambda settings: {"b": settings["betas"][0]},
+    )
+    assert betas.hyperparameters == {"betas": str}
+    assert restored("(0.7, 0.999)", betas.domains["betas"]) == (0.7, 0.999)
+    place = located("", betas, narrowed(betas, {}), {"betas": "(0.7, 0.999)"})
+    assert place == {"b": 0.7}
+
+
+def a_trial(location: Path, **settings: Any) -> dict[str, Any]:
+    """The config of a trial whose study has columns for whole numbers ``k``."""
+    return Other(location).config(settings, hyperparameter_columns={"k": "int"})
+
+
+@pytest.mark.parametrize("settings", [{"k": 0.1}, {"k": "many"}, {"k": 2**70}, {"l": 1}])
+def test_what_no_column_holds_is_a_failure_and_never_another_value(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    config = a_trial(tmp_path / "results", **settings)
+    with pytest.raises(ValueError, match="sgd: configure makes"):
+        trial_identity(config, 0)  # type: ignore[arg-type]
+    write_failure(config, "no such luck")  # type: ignore[arg-type]
+    (row, _) = Results(config["results"]).read("trials").to_pylist()
+    assert (row["status"], row["config_k"]) == ("failed", None)
+
+
+def test_places_between_the_steps_are_outside() -> None:
+    stepped = own({"k": IntDistribution(0, 9, step=3), "x": FloatDistribution(0, 1, step=0.1)})
+    space = narrowed(stepped, {"k": [0, 3], "x": [0.1, 0.7]})
+    assert located("", stepped, space, {"k": 3, "x": 0.3}) == {"k": 3, "x": 0.3}
+    for settings in ({"k": 1, "x": 0.3}, {"k": 3, "x": 0.35}):
+        with pytest.raises(ValueError, match=r"outside of what is searched .* in steps of"):
+            located("", stepped, space, settings)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"k": [1, 8]}, "must be a whole number of steps of 3 apart"),
+        ({"x": [0.0, 0.25]}, "must be a whole number of steps of 0.1 apart"),
+        ({"c": ["a", "a"]}, "one is listed twice"),
+        ({"c": ["None", "None"]}, "one is listed twice"),
+    ],
+)
+def test_ranges_that_are_no_spaces(values: dict[str, list[Any]], message: str) -> None:
+    method = own(
+        {
+            "k": IntDistribution(0, 9, step=3),
+            "x": FloatDistribution(0, 1, step=0.1),
+            "c": CategoricalDistribution(("a", None)),
+        }
+    )
+    with pytest.raises(ValueError, match=message):
+        narrowed(method, values)
+
+
+def study_of(method: str, **changes: Any) -> Study:
+    return a_study(methods=[method], **changes)
+
+
+def test_ranges_are_tried_on_the_networks_of_the_study() -> None:
+    study_of("looks", space={"looks": {"lr": [0.02, 0.05]}})
+    given = {"needs": {"momentum": 0.5}}
+    study_of("needs", fixed=given, space={"needs": {"lr": [0.02, 0.05]}})
+    other = {"looks": {"lr": [0.02, 0.05]}}
+    with pytest.raises(UserError, match=r"space\.looks allows .*: "):
+        study_of("looks", benchmarks=["split-cifar10"], space=other, iterations_per_task=9)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "message"),
+    [
+        ("needs", {}, "needs lacks what fixed.needs could give: missing a required .*'momentum'"),
+        ("raises", {"fixed": {"raises": {"k": 7}}}, r"has k = 7: RuntimeError\('seven'\)"),
+    ],
+)
+def test_what_cannot_be_built_is_said(method: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        study_of(method, **changes)
+
+
+class Noisy(Learner):
+    """Leaves out examples by the global generators of NumPy and Python."""
+
+    def learn(self, batch: Batch) -> Step:
+        kept = torch.from_numpy(np.random.rand(len(batch.labels)) < 0.5)  # noqa: NPY002
+        kept[random.randrange(len(kept))] = True
+        return super().learn(Batch(batch.inputs[kept], batch.labels[kept], batch.tasks[kept]))
+
+
+def noisy(model: nn.Module) -> Learner:
+    return Noisy(model, SGD(model.parameters(), lr=0.1))
+
+
+def test_a_seed_fixes_the_global_generators_of_numpy_and_python_too() -> None:
+    first = finish(start(noisy))  # type: ignore[arg-type]
+    before = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
+    np.random.rand()  # noqa: NPY002
+    random.random()
+    drawn = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
+    second = finish(start(noisy))  # type: ignore[arg-type]
+    assert all(map(same, first.records, second.records))
+    after = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
+    assert after == drawn
+    assert before[1] != drawn[1]
+
+
+def test_one_state_may_be_loaded_several_times() -> None:
+    first = start(lambda model: SGD(model.parameters(), lr=0.1, momentum=0.9))
+    first.train_task()
+    state = first.state_dict()
+    runs = [start(lambda model: SGD(model.parameters(), lr=0.1, momentum=0.9)) for _ in range(2)]
+    for run in runs:
+        run.load_state_dict(state)
+        finish(run)
+    assert all(map(same, runs[0].records, runs[1].records))
+
+
+def test_none_comes_back_from_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "defaults.toml"
+    path.write_text(
+        '[[defaults]]\nbenchmark = "split-digits"\nmethod = "own"\n'
+        'hyperparameters = { lr = 0.1, clip = "None", betas = [0.9, 0.999] }\n'
+    )
+    assert load_defaults("own", path=path) == {"lr": 0.1, "clip": None, "betas": [0.9, 0.999]}

@@ -1,0 +1,250 @@
+"""Metrics on curves worked out by hand, and by their properties."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ngm_tune.metrics import functional as metrics
+from ngm_tune.metrics.functional import METRICS, AccuracyCurves, compute_metrics
+
+NAN = math.nan
+
+# Three tasks of four iterations.
+HAND = AccuracyCurves(
+    iterations=range(1, 13),
+    accuracy=[
+        [0.2, NAN, NAN],
+        [0.5, NAN, NAN],
+        [0.7, NAN, NAN],
+        [0.8, NAN, NAN],  # T_1
+        [0.4, 0.0, NAN],
+        [0.6, 0.3, NAN],
+        [0.8, 0.6, NAN],
+        [0.9, 0.6, NAN],  # T_2
+        [0.9, 0.3, 0.1],
+        [0.6, 0.6, 0.2],
+        [0.7, 0.45, 0.5],
+        [0.75, 0.45, 0.7],  # T_3
+    ],
+    task_ends=[4, 8, 12],
+)
+
+
+def test_accuracies_by_hand() -> None:
+    assert metrics.average_accuracy(HAND) == pytest.approx((0.75 + 0.45 + 0.7) / 3)
+    assert metrics.first_task_accuracy(HAND) == pytest.approx((0.8 + 0.9 + 0.75) / 3)
+    assert metrics.learning_accuracy(HAND) == pytest.approx((0.8 + 0.6 + 0.7) / 3)
+    # min over t > T_1 of a_1 is 0.4, min over t > T_2 of a_2 is 0.3
+    assert metrics.minimum_accuracy(HAND) == pytest.approx((0.4 + 0.3) / 2)
+    assert metrics.worst_case_accuracy(HAND) == pytest.approx(0.7 / 3 + (2 / 3) * 0.35)
+
+
+def test_stability_gaps_by_hand() -> None:
+    previous = metrics.stability_gaps(HAND, "previous")
+    assert previous == pytest.approx([(0.8 - 0.4) / 0.8, (0.6 - 0.3) / 0.6])
+    first = metrics.stability_gaps(HAND, "first")
+    assert first == pytest.approx([(0.8 - 0.4) / 0.8, (0.9 - 0.6) / 0.9])
+    # Old tasks together: (0.9 + 0.6)/2 = 0.75 before; 0.6, 0.6, 0.575, 0.6 after.
+    old = metrics.stability_gaps(HAND, "old")
+    assert old == pytest.approx([(0.8 - 0.4) / 0.8, (0.75 - 0.575) / 0.75])
+    assert metrics.average_stability_gap(HAND) == pytest.approx(previous.mean())
+
+
+def test_recovery_and_area_by_hand() -> None:
+    # Into task 2: the low is at once, 0.8 is back after 3. Into task 3: 0.6 is back after 2.
+    assert metrics.recovery_times(HAND).tolist() == [3.0, 2.0]
+    # For the first task the second drop, from 0.9, is not made up: censored at 4 iterations.
+    assert np.isnan(metrics.recovery_times(HAND, "first")[1])
+    assert metrics.recovery(HAND) == 2.5
+    assert metrics.recovered(HAND) == 1.0
+    areas = [(0.4 + 0.2 + 0 + 0) / 4, (0.3 + 0 + 0.15 + 0.15) / 4]
+    assert metrics.gap_area(HAND) == pytest.approx(np.mean(areas))
+
+
+def test_a_censored_recovery_counts_its_whole_task() -> None:
+    curves = AccuracyCurves([1, 2, 3, 4], [[0.9, NAN], [0.9, NAN], [0.1, 0.5], [0.2, 0.6]], [2, 4])
+    assert np.isnan(metrics.recovery_times(curves)).all()
+    assert metrics.recovery(curves) == 2.0
+    assert metrics.recovered(curves) == 0.0
+
+
+def test_recovery_is_within_one_point_and_counts_from_the_low() -> None:
+    # Accuracy starts falling three iterations after the transition: the wait is no recovery.
+    fall = [0.9, 0.9, 0.5, 0.895]
+    accuracy = [[0.9, NAN]] + [[a, 0.5] for a in fall]
+    assert metrics.recovery_times(AccuracyCurves(range(1, 6), accuracy, [1, 5])) == [4.0]
+    within = [[0.9, NAN]] + [[a, 0.5] for a in (0.895, 0.89, 0.9)]
+    assert metrics.recovery_times(AccuracyCurves(range(1, 5), within, [1, 4])) == [0.0]
+
+
+def test_windows_and_forgetting_by_hand() -> None:
+    # Falls within two evaluations: 0.8 to 0.4; 0.6 to 0.3; none. Rises: 0.3, 0.3, 0.3.
+    assert metrics.windowed_forgetting(HAND, 2) == pytest.approx((0.4 + 0.3 + 0.0) / 3)
+    assert metrics.windowed_plasticity(HAND, 2) == pytest.approx((0.3 + 0.3 + 0.3) / 3)
+    # Within the whole run: 0.2 to 0.9 rises 0.7; 0 to 0.6; 0.1 to 0.7.
+    assert metrics.windowed_plasticity(HAND, 100) == pytest.approx((0.7 + 0.6 + 0.6) / 3)
+    assert metrics.forgetting(HAND) == pytest.approx(((0.9 - 0.75) + (0.6 - 0.45)) / 2)
+    rising = AccuracyCurves([1, 2, 3], [[0.5, NAN], [0.6, 0.2], [0.9, 0.8]], [1, 3])
+    assert metrics.forgetting(rising) == pytest.approx(-0.4)
+
+
+def test_windows_count_iterations_and_not_evaluations() -> None:
+    sparse = AccuracyCurves([5, 15, 20], [[0.9], [0.6], [0.4]], [20])
+    assert metrics.windowed_forgetting(sparse, 11) == pytest.approx(0.3)
+    assert metrics.windowed_forgetting(sparse, 16) == pytest.approx(0.5)
+    assert math.isnan(metrics.windowed_forgetting(sparse, 10))  # no two are within the window
+    assert math.isnan(metrics.windowed_plasticity(sparse, 10))
+
+
+def test_sparse_evaluation_weighs_each_value_by_its_iterations() -> None:
+    dense = [[0.8, NAN]] + [[a, 0.5] for a in (0.2, 0.8, 0.8, 0.8)]
+    every = AccuracyCurves(range(1, 6), dense, [1, 5])
+    sparse = AccuracyCurves([1, 2, 5], [dense[0], dense[1], dense[4]], [1, 5])
+    assert metrics.gap_area(sparse) == pytest.approx(metrics.gap_area(every))
+
+
+def test_a_single_task_has_no_gap() -> None:
+    curves = AccuracyCurves([1, 2], [[0.5], [0.7]], [2])
+    assert metrics.average_accuracy(curves) == 0.7
+    assert math.isnan(metrics.average_stability_gap(curves))
+    assert metrics.worst_case_accuracy(curves) == 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1, 2], [[0.5]], [2]), r"accuracy has shape \(1, 1\), expected \(2, 1\)"),
+        (([2, 1], [[0.5], [0.5]], [2]), "must increase"),
+        (([1, 3], [[0.5], [0.5]], [2]), "no accuracy after iteration 2"),
+    ],
+)
+def test_curves_that_do_not_fit_are_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AccuracyCurves(*arguments)
+
+
+TASKS, LENGTH = 3, 6
+unit = st.floats(0.0, 1.0, width=32)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> AccuracyCurves:
+    accuracy = draw(hnp.arrays(np.float64, (TASKS * LENGTH, TASKS), elements=unit))
+    for task in range(TASKS):
+        accuracy[: task * LENGTH, task] = NAN
+    ends = [LENGTH * (task + 1) for task in range(TASKS)]
+    return AccuracyCurves(range(1, TASKS * LENGTH + 1), accuracy, ends)
+
+
+@given(st.floats(0.01, 1.0))
+def test_a_flat_curve_has_no_gap(level: float) -> None:
+    accuracy = np.full((TASKS * LENGTH, TASKS), level)
+    flat = AccuracyCurves(range(1, 19), accuracy, [6, 12, 18])
+    for of in ("previous", "first", "old"):
+        assert metrics.average_stability_gap(flat, of) == 0.0  # type: ignore[arg-type]
+    values = compute_metrics(flat)
+    assert values["recovery"] == values["gap_area"] == values["forgetting"] == 0.0
+    assert [values["avg_acc"], values["min_acc"]] == pytest.approx([level, level])
+
+
+@given(runs(), st.integers(0, LENGTH - 1))
+def test_a_drop_to_zero_is_a_gap_of_one(curves: AccuracyCurves, when: int) -> None:
+    for task in (1, 2):
+        curves.accuracy[task * LENGTH - 1] = np.where(
+            np.isnan(curves.accuracy[task * LENGTH - 1]), NAN, 0.7
+        )
+    for task in (1, 2):
+        # After the last evaluation of the former task, and before this one's end.
+        at = task * LENGTH + min(when, LENGTH - 2)
+        curves.accuracy[at, :task] = 0.0
+    for of in ("previous", "first", "old"):
+        assert metrics.stability_gaps(curves, of) == pytest.approx([1.0, 1.0])  # type: ignore[arg-type]
+
+
+@given(runs(), hnp.arrays(np.float64, (4, TASKS), elements=unit))
+def test_what_comes_after_the_last_iteration_does_not_count(
+    curves: AccuracyCurves, more: np.ndarray
+) -> None:
+    longer = AccuracyCurves(
+        range(1, TASKS * LENGTH + 5), np.vstack([curves.accuracy, more]), curves.task_ends
+    )
+    assert compute_metrics(longer) == pytest.approx(compute_metrics(curves), nan_ok=True)
+
+
+@given(runs())
+def test_values_stay_within_their_bounds(curves: AccuracyCurves) -> None:
+    for name, value in compute_metrics(curves).items():
+        metric = METRICS[name]
+        if metric.direction == "maximize":
+            assert -1e-9 <= value <= 1.0 + 1e-9, name
+        elif metric.worst is not None:
+            assert value <= metric.worst + 1e-9, name
+        else:
+            assert 0.0 <= value <= LENGTH, name
+
+
+@given(runs())
+def test_old_tasks_together_drop_no_deeper_than_the_worst_of_them(curves: AccuracyCurves) -> None:
+    for task in (1, 2):
+        curves.accuracy[task * LENGTH - 1, :task] = 0.8
+    gap = metrics.stability_gaps(curves, "old")[1]
+    after = curves.accuracy[2 * LENGTH : 3 * LENGTH, :2]
+    worst = (0.8 - after.min()) / 0.8
+    assert gap <= worst + 1e-9
+
+
+def test_every_metric_carries_what_others_need() -> None:
+    for name, metric in METRICS.items():
+        assert metric.name == name
+        assert metric.title
+        assert metric.source
+        assert metric.sign * metric.best <= 0.0 or metric.unit == "fraction"
+        if metric.worst is not None:
+            assert metric.sign * metric.worst > metric.sign * metric.best
+
+
+def test_windows_need_every_task() -> None:
+    """Tasks left out of evaluations between task ends would hide falls and rises."""
+    accuracy = np.full((6, 2), np.nan)
+    accuracy[:, 0] = [0.9, 0.9, 0.9, 0.5, 0.9, 0.9]
+    accuracy[3:, 1] = [0.2, 0.8, 0.9]
+    whole = AccuracyCurves(range(1, 7), accuracy, [3, 6])
+    assert metrics.windowed_forgetting(whole, 10) == pytest.approx((0.4 + 0.0) / 2)
+    accuracy[3:5, 0] = np.nan
+    partial = AccuracyCurves(range(1, 7), accuracy, [3, 6])
+    assert math.isnan(metrics.windowed_forgetting(partial, 10))
+    assert math.isnan(metrics.windowed_plasticity(partial, 10))
+
+
+def test_windows_need_a_task_from_its_beginning() -> None:
+    """With "first-and-previous" a task is evaluated from its end on: its rise is not seen."""
+    accuracy = np.full((6, 2), np.nan)
+    accuracy[:, 0] = [0.5, 0.8, 0.9, 0.9, 0.9, 0.9]
+    accuracy[5, 1] = 0.9
+    late = AccuracyCurves(range(1, 7), accuracy, [3, 6])
+    assert math.isnan(metrics.windowed_plasticity(late, 10))
+    assert math.isnan(metrics.windowed_forgetting(late, 10))
+
+
+@given(st.integers(1, 1000), st.data())
+def test_one_point_below_is_recovered_also_in_accuracies_stored_in_float32(
+    examples: int, data: st.DataObject
+) -> None:
+    examples *= 100
+    before = data.draw(st.integers(examples // 100 + 1, examples))
+    stored = np.float32([before, 0, before - examples // 100]) / np.float32(examples)
+    curves = AccuracyCurves(
+        range(1, 4), [[stored[0], NAN], [stored[1], 0.5], [stored[2], 0.5]], [1, 3]
+    )
+    assert metrics.recovery_times(curves).tolist() == [2.0]
+    less = np.float32(before - examples // 100 - 1) / np.float32(examples)
+    if less >= 0.0:
+        curves.accuracy[2, 0] = less
+        assert np.isnan(metrics.recovery_times(curves)).all()

@@ -1,0 +1,162 @@
+"""Fronts, ranks, hypervolumes, choices among trade-offs, and constraints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.pareto import (
+    Constraint,
+    hypervolume,
+    hypervolume_subset,
+    is_kept,
+    knee,
+    on_front,
+    ranks,
+)
+
+Points = NDArray[np.float64]
+BOTH = [METRICS["avg_acc"], METRICS["avg_sg"]]
+REFERENCE = {"avg_acc": 0.1, "avg_sg": 1.0}
+
+# Few distinct values, so that ties and equal points occur.
+coordinates = st.one_of(
+    st.floats(0, 1).map(lambda x: round(x, 6)), st.sampled_from([0.0, 0.25, 0.5, 1.0])
+)
+clouds = hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.just(2)), elements=coordinates)
+
+
+def dominated(mine: Points, others: Points) -> bool:
+    """By definition, of accuracy to maximise and a gap to minimise."""
+    losses, loss = others * [-1.0, 1.0], mine * [-1.0, 1.0]
+    return any((other <= loss).all() and (other < loss).any() for other in losses)
+
+
+def test_front_by_hand() -> None:
+    points = [[0.9, 0.5], [0.8, 0.1], [0.8, 0.2], [0.5, 0.6], [0.9, 0.5]]
+    assert on_front(points, BOTH).tolist() == [True, True, False, False, True]
+
+
+def test_hypervolume_by_hand() -> None:
+    # A rectangle of 0.8 x 0.5, and one of 0.7 x 0.9 that overlaps it in 0.7 x 0.5.
+    volume = hypervolume([[0.9, 0.5], [0.8, 0.1]], BOTH, REFERENCE)
+    assert volume == pytest.approx(0.8 * 0.5 + 0.7 * 0.9 - 0.7 * 0.5)
+
+
+def test_what_is_beyond_the_reference_or_the_ideal_gains_nothing() -> None:
+    assert hypervolume([[0.05, 0.0]], BOTH, REFERENCE) == 0.0
+    assert hypervolume([], BOTH, REFERENCE) == 0.0
+    assert hypervolume([[0.6, -0.3]], BOTH, REFERENCE) == pytest.approx(0.5)
+    assert ranks([[0.6, -0.3], [0.6, 0.0]], BOTH).tolist() == [0, 0]
+
+
+@given(clouds)
+def test_front_is_what_nothing_dominates(points: Points) -> None:
+    assert on_front(points, BOTH).tolist() == [not dominated(p, points) for p in points]
+    front = points[on_front(points, BOTH)]
+    assert hypervolume(front, BOTH, REFERENCE) == pytest.approx(
+        hypervolume(points, BOTH, REFERENCE)
+    )
+
+
+@given(clouds)
+def test_a_rank_is_how_often_a_front_must_be_taken_away(points: Points) -> None:
+    expected = np.full(len(points), -1)
+    for rank in range(len(points)):
+        left = np.flatnonzero(expected < 0)
+        front = [i for i in left if not dominated(points[i], points[left])]
+        expected[front] = rank
+    assert ranks(points, BOTH).tolist() == expected.tolist()
+
+
+def test_ranks_of_several_objectives() -> None:
+    objectives = [*BOTH, METRICS["forgetting"]]
+    points = [[0.9, 0.1, 0.5], [0.8, 0.2, 0.6], [0.8, 0.2, 0.4], [0.7, 0.3, 0.7]]
+    assert ranks(points, objectives).tolist() == [0, 1, 0, 2]
+
+
+@given(clouds, st.integers(0, 14))
+def test_a_spread_adds_each_time_what_dominates_most(points: Points, count: int) -> None:
+    front = points[on_front(points, BOTH)]
+    chosen = hypervolume_subset(front, BOTH, REFERENCE, count)
+    assert len(chosen) == len(set(chosen)) == min(count, len(front))
+    for size in range(len(chosen)):
+        former, taken = chosen[:size], chosen[size]
+        volumes = {
+            i: hypervolume(front[[*former, i]], BOTH, REFERENCE)
+            for i in range(len(front))
+            if i not in former
+        }
+        assert volumes[taken] == pytest.approx(max(volumes.values()))
+
+
+def test_a_spread_by_hand() -> None:
+    front = [[0.9, 0.5], [0.8, 0.2], [0.79, 0.19], [0.3, 0.0]]
+    assert hypervolume_subset(front, BOTH, REFERENCE, 3) == [1, 0, 3]
+    assert hypervolume_subset(front, BOTH, REFERENCE, 9) == [1, 0, 3, 2]
+
+
+def test_what_adds_nothing_comes_last_nearest_to_the_ideal_first() -> None:
+    front = [[0.05, 0.3], [0.04, 0.1], [0.9, 0.5]]
+    assert hypervolume_subset(front, BOTH, REFERENCE, 3) == [2, 1, 0]
+
+
+def test_the_knee_is_nearest_to_the_ideal_in_units_of_the_reference_point() -> None:
+    points = [[0.9, 0.9], [0.6, 0.3], [0.2, 0.0]]
+    assert knee(points, BOTH, REFERENCE) == 1
+    assert knee(points, BOTH, {"avg_acc": -99.0, "avg_sg": 1.0}) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "excess"),
+    [
+        ("avg_acc >= 0.9", 0.85, 0.05),
+        ("avg_acc >= 0.9", 0.9, 0.0),
+        ("avg_acc>=0.9", 0.95, -0.05),
+        (" avg_sg <= 1e-1 ", 0.3, 0.2),
+        ("avg_sg <= 0.1", 0.1, 0.0),
+        ("avg_sg <= 0.1", 0.0, -0.1),
+        ("forgetting <= -0.1", 0.0, 0.1),
+    ],
+)
+def test_a_constraint_is_exceeded_by_what_is_missing(
+    text: str, value: float, excess: float
+) -> None:
+    constraint = Constraint.parse(text)
+    assert constraint.metric is METRICS[text.strip().split(" ")[0].split(">")[0]]
+    assert constraint.excess(value) == pytest.approx(excess)
+
+
+def test_a_constraint_that_is_met_exactly_is_kept() -> None:
+    accuracy = float(np.float32(0.9))  # as it is kept
+    limit = Constraint.parse("avg_acc >= 0.9")
+    assert limit.excess(accuracy) > 0.0
+    assert is_kept(limit.excess(accuracy))
+    assert not is_kept(limit.excess(accuracy - 1e-5))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "'' is no constraint; it must be like 'avg_acc >= 0.9'"),
+        ("avg_acc", "'avg_acc' is no constraint"),
+        ("avg_acc > 0.9", "'avg_acc > 0.9' is no constraint"),
+        ("avg_acc == 0.9", "'avg_acc == 0.9' is no constraint"),
+        ("0.9 <= avg_acc", "'0.9 <= avg_acc' is no constraint"),
+        ("avg_acc >= high", "'avg_acc >= high' is no constraint"),
+        ("avg_acc >= 0.9 and avg_sg <= 0.1", "is no constraint"),
+        ("avg_acc >= nan", "'avg_acc >= nan': must be a finite bound on one of avg_acc, avg_sg"),
+        ("avg_acc >= inf", "'avg_acc >= inf': must be a finite bound"),
+        ("accuracy >= 0.9", "'accuracy >= 0.9': must be a finite bound on one of avg_acc, "),
+        ("recovery <= 100", "'recovery <= 100': must be a finite bound on one of avg_acc, "),
+    ],
+)
+def test_what_is_no_constraint_is_said(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=r"is no constraint|must be a finite bound") as error:
+        Constraint.parse(text)
+    assert sentence in str(error.value)

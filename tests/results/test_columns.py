@@ -1,0 +1,134 @@
+"""Methods that share names of hyper-parameters, but not their types."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ngm_tune.results.columns import Domain, column_type, domain_of, restored
+from tests.conftest import command_with, installed
+
+METHODS = """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from torch.optim import Adam
+
+    from ngm_tune.methods import Method
+
+    LR = FloatDistribution(0.001, 0.01, log=True)
+    BETAS = {"slow": (0.9, 0.999), "fast": (0.8, 0.99)}
+
+
+    def method(name, space, **more):
+        def build(model, lr, width=None, share=None, betas=BETAS["slow"]):
+            kinds = {"whole": {int}, "part": {float}}.get(name, {int, float, str, type(None)})
+            assert {type(width), type(share)} <= kinds
+            return Adam(model.parameters(), lr=lr, betas=betas)
+
+        return Method(
+            name=name, title=name, source="tests", space={"lr": LR, **space}, build=build, **more
+        )
+
+
+    whole = method("whole", {"width": IntDistribution(1, 5), "share": IntDistribution(1, 3)})
+    part = method("part", {"width": FloatDistribution(0.1, 2.0), "share": FloatDistribution(0, 1)})
+    mixed = method(
+        "mixed",
+        {
+            "width": CategoricalDistribution(("wide", None, 3)),
+            "share": CategoricalDistribution((1, 0.5)),
+            "speed": CategoricalDistribution(("slow", "fast")),
+        },
+        configure=lambda point: {
+            **{k: v for k, v in point.items() if k != "speed"}, "betas": BETAS[point["speed"]],
+        },
+        locate=lambda settings: {
+            **{k: v for k, v in settings.items() if k != "betas"},
+            "speed": next(k for k, v in BETAS.items() if v == settings["betas"]),
+        },
+    )
+"""
+
+STUDY = """
+    title = "Methods that share names"
+    benchmarks = ["split-digits"]
+    methods = ["whole", "part", "mixed"]
+    trials = 3
+    seeds = 1
+    iterations_per_task = 12
+    eval_every = 6
+    reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+    confirm = { top = 1, seeds = 1 }
+"""
+
+
+def test_a_study_of_such_methods_goes_on_and_gives_their_own_types_back(tmp_path: Path) -> None:
+    site = installed(tmp_path, METHODS, "whole", "part", "mixed")
+    ngm_tune = command_with(site)
+    study, results = tmp_path / "shared.toml", tmp_path / "results"
+    study.write_text(dedent(STUDY))
+    assert ngm_tune("run", study, "--results", results).code == 0
+    trials = pl.read_parquet(results / "trials" / "*.parquet")
+    assert trials.schema["config_width"] == pl.String
+
+    again = ngm_tune("run", study, "--results", results)
+    assert (again.code, again.out.splitlines()[0]) == (
+        0, f"shared is complete: all 12 runs are in {results}",
+    )  # fmt: skip
+    assert "nothing is damaged" in ngm_tune("doctor", results).out
+
+    assert ngm_tune("defaults", results).code == 0
+    with (results / "defaults.toml").open("rb") as file:
+        chosen = {d["method"]: d["hyperparameters"] for d in tomllib.load(file)["defaults"]}
+    assert {name: type(value) for name, value in chosen["whole"].items()} == {
+        "lr": float, "width": int, "share": int,
+    }  # fmt: skip
+    assert {type(value) for value in chosen["part"].values()} == {float}
+    assert chosen["mixed"]["width"] in ("wide", "None", 3)
+    assert (chosen["mixed"]["share"], type(chosen["mixed"]["share"])) in ((1, int), (0.5, float))
+    assert chosen["mixed"]["betas"] in ([0.9, 0.999], [0.8, 0.99])
+
+    other = tmp_path / "other"
+    started = ngm_tune("run", study, "--results", other, "--warm-start", results)
+    assert started.code == 0
+    begun = rf"Starting from \d+ configurations of {re.escape(str(results))}"
+    assert re.fullmatch(begun, started.out.splitlines()[0])  # and none that has no place
+    first = pl.read_parquet(other / "trials" / "*.parquet").filter(phase="search")
+    searched = trials.filter(phase="search")
+    for name in ("whole", "part", "mixed"):
+        trial = first.filter(pl.col("trial_id") == f"split-digits.{name}.0000")
+        settings = trial.select("^config_.*$").rows()
+        assert settings[0] in searched.filter(method=name).select("^config_.*$").rows()
+
+
+VALUES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text(max_size=3)
+DISTINCT = st.lists(VALUES, min_size=1, unique_by=(str, lambda value: value))
+
+
+@given(DISTINCT, DISTINCT, st.data())
+def test_what_a_column_of_several_holds_is_what_it_was(
+    own: list[Any], others: list[Any], data: st.DataObject
+) -> None:
+    domain = domain_of(own)
+    kind = column_type([domain, domain_of(others)])
+    value = data.draw(st.sampled_from(own))
+    found = restored(kind(value), domain)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("stored", "domain"),
+    [
+        ("wide", int), (2.5, int), ("3.5", int), (float("inf"), int), ("wide", float), (2, bool),
+        ("true", bool), ("wide", ["narrow", 3]), (4.0, [1, 3]), (None, float),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_of_a_domain_stays_as_it_is(stored: Any, domain: Domain) -> None:
+    assert restored(stored, domain) is stored

@@ -1,0 +1,193 @@
+"""Results on disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ngm_tune.errors import UserError
+from ngm_tune.metrics.functional import METRICS
+from ngm_tune.results.directory import Results
+from ngm_tune.results.schema import CURVES_SCHEMA, SCHEMA_VERSION, TASKS_SCHEMA, trials_schema
+from tests.conftest import SCHEMA_1, Command, Finished
+
+A, B = "digits.sgd.0000", "digits.sgd.0001"
+
+
+def trial(trial_id: str, **columns: object) -> pa.Table:
+    row = {
+        "trial_id": trial_id,
+        "benchmark": "digits",
+        "method": "sgd",
+        "phase": "confirm" if trial_id.endswith(".confirm") else "search",
+        "seed": 0,
+        "status": "completed",
+        **columns,
+    }
+    names = [name.removeprefix("config_") for name in columns if name.startswith("config_")]
+    return pa.Table.from_pylist([row], trials_schema(dict.fromkeys(names, "float")))
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_what_is_written_is_read_again(tmp_path: Path, scheme: str) -> None:
+    results = Results(f"{scheme}{tmp_path}/new")
+    assert not results.exists()
+    results.create()
+    results.write_text("study.toml", 'name = "x"\n')
+    results.write("trials", A, trial(A, avg_acc=0.5))
+    results.write("trials", B, trial(B, avg_acc=0.25))
+    assert results.exists()
+    assert results.study() == {"name": "x"}
+    assert results.read("trials")["avg_acc"].to_pylist() == [0.5, 0.25]
+    assert results.read("trials", [B])["trial_id"].to_pylist() == [B]
+    assert results.read("curves").schema.equals(CURVES_SCHEMA)
+
+
+def test_schema_is_typed_versioned_and_has_every_metric() -> None:
+    schema = trials_schema({"lr": "float", "depth": "int", "name": "str"}, {"width": "int"})
+    assert schema.field("config_lr").type == pa.float64()
+    assert schema.field("config_depth").type == pa.int64()
+    assert schema.field("config_name").type == pa.string()
+    assert schema.field("search_width").type == pa.int64()
+    assert schema.field("seed").type == pa.int64()
+    assert all(schema.field(name).type == pa.float64() for name in METRICS)
+    assert schema.metadata[b"ngm_tune.schema_version"] == str(SCHEMA_VERSION).encode()
+
+
+def test_the_file_of_a_trial_carries_the_version(tmp_path: Path) -> None:
+    Results(str(tmp_path)).write("trials", "a", trial("a"))
+    metadata = pq.read_schema(tmp_path / "trials" / "a.parquet").metadata
+    assert metadata[b"ngm_tune.schema_version"] == str(SCHEMA_VERSION).encode()
+
+
+def test_no_half_written_file_is_ever_under_its_final_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results(str(tmp_path))
+    write = pq.write_table
+
+    def killed(table: pa.Table, where: str, **options: object) -> None:
+        write(table, where, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pq, "write_table", killed)
+    with pytest.raises(KeyboardInterrupt):
+        results.write("trials", "a", trial("a"))
+    assert not (tmp_path / "trials" / "a.parquet").exists()
+    assert results.read("trials").num_rows == 0
+
+
+def test_trials_of_different_methods_read_as_one_table(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    results.write("trials", A, trial(A, config_lr=0.1))
+    results.write("trials", B, trial(B, config_momentum=0.9))
+    table = results.read("trials")
+    assert table["config_lr"].to_pylist() == [0.1, None]
+    assert table["config_momentum"].to_pylist() == [None, 0.9]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    results.write("trials", "a", trial("a"))
+    path = tmp_path / "trials" / "a.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"a\.parquet: not readable as Parquet"):
+        results.read("trials")
+
+
+def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "trials" / "foreign.parquet")
+    with pytest.raises(UserError, match=r"foreign\.parquet: schema version none, .* reads 1 and 2"):
+        Results(str(tmp_path)).read("trials")
+
+
+def test_runs_are_told_apart_and_trials_found_by_their_runs(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    other, confirmed = f"{A}0", f"{A}.confirm"
+    for run in (f"{A}@0", f"{A}@1", other, confirmed):
+        results.write("trials", run, trial(run.partition("@")[0]))
+    found = {run: rows["trial_id"].to_pylist() for run, rows in results.runs("trials")}
+    assert found == {
+        f"{A}@0": [A], f"{A}@1": [A], other: [other], confirmed: [confirmed],
+    }  # fmt: skip
+    assert results.read("trials", [A])["trial_id"].to_pylist() == [A, A]
+    assert list(results.runs("tasks")) == []
+
+
+def test_tasks_end_with_what_their_trial_has(finished: Finished) -> None:
+    results = Results(str(finished.location))
+    assert results.read("tasks").schema.equals(TASKS_SCHEMA)
+    tasks, trials = pl.DataFrame(results.read("tasks")), pl.DataFrame(results.read("trials"))
+    key = ["trial_id", "seed"]
+    assert not tasks.select(*key, "task").is_duplicated().any()
+    ended = trials.filter(pl.col("status") != "failed").sort(key)
+    count = pl.when(pl.col("benchmark") == "split-digits").then(5).otherwise(3)
+    expected = ended.select(*key, pl.int_ranges(count, dtype=pl.Int16).alias("task"))
+    found = tasks.group_by(key).agg(pl.col("task").sort()).sort(key)
+    assert found.equals(expected)
+    last = tasks.sort("task").group_by(key).last().sort(key)
+    assert last.select(list(METRICS)).equals(ended.select(list(METRICS)))
+    first = tasks.filter(pl.col("task") == 0).join(ended, on=key).filter(status="completed")
+    assert first["avg_sg"].null_count() == first.height  # there was no transition yet
+    assert first["avg_acc"].null_count() == 0
+
+
+def test_search_columns_are_the_coordinates_that_settings_come_from(finished: Finished) -> None:
+    trials = pl.DataFrame(Results(str(finished.location)).read("trials"))
+    names = {name for name in trials.columns if name.startswith("search_")}
+    assert names == {"search_lr", "search_dc_gain", "search_gain_decay"}
+    ngm = trials.filter(method="ngm-sgd")
+    gain = ngm["search_dc_gain"] * ngm["search_gain_decay"]
+    assert gain.to_list() == pytest.approx(ngm["config_gain_sensitivity"].to_list())
+    others = trials.filter(pl.col("method") != "ngm-sgd")
+    assert others["search_dc_gain"].null_count() == others.height
+    assert others["search_lr"].equals(others["config_lr"])
+
+
+def test_results_of_the_former_schema_are_read() -> None:
+    results = Results(str(SCHEMA_1))
+    trials, curves = (pl.DataFrame(results.read(table)) for table in ("trials", "curves"))
+    assert trials.group_by("method").len().sort("method").rows() == [("ngm-sgd", 4), ("sgd", 4)]
+    assert trials["avg_acc"].null_count() == 0
+    assert not [name for name in trials.columns if name.startswith("search_")]
+    assert set(curves["iteration"]) == set(range(1, 5 * 6 + 1))
+    assert results.read("steps").num_rows == 8 * 5 * 6
+    assert results.read("tasks").num_rows == 0
+    assert [run for run, _ in results.runs("trials")] == [
+        f"split-digits.{method}.000{n}" for method in ("ngm-sgd", "sgd") for n in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "written"), [("analyze", "report/report.html"), ("defaults", "defaults.toml")]
+)
+def test_results_of_the_former_schema_are_analyzed(
+    tmp_path: Path, ngm_tune: Command, command: str, written: str
+) -> None:
+    copy = tmp_path / "former"
+    shutil.copytree(SCHEMA_1, copy)
+    done = ngm_tune(command, copy)
+    assert (done.code, done.err) == (0, "")
+    assert "sgd" in (copy / written).read_text().lower()
+
+
+def test_a_directory_without_results_says_how_to_get_some(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no results there.*ngm-tune run"):
+        Results(str(tmp_path)).require()
+
+
+def test_an_unknown_filesystem_is_refused() -> None:
+    with pytest.raises(UserError, match="no usable results location"):
+        Results("gopher://host/path")
+
+
+def test_a_free_place_is_one_where_neither_a_file_nor_a_folder_is(tmp_path: Path) -> None:
+    (tmp_path / "damaged" / "trials" / "x").mkdir(parents=True)
+    (tmp_path / "damaged" / "trials" / "x~").touch()
+    assert Results(str(tmp_path)).free_place("trials/x") == "damaged/trials/x~~"

@@ -1,0 +1,152 @@
+"""Configurations that are run as they are: what confirms a search, and given settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ngm_tune.execution.recording import Outcome
+from ngm_tune.metrics.pareto import hypervolume_subset
+from ngm_tune.search.fixed_runs import GivenArm, confirmation
+from ngm_tune.search.method_search import Arm
+from ngm_tune.search.run_spec import Proposal
+from tests.search.test_method_search import a_study, arm, draw, one
+
+FRONT = [(0.95, 0.5), (0.9, 0.3), (0.8, 0.2), (0.7, 0.15), (0.6, 0.1)]
+DOMINATED = (0.5, 0.6)
+
+
+def searched_to(
+    journal: Path, values: list[tuple[float, float] | None], **changes: Any
+) -> tuple[Arm, GivenArm]:
+    """A complete search with these results, and its confirmation."""
+    search = arm(journal, trials=len(values), **changes)
+    for found in values:
+        status = "completed" if found else "failed"
+        search.finish(one(search).run_id, Outcome(status, found))
+    return search, confirmation(a_study(trials=len(values), **changes), search, {})
+
+
+def all_of(given: GivenArm) -> list[Proposal]:
+    found = []
+    while proposal := given.ask():
+        found.append(proposal)
+    return found
+
+
+@pytest.mark.parametrize("top", [1, 3, 9])
+def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) -> None:
+    search, given = searched_to(tmp_path / "a", [DOMINATED, *FRONT], confirm={"top": top})
+    reference = {"avg_acc": 0.1, "avg_sg": 1.0}
+    expected = hypervolume_subset(FRONT, search._objectives, reference, top, first=[0])
+    proposals = all_of(given)
+    names = [f"split-digits.sgd.{i + 1:04d}.confirm" for i in expected]
+    assert [p.trial_id for p in proposals] == [p.run_id for p in proposals] == names
+    assert given.total == given.started == min(top, len(FRONT))
+
+
+def test_what_is_compared_with_other_methods_is_confirmed_first(tmp_path: Path) -> None:
+    """The best gap within 0.01 of the best accuracy of any method; none, if all lie farther off."""
+    search, given = searched_to(tmp_path / "a", [(0.95, 0.5), (0.944, 0.4), (0.9, 0.1)])
+    other = arm(tmp_path / "b", "adam", trials=1)
+    search.siblings = other.siblings = [search, other]
+    assert given.ask() is None  # before the other method's search is complete
+    other.finish(one(other).run_id, Outcome("completed", (0.953, 0.9)))
+    assert all_of(given)[0].trial_id == "split-digits.sgd.0001.confirm"
+    other._outcomes[0] = Outcome("completed", (0.99, 0.9))
+    (first, *_) = search.chosen(3)
+    assert first.trial_id == "split-digits.sgd.0002"  # which dominates most
+
+
+def test_what_is_confirmed_is_what_was_searched(tmp_path: Path) -> None:
+    search = arm(tmp_path / "a", "ngm-sgd", trials=2, confirm={"top": 2})
+    asked = {}
+    for values in FRONT[:2]:
+        proposal = one(search)
+        asked[f"{proposal.trial_id}.confirm"] = (proposal.hyperparameters, proposal.coordinates)
+        search.finish(proposal.run_id, Outcome("completed", values))
+    again = all_of(confirmation(a_study(confirm={"top": 2}), search, {}))
+    assert {p.trial_id: (p.hyperparameters, p.coordinates) for p in again} == asked
+
+
+def test_seeds_of_confirmation_are_fresh(tmp_path: Path) -> None:
+    changes = {"seeds": [1000, 3, 1002], "confirm": {"top": 2, "seeds": 4}}
+    _, given = searched_to(tmp_path / "a", [*FRONT], **changes)
+    for proposal in all_of(given):
+        assert proposal.phase == "confirm"
+        assert proposal.seeds == (1001, 1003, 1004, 1005)
+
+
+def test_confirmation_waits_for_the_whole_search(tmp_path: Path) -> None:
+    search = arm(tmp_path / "a", trials=3)
+    given = confirmation(a_study(trials=3), search, {})
+    for values in FRONT[:3]:
+        assert given.ask() is None
+        assert not given.complete
+        assert given.total == 4  # as far as can be told
+        search.finish(one(search).run_id, Outcome("completed", values))
+    assert len(all_of(given)) == given.total == 3
+
+
+@pytest.mark.parametrize("values", [[None, None], [None]])
+def test_there_is_nothing_to_confirm_without_a_front(
+    tmp_path: Path, values: list[tuple[float, float] | None]
+) -> None:
+    _, given = searched_to(tmp_path / "a", values)
+    assert given.ask() is None
+    assert (given.total, given.started, given.outcomes) == (0, 0, [])
+    assert given.complete
+
+
+def test_with_racing_only_what_ran_with_all_seeds_is_confirmed(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"racing": {"chance": 0.4}, "seeds": 3, "trials": 6}
+    search = arm(tmp_path / "a", **changes)
+    drawn = draw(search)
+    given = confirmation(a_study(**changes), search, {})
+    proposals = all_of(given)
+    assert proposals
+    for proposal in proposals:
+        trial_id = proposal.trial_id.removesuffix(".confirm")
+        assert [f"{trial_id}@{seed}" in drawn for seed in range(3)] == [True] * 3
+
+
+def test_what_is_confirmed_already_is_not_run_again(tmp_path: Path) -> None:
+    search, given = searched_to(tmp_path / "a", [*FRONT])
+    first, *rest = all_of(given)
+    ended = Outcome("completed", (0.9, 0.2))
+    again = confirmation(a_study(trials=len(FRONT)), search, {first.run_id: ended})
+    assert again.outcomes == [ended]
+    assert again.values == [(0.9, 0.2)]
+    assert all_of(again) == rest
+
+
+def test_a_confirmation_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
+    _, given = searched_to(tmp_path / "a", [FRONT[0]])
+    first = given.ask()
+    assert first is not None
+    assert given.ask() is None
+    assert not given.complete
+    given.reopen(first.run_id)
+    assert given.ask() == first
+    given.finish(first.run_id, Outcome("failed", None))
+    assert given.complete
+    assert given.values == []
+
+
+def test_no_confirmation_is_stopped_early(tmp_path: Path) -> None:
+    _, given = searched_to(tmp_path / "a", [*FRONT], stopping={"peers": 2})
+    first = given.ask()
+    assert first is not None
+    assert not given.is_hopeless(first.run_id, [(0.0, 1.0)] * 4)
+
+
+def test_a_result_without_a_value_is_a_failed_confirmation(tmp_path: Path) -> None:
+    """As it is in a search: no number is taken for a trade-off that is none."""
+    _, given = searched_to(tmp_path / "a", [FRONT[0]])
+    first = given.ask()
+    assert first is not None
+    given.finish(first.run_id, Outcome("completed", (float("nan"), 0.1)))
+    assert [outcome.status for outcome in given.outcomes] == ["failed"]
+    assert given.values == []

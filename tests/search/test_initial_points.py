@@ -1,0 +1,202 @@
+"""Points that searches start from: hyper-parameters as places of the search space, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from ngm_tune.benchmarks import BENCHMARKS
+from ngm_tune.errors import UserError
+from ngm_tune.methods import get_method
+from ngm_tune.methods.built_in import BUILT_IN
+from ngm_tune.methods.method import Method
+from ngm_tune.study.search_spaces import located, narrowed, points_for, published
+from tests.search.test_method_search import SEARCHES, a_study, arm, draw, one, optuna_trials, train
+
+PAPER = ["domain-cifar100", "permuted-mnist", "rotated-mnist", "split-cifar10"]
+PAPER += ["split-mini-imagenet", "split-mnist"]
+NAMES = [method.name for method in BUILT_IN]
+GIVEN = [
+    {"method": "ngm-sgd", "lr": 0.01, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9},
+    {"method": "sgd", "lr": 0.5},
+    {"method": "ngm-sgd", "lr": 0.1, "gain_sensitivity": 0.1, "entropy_smoothing": 0.8},
+]
+
+
+def places(method: Method) -> st.SearchStrategy[dict[str, Any]]:
+    """Points of a method's search space, its borders often among them."""
+    axes: dict[str, st.SearchStrategy[Any]] = {}
+    for name, where in method.space.items():
+        if isinstance(where, CategoricalDistribution):
+            axes[name] = st.sampled_from(where.choices)
+        elif isinstance(where, IntDistribution):
+            axes[name] = st.integers(where.low, where.high)
+        else:
+            assert isinstance(where, FloatDistribution)
+            ends = st.sampled_from([where.low, where.high])
+            axes[name] = ends | st.floats(where.low, where.high)
+    return st.fixed_dictionaries(axes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+def test_locating_is_the_inverse_of_configuring(name: str, data: st.DataObject) -> None:
+    method = get_method(name)
+    place = data.draw(places(method))
+    settings = method.configure(dict(place))
+    found = method.locate(dict(settings))
+    assert found == pytest.approx(place)
+    assert method.configure(found) == pytest.approx(settings)
+    assert all(type(found[k]) is type(place[k]) for k in place)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+def test_what_a_search_can_propose_can_be_a_point(name: str, data: st.DataObject) -> None:
+    """Rounding does not put what was proposed at the border of a space outside of it."""
+    method = get_method(name)
+    place = data.draw(places(method))
+    space = narrowed(method, {})
+    found = located("", method, space, method.configure(dict(place)))
+    assert found == pytest.approx(place)
+    assert all(where._contains(where.to_internal_repr(found[k])) for k, where in space.items())
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_points_are_the_first_configurations(tmp_path: Path, search: str) -> None:
+    changes = {**SEARCHES[search], "points": GIVEN, "in_flight": 2, "seeds": 2, "trials": 5}
+    configurations: dict[str, dict[str, Any]] = {}
+    searched = arm(tmp_path / "a", "ngm-sgd", **changes)
+    while proposal := searched.ask():
+        configurations.setdefault(proposal.trial_id, proposal.hyperparameters)
+        searched.finish(proposal.run_id, train(searched, proposal))
+    first, second, third = list(configurations.values())[:3]
+    assert first == pytest.approx({k: v for k, v in GIVEN[0].items() if k != "method"})
+    assert second == pytest.approx({k: v for k, v in GIVEN[2].items() if k != "method"})
+    assert third != pytest.approx(second)
+    assert searched.total == (10 if "racing" in search else 5)
+    assert searched.complete
+
+
+def test_points_inform_what_is_proposed_after_them(tmp_path: Path) -> None:
+    """They are trials like any other: TPE, past its random start, draws near good ones."""
+    good = [{"method": "sgd", "lr": 0.03 + 0.001 * n} for n in range(12)]
+    bad = [{"method": "sgd", "lr": 0.9 + 0.001 * n} for n in range(30)]
+    searched = arm(tmp_path / "a", points=[*good, *bad], trials=52)
+    lrs = [p["lr"] for p in draw(searched).values()]
+    assert lrs[:12] == [point["lr"] for point in good]
+    assert sum(0.005 < lr < 0.2 for lr in lrs[42:]) >= 8
+
+
+def test_a_point_is_in_the_record_like_any_suggestion(tmp_path: Path) -> None:
+    searched = arm(tmp_path / "a", "ngm-sgd", points=GIVEN)
+    proposal = one(searched)
+    searched.finish(proposal.run_id, train(searched, proposal))
+    (trial,) = optuna_trials(tmp_path / "a", "ngm-sgd")
+    assert trial.state == TrialState.COMPLETE
+    assert trial.params == proposal.coordinates
+    assert trial.params == pytest.approx({"lr": 0.01, "dc_gain": 4.0, "gain_decay": 0.1})
+
+
+def test_points_are_of_a_method_and_perhaps_for_one_benchmark() -> None:
+    points: list[Any] = [
+        {"method": "sgd", "lr": 0.1},
+        {"method": "sgd", "benchmark": "rotated-digits", "lr": 0.2},
+        {"method": "adam", "lr": 0.03},
+    ]
+    study = a_study(benchmarks=["split-digits", "rotated-digits"], points=points)
+    assert study.points_of("split-digits", "sgd") == [{"lr": 0.1}]
+    assert study.points_of("rotated-digits", "sgd") == [{"lr": 0.1}, {"lr": 0.2}]
+    assert study.points_of("rotated-digits", "adam") == [{"lr": 0.03}]
+    assert study.points_of("split-digits", "ngm-sgd") == []
+
+
+def test_a_point_that_is_named_twice_is_one() -> None:
+    points: list[Any] = ["paper", {"method": "sgd", "lr": 0.01}, {"method": "sgd", "lr": 0.02}]
+    study = a_study(benchmarks=["split-mnist"], methods=["sgd"], points=points, trials=2)
+    assert study.points_of("split-mnist", "sgd") == [{"lr": 0.01}, {"lr": 0.02}]
+
+
+@pytest.mark.parametrize("benchmark", PAPER)
+def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> None:
+    methods = ["ngm-sgd", "momentum-sgd", "adam", "sgd"]
+    study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points=["paper"])
+    for name in methods:
+        (point,) = study.points_of(benchmark, name)
+        ran = get_method(name).configure(dict(point))
+        theirs = published(benchmark)[name]
+        assert ran == pytest.approx({k: theirs[k] for k in ran})
+    assert study.points_of(benchmark, "ema") == []  # not in the paper
+
+
+def test_every_benchmark_of_the_paper_has_points() -> None:
+    assert sorted(name for name in BENCHMARKS if published(name)) == PAPER
+
+
+def test_paper_points_stand_among_others() -> None:
+    points: list[Any] = [{"method": "sgd", "lr": 0.3}, "paper"]
+    found = points_for(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
+    assert found == [("points[0]", {"lr": 0.3}), ("points[1]", {"lr": 0.01})]
+
+
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        (["paper"], 'points[0] = "paper": the paper has no settings for split-digits'),
+        (["papers"], "points[0] = 'papers': input should be 'paper'"),
+        ([{"lr": 0.1}], "points[0].method = None: must be one of the study's, sgd, warmup-oracle"),
+        ([{"method": "ema", "lr": 0.1}], "points[0].method = 'ema': must be one of the study's, s"),
+        (
+            [{"method": "sgd", "benchmark": "split-mnist", "lr": 0.1}],
+            "points[0].benchmark = 'split-mnist': must be one of the study's, split-digits",
+        ),
+        ([{"method": "sgd"}], "points[0] has nothing for sgd; it must have lr"),
+        (
+            [{"method": "sgd", "lr": 0.1, "momentum": 0.9}],
+            "points[0] has lr, momentum for sgd; it must have lr",
+        ),
+        (
+            [{"method": "sgd", "lr": 0.3}, {"method": "sgd", "lr": 5}],
+            "points[1] has lr = 5, which puts lr at 5, outside of what is searched of sgd: 0.2",
+        ),
+        ([{"method": "sgd", "lr": float("nan")}], "points[0] has lr = nan, which puts lr at nan, "),
+        ([{"method": "sgd", "lr": "x"}], "points[0] has lr = 'x', which puts lr at 'x', outside"),
+        ([{"method": "sgd", "lr": True}], "points[0] has lr = True, which puts lr at True, outs"),
+        (
+            [{"method": "sgd", "lr": 0.1}],  # the study's own range begins at 0.2
+            "points[0] has lr = 0.1, which puts lr at 0.1, outside of what is searched of sgd: ",
+        ),
+        (
+            [{**GIVEN[0], "entropy_smoothing": 1}],
+            "points[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 1} are no",
+        ),
+        (
+            [{**GIVEN[0], "entropy_smoothing": "x"}],
+            "points[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 'x'} are",
+        ),
+        (
+            [{"method": "warmup-oracle", "lr": 0.1, "warmup": 10.5}],
+            "points[0] has lr = 0.1, warmup = 10.5, which puts warmup at 10.5, outside of what is",
+        ),
+        (
+            [{"method": "sgd", "lr": lr} for lr in (0.3, 0.4, 0.5)],
+            "points has 3 for sgd, more than trials = 2",
+        ),
+    ],
+)
+def test_what_cannot_be_a_point_is_said_in_one_sentence(points: list[Any], sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        a_study(
+            methods=["sgd", "warmup-oracle", "ngm-sgd"],
+            space={"sgd": {"lr": [0.2, 1.0]}},
+            points=points,
+            trials=2,
+        )
+    assert str(error.value).startswith(f"test: {sentence}")
+    assert "\n" not in str(error.value)

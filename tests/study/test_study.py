@@ -1,0 +1,428 @@
+"""Study files: what is allowed, and what is said of everything else."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from ngm_tune.errors import UserError
+from ngm_tune.methods import get_method
+from ngm_tune.study.files import load_study, shipped_studies, validate_study
+from ngm_tune.study.study import Study
+from ngm_tune.study.validation import without_effect
+from tests.search.test_method_search import a_study
+
+MINIMAL = """
+title = "A study"
+benchmarks = ["split-digits"]
+methods = ["sgd", "adam"]
+trials = 4
+reference_point = { avg_acc = 0.1, avg_sg = 1 }
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_defaults(file: Path) -> None:
+    study = load_study(str(file))
+    assert study.name == "mine"
+    assert study.objectives == ["avg_acc", "avg_sg"]
+    assert (study.sampler, study.seed_list, study.eval_every) == ("tpe", [0, 1, 2], 1)
+    assert study.iterations("split-digits") == 200
+    assert study.hyperparameters == {"lr": "float"}
+    assert (study.variant, study.eval_precision, study.probes) == ("joint", "float32", [])
+    assert (study.racing, study.stopping, study.plateau) == (None, None, None)
+    assert (study.confirm.top, study.confirm.seeds) == (4, 5)
+    assert study.space_of("sgd") == get_method("sgd").space
+    assert study.points_of("split-digits", "sgd") == []
+
+
+def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
+    """The paper's choice for ResNets is a visible setting of the trials."""
+    changes = ['methods=["ngm-sgd","sgd"]', 'benchmarks=["split-digits","split-cifar10"]']
+    study = load_study(str(file), changes)
+    assert study.given("split-cifar10", "ngm-sgd") == {
+        "layers": "output",
+        "backbone_momentum": 0.9,
+    }
+    assert study.given("split-cifar10", "sgd") == study.given("split-digits", "ngm-sgd") == {}
+    assert study.hyperparameters.items() >= {"layers": "str", "backbone_momentum": "float"}.items()
+    own = load_study(str(file), [*changes, "fixed.ngm-sgd={layers='all', normalise_entropy=true}"])
+    assert own.given("split-cifar10", "ngm-sgd") == {
+        "layers": "all",
+        "backbone_momentum": 0.9,
+        "normalise_entropy": True,
+    }
+    assert own.hyperparameters["normalise_entropy"] == "bool"
+
+
+def test_layers_are_those_of_the_networks_of_the_study(file: Path) -> None:
+    changes = ["methods=['ngm-sgd']", "fixed.ngm-sgd.output='5'"]
+    load_study(str(file), [*changes, "benchmarks=['split-digits']"])
+    cifar = ["reference_point.avg_acc=0.05", "fixed.ngm-sgd.output=head"]
+    load_study(str(file), [*changes[:1], "benchmarks=['split-cifar10']", *cifar])
+    with pytest.raises(UserError, match="'5' on split-cifar10: output names '5', which is no"):
+        load_study(str(file), [*changes, "benchmarks=['split-digits', 'split-cifar10']"])
+    tables = ["benchmarks=['custom']", "custom.path=x", "custom.tasks=2"]
+    load_study(str(file), [*changes[:1], "fixed.ngm-sgd.output=head", *tables])
+
+
+def test_overrides(file: Path) -> None:
+    changes = ["trials=7", "seeds=[4, 2]", "sampler=nsga2", "reference_point.avg_acc=0.2"]
+    study = load_study(str(file), changes)
+    assert (study.trials, study.seed_list, study.sampler) == (7, [4, 2], "nsga2")
+    assert study.reference_point == {"avg_acc": 0.2, "avg_sg": 1.0}
+
+
+def test_ranges_of_a_study_stand_instead_of_a_methods_own(file: Path) -> None:
+    changes = ['methods=["sgd", "ngm-sgd", "warmup-oracle"]']
+    ranges = ["space.ngm-sgd.dc_gain=[1, 5]", "space.warmup-oracle.warmup=[10, 20]"]
+    study = load_study(str(file), [*changes, *ranges])
+    own = get_method("ngm-sgd").space
+    assert study.space_of("ngm-sgd") == {**own, "dc_gain": FloatDistribution(1, 5, log=True)}
+    assert study.space_of("warmup-oracle")["warmup"] == IntDistribution(10, 20, log=True)
+    assert study.space_of("sgd") == get_method("sgd").space
+
+
+def test_fresh_seeds_are_none_of_the_studys(file: Path) -> None:
+    study = load_study(str(file), ["seeds=[1001, 7, 1003]", "confirm.seeds=4"])
+    assert study.fresh_seeds == [1000, 1002, 1004, 1005]
+    whole = load_study(str(file), ["seeds=1002", "confirm.seeds=3"])
+    assert set(whole.fresh_seeds).isdisjoint(whole.seed_list)
+    assert len(set(whole.fresh_seeds)) == 3
+
+
+def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
+    study = load_study(str(file), ['methods=["ngm-sgd", "warmup-oracle"]'])
+    assert study.coordinates == {
+        "lr": "float",
+        "dc_gain": "float",
+        "gain_decay": "float",
+        "warmup": "int",
+    }
+    assert "dc_gain" not in study.hyperparameters
+
+
+SEARCH = [
+    "seeds=4",
+    "space.sgd.lr=[0.01, 0.5]",
+    "points=[{method='sgd', lr=0.1}, {method='adam', benchmark='split-digits', lr=0.01}]",
+    "constraints=['avg_acc >= 0.5', 'avg_sg <= 0.5']",
+    "racing={chance=0.2}",
+    "stopping={worse=0.6, peers=4, tasks=3}",
+    "plateau={trials=10, growth=0.02}",
+    "confirm={top=2, seeds=3}",
+]
+
+
+def test_writing_and_reading_again_gives_the_same_study(file: Path) -> None:
+    study = load_study(str(file), ["iterations_per_task=50", *SEARCH])
+    assert study.racing is not None
+    assert study.racing.chance == 0.2
+    assert validate_study(tomllib.loads(study.to_toml()), "copy") == study
+
+
+def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
+    studies = shipped_studies()
+    assert {"quickstart", "digits"} <= studies.keys()
+    assert all(name == study.name for name, study in studies.items())
+    assert "ngm-sgd-frozen-gain" in studies["quickstart"].methods
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("trials=0", "trials = 0: input should be greater than or equal to 1"),
+        ("trials=many", "trials = 'many': input should be a valid integer"),
+        ("trials=2.5", "trials = 2.5: input should be a valid integer"),
+        ("trials=true", "trials = True: input should be a valid integer"),
+        ("seeds=0", "seeds = 0: input should be greater than or equal to 1"),
+        ("seeds=[1, 1]", "seeds = [1, 1]: a seed is listed twice"),
+        ("seeds=[-1]", "seeds[0] = -1: input should be greater than or equal to 0"),
+        ("sampler=grids", "sampler = 'grids': input should be 'tpe', 'nsga2', 'gp' or 'random'"),
+        (
+            "sampler=cmaes",
+            "sampler = 'cmaes': it cannot search for several objectives; allowed are tpe, nsga2, "
+            "gp, random",
+        ),
+        ('methods=["sgdd"]', "no method 'sgdd'; there are ngm-sgd, "),
+        ("methods=[]", "methods = []: list should have at least 1 item"),
+        ('benchmarks=["mnist"]', "no benchmark 'mnist'; there are split-digits, rotated-digits"),
+        ('objectives=["accuracy"]', "no objective 'accuracy'; there are avg_acc, avg_sg, "),
+        ('objectives=["recovery"]', "no objective 'recovery'"),
+        ('objectives=["avg_acc"]', "one value for each of the objectives avg_acc"),
+        ('methods=["sgd", "sgd"]', "the method 'sgd' is listed twice"),
+        ("trails=3", "unknown key 'trails' (did you mean 'trials'?); allowed are name, title"),
+        ("name=a/b", "name = 'a/b': string should match pattern"),
+        ("reference_point.avg_sg=nan", "reference_point.avg_sg = nan: must be a number worse than"),
+        ("reference_point.avg_acc=1.0", "reference_point.avg_acc = 1.0: must be a number worse"),
+        ("trials=10000000000", "trials = 10000000000: input should be less than or equal to"),
+        (
+            'evaluate=first-and-previous; objectives=["min_acc","avg_sg"]; '
+            "reference_point={min_acc=0.0,avg_sg=1.0}",
+            'objectives has min_acc, which needs evaluate = "seen"',
+        ),
+        ("variant=replay", 'variant = "replay" and buffer_size = None: variant = "replay" needs'),
+        ("buffer_size=10", 'variant = "joint" and buffer_size = 10'),
+        ("variant=offline", "variant = 'offline': input should be 'joint', 'replay' or 'naive'"),
+        ("eval_precision=half", "eval_precision = 'half': input should be 'float32', 'mixed' or"),
+        ("fixed.adamw.lr=0.1", "fixed has adamw, which is no method of the study"),
+        ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which sgd searches"),
+        ("fixed.sgd.layers=output", "fixed.sgd has layers = 'output': got an unexpected"),
+        ("fixed.er.momentum='x'", "fixed has er, which is no method of the study"),
+        ("settings={sgd={lr='0.1'}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = '0.1': must be"),
+        ("settings={sgd={lr=nan}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = nan: must be a"),
+        ("settings={sgd={lr=-1}, adam={lr=0.1}}; trials=1", "settings.sgd has lr = -1: Invalid"),
+        ("settings={sgd={lr=true}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = True: must be a"),
+        ("custom={path='x', tasks=[]}", "custom.tasks = []: list should have at least 2 items"),
+        ("custom={path='x', tasks=1}", "custom.tasks = 1: input should be greater than or equal"),
+        ("custom={path='x', tasks=2, normalisation=[]}", "custom.normalisation"),
+        ("custom={path='x', tasks=2, normalisation=[[0.5]]}", "custom.normalisation"),
+        ('benchmarks=["custom"]', "the benchmark 'custom' and the table [custom]"),
+        ("custom.path=x", "custom.tasks is missing"),
+        ("custom={path='x', tasks=[['a'], ['a']]}", "a class is listed twice"),
+        ("custom={pth='x', tasks=2}", "unknown key 'pth' in custom (did you mean 'path'?)"),
+        ("resources.cpus=2", "unknown key 'cpus' in resources (did you mean 'cpu'?)"),
+        ("resources.gpu=-1", "resources.gpu = -1: input should be greater than or equal to 0"),
+        ("resources.gpu=1.5", "resources.gpu = 1.5: must be a share of one, up to 1, or a whole"),
+        (
+            "methods=['ngm-sgd']; fixed.ngm-sgd.normalise_entropy=False",
+            "fixed.ngm-sgd.normalise_entropy = 'False': must be true or false",
+        ),
+        ("fixed.sgd={nesterov='no', momentum=0.9}", "fixed.sgd.nesterov = 'no': must be true or"),
+        ("fixed.sgd={momentum='a'}", "fixed.sgd.momentum = 'a': must be a number"),
+        ("methods=['er']; fixed.er.buffer_size=1.5", "fixed.er.buffer_size = 1.5: must be a whole"),
+        ("methods=['er']; fixed.er.buffer_size=true", "buffer_size = True: must be a whole number"),
+        ("methods=['er']; fixed.er.buffer_size=0", "Invalid buffer size: 0 (must be a whole"),
+        ("methods=['er']; fixed.er.buffer_size=9223372036854775808", "a whole number of 64 bits"),
+        (
+            "methods=['ewc']; fixed.ewc.fisher_examples=1.5",
+            "fisher_examples = 1.5: must be a",
+        ),
+        (
+            "methods=['gain-decoy']; fixed.gain-decoy.delay=2.5",
+            "delay = 2.5: must be a whole",
+        ),
+        (
+            "methods=['warmup-oracle']; space.warmup-oracle.warmup=[5, 9223372036854775808]",
+            "warmup = [5, 9223372036854775808]: must be its lowest and its highest value, whole",
+        ),
+        (
+            "methods=['ngm-sgd']; fixed.ngm-sgd.output='7'",
+            "output names '7', which is no linear or convolutional layer of MLP; "
+            "those are '1', '3', '5'",
+        ),
+        (
+            "custom={path='x', tasks=2, size=8, batch_size=1, model='slim-resnet18'}; "
+            "benchmarks=['custom']",
+            "custom = {'path': 'x', 'tasks': 2, 'size': 8, 'batch_size': 1, 'model': "
+            "'slim-resnet18'}: batch_size = 1 and size = 8: a ResNet normalises",
+        ),
+        ("settings={sgd={}, adam={lr=0.1}}; trials=1", "settings.sgd has nothing: "),
+        ("confirm=5", "confirm = 5: input should be a table"),
+        ("seeds={a=1}", "seeds = {'a': 1}: "),
+        ("resources.gpu=inf", "resources.gpu = inf: input should be a finite number"),
+        ('probes=["hessian"]', "probes[0] = 'hessian': input should be 'curvature' or"),
+        ("space.sgd.lr=[0.5, 0.1]", "space.sgd.lr = [0.5, 0.1]: the range is empty; the first"),
+        ("space.sgd.lr=[0.5, 0.5]", "space.sgd.lr = [0.5, 0.5]: the range is empty"),
+        ("space.sgd.lr=[0.5]", "space.sgd.lr = [0.5]: must be its lowest and its highest value"),
+        ("space.sgd.lr=[0.1, nan]", "space.sgd.lr = [0.1, nan]: must be its lowest"),
+        ("space.sgd.lr=[0.1, inf]", "space.sgd.lr = [0.1, inf]: "),
+        ("space.sgd.lr=[0, 1]", "space.sgd.lr = [0, 1]: `low > 0` must hold"),
+        ("space.sgd.lr=['a', 'b']", "space.sgd.lr = ['a', 'b']: must be its lowest and"),
+        ("space.sgd.momentum=[0, 1]", "space.sgd has momentum, which it does not search; searched"),
+        (
+            "space.adamw.lr=[0.1, 1]",
+            "space has adamw, which is no method of the study; those",
+        ),
+        ("methods=['ema']; space.ema.renewal=[0.1, 1.5]", "space.ema allows {'lr': 1.0, 'renewal'"),
+        (
+            "methods=['warmup-oracle']; space.warmup-oracle.warmup=[5.5, 20.7]",
+            "space.warmup-oracle.warmup = [5.5, 20.7]: ",
+        ),
+        ("constraints=['avg_acc > 0.9']", "'avg_acc > 0.9' is no constraint; it must be like"),
+        (
+            "constraints=['accuracy >= 0.9']",
+            "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",
+        ),
+        ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0, so no trial could keep it"),
+        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal, 1, so no trial could keep it"),
+        ("constraints=['gap_area <= -0.1']", "is beyond the ideal, 0, so no trial could keep it"),
+        ("constraints=['avg_sg >= 2']", "is beyond the worst, 1, so no trial could keep it"),
+        ("constraints=['avg_acc >= 0.9', 'avg_acc>=0.90']", "constraints: one is listed twice"),
+        (
+            "constraints=['avg_acc >= 0.9', 'avg_acc <= 0.5']",
+            "avg_acc cannot be at least 0.9 and at most 0.5",
+        ),
+        ("constraints=['avg_acc >= nan']", "'avg_acc >= nan': must be a finite bound on one of"),
+        (
+            "eval_every=100; constraints=['wf_100 <= 0.5']",
+            "constraints has wf_100, which needs evaluations less than 100 iterations apart",
+        ),
+        (
+            "evaluate=first-and-previous; constraints=['min_acc >= 0.5']",
+            'constraints has min_acc, which needs evaluate = "seen"',
+        ),
+        ("racing={}; seeds=1", "racing: it needs several seeds, and seeds = 1"),
+        ("racing={}; seeds=[4]", "racing: it needs several seeds, and seeds = [4]"),
+        ("racing.chance=1", "racing.chance = 1: input should be less than 1"),
+        ("racing.chances=1", "unknown key 'chances' in racing (did you mean 'chance'?)"),
+        ("stopping.tasks=5", "stopping.tasks = 5: must be less than the 5 tasks of split-digits"),
+        ("stopping.tasks=1", "stopping.tasks = 1: input should be greater than or equal to 2"),
+        ("stopping.peers=1", "stopping.peers = 1: input should be greater than or equal to 2"),
+        ("stopping.worse=0.0", "stopping.worse = 0.0: input should be greater than 0"),
+        ("stopping.better=0.0", "unknown key 'better' in stopping; allowed are worse, peers, task"),
+        ("plateau.trials=0", "plateau.trials = 0: input should be greater than or equal to 1"),
+        ("plateau.growth=0.0", "plateau.growth = 0.0: input should be greater than 0"),
+        ("confirm.top=-1", "confirm.top = -1: input should be greater than or equal to 0"),
+        ("confirm.seeds=0", "confirm.seeds = 0: input should be greater than or equal to 1"),
+        (
+            "reference_point.avg_acc=-0.1",
+            "reference_point.avg_acc = -0.1: worse than a run that diverges, 0, ",
+        ),
+        (
+            "reference_point.avg_sg=2.0",
+            "reference_point.avg_sg = 2.0: worse than a run that diverges, 1, ",
+        ),
+        ("reference_point.avg_sg=0", "reference_point.avg_sg = 0.0: must be a number worse than"),
+        ("trials.x=1", "trials is no table of the study"),
+        ("trials", "expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+    ],
+)
+def test_what_is_not_allowed_is_said_in_one_sentence(
+    file: Path, override: str, sentence: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        load_study(str(file), override.split("; "))
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+    if not sentence.startswith(("expected", "trials is")):
+        assert str(error.value).startswith(f"{file} with --set: ")
+
+
+def test_what_the_file_itself_says_is_not_blamed_on_the_command_line(file: Path) -> None:
+    file.write_text(file.read_text().replace("trials = ", "trials = -"))
+    with pytest.raises(UserError, match="trials = -") as error:
+        load_study(str(file), ["seeds=2"])
+    assert str(error.value).startswith(f"{file}: ")
+
+
+def test_a_file_whose_name_makes_no_name_of_a_study(file: Path) -> None:
+    nameless = file.with_name("---.toml")
+    nameless.write_text(file.read_text())
+    with pytest.raises(UserError, match=r"---\.toml: the file's own name gives the study none"):
+        load_study(str(nameless))
+    assert load_study(str(nameless), ["name=mine"]).name == "mine"
+
+
+@pytest.mark.parametrize("search", SEARCH[1:-1])
+def test_with_settings_there_is_no_search_to_say_anything_about(file: Path, search: str) -> None:
+    changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1"]
+    key = search.partition("=")[0].partition(".")[0]
+    with pytest.raises(UserError, match=f": {key}: with settings there is no search that it could"):
+        load_study(str(file), [*changes, search])
+    assert load_study(str(file), changes).settings is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("title = ", "not valid TOML"),
+        (MINIMAL.replace("trials = 4", ""), "trials is missing"),
+        ("\x00", "not valid TOML"),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=sentence):
+        load_study(str(path))
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_study(str(path))
+
+
+def test_no_such_study() -> None:
+    with pytest.raises(
+        UserError, match=r"nope: neither a file nor a study .* digits, .*, quickstart"
+    ):
+        load_study("nope")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
+
+
+ranges = st.dictionaries(
+    st.sampled_from(["lr", "dc_gain", "warmup", "x"]),
+    st.lists(st.integers() | st.floats() | st.text(max_size=2), max_size=3),
+)
+points = st.dictionaries(
+    st.sampled_from(["method", "benchmark", "lr", "gain_sensitivity", "entropy_smoothing"]),
+    st.sampled_from(["sgd", "ngm-sgd", "split-digits", 1, 0.1, True]) | json_values,
+)
+STEADY = {"method": "ngm-sgd", "lr": 0.1, "gain_sensitivity": 0.1}
+plausible = {
+    "methods": st.just(["sgd", "ngm-sgd", "warmup-oracle"]),
+    "space": st.dictionaries(st.sampled_from(["sgd", "ngm-sgd", "warmup-oracle", "x"]), ranges),
+    "points": st.lists(points | st.just("paper")),
+    "constraints": st.lists(st.sampled_from(["avg_acc >= 0.5", "recovery <= 1"]) | st.text()),
+}
+
+
+@given(
+    st.dictionaries(st.sampled_from([*Study.model_fields, "x"]), json_values),
+    st.fixed_dictionaries({}, optional=plausible),
+)
+@example({}, {"space": {"sgd": {"lr": [0.1, 10**400]}}})
+@example({}, {"methods": ["ngm-sgd"], "points": [{**STEADY, "entropy_smoothing": 10**400}]})
+def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
+    changes: dict[str, object], more: dict[str, object]
+) -> None:
+    content = {"name": "fuzz", **tomllib.loads(MINIMAL), **changes, **more}
+    try:
+        validate_study(content, "fuzz.toml")
+    except UserError as error:
+        assert str(error).startswith("fuzz.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trials": 9, "stopping": {}}, []),
+        ({"trials": 8, "stopping": {}}, ["stopping will stop nothing: its peers = 8 are more"]),
+        ({"trials": 10, "stopping": {}, "in_flight": 3}, ["than the 7 runs that a method's last"]),
+        ({"trials": 4, "stopping": {}, "racing": {}}, []),  # up to twelve configurations
+        ({"trials": 41, "plateau": {}}, []),
+        ({"trials": 40, "plateau": {}}, ["its trials = 20 need 40 runs of each method"]),
+        ({"trials": 41, "plateau": {}, "racing": {}}, []),
+        ({"trials": 40, "plateau": {}, "racing": {}}, ["need 120 runs", "there will be 119"]),
+        ({"trials": 10, "in_flight": 10}, ["the tpe sampler will learn nothing: in_flight = 10"]),
+        ({"trials": 10, "in_flight": 10, "sampler": "random"}, []),
+        ({"trials": 10, "in_flight": 9}, []),
+        ({"trials": 1}, []),
+    ],
+)
+def test_rules_that_never_come_to_act_are_said(changes: dict[str, Any], said: list[str]) -> None:
+    found = without_effect(a_study(**changes))
+    assert len(found) == bool(said)
+    assert all(text in found[0] for text in said)

@@ -1,0 +1,120 @@
+"""Continual evaluation in float32, bfloat16 and both."""
+
+from __future__ import annotations
+
+import platform
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.benchmarks.models import MLP
+from ngm_tune.methods import get_method
+from ngm_tune.training import evaluation
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
+
+DIGITS = get_benchmark("split-digits").load()
+
+
+def trained(precision: str, method: str = "ngm-sgd", **settings: float) -> ContinualTraining:
+    run = ContinualTraining(
+        DIGITS.train,
+        Evaluator(DIGITS.test, precision),  # type: ignore[arg-type]
+        get_benchmark("split-digits").build_model,
+        partial(get_method(method).build, **settings),
+        seed=0,
+        batch_size=32,
+        iterations_per_task=60,
+    )
+    while not run.finished:
+        run.train_task()
+    return run
+
+
+@pytest.fixture
+def _bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on hardware that has it; elsewhere it is emulated, and slow."""
+    monkeypatch.setattr(evaluation, "has_bfloat16", lambda device: True)
+
+
+def test_mixed_precision_is_float32_where_bfloat16_would_be_emulated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for there, precision in ((False, "float32"), (True, "mixed")):
+        monkeypatch.setattr(evaluation, "has_bfloat16", lambda device, there=there: there)
+        assert Evaluator(DIGITS.test, "mixed").precision == precision
+        assert Evaluator(DIGITS.test, "bfloat16").precision == "bfloat16"  # as was asked for
+
+
+def test_a_loss_that_is_infinite_leaves_other_tasks_alone() -> None:
+    class Certain(torch.nn.Module):
+        """Knows the first example of the first task to be of another class, for certain."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(inputs), 10)
+            logits[0, DIGITS.test.labels[0]] = -torch.inf
+            return logits
+
+    accuracy, loss = Evaluator(DIGITS.test)(Certain(), range(3))
+    assert loss[0] == torch.inf
+    torch.testing.assert_close(loss[1:3], torch.full((2,), 10.0).log())
+    assert accuracy[:3].isfinite().all()
+    assert loss[3:].isnan().all()
+    assert accuracy[3:].isnan().all()
+
+
+def test_whether_this_machine_has_bfloat16_is_what_its_processor_says() -> None:
+    flags = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not flags.is_file():
+        pytest.skip("not an x86 processor under Linux")
+    known = set(flags.read_text().split())
+    expected = bool({"avx512_bf16", "amx_tile"} & known)
+    assert evaluation.has_bfloat16(torch.device("cpu")) == expected
+
+
+@pytest.mark.usefixtures("_bfloat16")
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("ngm-sgd", {"lr": 0.02, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9}),
+        ("adam", {"lr": 0.003}),
+    ],
+)
+def test_mixed_precision_gives_the_accuracy_of_float32(
+    method: str, settings: dict[str, float]
+) -> None:
+    exact, mixed = trained("float32", method, **settings), trained("mixed", method, **settings)
+    rough = trained("bfloat16", method, **settings)
+    differs = False
+    for a, b, c in zip(exact.records, mixed.records, rough.records, strict=True):
+        assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
+        torch.testing.assert_close(a.loss, b.loss, rtol=0.05, atol=0.01, equal_nan=True)
+        # Training is float32, whatever evaluation is.
+        assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
+        differs |= not torch.equal(a.accuracy.nan_to_num(-1), c.accuracy.nan_to_num(-1))
+    assert differs  # or the test could not tell
+
+
+def test_tasks_are_evaluated_in_any_selection() -> None:
+    torch.manual_seed(0)
+    model = MLP((64, 20, 10), hidden_std=0.3, output_std=0.3)
+    evaluate = Evaluator(DIGITS.test)
+    whole = evaluate(model, range(5))
+    for tasks in ([0], [0, 3], [1, 2], [4], [0, 1, 2, 3, 4]):
+        for found, expected in zip(evaluate(model, tasks), whole, strict=True):
+            torch.testing.assert_close(found[tasks], expected[tasks])
+            others = [task for task in range(5) if task not in tasks]
+            assert found[others].isnan().all()
+
+
+@pytest.mark.usefixtures("_bfloat16")
+def test_logits_that_are_no_numbers_are_passed_on() -> None:
+    model = MLP((64, 20, 10), hidden_std=0.3, output_std=0.3)
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    for precision in ("float32", "mixed", "bfloat16"):
+        _, loss = Evaluator(DIGITS.test, precision)(model, range(5))  # type: ignore[arg-type]
+        assert loss.isnan().all()
