@@ -15,13 +15,9 @@ from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.metrics.pareto import Constraint, are_kept, on_front, to_confirm
 from ngm_tune.results.columns import Domain
 from ngm_tune.results.directory import Results
+from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.records import KeptEnvironment, KeptStudy, Range, read_kept
-from ngm_tune.results.schema import (
-    CONFIG_PREFIX,
-    CONFIRM_SUFFIX,
-    SEARCH_PREFIX,
-    STATUSES,
-)
+from ngm_tune.results.schema import CONFIG_PREFIX, SEARCH_PREFIX, STATUSES
 
 PARTIAL = "partial"
 """Status of a trial that did not get all seeds: it lost the race for them, or is still in it."""

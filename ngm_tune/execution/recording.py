@@ -1,11 +1,9 @@
-"""From runs to rows: what a trial leaves in the results, and how it ended."""
+"""Recording: the rows that a trial writes to the results."""
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import pyarrow as pa
 
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.metrics.functional import METRICS, compute_metrics
-from ngm_tune.metrics.pareto import Constraint
 from ngm_tune.results.checkpoints import checkpoint_of
 from ngm_tune.results.columns import INT64
 from ngm_tune.results.directory import FAILURES, Results
@@ -22,7 +19,6 @@ from ngm_tune.results.schema import (
     CURVES_SCHEMA,
     PROBES_SCHEMA,
     SEARCH_PREFIX,
-    STATUSES,
     STEPS_SCHEMA,
     TASKS_SCHEMA,
     trials_schema,
@@ -31,96 +27,6 @@ from ngm_tune.training.loop import ContinualTraining
 
 Row = dict[str, Any]
 _WORST: dict[str, float | None] = {name: metric.worst for name, metric in METRICS.items()}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended.
-
-    Attributes:
-        status: ``completed``, ``diverged``, ``stopped`` or ``failed``.
-        values: Objectives, in the study's order, as means over seeds; None where there are none, as
-            for ``stopped`` and ``failed``.
-        excess: By how much each constraint of the study is violated, likewise; negative where it
-            holds.
-        interim: Objectives after each task that was trained, likewise.
-        coordinates: Where it lies in the search space, if the results say so.
-    """
-
-    status: str
-    values: tuple[float, ...] | None
-    excess: tuple[float, ...] = ()
-    interim: tuple[tuple[float, ...], ...] = ()
-    coordinates: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    def checked(self) -> Outcome:
-        """The same, or a failure where a number is not finite, which Optuna refuses."""
-        finite = all(map(math.isfinite, (*(self.values or ()), *self.excess)))
-        return self if finite else Outcome("failed", None, coordinates=self.coordinates)
-
-
-def outcome_of(
-    rows: Sequence[Row],
-    tasks: Sequence[Row],
-    objectives: Sequence[str],
-    constraints: Sequence[str],
-) -> Outcome:
-    """How a trial ended, from its rows in ``trials/`` and in ``tasks/``.
-
-    A seed that diverged counts with the worst value of each metric, in every task from then on.
-    """
-    status = worst_status(row["status"] for row in rows)
-    coordinates = coordinates_of(rows[0])
-    if status == "failed":
-        return Outcome(status, None, coordinates=coordinates)
-    interim = interim_of(tasks, objectives)
-    if status == "stopped":
-        return Outcome(status, None, interim=interim, coordinates=coordinates)
-    limits = [Constraint.parse(text) for text in constraints]
-    excess = tuple(limit.excess(_mean(rows, limit.metric.name)) for limit in limits)
-    values = tuple(_mean(rows, name) for name in objectives)
-    return Outcome(status, values, excess, interim, coordinates)
-
-
-def coordinates_of(row: Row) -> dict[str, Any]:
-    """The search coordinates of a row in ``trials/``; empty where nothing was searched."""
-    return {
-        name.removeprefix(SEARCH_PREFIX): value
-        for name, value in row.items()
-        if name.startswith(SEARCH_PREFIX) and value is not None
-    }
-
-
-def read_outcome(
-    results: Results, run_id: str, objectives: Sequence[str], constraints: Sequence[str]
-) -> Outcome | None:
-    """How a run ended, as the results have it; None if it has not."""
-    rows = results.run("trials", run_id)
-    if rows is None:
-        return None
-    tasks = results.run("tasks", run_id)
-    in_tasks = [] if tasks is None else tasks.to_pylist()
-    return outcome_of(rows.to_pylist(), in_tasks, objectives, constraints)
-
-
-def interim_of(tasks: Sequence[Row], objectives: Sequence[str]) -> tuple[tuple[float, ...], ...]:
-    """Objectives after each task, as means over seeds, from a trial's rows in ``tasks/``."""
-    by_task: dict[int, list[Row]] = {}
-    for row in tasks:
-        by_task.setdefault(row["task"], []).append(row)
-    return tuple(
-        tuple(_mean(by_task[task], name) for name in objectives) for task in sorted(by_task)
-    )
-
-
-def worst_status(statuses: Iterable[str]) -> str:
-    """The status of a trial whose seeds ended with these."""
-    return max(statuses, key=STATUSES.index)
-
-
-def _mean(rows: Sequence[Row], name: str) -> float:
-    """The mean of a metric over rows; NaN where one has none."""
-    return float(np.array([row.get(name) for row in rows], dtype=np.float64).mean())
 
 
 def trial_row(config: TrialConfig, run: ContinualTraining) -> Row:

@@ -19,7 +19,6 @@ from ray import tune
 
 from ngm_tune.benchmarks import TaskData
 from ngm_tune.errors import UserError
-from ngm_tune.execution.recording import Outcome, read_outcome
 from ngm_tune.execution.scheduler import DominanceStopping
 from ngm_tune.execution.searcher import FairSearcher
 from ngm_tune.execution.stopper import Halt
@@ -27,6 +26,7 @@ from ngm_tune.execution.trainable import ContinualTrainable
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.execution.worker_failures import MOST_LOSSES, Losses
 from ngm_tune.results.directory import CHECKPOINTS, Results
+from ngm_tune.results.outcome import Outcome, read_outcome
 from ngm_tune.results.schema import COSTS_SCHEMA
 from ngm_tune.search.fixed_runs import AnyArm
 from ngm_tune.search.method_search import Arm

@@ -11,8 +11,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.execution.trial_config import TrialConfig
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.fixed_runs import AnyArm
 from ngm_tune.search.run_spec import Proposal
 

@@ -19,10 +19,7 @@ from ngm_tune.benchmarks import Benchmark, Custom, TaskSplit, get_benchmark
 from ngm_tune.errors import UserError
 from ngm_tune.execution.recording import (
     curves_table,
-    interim_of,
-    outcome_of,
     probes_table,
-    read_outcome,
     steps_table,
     stopped_row,
     task_rows,
@@ -35,6 +32,7 @@ from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.methods import get_method
 from ngm_tune.results.checkpoints import checkpoint_of, pack, unpack
 from ngm_tune.results.directory import Results
+from ngm_tune.results.outcome import interim_of, outcome_of, read_outcome
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.probes import Probes

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from ngm_tune.search.run_spec import Phase
-from ngm_tune.training.evaluation import Precision
-from ngm_tune.training.loop import Evaluated
-from ngm_tune.training.probes import ProbeName
-from ngm_tune.training.streams import Variant
+from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
 
 
 class TrialConfig(TypedDict):
@@ -36,9 +33,9 @@ class TrialConfig(TypedDict):
     iterations_per_task: int
     eval_every: int
     eval_dense: int
-    evaluate: Evaluated
+    evaluate: EvalTasks
     eval_precision: Precision
-    variant: Variant
+    variant: Strategy
     buffer_size: int | None
     custom: dict[str, Any] | None
     """What the benchmark ``custom`` is."""

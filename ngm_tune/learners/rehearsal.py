@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ngm_tune.learners.learner import Batch, Learner, Step
-from ngm_tune.training.streams import Reservoir
+from ngm_tune.learners.reservoir import Reservoir
 
 
 class ExperienceReplay(Learner):

@@ -54,19 +54,21 @@ class Constraint(NamedTuple):
             raise ValueError(f"{text!r}: must be a finite bound on one of {', '.join(bounded)}")
         return cls(METRICS[parts[1]], parts[2] == ">=", bound)
 
-    def excess(self, value: Amount) -> Amount:
+    def violation(self, value: Amount) -> Amount:
         """By how much a value, or each of several, violates it; zero or less where it holds."""
         return self.bound - value if self.at_least else value - self.bound
 
-
-def is_kept(excess: float) -> bool:
-    """Whether a constraint is kept, whichever way its excess was averaged."""
-    return bool(are_kept(np.float64(excess)))
+    excess = violation
 
 
-def are_kept(excess: NDArray[np.float64] | np.float64) -> NDArray[np.bool_]:
+def is_feasible(violation: float) -> bool:
+    """Whether a constraint is kept, whichever way its violation was averaged."""
+    return bool(are_feasible(np.float64(violation)))
+
+
+def are_feasible(violation: NDArray[np.float64] | np.float64) -> NDArray[np.bool_]:
     """The same of several values, element by element."""
-    return np.asarray(np.round(excess, _DIGITS) <= 0.0)
+    return np.asarray(np.round(violation, _DIGITS) <= 0.0)
 
 
 def on_front(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.bool_]:
@@ -251,3 +253,6 @@ def _minimised(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.fl
 def _rows(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.float64]:
     """One row per point, without digits that depend on the order in which a mean was summed."""
     return np.asarray(values, dtype=np.float64).reshape(-1, len(objectives)).round(12)
+
+
+is_kept, are_kept = is_feasible, are_feasible

@@ -38,6 +38,7 @@ import pyarrow.parquet as pq
 
 from ngm_tune.errors import NewerResultsError, UserError, printable
 from ngm_tune.results.filesystem import Directory
+from ngm_tune.results.ids import trial_of
 from ngm_tune.results.records import KeptEnvironment, read_kept
 from ngm_tune.results.schema import (
     SCHEMAS,
@@ -45,7 +46,6 @@ from ngm_tune.results.schema import (
     is_newer,
     problem_of,
     problem_of_rows,
-    trial_of,
     version_of,
 )
 

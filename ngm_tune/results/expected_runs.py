@@ -8,7 +8,7 @@ from itertools import count, islice
 
 import pyarrow as pa
 
-from ngm_tune.results.schema import CONFIRM_SUFFIX, number_of
+from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of
 
 
 def seeds_of(seeds: int | Sequence[int]) -> list[int]:

@@ -24,9 +24,9 @@ from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.metrics.pareto import Constraint
 from ngm_tune.results.columns import Domain
 from ngm_tune.results.expected_runs import Membership, fresh_seeds, seeds_of
-from ngm_tune.study.sections import Confirm, SeedCount
 
 Whole = Annotated[int, Field(ge=0)]
+SeedCount = Annotated[int, Field(ge=1, le=10_000)]
 
 
 def _named(name: str) -> str:
@@ -103,7 +103,7 @@ class KeptEnvironment(_Kept):
 
 class _Confirm(_Kept):
     top: Whole = 0
-    seeds: SeedCount = Confirm().seeds
+    seeds: SeedCount = 5
 
 
 class _Plateau(_Kept):

@@ -6,12 +6,14 @@ are in nats, times in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from typing import Literal
 
 import pyarrow as pa
 
 from ngm_tune.metrics.functional import METRICS
+from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of, trial_of
 
 SCHEMA_VERSION = 2
 READABLE = (1, 2)
@@ -19,14 +21,33 @@ READABLE = (1, 2)
 VERSION_KEY = b"ngm_tune.schema_version"
 
 Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
-STATUSES = ("completed", "diverged", "stopped", "failed")
 PHASES = ("search", "confirm")
 CONFIG_PREFIX = "config_"
 """Of columns with hyper-parameters."""
-CONFIRM_SUFFIX = ".confirm"
-"""Of the id of a trial that confirms the one it is named after."""
 SEARCH_PREFIX = "search_"
 """Of columns with the coordinates that the search proposed, where they were searched."""
+
+
+class Status(StrEnum):
+    """How a run ended; in increasing severity, so that a trial has the worst of its runs."""
+
+    COMPLETED = "completed"
+    """Trained on every task."""
+    DIVERGED = "diverged"
+    """The loss stopped being finite; every metric has its worst value."""
+    STOPPED = "stopped"
+    """Pruned before its last task."""
+    FAILED = "failed"
+    """The method raised, or its worker was lost too often."""
+
+    @classmethod
+    def worst(cls, statuses: Iterable[str]) -> Status:
+        """Return the most severe of some statuses."""
+        order = list(cls)
+        return max(map(cls, statuses), key=order.index)
+
+
+STATUSES = tuple(Status)
 
 _ARROW_TYPES = {
     "float": pa.float64(),
@@ -230,7 +251,7 @@ def _problems_of_rows(table: Table, run: str, rows: pa.Table) -> Iterator[str]:
 
 
 def _problems_of_trials(run: str, rows: pa.Table) -> Iterator[str]:
-    for name, known in (("status", STATUSES), ("phase", PHASES)):
+    for name, known in (("status", list(Status)), ("phase", PHASES)):
         for value in rows[name].unique().to_pylist():
             if value not in known:
                 yield f"{name} {value!r}; there are {', '.join(known)}"
@@ -247,15 +268,3 @@ def _problems_of_trials(run: str, rows: pa.Table) -> Iterator[str]:
             for value in rows[name].drop_null().to_pylist():
                 if not 0.0 <= value <= 1.0:
                     yield f"{name} = {value}, which is no accuracy"
-
-
-def trial_of(run: str) -> str:
-    """The trial that a run belongs to."""
-    return run.partition("@")[0]
-
-
-def number_of(trial: str, benchmark: object, method: object) -> int | None:
-    """Which configuration of a benchmark and method a trial is of; None if it is of none."""
-    start = f"{benchmark}.{method}."
-    number = trial.removesuffix(CONFIRM_SUFFIX).removeprefix(start)
-    return int(number) if trial.startswith(start) and number.isdecimal() else None

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from optuna.trial import TrialState
 
-from ngm_tune.execution.recording import Outcome, worst_status
-from ngm_tune.metrics.pareto import is_kept
+from ngm_tune.metrics.pareto import is_feasible
+from ngm_tune.results.outcome import Outcome
+from ngm_tune.results.schema import Status
 from ngm_tune.search.optuna_journal import STATES
 
 Values = tuple[float, ...]
@@ -21,19 +22,19 @@ class Knowledge(NamedTuple):
     Attributes:
         status: The worst of its runs; empty if none has ended.
         values: Objectives as means over its runs; None unless every one has them.
-        excess: By how much each constraint is violated, likewise.
-        each: The objectives of each run, in their order, and after them its excess.
+        violation: By how much each constraint is violated, likewise.
+        each: The objectives of each run, in their order, and after them its violation.
     """
 
     status: str
     values: Values | None
-    excess: Values
+    violation: Values
     each: list[Values]
 
     @property
     def eligible(self) -> bool:
         """Whether it could be on a front: no run was cut short, and the constraints hold."""
-        return self.status == "completed" and all(is_kept(amount) for amount in self.excess)
+        return self.status == "completed" and all(is_feasible(amount) for amount in self.violation)
 
     @property
     def state(self) -> TrialState:
@@ -58,12 +59,12 @@ def gather(outcomes: Iterable[tuple[int, Outcome]]) -> dict[int, Knowledge]:
 
 
 def _together(runs: list[Outcome]) -> Knowledge:
-    status = worst_status(run.status for run in runs)
+    status = Status.worst(run.status for run in runs)
     values = [run.values for run in runs if run.values is not None]
-    each = [run.values + run.excess for run in runs if run.values is not None]
+    each = [run.values + run.violation for run in runs if run.values is not None]
     if len(each) < len(runs):
         return Knowledge(status, None, (), each)
-    return Knowledge(status, _means(values), _means([run.excess for run in runs]), each)
+    return Knowledge(status, _means(values), _means([run.violation for run in runs]), each)
 
 
 def _means(rows: list[Values]) -> Values:

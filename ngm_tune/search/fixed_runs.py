@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.methods import get_method
-from ngm_tune.results.schema import CONFIRM_SUFFIX
+from ngm_tune.results.ids import CONFIRM_SUFFIX
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import Arm
 from ngm_tune.search.run_spec import Configuration, Phase, Proposal
 from ngm_tune.study.study import Study
@@ -42,7 +42,7 @@ class GivenArm:
         self._find = configurations
         self._found: list[Configuration] | None = None
         self._expected = expected
-        self._finished = {trial: outcome.checked() for trial, outcome in finished.items()}
+        self._finished = {trial: outcome.finite() for trial, outcome in finished.items()}
         self._running: set[str] = set()
 
     @property
@@ -92,7 +92,7 @@ class GivenArm:
     def finish(self, run_id: str, outcome: Outcome) -> None:
         """Take note of a run's end."""
         self._running.discard(run_id)
-        self._finished[run_id] = outcome.checked()
+        self._finished[run_id] = outcome.finite()
 
     def reopen(self, run_id: str) -> None:
         """Offer a run again that was cut off before it had an end."""

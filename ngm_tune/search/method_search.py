@@ -16,10 +16,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.methods import get_method
 from ngm_tune.methods.finite_space import grid_of
-from ngm_tune.metrics.pareto import Constraint, hypervolume, is_kept, on_front, to_confirm
+from ngm_tune.metrics.pareto import Constraint, hypervolume, is_feasible, on_front, to_confirm
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.aggregation import UNKNOWN, Knowledge, gather
 from ngm_tune.search.early_stopping import hopeless
 from ngm_tune.search.optuna_journal import Record
@@ -76,7 +76,7 @@ class Arm:
         self._limits = [Constraint.parse(text) for text in study.constraints]
         self._space = study.space_of(method)
         self._points = study.points_of(benchmark, method)
-        self._finished = {run: outcome.checked() for run, outcome in finished.items()}
+        self._finished = {run: outcome.finite() for run, outcome in finished.items()}
         self._runs: list[_Run] = []
         self._numbers: dict[str, int] = {}
         """Of the runs, by their ids."""
@@ -153,7 +153,7 @@ class Arm:
         """
         number = self._numbers[run_id]
         self._running.discard(number)
-        self._outcomes[number] = outcome.checked()
+        self._outcomes[number] = outcome.finite()
         self._write_record(number)
         self.advance()
 
@@ -191,7 +191,7 @@ class Arm:
             for n in range(self._known_to(number))
             if self._runs[n].seeds == seeds
             and len(self._outcomes[n].interim) > rung
-            and all(map(is_kept, self._outcomes[n].excess))
+            and all(map(is_feasible, self._outcomes[n].violation))
         ]
         return hopeless(tuple(interim[rung]), peers, self._objectives, rule)
 
@@ -409,8 +409,8 @@ class Arm:
                 runs.state,
                 runs.values,
                 {
-                    text: min(amount, 0.0) if is_kept(amount) else amount
-                    for text, amount in zip(self._study.constraints, runs.excess, strict=False)
+                    text: min(amount, 0.0) if is_feasible(amount) else amount
+                    for text, amount in zip(self._study.constraints, runs.violation, strict=False)
                 },
             )
             for c in range(configuration)

@@ -15,9 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.metrics.functional import Metric
 from ngm_tune.results.directory import JOURNAL, Results
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.sampling import as_trial, with_coordinates
 
 STATES = {
@@ -109,9 +109,9 @@ class Record:
             or trial.user_attrs.get("status") != outcome.status
         ):
             return
-        excess = dict(zip(self._constraints, outcome.excess, strict=False))
+        violation = dict(zip(self._constraints, outcome.violation, strict=False))
         known = tuple(trial.values or ()), trial.constraints, trial
-        if known != (outcome.values, excess, with_coordinates(trial, outcome.coordinates)):
+        if known != (outcome.values, violation, with_coordinates(trial, outcome.coordinates)):
             raise RecordError(f"run {number} of {self._study.study_name} ended otherwise")
 
     def write(
@@ -151,9 +151,9 @@ class Record:
         state = STATES[outcome.status]
         if state is not TrialState.COMPLETE:
             return self._study.tell(trial.number, state=state)
-        for text, excess in zip(self._constraints, outcome.excess, strict=True):
+        for text, violation in zip(self._constraints, outcome.violation, strict=True):
             if text not in trial.constraints:  # else a process was killed after it set this one
-                handle.set_constraint(text, excess)
+                handle.set_constraint(text, violation)
         return self._study.tell(trial.number, outcome.values)
 
 

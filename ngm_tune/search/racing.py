@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngm_tune.metrics.functional import Floats, Metric
-from ngm_tune.metrics.pareto import Constraint, are_kept, on_front
+from ngm_tune.metrics.pareto import Constraint, are_feasible, on_front
 
 _DRAWS = 256
 _PRIOR_WEIGHT = 4.0
@@ -108,8 +108,10 @@ def _keeps(
     kept = np.ones(len(drawn), dtype=np.bool_)
     for place, limit in enumerate(constraints, len(objectives)):
         same = limit.metric in objectives
-        excess = limit.excess(drawn[:, objectives.index(limit.metric)]) if same else drawn[:, place]
-        kept &= are_kept(excess)
+        violation = (
+            limit.violation(drawn[:, objectives.index(limit.metric)]) if same else drawn[:, place]
+        )
+        kept &= are_feasible(violation)
     return kept
 
 

@@ -23,8 +23,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Multivariate TPE, GPSampler and metric names are marked so; the versions are pinned.
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
-Sampler = Literal["tpe", "nsga2", "gp", "random"]
-
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(multivariate=True, seed=seed),
     # Optuna's own probability, 1 / coordinates, would be a random search of methods with one.
@@ -32,10 +30,6 @@ _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed, deterministic_objective=False),
     "random": lambda seed: RandomSampler(seed=seed),
 }
-
-
-SINGLE_OBJECTIVE = ("cmaes", "cma-es")
-"""Samplers of Optuna's that do one objective only."""
 
 
 def suggest(

@@ -23,7 +23,7 @@ from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.metrics.pareto import Constraint
 from ngm_tune.results.columns import Domain, column_type
 from ngm_tune.results.expected_runs import Membership, fresh_seeds, seeds_of
-from ngm_tune.search.sampling import SINGLE_OBJECTIVE, Sampler
+from ngm_tune.study.options import SINGLE_OBJECTIVE, Sampler
 from ngm_tune.study.search_spaces import Point, Space, located, narrowed, points_for
 from ngm_tune.study.sections import (
     Confirm,
@@ -35,10 +35,7 @@ from ngm_tune.study.sections import (
     Stopping,
 )
 from ngm_tune.study.validation import check_search, fits, known
-from ngm_tune.training.evaluation import Precision
-from ngm_tune.training.loop import Evaluated
-from ngm_tune.training.probes import ProbeName
-from ngm_tune.training.streams import Variant
+from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _TYPES = {FloatDistribution: "float", IntDistribution: "int"}
@@ -88,7 +85,7 @@ class Study(BaseModel):
     reference_point: dict[str, float]
     """The corner from which hypervolume is measured: a value per objective, usually chance
     accuracy and a gap of 1."""
-    variant: Variant = "joint"
+    variant: Strategy = "joint"
     """What batches are drawn from: all tasks seen so far, the current one and a buffer, or only the
     current one."""
     buffer_size: Count | None = None
@@ -99,7 +96,7 @@ class Study(BaseModel):
     """Iterations after each transition that are all evaluated."""
     eval_examples: Count | None = None
     """At most so many examples of each task are evaluated; by default all."""
-    evaluate: Evaluated = "seen"
+    evaluate: EvalTasks = "seen"
     """Which tasks are evaluated while one is trained."""
     eval_precision: Precision = "float32"
     """What evaluation computes in."""

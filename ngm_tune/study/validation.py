@@ -101,14 +101,14 @@ def _check_constraints(constraints: list[str]) -> None:
         except ValueError as error:
             raise ValueError(f"constraints: {error}") from None
         best, worst = limit.metric.best, limit.metric.worst
-        beyond = limit.excess(best) > 0.0 and limit.at_least == (limit.metric.sign < 0)
+        beyond = limit.violation(best) > 0.0 and limit.at_least == (limit.metric.sign < 0)
         if beyond and limit.metric.bounded:
             raise ValueError(
                 f"constraints: {text!r} is beyond the ideal, {best:g}, so no trial could keep it"
             )
         if (
             worst is not None
-            and limit.excess(worst) > 0.0
+            and limit.violation(worst) > 0.0
             and limit.at_least == (limit.metric.sign > 0)
         ):
             raise ValueError(

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngm_tune.benchmarks.tasks import TaskSplit
+from ngm_tune.training.options import Precision
 
-Precision = Literal["float32", "mixed", "bfloat16"]
 """What evaluation passes compute in.
 
 - ``"float32"``.

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +25,9 @@ from ngm_tune.learners import Batch, Learner
 from ngm_tune.metrics.functional import AccuracyCurves
 from ngm_tune.optim.gain import predictive_entropy
 from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.options import EvalTasks, Strategy
 from ngm_tune.training.seeding import derive_seed, seeded
-from ngm_tune.training.streams import Stream, Variant
-
-Evaluated = Literal["seen", "first-and-previous"]
-"""Which tasks are evaluated while one is trained: all seen so far, or the first and the one before,
-which is enough for their stability gaps and cheaper. At a task's end all are."""
+from ngm_tune.training.streams import Stream
 
 _DIVERGENCE_CHECK = 20
 """Iterations between looks at the loss, each of which waits for the device."""
@@ -127,11 +124,11 @@ class ContinualTraining:
         seed: int,
         batch_size: int,
         iterations_per_task: int,
-        variant: Variant = "joint",
+        variant: Strategy = "joint",
         buffer_size: int | None = None,
         eval_every: int = 1,
         eval_dense: int = 0,
-        evaluated: Evaluated = "seen",
+        evaluated: EvalTasks = "seen",
         prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         probe: Probe | None = None,

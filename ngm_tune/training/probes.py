@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,9 +23,8 @@ from torch.func import functional_call, grad, vjp
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Learner
 from ngm_tune.optim.gain import NeuronalGain, attached_gains, select_layers
+from ngm_tune.training.options import ProbeName
 from ngm_tune.training.seeding import derive_seed
-
-ProbeName = Literal["curvature", "fast-and-slow"]
 
 CURVATURE_EXAMPLES = 256
 """Examples of the tasks seen so far, always the same, that the Hessian is that of."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results
-from ngm_tune.results.schema import number_of, trial_of
+from ngm_tune.results.ids import number_of, trial_of
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.provenance import describe_environment

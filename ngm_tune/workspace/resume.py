@@ -10,8 +10,8 @@ import pyarrow as pa
 from optuna.storages import BaseStorage
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.execution.recording import Outcome, coordinates_of, outcome_of
 from ngm_tune.results.directory import FAILURES, JOURNAL, Results
+from ngm_tune.results.outcome import Outcome, coordinates_of, outcome_of
 from ngm_tune.results.schema import trials_schema
 from ngm_tune.search.fixed_runs import AnyArm, confirmation, given_settings
 from ngm_tune.search.method_search import Arm
@@ -99,7 +99,7 @@ def reconciled(
 def _set_failed_aside(study: Study, results: Results) -> None:
     """Move what there is of runs that failed to ``damaged/``."""
     for run, outcome in outcomes_of(results, study).items():
-        if outcome.checked().status == "failed":
+        if outcome.finite().status == "failed":
             for name in (f"{FAILURES}/{run}.txt", f"trials/{run}.parquet"):
                 if results.has(name):
                     results.set_aside(name)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ngm_tune.errors import UserError
-from ngm_tune.execution.recording import outcome_of
 from ngm_tune.methods import Config, get_method
-from ngm_tune.metrics.pareto import hypervolume_subset, is_kept, on_front
+from ngm_tune.metrics.pareto import hypervolume_subset, is_feasible, on_front
 from ngm_tune.results.columns import hyperparameters_of
 from ngm_tune.results.directory import Results
-from ngm_tune.results.schema import CONFIRM_SUFFIX
+from ngm_tune.results.ids import CONFIRM_SUFFIX
+from ngm_tune.results.outcome import outcome_of
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.search_spaces import IN_TOML, Point, located
 from ngm_tune.study.study import Study
@@ -121,9 +121,9 @@ def _front(rows: Sequence[Row], study: Study) -> list[Config]:
     whole = max(map(len, trials.values()), default=0)
     complete: dict[tuple[float, ...], Row] = {}
     for seeds in trials.values():
-        ended = outcome_of(seeds, [], study.objectives, study.constraints).checked()
+        ended = outcome_of(seeds, [], study.objectives, study.constraints).finite()
         given = seeds[0]["phase"] == "confirm"
-        eligible = ended.status == "completed" and (given or all(map(is_kept, ended.excess)))
+        eligible = ended.status == "completed" and (given or all(map(is_feasible, ended.violation)))
         if eligible and ended.values is not None and len(seeds) == whole:
             complete[ended.values] = seeds[0]
     objectives = study.objective_metrics

@@ -8,8 +8,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.execution.searcher import FairSearcher
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.fixed_runs import AnyArm, confirmation, given_settings
 from ngm_tune.search.run_spec import Proposal
 from tests.search.test_method_search import a_study, arm

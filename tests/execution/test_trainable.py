@@ -82,8 +82,8 @@ def test_one_step_is_one_task_for_every_seed(tmp_path: Path, data: Data) -> None
     assert not (tmp_path / "trials").exists()
     result = trial.step()
     assert result["done"]
-    status, values, excess, interim, _ = result["outcome"]
-    assert (status, excess) == ("completed", ())
+    status, values, violation, interim, _ = result["outcome"]
+    assert (status, violation) == ("completed", ())
     rows = read(tmp_path, "trials")
     assert values == pytest.approx([rows["avg_acc"].mean(), rows["avg_sg"].mean()])
     # What was said after each task is what tasks/ has of it.
@@ -95,9 +95,9 @@ def test_one_step_is_one_task_for_every_seed(tmp_path: Path, data: Data) -> None
 
 def test_the_end_says_by_how_much_constraints_are_violated(tmp_path: Path, data: Data) -> None:
     trial = start(config(tmp_path, "sgd", 'constraints=["avg_acc >= 0.5", "avg_sg <= 2.0"]'), data)
-    status, values, excess, _, _ = finish(trial)["outcome"]
+    status, values, violation, _, _ = finish(trial)["outcome"]
     assert status == "completed"
-    assert excess == pytest.approx((0.5 - values[0], values[1] - 2.0))
+    assert violation == pytest.approx((0.5 - values[0], values[1] - 2.0))
 
 
 def test_a_report_carries_what_to_write_if_the_trial_is_stopped(tmp_path: Path, data: Data) -> None:

@@ -17,9 +17,9 @@ from optuna.distributions import (
 )
 from torch.optim import SGD
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.methods import Method, methods
 from ngm_tune.methods.finite_space import Grid, grid_of
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.study.validation import small_spaces
 from tests.search.test_method_search import SEARCHES, a_study, arm, draw_and_keep, optuna_trials
 from tests.search.test_plateau import arms_of, flat, lengths, search, slow

@@ -26,7 +26,7 @@ from ngm_tune.methods import Method, get_method, methods
 from ngm_tune.study.search_spaces import located, narrowed
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
-from ngm_tune.training.streams import Variant
+from ngm_tune.training.options import Strategy
 
 DIGITS = get_benchmark("split-digits").load()
 
@@ -58,7 +58,7 @@ def middle(method: Method) -> dict[str, float]:
     }
 
 
-def run(name: str, variant: Variant, **settings: float) -> ContinualTraining:
+def run(name: str, variant: Strategy, **settings: float) -> ContinualTraining:
     """A short run of a method, with settings in the middle of its space."""
     method = get_method(name)
     digits = get_benchmark("split-digits")
@@ -79,7 +79,7 @@ def run(name: str, variant: Variant, **settings: float) -> ContinualTraining:
 @pytest.mark.parametrize("variant", ["joint", "replay", "naive"])
 @pytest.mark.parametrize("name", methods())
 def test_every_method_learns_in_every_variant_and_can_be_interrupted(
-    name: str, variant: Variant, tmp_path: Path
+    name: str, variant: Strategy, tmp_path: Path
 ) -> None:
     whole, first, second = (run(name, variant) for _ in range(3))
     while not whole.finished:

@@ -14,7 +14,7 @@ from ngm_tune.metrics.pareto import (
     Constraint,
     hypervolume,
     hypervolume_subset,
-    is_kept,
+    is_feasible,
     knee,
     on_front,
     ranks,
@@ -113,7 +113,7 @@ def test_the_knee_is_nearest_to_the_ideal_in_units_of_the_reference_point() -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "value", "excess"),
+    ("text", "value", "violation"),
     [
         ("avg_acc >= 0.9", 0.85, 0.05),
         ("avg_acc >= 0.9", 0.9, 0.0),
@@ -125,19 +125,19 @@ def test_the_knee_is_nearest_to_the_ideal_in_units_of_the_reference_point() -> N
     ],
 )
 def test_a_constraint_is_exceeded_by_what_is_missing(
-    text: str, value: float, excess: float
+    text: str, value: float, violation: float
 ) -> None:
     constraint = Constraint.parse(text)
     assert constraint.metric is METRICS[text.strip().split(" ")[0].split(">")[0]]
-    assert constraint.excess(value) == pytest.approx(excess)
+    assert constraint.violation(value) == pytest.approx(violation)
 
 
 def test_a_constraint_that_is_met_exactly_is_kept() -> None:
     accuracy = float(np.float32(0.9))  # as it is kept
     limit = Constraint.parse("avg_acc >= 0.9")
-    assert limit.excess(accuracy) > 0.0
-    assert is_kept(limit.excess(accuracy))
-    assert not is_kept(limit.excess(accuracy - 1e-5))
+    assert limit.violation(accuracy) > 0.0
+    assert is_feasible(limit.violation(accuracy))
+    assert not is_feasible(limit.violation(accuracy - 1e-5))
 
 
 @pytest.mark.parametrize(

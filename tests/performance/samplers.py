@@ -33,11 +33,11 @@ from optuna.storages import InMemoryStorage
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.methods import get_method
 from ngm_tune.metrics.functional import METRICS
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.results.directory import Results
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.results.schema import SEARCH_PREFIX
 from ngm_tune.search.method_search import Arm
 from ngm_tune.search.run_spec import Proposal

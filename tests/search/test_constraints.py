@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from ngm_tune.execution.recording import Outcome, outcome_of
+from ngm_tune.results.outcome import Outcome, outcome_of
 from ngm_tune.search.aggregation import gather
 from ngm_tune.search.method_search import Arm
 from tests.search.test_method_search import arm, one, optuna_trials, score
@@ -25,15 +25,15 @@ def search(searched: Arm, bounds: list[float]) -> list[float]:
         lrs.append(float(proposal.hyperparameters["lr"]))
         found = score(proposal)
         assert found.values is not None
-        excess = tuple(bound - found.values[0] for bound in bounds)
-        searched.finish(proposal.run_id, Outcome("completed", found.values, excess))
+        violation = tuple(bound - found.values[0] for bound in bounds)
+        searched.finish(proposal.run_id, Outcome("completed", found.values, violation))
     return lrs
 
 
 def test_optuna_is_told_by_how_much_a_trial_violates_each(tmp_path: Path) -> None:
     searched = arm(tmp_path / "a", constraints=TEXTS, trials=4)
-    for status, excess in (("completed", (0.03, -0.1)), ("diverged", (0.98, 0.8))):
-        searched.finish(one(searched).run_id, Outcome(status, (0.95, 0.1), excess))
+    for status, violation in (("completed", (0.03, -0.1)), ("diverged", (0.98, 0.8))):
+        searched.finish(one(searched).run_id, Outcome(status, (0.95, 0.1), violation))
     searched.finish(one(searched).run_id, Outcome("stopped", None))
     searched.finish(one(searched).run_id, Outcome("failed", None))
     searched.close()
@@ -74,8 +74,8 @@ def test_what_violates_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:
         ((0.98, 0.20), (0.0, 0.0)),  # keeps both, but is dominated
         ((0.97, 0.00), (0.01, -0.2)),
     ]
-    for values, excess in ends:
-        searched.finish(one(searched).run_id, Outcome("completed", values, excess))
+    for values, violation in ends:
+        searched.finish(one(searched).run_id, Outcome("completed", values, violation))
     assert searched.front() == {1: (0.99, 0.15)}
     assert searched.values == [(0.99, 0.15)]
     assert [chosen.trial_id for chosen in searched.chosen(4)] == ["split-digits.sgd.0001"]
@@ -89,10 +89,10 @@ def test_what_just_keeps_a_constraint_is_on_the_front(tmp_path: Path) -> None:
 
 def test_a_constraint_is_kept_by_the_mean_over_seeds() -> None:
     runs = [Outcome("completed", (a, 0.1), (0.9 - a,)) for a in (0.88, 0.94)]
-    assert gather([(0, runs[0])])[0].excess == pytest.approx((0.02,))
+    assert gather([(0, runs[0])])[0].violation == pytest.approx((0.02,))
     assert not gather([(0, runs[0])])[0].eligible
     both = gather([(0, run) for run in runs])[0]
-    assert both.excess == pytest.approx((-0.01,))
+    assert both.violation == pytest.approx((-0.01,))
     assert both.eligible
 
 
@@ -103,7 +103,7 @@ def test_a_constraint_can_be_on_what_is_no_objective() -> None:
     bounds = ["forgetting <= 0.2", "avg_acc >= 0.8"]
     outcome = outcome_of(rows, [], ["avg_acc", "avg_sg"], bounds)
     assert outcome.values == pytest.approx((0.9, 0.2))
-    assert outcome.excess == pytest.approx((0.05, -0.1))
+    assert outcome.violation == pytest.approx((0.05, -0.1))
 
 
 @pytest.mark.parametrize(

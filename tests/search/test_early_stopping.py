@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.metrics.functional import METRICS
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.early_stopping import hopeless
 from ngm_tune.search.method_search import Arm
 from ngm_tune.search.run_spec import Proposal

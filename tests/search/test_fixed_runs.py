@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.metrics.pareto import hypervolume_subset
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.fixed_runs import GivenArm, confirmation
 from ngm_tune.search.method_search import Arm
 from ngm_tune.search.run_spec import Proposal

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.errors import RecordError
-from ngm_tune.execution.recording import Outcome
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import Arm
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.search.run_spec import Proposal

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.execution.runner import _note_ends
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.results.directory import Results
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import Arm
 from ngm_tune.search.optuna_journal import open_storage
 from tests.search.test_method_search import a_study
@@ -172,7 +172,7 @@ def test_a_run_that_failed_and_is_run_again_does_not_end_its_search_before_its_e
     ended = search(arms, [flat, flat, failing_first])
     for arm in arms:
         arm.close()
-    failed = [run for run, outcome in ended.items() if outcome.checked().status == "failed"]
+    failed = [run for run, outcome in ended.items() if outcome.finite().status == "failed"]
     assert failed == ["split-digits.ngm-sgd.0000"]
     rest = {run: outcome for run, outcome in ended.items() if run not in failed}
     again = arms_of(tmp_path / "a", rest)

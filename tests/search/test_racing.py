@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ngm_tune.execution.recording import Outcome
 from ngm_tune.metrics.functional import METRICS
 from ngm_tune.metrics.pareto import Constraint, on_front
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import Arm
 from ngm_tune.search.racing import _variances, chances_of_front, next_in_race, polish
 from ngm_tune.search.run_spec import Proposal
@@ -227,11 +227,11 @@ def test_a_configuration_with_a_bad_end_gets_no_further_seed(tmp_path: Path, sta
 def test_what_may_well_keep_a_constraint_stays_in_the_race() -> None:
     """The bound is on a metric that is no objective; noise is 0.01 a run, 0.005 on four."""
     limit = [Constraint.parse("min_acc >= 0.5")]
-    excess = np.array([-0.1, 0.003, 0.2])  # surely kept, may be kept, surely broken
+    violation = np.array([-0.1, 0.003, 0.2])  # surely kept, may be kept, surely broken
     means = np.array([(0.8, 0.3), (0.9, 0.2), (0.95, 0.1)])
     noise = np.random.default_rng(2).normal(0.0, 0.01, (3, 4, 3))
     noise -= noise.mean(axis=1, keepdims=True)
-    values = np.column_stack([means, excess])[:, None] + noise
+    values = np.column_stack([means, violation])[:, None] + noise
     kept, perhaps, broken = chances_of_front(values, BOTH, 0, limit)
     assert broken == 0.0
     assert 0.1 < perhaps < 0.9

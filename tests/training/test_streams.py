@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ngm_tune.training.streams import Reservoir, Stream
+from ngm_tune.learners.reservoir import Reservoir
+from ngm_tune.training.streams import Stream
 
 SIZES = (40, 10, 50)
 

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from ngm_tune.cli import main
 from ngm_tune.errors import UserError
-from ngm_tune.execution.recording import Outcome
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
 from ngm_tune.study.study import Study

@@ -1,0 +1,58 @@
+"""Reservoir sampling: a uniform sample of bounded size (Vitter 1985)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Reservoir:
+    """A uniform sample, of bounded size, of everything that was offered (Vitter 1985, algorithm R).
+
+    An item is a row of one or several tensors. Randomness is that of a generator on the CPU, by
+    default torch's global one.
+
+    Args:
+        size: How many items to keep.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1 or size != int(size):
+            raise ValueError(f"Invalid buffer size: {size} (must be a whole number, >= 1)")
+        self._size = size
+        self._offered = 0
+        self._kept: tuple[Tensor, ...] = ()
+
+    @property
+    def filled(self) -> int:
+        """How many items there are."""
+        return min(self._offered, self._size)
+
+    def offer(self, *columns: Tensor, generator: torch.Generator | None = None) -> None:
+        """Take some rows in, each with the chance that keeps the sample uniform."""
+        count = len(columns[0])
+        order = torch.arange(self._offered, self._offered + count)
+        drawn = torch.rand(count, generator=generator, dtype=torch.float64) * (order + 1)
+        places = torch.where(order < self._size, order, drawn.long()).tolist()
+        row_at = {place: row for row, place in enumerate(places) if place < self._size}
+        if not self._kept:
+            self._kept = tuple(c.new_zeros(self._size, *c.shape[1:]) for c in columns)
+        for kept, column in zip(self._kept, columns, strict=True):
+            kept[list(row_at)] = column[list(row_at.values())]
+        self._offered += count
+
+    def draw(self, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+        """Rows chosen uniformly and with replacement, of every column."""
+        rows = torch.randint(self.filled, (count,), generator=generator)
+        return tuple(kept[rows.to(kept.device)] for kept in self._kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything there is to it."""
+        return {"offered": self._offered, "kept": list(self._kept)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._offered = state["offered"]
+        self._kept = tuple(state["kept"])

@@ -1,0 +1,107 @@
+"""Outcomes: how a trial ended, computed from its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ngm_tune.metrics.pareto import Constraint
+from ngm_tune.results.directory import Results
+from ngm_tune.results.schema import SEARCH_PREFIX, Status
+
+Row = dict[str, Any]
+Values = tuple[float, ...]
+"""One number per objective, in the study's order."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended.
+
+    Attributes:
+        status: The most severe status of its runs.
+        values: Objectives, means over seeds; None for a trial that was stopped or failed.
+        violation: Violation of each constraint of the study, means over seeds; zero or negative
+            where the constraint holds.
+        interim: Objectives after each task that was trained, means over seeds.
+        coordinates: Search coordinates, where the results contain them.
+    """
+
+    status: str
+    values: Values | None
+    violation: Values = ()
+    interim: tuple[Values, ...] = ()
+    coordinates: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def finite(self) -> Outcome:
+        """Return the outcome itself, or a failure if a number is not finite.
+
+        Optuna refuses NaN and infinity.
+        """
+        if all(map(math.isfinite, (*(self.values or ()), *self.violation))):
+            return self
+        return Outcome(Status.FAILED, None, coordinates=self.coordinates)
+
+
+def outcome_of(
+    rows: Sequence[Row],
+    tasks: Sequence[Row],
+    objectives: Sequence[str],
+    constraints: Sequence[str],
+) -> Outcome:
+    """Compute the outcome of a trial from its rows in ``trials/`` and ``tasks/``.
+
+    A seed that diverged counts with the worst value of each metric, from the task in which it
+    diverged to the last.
+    """
+    status = Status.worst(row["status"] for row in rows)
+    coordinates = coordinates_of(rows[0])
+    if status is Status.FAILED:
+        return Outcome(status, None, coordinates=coordinates)
+    interim = interim_of(tasks, objectives)
+    if status is Status.STOPPED:
+        return Outcome(status, None, interim=interim, coordinates=coordinates)
+    limits = [Constraint.parse(text) for text in constraints]
+    violation = tuple(limit.violation(_mean(rows, limit.metric.name)) for limit in limits)
+    values = tuple(_mean(rows, name) for name in objectives)
+    return Outcome(status, values, violation, interim, coordinates)
+
+
+def read_outcome(
+    results: Results, run_id: str, objectives: Sequence[str], constraints: Sequence[str]
+) -> Outcome | None:
+    """Read the outcome of a run from disk; None if the run has not ended."""
+    rows = results.run("trials", run_id)
+    if rows is None:
+        return None
+    tasks = results.run("tasks", run_id)
+    task_rows = [] if tasks is None else tasks.to_pylist()
+    return outcome_of(rows.to_pylist(), task_rows, objectives, constraints)
+
+
+def coordinates_of(row: Row) -> dict[str, Any]:
+    """Return the search coordinates of a row in ``trials/``; empty for fixed hyper-parameters."""
+    return {
+        name.removeprefix(SEARCH_PREFIX): value
+        for name, value in row.items()
+        if name.startswith(SEARCH_PREFIX) and value is not None
+    }
+
+
+def interim_of(tasks: Sequence[Row], objectives: Sequence[str]) -> tuple[Values, ...]:
+    """Compute the objectives after each task, means over seeds, from rows in ``tasks/``."""
+    by_task: dict[int, list[Row]] = {}
+    for row in tasks:
+        by_task.setdefault(row["task"], []).append(row)
+    return tuple(
+        tuple(_mean(by_task[task], name) for name in objectives) for task in sorted(by_task)
+    )
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    """Mean of a metric over rows; NaN if one row has no value."""
+    return float(np.array([row.get(name) for row in rows], dtype=np.float64).mean())
