@@ -11,12 +11,14 @@ import polars as pl
 import pyarrow as pa
 
 from ngm_tune.errors import UserError
-from ngm_tune.metrics.functional import METRICS, Metric
-from ngm_tune.metrics.pareto import Constraint, are_kept, on_front, to_confirm
+from ngm_tune.metrics.constraints import Constraint, are_feasible
+from ngm_tune.metrics.pareto import on_front
+from ngm_tune.metrics.registry import METRICS, Metric
+from ngm_tune.metrics.selection import to_confirm
 from ngm_tune.results.columns import Domain
 from ngm_tune.results.directory import Results
 from ngm_tune.results.ids import CONFIRM_SUFFIX
-from ngm_tune.results.records import KeptEnvironment, KeptStudy, Range, read_kept
+from ngm_tune.results.records import Range, StoredEnvironment, StoredStudy, read_record
 from ngm_tune.results.schema import CONFIG_PREFIX, SEARCH_PREFIX, STATUSES
 
 PARTIAL = "partial"
@@ -41,8 +43,8 @@ class LoadedStudy(NamedTuple):
     """
 
     results: Results
-    study: KeptStudy
-    environment: KeptEnvironment
+    study: StoredStudy
+    environment: StoredEnvironment
     runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
@@ -182,7 +184,7 @@ def _loaded(results: Results) -> LoadedStudy:
     results.require()
     location = results.location
     try:
-        study = read_kept(KeptStudy, results.study())
+        study = read_record(StoredStudy, results.study())
     except ValueError as error:
         raise UserError(f"{location}/study.toml: no study of this version: {error}") from error
     rows = pl.DataFrame(_trials(results, study)).with_columns(pl.col(pl.Float64).fill_nan(None))
@@ -198,7 +200,7 @@ def _loaded(results: Results) -> LoadedStudy:
     loaded = LoadedStudy(
         results,
         study,
-        read_kept(KeptEnvironment, results.environment()),
+        read_record(StoredEnvironment, results.environment()),
         rows,
         trials.filter(phase="search"),
         trials.filter(phase="confirm"),
@@ -218,9 +220,9 @@ def _loaded(results: Results) -> LoadedStudy:
     return loaded._replace(search=search, confirmed=_with_fronts(confirmed, loaded.objectives))
 
 
-def _trials(results: Results, study: KeptStudy) -> pa.Table:
+def _trials(results: Results, study: StoredStudy) -> pa.Table:
     """The table ``trials/`` of a study; what is none of it, or not all there, is left out."""
-    parts = dict(results.runs("trials", study.membership.problem))
+    parts = dict(results.runs("trials", study.expected_runs.problem))
     for run, problem in _of_other_types(parts).items():
         results.left_out[f"trials/{run}.parquet"] = problem
         del parts[run]
@@ -274,7 +276,7 @@ def _per_trial(rows: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFram
     feasible = np.ones(trials.height, dtype=np.bool_)
     for limit in constraints:
         values = trials[limit.metric.name].cast(pl.Float64).to_numpy()
-        feasible &= are_kept(limit.excess(values))
+        feasible &= are_feasible(limit.excess(values))
     return trials.with_columns(feasible=feasible)
 
 

@@ -65,7 +65,7 @@ STUDY = """
     eval_examples = 20
     eval_precision = "mixed"
     reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
-    confirm = { top = 1, seeds = 2 }
+    confirm = { max_configurations = 1, seeds = 2 }
 """
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from tabulate import tabulate
 
-from ngm_tune.metrics.functional import AccuracyCurves, GapOf, average_stability_gap
+from ngm_tune.metrics.curves import AccuracyCurves, GapOf
+from ngm_tune.metrics.functional import average_stability_gap
 
 METRICS: dict[str, GapOf] = {"avg_sg": "previous", "avg_sg_first": "first"}
 FIDELITIES = {

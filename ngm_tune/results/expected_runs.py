@@ -23,7 +23,7 @@ def fresh_seeds(seeds: Iterable[int], number: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Membership:
+class ExpectedRuns:
     """What runs there can be of a study.
 
     Attributes:

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import UserError
 from ngm_tune.messages import keys_of, rule_of, spelled
-from ngm_tune.study.sections import Confirm, Plateau, Racing, Resources, Stopping
+from ngm_tune.study.sections import Confirm, EarlyStopping, Plateau, Racing, Resources
 from ngm_tune.study.study import Study
 
 _LIST_OR_TABLE = re.compile(r"\s*(\[.*\]|\{.*\})\s*")
@@ -28,7 +28,7 @@ _KEYS = {
     "resources": tuple(Resources.model_fields),
     "confirm": tuple(Confirm.model_fields),
     "racing": tuple(Racing.model_fields),
-    "stopping": tuple(Stopping.model_fields),
+    "early_stopping": tuple(EarlyStopping.model_fields),
     "plateau": tuple(Plateau.model_fields),
 }
 """Allowed keys, by table of the file."""

@@ -17,7 +17,7 @@ from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.results.columns import INT64, restored
 from ngm_tune.study.paper import paper_study
 
-Space = dict[str, BaseDistribution]
+SearchSpace = dict[str, BaseDistribution]
 _ROUNDING = 1e-9
 _HUGE = 1e300
 IN_TOML = (bool, int, float, str)
@@ -26,7 +26,7 @@ Point = Literal["paper"] | dict[str, bool | int | float | str]
 """Settings with their method, and possibly a benchmark; or those that the paper has."""
 
 
-def narrowed(method: Method, ranges: Mapping[str, Sequence[Any]]) -> Space:
+def narrowed(method: Method, ranges: Mapping[str, Sequence[Any]]) -> SearchSpace:
     """The search space of a method with some of its ranges replaced.
 
     Args:
@@ -40,10 +40,10 @@ def narrowed(method: Method, ranges: Mapping[str, Sequence[Any]]) -> Space:
     for name, values in ranges.items():
         if name not in space:
             raise ValueError(
-                f"space.{method.name} has {name}, which it does not search; searched are "
+                f"search_space.{method.name} has {name}, which it does not search; searched are "
                 f"{', '.join(space)}"
             )
-        space[name] = _replaced(f"space.{method.name}.{name}", space[name], list(values))
+        space[name] = _replaced(f"search_space.{method.name}.{name}", space[name], list(values))
     return space
 
 
@@ -73,7 +73,7 @@ def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDist
         raise ValueError(f"{key} = {values}: {error}") from error
 
 
-def located(key: str, method: Method, space: Space, settings: Config) -> Config:
+def located(key: str, method: Method, space: SearchSpace, settings: Config) -> Config:
     """The search coordinates of hyper-parameters, which must lie in the search space.
 
     Args:
@@ -182,7 +182,7 @@ def points_for(
     """
     found = []
     for number, point in enumerate(points):
-        key = f"points[{number}]"
+        key = f"points_to_evaluate[{number}]"
         if isinstance(point, str):
             settings = published(benchmark)
             if not settings:

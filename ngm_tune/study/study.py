@@ -19,20 +19,20 @@ from torch import nn
 
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_benchmark
 from ngm_tune.methods import Config, get_method, methods
-from ngm_tune.metrics.functional import METRICS, Metric
-from ngm_tune.metrics.pareto import Constraint
+from ngm_tune.metrics.constraints import Constraint
+from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.results.columns import Domain, column_type
-from ngm_tune.results.expected_runs import Membership, fresh_seeds, seeds_of
+from ngm_tune.results.expected_runs import ExpectedRuns, fresh_seeds, seeds_of
 from ngm_tune.study.options import SINGLE_OBJECTIVE, Sampler
-from ngm_tune.study.search_spaces import Point, Space, located, narrowed, points_for
+from ngm_tune.study.search_spaces import Point, SearchSpace, located, narrowed, points_for
 from ngm_tune.study.sections import (
     Confirm,
     Count,
+    EarlyStopping,
     Plateau,
     Racing,
     Resources,
     SeedCount,
-    Stopping,
 )
 from ngm_tune.study.validation import check_search, fits, known
 from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
@@ -62,41 +62,41 @@ class Study(BaseModel):
     """Of the search: fixes every suggestion."""
     sampler: Sampler = "tpe"
     """How Optuna proposes configurations."""
-    space: dict[str, dict[str, list[bool | float | int | str]]] = {}
+    search_space: dict[str, dict[str, list[bool | float | int | str]]] = {}
     """Ranges of search coordinates instead of a method's own, by method."""
-    points: list[Point] = []
+    points_to_evaluate: list[Point] = []
     """Settings that searches start from, each with its method: the first trials, within the same
     number. "paper" stands for those that the paper has for the benchmark."""
     constraints: list[str] = []
     """Bounds that a trial must keep to be on a front, such as "avg_acc >= 0.9"."""
     racing: Racing | None = None
     """Seeds one by one, further ones for configurations that could be on the front."""
-    stopping: Stopping | None = None
+    early_stopping: EarlyStopping | None = None
     """Trials stopped early that are dominated by their peers."""
     plateau: Plateau | None = None
     """The end of searches that gain nothing more."""
     confirm: Confirm = Confirm()
     """What is run again on the test data, with fresh seeds."""
-    in_flight: Count = 1
+    max_concurrent_trials: Count = 1
     """Trials of one method that may run at once. A suggestion has seen all results but those of
-    the in_flight - 1 trials before it, whatever order they finish in, so that a study is
+    the max_concurrent_trials - 1 trials before it, whatever order they finish in, so that a study is
     reproducible on any number of machines; more of them use a larger cluster but inform less."""
     objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
     reference_point: dict[str, float]
     """The corner from which hypervolume is measured: a value per objective, usually chance
     accuracy and a gap of 1."""
-    variant: Strategy = "joint"
+    strategy: Strategy = "joint"
     """What batches are drawn from: all tasks seen so far, the current one and a buffer, or only the
     current one."""
     buffer_size: Count | None = None
-    """Examples that are kept for variant = "replay"."""
+    """Examples that are kept for strategy = "replay"."""
     eval_every: Count = 1
     """Iterations between evaluations."""
     eval_dense: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Iterations after each transition that are all evaluated."""
     eval_examples: Count | None = None
     """At most so many examples of each task are evaluated; by default all."""
-    evaluate: EvalTasks = "seen"
+    eval_tasks: EvalTasks = "seen"
     """Which tasks are evaluated while one is trained."""
     eval_precision: Precision = "float32"
     """What evaluation computes in."""
@@ -160,9 +160,9 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _keys_that_need_each_other(self) -> Study:
-        if (self.variant == "replay") != (self.buffer_size is not None):
+        if (self.strategy == "replay") != (self.buffer_size is not None):
             raise ValueError(
-                f'variant = "{self.variant}" and buffer_size = {self.buffer_size}: variant = '
+                f'strategy = "{self.strategy}" and buffer_size = {self.buffer_size}: strategy = '
                 '"replay" needs a buffer_size, such as 500, and the others have no buffer'
             )
         if (CUSTOM in self.benchmarks) != (self.custom is not None):
@@ -204,11 +204,11 @@ class Study(BaseModel):
         looked_at = [("objectives", metric) for metric in self.objective_metrics]
         looked_at += [("constraints", Constraint.parse(c).metric) for c in self.constraints]
         for key, metric in looked_at:
-            if metric.every_task and self.evaluate != "seen":
+            if metric.every_task and self.eval_tasks != "seen":
                 others = [name for name, other in METRICS.items() if not other.every_task]
                 raise ValueError(
-                    f'{key} has {metric.name}, which needs evaluate = "seen" and not '
-                    f"{self.evaluate!r}; those that do not are {', '.join(others)}"
+                    f'{key} has {metric.name}, which needs eval_tasks = "seen" and not '
+                    f"{self.eval_tasks!r}; those that do not are {', '.join(others)}"
                 )
             if metric.window is not None and self.eval_every >= metric.window:
                 raise ValueError(
@@ -274,7 +274,7 @@ class Study(BaseModel):
         if self.settings is not None:
             domains = {name: type(value) for name, value in self.settings[method].items()}
         for benchmark in self.benchmarks:
-            given = self.given(benchmark, method)
+            given = self.fixed_hyperparameters(benchmark, method)
             domains = {**{name: type(value) for name, value in given.items()}, **domains}
         return domains
 
@@ -296,9 +296,9 @@ class Study(BaseModel):
         return fresh_seeds(self.seed_list, self.confirm.seeds)
 
     @property
-    def membership(self) -> Membership:
+    def expected_runs(self) -> ExpectedRuns:
         """What runs there can be of it."""
-        return Membership(
+        return ExpectedRuns(
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
@@ -309,9 +309,9 @@ class Study(BaseModel):
             given=self.settings is not None,
         )
 
-    def space_of(self, method: str) -> Space:
+    def space_of(self, method: str) -> SearchSpace:
         """What is searched of a method."""
-        return narrowed(get_method(method), self.space.get(method, {}))
+        return narrowed(get_method(method), self.search_space.get(method, {}))
 
     def starting_points(self, benchmark: str) -> dict[str, int]:
         """How many points the search of each method starts from."""
@@ -323,7 +323,9 @@ class Study(BaseModel):
         Raises:
             ValueError: One of them cannot be had.
         """
-        points = points_for(self.points, benchmark, method, self.benchmarks, self.methods)
+        points = points_for(
+            self.points_to_evaluate, benchmark, method, self.benchmarks, self.methods
+        )
         space, found = self.space_of(method), []
         for key, point in points:
             place = located(key, get_method(method), space, point)
@@ -331,7 +333,7 @@ class Study(BaseModel):
                 found.append(place)
         return found
 
-    def given(self, benchmark: str, method: str) -> Config:
+    def fixed_hyperparameters(self, benchmark: str, method: str) -> Config:
         """Hyper-parameters that are not searched: the benchmark's, then those that are fixed."""
         built = get_method(method)
         settings = self._outline(benchmark).settings

@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from optuna.distributions import CategoricalDistribution
 
 from ngm_tune.methods import Config, Method, get_method
-from ngm_tune.methods.finite_space import grid_of
-from ngm_tune.metrics.pareto import Constraint
+from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64
 from ngm_tune.study.sections import Confirm
 
 if TYPE_CHECKING:
     from ngm_tune.study.study import Study
 
-_OF_A_SEARCH = ("space", "points", "constraints", "racing", "stopping", "plateau", "confirm")
+_OF_A_SEARCH = (
+    "search_space",
+    "points_to_evaluate",
+    "constraints",
+    "racing",
+    "early_stopping",
+    "plateau",
+    "confirm",
+)
 
 
 def check_search(study: Study) -> None:
@@ -32,18 +39,18 @@ def check_search(study: Study) -> None:
         return
     if study.racing is not None and len(study.seed_list) < 2:
         raise ValueError(f"racing: it needs several seeds, and seeds = {study.seeds}")
-    for benchmark in study.benchmarks if study.stopping is not None else ():
+    for benchmark in study.benchmarks if study.early_stopping is not None else ():
         tasks = study.tasks(benchmark)
-        if study.stopping is not None and study.stopping.tasks >= tasks:
+        if study.early_stopping is not None and study.early_stopping.grace_tasks >= tasks:
             raise ValueError(
-                f"stopping.tasks = {study.stopping.tasks}: must be less than the {tasks} tasks of "
+                f"early_stopping.grace_tasks = {study.early_stopping.grace_tasks}: must be less than the {tasks} tasks of "
                 f"{benchmark}"
             )
     _lacks_nothing(study)
-    for method in study.space:
+    for method in study.search_space:
         if method not in study.methods:
             raise ValueError(
-                f"space has {method}, which is no method of the study; those are "
+                f"search_space has {method}, which is no method of the study; those are "
                 f"{', '.join(study.methods)}"
             )
         _corners_fit(study, method)
@@ -52,45 +59,8 @@ def check_search(study: Study) -> None:
             count = len(study.points_of(benchmark, method))
             if count > study.trials:
                 raise ValueError(
-                    f"points has {count} for {method}, more than trials = {study.trials}"
+                    f"points_to_evaluate has {count} for {method}, more than trials = {study.trials}"
                 )
-
-
-def without_effect(study: Study) -> list[str]:
-    """Rules that never come to act in a search as short as the study's, as sentences."""
-    known = max(0, study.runs_per_search - study.in_flight)  # when the last run is decided on
-    said = []
-    if study.stopping is not None and known < study.stopping.peers:
-        said.append(
-            f"stopping will stop nothing: its peers = {study.stopping.peers} are more than the "
-            f"{known} runs that a method's last run can be compared with"
-        )
-    if study.sampler != "random" and study.settings is None and known < 1 < study.in_flight:
-        said.append(
-            f"the {study.sampler} sampler will learn nothing: in_flight = {study.in_flight} lets "
-            f"all {study.trials} trials of a method start before one has ended"
-        )
-    if study.plateau is not None:
-        needed = 2 * study.plateau.trials * study.runs_per_trial
-        if known < needed:
-            said.append(
-                f"plateau will end nothing: its trials = {study.plateau.trials} need {needed} runs "
-                f"of each method that are known of, and there will be {known}"
-            )
-    return said
-
-
-def small_spaces(study: Study) -> list[str]:
-    """Which searches will end before they have had their trials, as sentences."""
-    said = []
-    for method in study.methods if study.settings is None else ():
-        grid = grid_of(study.space_of(method))
-        if grid is not None and grid.size < study.trials:
-            said.append(
-                f"{method} will have {grid.size} of {study.trials} trials: its search space has no "
-                "more configurations"
-            )
-    return said
 
 
 def _check_constraints(constraints: list[str]) -> None:
@@ -143,7 +113,7 @@ def fits(study: Study, key: str, method: str, settings: Config, *, complete: boo
             raise ValueError(f"{key}.{name} = {value}: must be a whole number of 64 bits")
     for benchmark in study.benchmarks:
         own = {} if complete else built.example
-        arguments = own | study.given(benchmark, method) | settings
+        arguments = own | study.fixed_hyperparameters(benchmark, method) | settings
         problem = _problem_of(study, benchmark, built, arguments)
         if problem is not None:
             given = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
@@ -172,7 +142,7 @@ def _lacks_nothing(study: Study) -> None:
     unfixed = [method for method in study.methods if method not in study.fixed]
     for benchmark, method in product(study.benchmarks, unfixed):  # ``fits`` looks at the others
         built = get_method(method)
-        there = built.example | study.given(benchmark, method)
+        there = built.example | study.fixed_hyperparameters(benchmark, method)
         try:
             signature(built.build).bind(None, **there)
         except TypeError as error:
@@ -214,10 +184,10 @@ def _corners_fit(study: Study, method: str) -> None:
             for name, where in space.items()
         }
         for benchmark in study.benchmarks:
-            arguments = study.given(benchmark, method) | built.settings_at(point)
+            arguments = study.fixed_hyperparameters(benchmark, method) | built.settings_at(point)
             problem = _problem_of(study, benchmark, built, arguments)
             if problem is not None:
-                raise ValueError(f"space.{method} allows {point}: {problem}")
+                raise ValueError(f"search_space.{method} allows {point}: {problem}")
 
 
 def known(names: list[str], there: Iterable[str], kind: str, hint: str = "") -> list[str]:

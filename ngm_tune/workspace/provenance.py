@@ -5,22 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ngm_tune.command import typed_command
 from ngm_tune.methods import get_method
 from ngm_tune.study.study import Study
-
-COMMAND = "NGM_TUNE_COMMAND"
-"""The environment variable with the command as it was typed, where another process acts on it."""
-
-
-def typed_command() -> str:
-    """The command of this run. A worker of Ray was not typed, and its arguments may be secret."""
-    return os.environ.get(COMMAND) or " ".join(["ngm-tune", *sys.argv[1:]])
 
 
 def describe_environment(study: Study) -> dict[str, Any]:
@@ -54,7 +46,7 @@ def describe_environment(study: Study) -> dict[str, Any]:
             }
             for name, method in compared.items()
         },
-        **({"points": points} if study.points else {}),
+        **({"points": points} if study.points_to_evaluate else {}),
     }
 
 

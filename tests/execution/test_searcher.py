@@ -8,22 +8,22 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from ngm_tune.execution.searcher import FairSearcher
+from ngm_tune.execution.searcher import ScheduleSearcher
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.fixed_runs import AnyArm, confirmation, given_settings
-from ngm_tune.search.run_spec import Proposal
+from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
+from ngm_tune.search.run_spec import RunSpec
 from tests.search.test_method_search import a_study, arm
 
 
 def searcher_of(
-    arms: Sequence[AnyArm],
+    arms: Sequence[RunSource],
     written: Mapping[str, Outcome] | None = None,
     given_up: Callable[[str], bool] = lambda run_id: True,
-) -> FairSearcher:
-    def config_of(proposal: Proposal) -> dict[str, Any]:
+) -> ScheduleSearcher:
+    def config_of(proposal: RunSpec) -> dict[str, Any]:
         return {"id": proposal.run_id, "seeds": proposal.seeds, "phase": proposal.phase}
 
-    return FairSearcher(arms, config_of, ({} if written is None else written).get, given_up)
+    return ScheduleSearcher(arms, config_of, ({} if written is None else written).get, given_up)
 
 
 def ended(status: str, *values: float) -> dict[str, Any]:
@@ -95,16 +95,16 @@ def test_what_a_worker_wrote_counts_whatever_tune_says_of_it(tmp_path: Path) -> 
 
 
 def test_a_trial_stopped_early_is_counted_once(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=4, stopping={"peers": 2})
+    searched = arm(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
     searcher = searcher_of([searched])
     for tune_id in ("t0", "t1"):
         searcher.suggest(tune_id)
         interim = ((0.9, 0.2), (0.9, 0.2), (0.9, 0.2))
         searcher.on_trial_complete(tune_id, {"outcome": ("completed", (0.9, 0.2), (), interim)})
     run_id = searcher.suggest("t2")["id"]
-    assert not searcher.is_hopeless(run_id, [(0.5, 0.5)])
+    assert not searcher.should_prune(run_id, [(0.5, 0.5)])
     bad = [(0.5, 0.5), (0.5, 0.5)]
-    assert searcher.is_hopeless(run_id, bad)
+    assert searcher.should_prune(run_id, bad)
     searcher.stopped(run_id, bad)
     searcher.on_trial_complete("t2", {"interim": bad})  # Tune says so of every trial
     assert [o.status for o in searched.outcomes] == ["completed", "completed", "stopped"]
@@ -113,8 +113,8 @@ def test_a_trial_stopped_early_is_counted_once(tmp_path: Path) -> None:
 
 
 def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> None:
-    study = a_study(trials=2, confirm={"top": 1, "seeds": 2})
-    search = arm(tmp_path / "a", trials=2, confirm={"top": 1, "seeds": 2})
+    study = a_study(trials=2, confirm={"max_configurations": 1, "seeds": 2})
+    search = arm(tmp_path / "a", trials=2, confirm={"max_configurations": 1, "seeds": 2})
     searcher = searcher_of([search, confirmation(study, search, {})])
     for tune_id, gap in (("t0", 0.2), ("t1", 0.1)):
         assert searcher.suggest(tune_id)["phase"] == "search"
@@ -140,13 +140,13 @@ def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_given_settings_are_one_run(tmp_path: Path) -> None:
     study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
-    given = given_settings(study, "split-digits", "sgd", {})
+    given = fixed_hyperparameters(study, "split-digits", "sgd", {})
     searcher = searcher_of([given])
     config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}
     assert searcher.suggest("t0") == config
     searcher.on_trial_complete("t0")
     assert searcher.suggest("t1") == config
-    assert not searcher.is_hopeless("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
+    assert not searcher.should_prune("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
     searcher.on_trial_complete("t1", ended("diverged", 0.0, 1.0))
     assert given.complete
     assert given.values == []  # what diverged is on no front

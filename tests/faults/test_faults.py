@@ -19,7 +19,7 @@ from tests.conftest import Command, assert_the_same, environment, wait_for
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=4"),
     *("--set", "seeds=2", "--set", "iterations_per_task=60"),
-    *("--set", "confirm={ top = 1, seeds = 1 }"),
+    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
 
 Mount = Callable[..., None]

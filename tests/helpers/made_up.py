@@ -26,7 +26,7 @@ seed = 0
 sampler = "tpe"
 objectives = ["avg_acc", "avg_sg"]
 reference_point = { avg_acc = 0.0, avg_sg = 1.0 }
-confirm = { top = 2, seeds = 3 }
+confirm = { max_configurations = 2, seeds = 3 }
 """
 
 Point = tuple[float, float]

@@ -20,7 +20,7 @@ from torch.optim import SGD
 from ngm_tune.methods import Method, methods
 from ngm_tune.methods.finite_space import Grid, grid_of
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.study.validation import small_spaces
+from ngm_tune.study.warnings import small_spaces
 from tests.search.test_method_search import SEARCHES, a_study, arm, draw_and_keep, optuna_trials
 from tests.search.test_plateau import arms_of, flat, lengths, search, slow
 
@@ -79,12 +79,17 @@ def test_among_real_numbers_there_is_no_grid() -> None:
     assert grid_of({**SPACE, "decay": FloatDistribution(0.0, 1.0)}) is None
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_configuration_is_tried_once(
-    tmp_path: Path, few: str, name: str, in_flight: int
+    tmp_path: Path, few: str, name: str, max_concurrent_trials: int
 ) -> None:
-    settings = {"methods": [few], "in_flight": in_flight, **SEARCHES[name], "trials": 12}
+    settings = {
+        "methods": [few],
+        "max_concurrent_trials": max_concurrent_trials,
+        **SEARCHES[name],
+        "trials": 12,
+    }
     searched = arm(tmp_path / "a", few, **settings)
     drawn, outcomes = draw_and_keep(searched, order=(0, 1, 2))
     assert searched.complete
@@ -112,7 +117,7 @@ def test_nothing_is_tried_twice_before_the_end_either(
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("name", SEARCHES)
 def test_an_interrupted_search_goes_on(tmp_path: Path, few: str, name: str, kept: bool) -> None:
-    settings = {"methods": [few], "in_flight": 3, **SEARCHES[name], "trials": 12}
+    settings = {"methods": [few], "max_concurrent_trials": 3, **SEARCHES[name], "trials": 12}
     whole, ends = draw_and_keep(arm(tmp_path / "whole", few, **settings))
     first = arm(tmp_path / "a", few, **settings)
     before, outcomes = draw_and_keep(first, stop=5)
@@ -147,9 +152,13 @@ def test_results_from_before_that_have_some_twice_stay_as_they_are(
     ] * 12
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
-def test_siblings_go_on_to_their_plateau(tmp_path: Path, few: str, in_flight: int) -> None:
-    arms = arms_of(tmp_path / "a", methods=["sgd", few, "adam"], in_flight=in_flight)
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
+def test_siblings_go_on_to_their_plateau(
+    tmp_path: Path, few: str, max_concurrent_trials: int
+) -> None:
+    arms = arms_of(
+        tmp_path / "a", methods=["sgd", few, "adam"], max_concurrent_trials=max_concurrent_trials
+    )
     search(arms, [slow, flat, flat])
     first, second, third = lengths(arms)
     assert first == third > 2 * 4

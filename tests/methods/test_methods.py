@@ -58,7 +58,7 @@ def middle(method: Method) -> dict[str, float]:
     }
 
 
-def run(name: str, variant: Strategy, **settings: float) -> ContinualTraining:
+def run(name: str, strategy: Strategy, **settings: float) -> ContinualTraining:
     """A short run of a method, with settings in the middle of its space."""
     method = get_method(name)
     digits = get_benchmark("split-digits")
@@ -71,17 +71,17 @@ def run(name: str, variant: Strategy, **settings: float) -> ContinualTraining:
         batch_size=16,
         iterations_per_task=25,
         eval_every=25,
-        variant=variant,
-        buffer_size=40 if variant == "replay" else None,
+        strategy=strategy,
+        buffer_size=40 if strategy == "replay" else None,
     )
 
 
-@pytest.mark.parametrize("variant", ["joint", "replay", "naive"])
+@pytest.mark.parametrize("strategy", ["joint", "replay", "naive"])
 @pytest.mark.parametrize("name", methods())
 def test_every_method_learns_in_every_variant_and_can_be_interrupted(
-    name: str, variant: Strategy, tmp_path: Path
+    name: str, strategy: Strategy, tmp_path: Path
 ) -> None:
-    whole, first, second = (run(name, variant) for _ in range(3))
+    whole, first, second = (run(name, strategy) for _ in range(3))
     while not whole.finished:
         whole.train_task()
     assert whole.diverged_at is None
@@ -302,7 +302,10 @@ def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"space": {"lr": (0.1, 1.0)}}, r"Invalid range of sgd.lr: \(0.1, 1.0\) \(must be a"),
+        (
+            {"search_space": {"lr": (0.1, 1.0)}},
+            r"Invalid range of sgd.lr: \(0.1, 1.0\) \(must be a",
+        ),
         ({"configure": lambda point: None}, "Invalid configure of sgd: .*NoneType"),
         ({"configure": lambda point: {"lr": point["rate"]}}, "Invalid configure of sgd: .*'rate'"),
         (

@@ -65,7 +65,7 @@ STUDY = """
     iterations_per_task = 12
     eval_every = 6
     reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
-    confirm = { top = 1, seeds = 1 }
+    confirm = { max_configurations = 1, seeds = 1 }
 """
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ngm_tune.errors import UserError
-from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import CURVES_SCHEMA, SCHEMA_VERSION, TASKS_SCHEMA, trials_schema
 from tests.conftest import SCHEMA_1, Command, Finished

@@ -11,14 +11,14 @@ import pytest
 from optuna.trial import TrialState
 
 from ngm_tune.results.outcome import Outcome, outcome_of
-from ngm_tune.search.aggregation import gather
-from ngm_tune.search.method_search import Arm
+from ngm_tune.search.aggregation import aggregate
+from ngm_tune.search.method_search import MethodSearch
 from tests.search.test_method_search import arm, one, optuna_trials, score
 
 TEXTS = ["avg_acc >= 0.98", "avg_sg <= 0.2"]
 
 
-def search(searched: Arm, bounds: list[float]) -> list[float]:
+def search(searched: MethodSearch, bounds: list[float]) -> list[float]:
     """Learning rates that are proposed where accuracy must reach bounds."""
     lrs = []
     while proposal := searched.ask():
@@ -89,9 +89,9 @@ def test_what_just_keeps_a_constraint_is_on_the_front(tmp_path: Path) -> None:
 
 def test_a_constraint_is_kept_by_the_mean_over_seeds() -> None:
     runs = [Outcome("completed", (a, 0.1), (0.9 - a,)) for a in (0.88, 0.94)]
-    assert gather([(0, runs[0])])[0].violation == pytest.approx((0.02,))
-    assert not gather([(0, runs[0])])[0].eligible
-    both = gather([(0, run) for run in runs])[0]
+    assert aggregate([(0, runs[0])])[0].violation == pytest.approx((0.02,))
+    assert not aggregate([(0, runs[0])])[0].eligible
+    both = aggregate([(0, run) for run in runs])[0]
     assert both.violation == pytest.approx((-0.01,))
     assert both.eligible
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ngm_tune.metrics.pareto import hypervolume_subset
+from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.fixed_runs import GivenArm, confirmation
-from ngm_tune.search.method_search import Arm
-from ngm_tune.search.run_spec import Proposal
+from ngm_tune.search.fixed_runs import FixedRuns, confirmation
+from ngm_tune.search.method_search import MethodSearch
+from ngm_tune.search.run_spec import RunSpec
 from tests.search.test_method_search import a_study, arm, draw, one
 
 FRONT = [(0.95, 0.5), (0.9, 0.3), (0.8, 0.2), (0.7, 0.15), (0.6, 0.1)]
@@ -20,7 +20,7 @@ DOMINATED = (0.5, 0.6)
 
 def searched_to(
     journal: Path, values: list[tuple[float, float] | None], **changes: Any
-) -> tuple[Arm, GivenArm]:
+) -> tuple[MethodSearch, FixedRuns]:
     """A complete search with these results, and its confirmation."""
     search = arm(journal, trials=len(values), **changes)
     for found in values:
@@ -29,7 +29,7 @@ def searched_to(
     return search, confirmation(a_study(trials=len(values), **changes), search, {})
 
 
-def all_of(given: GivenArm) -> list[Proposal]:
+def all_of(given: FixedRuns) -> list[RunSpec]:
     found = []
     while proposal := given.ask():
         found.append(proposal)
@@ -38,7 +38,9 @@ def all_of(given: GivenArm) -> list[Proposal]:
 
 @pytest.mark.parametrize("top", [1, 3, 9])
 def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) -> None:
-    search, given = searched_to(tmp_path / "a", [DOMINATED, *FRONT], confirm={"top": top})
+    search, given = searched_to(
+        tmp_path / "a", [DOMINATED, *FRONT], confirm={"max_configurations": top}
+    )
     reference = {"avg_acc": 0.1, "avg_sg": 1.0}
     expected = hypervolume_subset(FRONT, search._objectives, reference, top, first=[0])
     proposals = all_of(given)
@@ -61,18 +63,18 @@ def test_what_is_compared_with_other_methods_is_confirmed_first(tmp_path: Path) 
 
 
 def test_what_is_confirmed_is_what_was_searched(tmp_path: Path) -> None:
-    search = arm(tmp_path / "a", "ngm-sgd", trials=2, confirm={"top": 2})
+    search = arm(tmp_path / "a", "ngm-sgd", trials=2, confirm={"max_configurations": 2})
     asked = {}
     for values in FRONT[:2]:
         proposal = one(search)
         asked[f"{proposal.trial_id}.confirm"] = (proposal.hyperparameters, proposal.coordinates)
         search.finish(proposal.run_id, Outcome("completed", values))
-    again = all_of(confirmation(a_study(confirm={"top": 2}), search, {}))
+    again = all_of(confirmation(a_study(confirm={"max_configurations": 2}), search, {}))
     assert {p.trial_id: (p.hyperparameters, p.coordinates) for p in again} == asked
 
 
 def test_seeds_of_confirmation_are_fresh(tmp_path: Path) -> None:
-    changes = {"seeds": [1000, 3, 1002], "confirm": {"top": 2, "seeds": 4}}
+    changes = {"seeds": [1000, 3, 1002], "confirm": {"max_configurations": 2, "seeds": 4}}
     _, given = searched_to(tmp_path / "a", [*FRONT], **changes)
     for proposal in all_of(given):
         assert proposal.phase == "confirm"
@@ -101,7 +103,7 @@ def test_there_is_nothing_to_confirm_without_a_front(
 
 
 def test_with_racing_only_what_ran_with_all_seeds_is_confirmed(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"racing": {"chance": 0.4}, "seeds": 3, "trials": 6}
+    changes: dict[str, Any] = {"racing": {"min_probability": 0.4}, "seeds": 3, "trials": 6}
     search = arm(tmp_path / "a", **changes)
     drawn = draw(search)
     given = confirmation(a_study(**changes), search, {})
@@ -136,10 +138,10 @@ def test_a_confirmation_that_was_cut_off_is_offered_again(tmp_path: Path) -> Non
 
 
 def test_no_confirmation_is_stopped_early(tmp_path: Path) -> None:
-    _, given = searched_to(tmp_path / "a", [*FRONT], stopping={"peers": 2})
+    _, given = searched_to(tmp_path / "a", [*FRONT], early_stopping={"min_peers": 2})
     first = given.ask()
     assert first is not None
-    assert not given.is_hopeless(first.run_id, [(0.0, 1.0)] * 4)
+    assert not given.should_prune(first.run_id, [(0.0, 1.0)] * 4)
 
 
 def test_a_result_without_a_value_is_a_failed_confirmation(tmp_path: Path) -> None:

@@ -70,7 +70,13 @@ def test_what_a_search_can_propose_can_be_a_point(name: str, data: st.DataObject
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_points_are_the_first_configurations(tmp_path: Path, search: str) -> None:
-    changes = {**SEARCHES[search], "points": GIVEN, "in_flight": 2, "seeds": 2, "trials": 5}
+    changes = {
+        **SEARCHES[search],
+        "points_to_evaluate": GIVEN,
+        "max_concurrent_trials": 2,
+        "seeds": 2,
+        "trials": 5,
+    }
     configurations: dict[str, dict[str, Any]] = {}
     searched = arm(tmp_path / "a", "ngm-sgd", **changes)
     while proposal := searched.ask():
@@ -88,14 +94,14 @@ def test_points_inform_what_is_proposed_after_them(tmp_path: Path) -> None:
     """They are trials like any other: TPE, past its random start, draws near good ones."""
     good = [{"method": "sgd", "lr": 0.03 + 0.001 * n} for n in range(12)]
     bad = [{"method": "sgd", "lr": 0.9 + 0.001 * n} for n in range(30)]
-    searched = arm(tmp_path / "a", points=[*good, *bad], trials=52)
+    searched = arm(tmp_path / "a", points_to_evaluate=[*good, *bad], trials=52)
     lrs = [p["lr"] for p in draw(searched).values()]
     assert lrs[:12] == [point["lr"] for point in good]
     assert sum(0.005 < lr < 0.2 for lr in lrs[42:]) >= 8
 
 
 def test_a_point_is_in_the_record_like_any_suggestion(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", "ngm-sgd", points=GIVEN)
+    searched = arm(tmp_path / "a", "ngm-sgd", points_to_evaluate=GIVEN)
     proposal = one(searched)
     searched.finish(proposal.run_id, train(searched, proposal))
     (trial,) = optuna_trials(tmp_path / "a", "ngm-sgd")
@@ -126,7 +132,7 @@ def test_a_point_that_is_named_twice_is_one() -> None:
 @pytest.mark.parametrize("benchmark", PAPER)
 def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> None:
     methods = ["ngm-sgd", "momentum-sgd", "adam", "sgd"]
-    study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points=["paper"])
+    study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points_to_evaluate=["paper"])
     for name in methods:
         (point,) = study.points_of(benchmark, name)
         ran = get_method(name).configure(dict(point))

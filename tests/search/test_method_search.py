@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.errors import RecordError
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.method_search import Arm
+from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.optuna_journal import open_storage
-from ngm_tune.search.run_spec import Proposal
+from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.study import Study
 
@@ -25,8 +25,12 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "plain": {},
     "constrained": {"constraints": ["avg_acc >= 0.9"]},
     "racing": {"racing": {}, "trials": 9},
-    "stopping": {"stopping": {"peers": 3}},
-    "racing and stopping": {"racing": {"chance": 0.3}, "stopping": {"peers": 2}, "trials": 9},
+    "early_stopping": {"early_stopping": {"min_peers": 3}},
+    "racing and stopping": {
+        "racing": {"min_probability": 0.3},
+        "early_stopping": {"min_peers": 2},
+        "trials": 9,
+    },
 }
 
 
@@ -47,8 +51,8 @@ def arm(
     method: str = "sgd",
     finished: Mapping[str, Outcome] | None = None,
     **changes: Any,
-) -> Arm:
-    return Arm(
+) -> MethodSearch:
+    return MethodSearch(
         a_study(**changes),
         "split-digits",
         method,
@@ -57,7 +61,7 @@ def arm(
     )
 
 
-def score(proposal: Proposal) -> Outcome:
+def score(proposal: RunSpec) -> Outcome:
     """An invented trade-off with its best learning rates between 0.01 and 0.1, and some noise."""
     x = math.log10(proposal.hyperparameters["lr"])
     key = [*proposal.trial_id.encode()]
@@ -69,11 +73,11 @@ def score(proposal: Proposal) -> Outcome:
     return Outcome("completed", (accuracy, gap), (0.9 - accuracy,), tuple(interim))
 
 
-def train(searched: Arm, proposal: Proposal) -> Outcome:
+def train(searched: MethodSearch, proposal: RunSpec) -> Outcome:
     """The end of a run, that may be stopped after any but the last task."""
     outcome = score(proposal)
     for task in range(1, TASKS):
-        if searched.is_hopeless(proposal.run_id, outcome.interim[:task]):
+        if searched.should_prune(proposal.run_id, outcome.interim[:task]):
             return Outcome("stopped", None, interim=outcome.interim[:task])
     if not searched._study.constraints:
         return Outcome(outcome.status, outcome.values, (), outcome.interim)
@@ -84,18 +88,18 @@ Drawn = dict[str, dict[str, Any]]
 Outcomes = dict[str, Outcome]
 
 
-def draw(searched: Arm, stop: int | None = None, order: tuple[int, ...] = (-1,)) -> Drawn:
+def draw(searched: MethodSearch, stop: int | None = None, order: tuple[int, ...] = (-1,)) -> Drawn:
     """What is proposed to the end, or until some runs are finished; by run id."""
     return draw_and_keep(searched, stop, order)[0]
 
 
 def draw_and_keep(
-    searched: Arm, stop: int | None = None, order: tuple[int, ...] = (-1,)
+    searched: MethodSearch, stop: int | None = None, order: tuple[int, ...] = (-1,)
 ) -> tuple[Drawn, Outcomes]:
     """Ask for all that may run at once, finish one of these in ``order``; newest by default."""
     drawn: Drawn = {}
     outcomes: Outcomes = {}
-    running: list[Proposal] = []
+    running: list[RunSpec] = []
     while len(outcomes) != stop:
         while proposal := searched.ask():
             drawn[proposal.run_id] = proposal.hyperparameters
@@ -108,7 +112,7 @@ def draw_and_keep(
     return drawn, outcomes
 
 
-def one(searched: Arm) -> Proposal:
+def one(searched: MethodSearch) -> RunSpec:
     proposal = searched.ask()
     assert proposal is not None
     return proposal
@@ -154,7 +158,9 @@ def test_ngm_sgd_is_searched_through_dc_gain_and_decay(tmp_path: Path) -> None:
 def test_nothing_depends_on_the_order_of_completion(tmp_path: Path, search: str) -> None:
     ends = []
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
-        searched = arm(tmp_path / str(order), **{"in_flight": 3, "trials": 24, **SEARCHES[search]})
+        searched = arm(
+            tmp_path / str(order), **{"max_concurrent_trials": 3, "trials": 24, **SEARCHES[search]}
+        )
         drawn, outcomes = draw_and_keep(searched, order=order)
         assert len(drawn) == searched.total
         ends.append((drawn, outcomes, searched.front()))
@@ -164,7 +170,7 @@ def test_nothing_depends_on_the_order_of_completion(tmp_path: Path, search: str)
 
 
 def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", in_flight=2)
+    searched = arm(tmp_path / "a", max_concurrent_trials=2)
     first, second = one(searched), one(searched)
     assert searched.ask() is None
     searched.finish(second.run_id, train(searched, second))
@@ -175,19 +181,26 @@ def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
 
 def interruptions() -> Iterator[Any]:
     for how in ("stopped", "killed", "record lost", "unseen result"):
-        for in_flight in (1, 3):
-            yield pytest.param(how, in_flight, {"trials": 26}, id=f"{how}-{in_flight}-tpe")
+        for max_concurrent_trials in (1, 3):
+            yield pytest.param(
+                how, max_concurrent_trials, {"trials": 26}, id=f"{how}-{max_concurrent_trials}-tpe"
+            )
             for name in ("racing", "racing and stopping"):
-                yield pytest.param(how, in_flight, SEARCHES[name], id=f"{how}-{in_flight}-{name}")
+                yield pytest.param(
+                    how,
+                    max_concurrent_trials,
+                    SEARCHES[name],
+                    id=f"{how}-{max_concurrent_trials}-{name}",
+                )
         nsga2 = {"trials": 26, "sampler": "nsga2"}
         yield pytest.param(how, 3, nsga2, id=f"{how}-3-nsga2")
 
 
-@pytest.mark.parametrize(("how", "in_flight", "changes"), list(interruptions()))
+@pytest.mark.parametrize(("how", "max_concurrent_trials", "changes"), list(interruptions()))
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, how: str, in_flight: int, changes: dict[str, Any]
+    tmp_path: Path, how: str, max_concurrent_trials: int, changes: dict[str, Any]
 ) -> None:
-    settings = {"in_flight": in_flight, **changes}
+    settings = {"max_concurrent_trials": max_concurrent_trials, **changes}
     whole, ends = draw_and_keep(arm(tmp_path / "whole", **settings))
 
     journal = tmp_path / "broken"
@@ -233,11 +246,13 @@ def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> N
     assert trial.user_attrs["status"] == "completed"
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
 @pytest.mark.parametrize("search", ["plain", "racing"])
-def test_more_trials_extend_a_search(tmp_path: Path, in_flight: int, search: str) -> None:
+def test_more_trials_extend_a_search(
+    tmp_path: Path, max_concurrent_trials: int, search: str
+) -> None:
     journal = tmp_path / "a"
-    settings = {**SEARCHES[search], "in_flight": in_flight}
+    settings = {**SEARCHES[search], "max_concurrent_trials": max_concurrent_trials}
     first = arm(journal, **{**settings, "trials": 6})
     few, outcomes = draw_and_keep(first)
     first.close()

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ngm_tune.execution.runner import _note_ends
+from ngm_tune.execution.runner import note_ends
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.method_search import Arm
+from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.optuna_journal import open_storage
 from tests.search.test_method_search import a_study
 
@@ -35,13 +35,15 @@ def slow(number: int) -> float:
     return 0.8 - 0.5 * math.exp(-number / 2)
 
 
-def arms_of(journal: Path, finished: dict[str, Outcome] | None = None, **changes: Any) -> list[Arm]:
+def arms_of(
+    journal: Path, finished: dict[str, Outcome] | None = None, **changes: Any
+) -> list[MethodSearch]:
     """The arms of a study with a plateau, as a run has them."""
     plateau = {"plateau": {"trials": 4}, "trials": 30, "sampler": "random", "methods": METHODS}
     study = a_study(**{**plateau, **changes})
     storage = open_storage(journal)
     arms = [
-        Arm(study, benchmark, method, storage=storage, finished=finished or {})
+        MethodSearch(study, benchmark, method, storage=storage, finished=finished or {})
         for benchmark in study.benchmarks
         for method in study.methods
     ]
@@ -50,7 +52,9 @@ def arms_of(journal: Path, finished: dict[str, Outcome] | None = None, **changes
     return arms
 
 
-def search(arms: Sequence[Arm], curves: Sequence[Curve], most: int = 10_000) -> dict[str, Outcome]:
+def search(
+    arms: Sequence[MethodSearch], curves: Sequence[Curve], most: int = 10_000
+) -> dict[str, Outcome]:
     """Run the arms by turns, newest first within each; the outcomes by run id."""
     ended: dict[str, Outcome] = {}
     counts = [len(arm.outcomes) for arm in arms]
@@ -72,13 +76,15 @@ def search(arms: Sequence[Arm], curves: Sequence[Curve], most: int = 10_000) -> 
     return ended
 
 
-def lengths(arms: Sequence[Arm]) -> list[int]:
+def lengths(arms: Sequence[MethodSearch]) -> list[int]:
     return [len(arm.outcomes) for arm in arms]
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
-def test_all_methods_end_after_the_same_number_of_runs(tmp_path: Path, in_flight: int) -> None:
-    arms = arms_of(tmp_path / "a", in_flight=in_flight)
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
+def test_all_methods_end_after_the_same_number_of_runs(
+    tmp_path: Path, max_concurrent_trials: int
+) -> None:
+    arms = arms_of(tmp_path / "a", max_concurrent_trials=max_concurrent_trials)
     search(arms, [flat, slow, flat])
     (end,) = set(lengths(arms))
     assert 2 * 4 < end < 30
@@ -100,7 +106,7 @@ def test_one_method_that_still_gains_keeps_the_others_going(tmp_path: Path) -> N
 
 
 def test_a_search_ends_where_hypervolume_gained_too_little(tmp_path: Path) -> None:
-    arms = arms_of(tmp_path / "a", plateau={"trials": 4, "growth": 0.05})
+    arms = arms_of(tmp_path / "a", plateau={"patience": 4, "min_improvement": 0.05})
     search(arms, [slow, slow, slow])
     (end,) = set(lengths(arms))
     reference = {"avg_acc": 0.1, "avg_sg": 1.0}
@@ -137,7 +143,10 @@ def test_benchmarks_end_each_on_their_own(tmp_path: Path) -> None:
 def test_an_interrupted_search_ends_where_it_would_have(tmp_path: Path, stop: int) -> None:
     """Also where one method was on its plateau when it was interrupted, and others not."""
     curves = [flat, rising, slow]
-    changes: dict[str, Any] = {"plateau": {"trials": 4, "growth": 0.08}, "in_flight": 2}
+    changes: dict[str, Any] = {
+        "plateau": {"patience": 4, "min_improvement": 0.08},
+        "max_concurrent_trials": 2,
+    }
     whole = arms_of(tmp_path / "whole", **changes)
     ends = search(whole, curves)
     assert len(set(lengths(whole))) == 1
@@ -188,14 +197,14 @@ def test_a_plateau_that_is_none_any_more_is_forgotten(tmp_path: Path) -> None:
     results.write_environment({"platform": "here"})
     arms = arms_of(tmp_path / "a")
     ended = search(arms, [flat, flat, flat])
-    _note_ends(results.location, arms)
+    note_ends(results.location, arms)
     assert results.environment() == {"platform": "here", "plateaus": {"split-digits": 8}}
     rest = {run: outcome for run, outcome in ended.items() if not run.endswith("0007")}
     again = arms_of(tmp_path / "b", rest)
-    _note_ends(results.location, again)
+    note_ends(results.location, again)
     assert results.environment() == {"platform": "here", "plateaus": {}}
     search(again, [flat, flat, lambda number: 0.95 if number == 7 else 0.8])
-    _note_ends(results.location, again)
+    note_ends(results.location, again)
     assert results.environment()["plateaus"] == {"split-digits": 12}
 
 

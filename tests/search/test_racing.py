@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.functional import METRICS
-from ngm_tune.metrics.pareto import Constraint, on_front
+from ngm_tune.metrics.constraints import Constraint
+from ngm_tune.metrics.pareto import on_front
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.method_search import Arm
+from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.racing import _variances, chances_of_front, next_in_race, polish
-from ngm_tune.search.run_spec import Proposal
+from ngm_tune.search.run_spec import RunSpec
 from tests.search.test_method_search import arm, draw_and_keep, one
 
 Floats = NDArray[np.float64]
@@ -146,12 +147,12 @@ def test_of_equally_likely_ones_that_with_most_seeds_goes_on_then_the_oldest() -
     assert next_in_race(apart, [0, 1, 2], BOTH, 0.1, seed=0) == 2
 
 
-def good(proposal: Proposal) -> bool:
+def good(proposal: RunSpec) -> bool:
     """Whether the learning rate of a run is in the good half of the range."""
     return bool(proposal.hyperparameters["lr"] < 0.03)
 
 
-def race(searched: Arm, noise: float = 0.005) -> list[Proposal]:
+def race(searched: MethodSearch, noise: float = 0.005) -> list[RunSpec]:
     """Run an arm where small learning rates are on the front and all others are dominated."""
     random = np.random.default_rng(0)
     ran = []
@@ -164,10 +165,16 @@ def race(searched: Arm, noise: float = 0.005) -> list[Proposal]:
     return ran
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
-def test_seeds_are_run_one_by_one_and_in_order(tmp_path: Path, in_flight: int) -> None:
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
+def test_seeds_are_run_one_by_one_and_in_order(tmp_path: Path, max_concurrent_trials: int) -> None:
     seeds = [5, 2, 9]
-    searched = arm(tmp_path / "a", racing={}, seeds=seeds, trials=8, in_flight=in_flight)
+    searched = arm(
+        tmp_path / "a",
+        racing={},
+        seeds=seeds,
+        trials=8,
+        max_concurrent_trials=max_concurrent_trials,
+    )
     drawn, _ = draw_and_keep(searched)
     assert len(drawn) == searched.total == len(searched.outcomes) == 8 * 3
     ran: dict[str, list[int]] = {}
@@ -195,7 +202,7 @@ def test_good_configurations_get_more_seeds_than_bad_ones(tmp_path: Path) -> Non
 
 
 def test_only_configurations_with_all_seeds_are_on_the_front(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", racing={"chance": 0.4}, seeds=3, trials=8)
+    searched = arm(tmp_path / "a", racing={"min_probability": 0.4}, seeds=3, trials=8)
     drawn, outcomes = draw_and_keep(searched)
     values: dict[int, list[tuple[float, ...]]] = {}
     for run_id in drawn:

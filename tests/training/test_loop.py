@@ -162,7 +162,7 @@ def test_evaluation_can_be_dense_after_transitions_and_sparse_later() -> None:
 
 
 def test_evaluating_the_first_and_previous_task_only() -> None:
-    every, some = finish(start()), finish(start(evaluated="first-and-previous"))
+    every, some = finish(start()), finish(start(eval_tasks="first-and-previous"))
     looked_at = [[0], [0], [0, 1], [0, 2], [0, 3]]
     for task, (a, b) in enumerate(zip(every.records, some.records, strict=True)):
         assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))

@@ -35,7 +35,12 @@ METHODS = """
         build=build,
     )
 """
-CHANGES = ("trials=3", "seeds=1", "iterations_per_task=24", "confirm={top=1, seeds=1}")
+CHANGES = (
+    "trials=3",
+    "seeds=1",
+    "iterations_per_task=24",
+    "confirm={max_configurations=1, seeds=1}",
+)
 
 
 def test_failed_trials_are_run_again_where_that_is_asked_for(tmp_path: Path) -> None:

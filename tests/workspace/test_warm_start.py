@@ -17,7 +17,8 @@ from ngm_tune.results.directory import Results
 from ngm_tune.study.files import load_study
 from ngm_tune.study.search_spaces import published
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.warm_start import uneven_starts, warm_started
+from ngm_tune.study.warnings import unequal_starts
+from ngm_tune.workspace.warm_start import warm_started
 from tests.search.test_method_search import a_study
 
 SCHEMA_1 = Path(__file__).parents[1] / "data" / "schema-1"
@@ -81,7 +82,7 @@ def other(tmp_path: Path) -> Other:
 
 
 def points(study: Study) -> list[dict[str, Any]]:
-    return [dict(point) for point in study.points if not isinstance(point, str)]
+    return [dict(point) for point in study.points_to_evaluate if not isinstance(point, str)]
 
 
 WHOLE, PART = "split-digits.sgd.0000", "split-digits.sgd.0001"
@@ -173,7 +174,7 @@ def test_a_front_is_not_taken_over_whole(other: Other) -> None:
 def test_points_of_the_study_itself_come_first(other: Other) -> None:
     other.ran(0.1, (0.9, 0.5))
     own = {"method": "sgd", "lr": 0.7}
-    study, _ = warm_started(a_study(methods=["sgd"], points=[own]), other.location, NEW)
+    study, _ = warm_started(a_study(methods=["sgd"], points_to_evaluate=[own]), other.location, NEW)
     assert study.points_of("split-digits", "sgd") == [{"lr": 0.7}, {"lr": 0.1}]
 
 
@@ -219,7 +220,7 @@ def test_results_that_know_nothing_of_a_constraint_are_no_start(tmp_path: Path) 
     for file in (older / "trials").iterdir():
         pq.write_table(pq.read_table(file).drop_columns(["wp_10"]), file)
     study = a_study(methods=["sgd"], constraints=["wp_10 >= 0"])
-    assert warm_started(study, str(SCHEMA_1), NEW)[0].points
+    assert warm_started(study, str(SCHEMA_1), NEW)[0].points_to_evaluate
     with pytest.raises(UserError, match="no completed trial there of sgd that has"):
         warm_started(study, str(older), NEW)
 
@@ -242,8 +243,8 @@ def test_there_must_be_a_completed_trial_of_a_method_of_the_study(other: Other) 
 
 def test_searches_that_start_from_more_points_than_others_are_named() -> None:
     point = {"method": "sgd", "lr": 0.7}
-    assert uneven_starts(a_study(methods=["sgd"], points=[point])) == []
-    assert uneven_starts(a_study(methods=["sgd", "adam"], points=[point])) == [
+    assert unequal_starts(a_study(methods=["sgd"], points_to_evaluate=[point])) == []
+    assert unequal_starts(a_study(methods=["sgd", "adam"], points_to_evaluate=[point])) == [
         "split-digits: searches start from different numbers of points: sgd 1, adam 0"
     ]
 
@@ -251,7 +252,7 @@ def test_searches_that_start_from_more_points_than_others_are_named() -> None:
 @pytest.mark.parametrize("benchmark", sorted(n for n in BENCHMARKS if published(n)))
 def test_the_studies_that_come_with_ngm_tune_start_evenly(benchmark: str) -> None:
     study = load_study(f"tune-{benchmark}")
-    assert uneven_starts(study) == []
+    assert unequal_starts(study) == []
     assert all(study.points_of(benchmark, method) for method in study.methods)
 
 

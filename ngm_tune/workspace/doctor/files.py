@@ -10,29 +10,30 @@ from typing import get_args
 import pyarrow as pa
 
 from ngm_tune.errors import NewerResultsError, UserError
-from ngm_tune.results.checkpoints import checkpoint_of, unpack
 from ngm_tune.results.directory import (
     CHECKPOINTS,
     DAMAGED,
     ENVIRONMENT,
     FAILURES,
     JOURNAL,
-    LEASE,
+    LOCK,
     REPORT,
     STUDY,
     Results,
+    checkpoint_of,
     is_whole,
     reason_of,
 )
 from ngm_tune.results.schema import SCHEMA_VERSION, Table, version_of
 from ngm_tune.study.study import Study
+from ngm_tune.training.checkpoints import unpack
 from ngm_tune.workspace.doctor.finding import Finding, Kind, unread
 from ngm_tune.workspace.resume import problem_of_trial
 
 A_FOLDER = "a folder where a file should be"
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
-_FILES = {STUDY, ENVIRONMENT, JOURNAL, LEASE, "defaults.toml"}
+_FILES = {STUDY, ENVIRONMENT, JOURNAL, LOCK, "defaults.toml"}
 _NEEDED = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT}
 _FOLDERS = {*_NEEDED, "tune"}
 

@@ -1,4 +1,4 @@
-"""Where a trial is that has not ended: a file that is read without executing anything."""
+"""Checkpoints of unfinished trials, loaded with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ngm_tune.results.directory import CHECKPOINTS
-
-
-def checkpoint_of(run_id: str) -> str:
-    """The file of a run's checkpoint, as seen from the results directory."""
-    return f"{CHECKPOINTS}/{run_id}.pt"
-
 
 class Checkpoint(NamedTuple):
-    """Where a trial is.
+    """State of an unfinished trial.
 
     Attributes:
-        of: What tells the trial from others, such as its id, seeds and hyper-parameters.
+        of: Identity of the trial: its id, seeds, hyper-parameters.
         states: The ``state_dict`` of each of its runs.
     """
 
@@ -29,21 +22,21 @@ class Checkpoint(NamedTuple):
 
 
 def pack(of: Mapping[str, Any], states: Sequence[dict[str, Any]]) -> bytes:
-    """A checkpoint as a file."""
+    """Serialise a checkpoint."""
     content = io.BytesIO()
     torch.save(Checkpoint(dict(of), list(states))._asdict(), content)
     return content.getvalue()
 
 
 def unpack(content: bytes, device: str = "cpu") -> Checkpoint:
-    """The checkpoint that :func:`pack` took, on this device whatever it was on then.
+    """Load a checkpoint that :func:`pack` serialised onto a device.
 
     Raises:
-        ValueError: It is damaged, or is none.
+        ValueError: The content is damaged or is not a checkpoint.
     """
     try:
         kept = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
-    except Exception as error:  # bytes at random make the unpickler raise whatever there is
+    except Exception as error:  # damaged bytes make the unpickler raise anything
         raise ValueError("not readable as a checkpoint") from error
     match kept:
         case {"of": {"run_id": str()} as of, "states": [*states]} if len(kept) == 2:
