@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished, environment
+from tests.conftest import Finished
+from tests.helpers.commands import environment
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from ngm_tune import __version__
 from ngm_tune.cli import app, main
-from tests.conftest import SCHEMA_1, Command, Finished
+from tests.conftest import Finished
+from tests.helpers.commands import Command
+from tests.helpers.comparing import SCHEMA_1
 
 runner = CliRunner()
 

@@ -24,7 +24,8 @@ from ngm_tune.metrics.registry import METRICS, compute_metrics
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
-from tests.conftest import Command, Finished
+from tests.conftest import Finished
+from tests.helpers.commands import Command
 
 PETS = """
     title = "Pets"

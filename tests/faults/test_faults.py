@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from ngm_tune.workspace.doctor import examine
-from tests.conftest import Command, assert_the_same, environment, wait_for
+from tests.helpers.commands import Command, environment
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.waiting import wait_for
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=4"),

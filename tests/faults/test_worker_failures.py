@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import environment, installed
+from tests.helpers.commands import environment, installed
 
 METHODS = """
     import os

@@ -18,7 +18,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from ngm_tune.training.checkpoints import unpack
-from tests.conftest import Command, assert_the_same, environment, wait_for
+from tests.helpers.commands import Command, environment
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.waiting import wait_for
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam", "er"]', "--set", "trials=2"),

@@ -29,7 +29,7 @@ from typer.main import get_command
 
 from ngm_tune.cli import app
 from ngm_tune.study.files import load_study, shipped_studies
-from tests.conftest import environment
+from tests.helpers.commands import environment
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "cluster"

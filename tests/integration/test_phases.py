@@ -19,7 +19,9 @@ from ngm_tune.results.directory import Results
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
 from ngm_tune.workspace.lock import holder_of
-from tests.conftest import Command, Finished, environment, wait_for
+from tests.conftest import Finished
+from tests.helpers.commands import Command, environment
+from tests.helpers.waiting import wait_for
 
 QUICK = ("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]')
 WHOLE = (

@@ -22,7 +22,9 @@ from ngm_tune.results.filesystem import with_retry_limit
 from ngm_tune.search.optuna_journal import journal
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
-from tests.conftest import Command, assert_the_same, environment, wait_for
+from tests.helpers.commands import Command, environment
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.waiting import wait_for
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=3"),

@@ -21,8 +21,8 @@ from ngm_tune.methods import Method, methods
 from ngm_tune.methods.finite_space import Grid, grid_of
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.study.warnings import small_spaces
-from tests.search.test_method_search import SEARCHES, a_study, arm, draw_and_keep, optuna_trials
-from tests.search.test_plateau import arms_of, flat, lengths, search, slow
+from tests.helpers.plateaus import flat, lengths, search, searches_of, slow
+from tests.helpers.searches import SEARCHES, a_study, draw_and_keep, method_search, optuna_trials
 
 SPACE = {
     "lr": FloatDistribution(0.01, 0.07, step=0.02),
@@ -90,7 +90,7 @@ def test_every_configuration_is_tried_once(
         **SEARCHES[name],
         "trials": 12,
     }
-    searched = arm(tmp_path / "a", few, **settings)
+    searched = method_search(tmp_path / "a", few, **settings)
     drawn, outcomes = draw_and_keep(searched, order=(0, 1, 2))
     assert searched.complete
     assert searched.exhausted
@@ -108,7 +108,7 @@ def test_every_configuration_is_tried_once(
 def test_nothing_is_tried_twice_before_the_end_either(
     tmp_path: Path, few: str, sampler: str
 ) -> None:
-    searched = arm(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
+    searched = method_search(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
     drawn, _ = draw_and_keep(searched)
     assert len({tuple(settings.values()) for settings in drawn.values()}) == searched.total == 6
     assert not searched.exhausted
@@ -118,13 +118,13 @@ def test_nothing_is_tried_twice_before_the_end_either(
 @pytest.mark.parametrize("name", SEARCHES)
 def test_an_interrupted_search_goes_on(tmp_path: Path, few: str, name: str, kept: bool) -> None:
     settings = {"methods": [few], "max_concurrent_trials": 3, **SEARCHES[name], "trials": 12}
-    whole, ends = draw_and_keep(arm(tmp_path / "whole", few, **settings))
-    first = arm(tmp_path / "a", few, **settings)
+    whole, ends = draw_and_keep(method_search(tmp_path / "whole", few, **settings))
+    first = method_search(tmp_path / "a", few, **settings)
     before, outcomes = draw_and_keep(first, stop=5)
     first.close()
     if not kept:
         (tmp_path / "a").unlink()
-    second = arm(tmp_path / "a", few, finished=outcomes, **settings)
+    second = method_search(tmp_path / "a", few, finished=outcomes, **settings)
     after, later = draw_and_keep(second)
     assert {**before, **after} == whole
     assert {**outcomes, **later} == ends
@@ -142,7 +142,7 @@ def test_results_from_before_that_have_some_twice_stay_as_they_are(
         )
         for n in range(12)
     }
-    searched = arm(tmp_path / "a", few, finished=twice, **settings)
+    searched = method_search(tmp_path / "a", few, finished=twice, **settings)
     assert searched.ask() is None
     assert searched.complete
     assert (searched.total, searched.exhausted) == (12, False)
@@ -156,19 +156,19 @@ def test_results_from_before_that_have_some_twice_stay_as_they_are(
 def test_siblings_go_on_to_their_plateau(
     tmp_path: Path, few: str, max_concurrent_trials: int
 ) -> None:
-    arms = arms_of(
+    arms = searches_of(
         tmp_path / "a", methods=["sgd", few, "adam"], max_concurrent_trials=max_concurrent_trials
     )
     search(arms, [slow, flat, flat])
     first, second, third = lengths(arms)
     assert first == third > 2 * 4
     assert second == SIZE
-    assert all(arm.complete for arm in arms)
-    assert [arm.on_plateau for arm in arms] == [True, False, True]
-    assert [arm.exhausted for arm in arms] == [False, True, False]
+    assert all(method_search.complete for method_search in arms)
+    assert [method_search.on_plateau for method_search in arms] == [True, False, True]
+    assert [method_search.exhausted for method_search in arms] == [False, True, False]
 
 
 def test_who_will_have_fewer_trials_is_said(few: str) -> None:
     (said,) = small_spaces(a_study(methods=["sgd", few], trials=9))
     assert said == "few will have 8 of 9 trials: its search space has no more configurations"
-    assert small_spaces(a_study(methods=["sgd", few], trials=8)) == []
+    assert not list(small_spaces(a_study(methods=["sgd", few], trials=8)))

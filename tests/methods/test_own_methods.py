@@ -27,9 +27,9 @@ from ngm_tune.results.columns import restored
 from ngm_tune.results.directory import Results
 from ngm_tune.study.search_spaces import located, narrowed
 from ngm_tune.study.study import Study
-from tests.search.test_method_search import a_study
-from tests.training.test_loop import finish, same, start
-from tests.workspace.test_warm_start import Other
+from tests.helpers.other_study import Other
+from tests.helpers.searches import a_study
+from tests.helpers.training import finish, same, start
 
 LR = FloatDistribution(0.01, 0.1, log=True)
 

@@ -16,7 +16,7 @@ from ngm_tune.methods import get_method
 from ngm_tune.study.files import load_study, shipped_studies, validate_study
 from ngm_tune.study.study import Study
 from ngm_tune.study.warnings import without_effect
-from tests.search.test_method_search import a_study
+from tests.helpers.searches import a_study
 
 MINIMAL = """
 title = "A study"
@@ -63,7 +63,7 @@ def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
     )
     assert study.hyperparameters.items() >= {"layers": "str", "backbone_momentum": "float"}.items()
     own = load_study(str(file), [*changes, "fixed.ngm-sgd={layers='all', normalise_entropy=true}"])
-    assert own.given("split-cifar10", "ngm-sgd") == {
+    assert own.fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
         "layers": "all",
         "backbone_momentum": 0.9,
         "normalise_entropy": True,
@@ -123,9 +123,9 @@ SEARCH = [
     "search_space.sgd.lr=[0.01, 0.5]",
     "points_to_evaluate=[{method='sgd', lr=0.1}, {method='adam', benchmark='split-digits', lr=0.01}]",
     "constraints=['avg_acc >= 0.5', 'avg_sg <= 0.5']",
-    "racing={chance=0.2}",
+    "racing={min_probability=0.2}",
     "early_stopping={quantile=0.6, min_peers=4, grace_tasks=3}",
-    "plateau={trials=10, growth=0.02}",
+    "plateau={patience=10, min_improvement=0.02}",
     "confirm={max_configurations=2, seeds=3}",
 ]
 
@@ -299,7 +299,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("racing={}; seeds=1", "racing: it needs several seeds, and seeds = 1"),
         ("racing={}; seeds=[4]", "racing: it needs several seeds, and seeds = [4]"),
         ("racing.min_probability=1", "racing.min_probability = 1: input should be less than 1"),
-        ("racing.min_probabilitys=1", "unknown key 'chances' in racing (did you mean 'chance'?)"),
+        (
+            "racing.min_probabilities=1",
+            "unknown key 'min_probabilities' in racing (did you mean 'min_probability'?)",
+        ),
         (
             "early_stopping.grace_tasks=5",
             "early_stopping.grace_tasks = 5: must be less than the 5 tasks of split-digits",
@@ -318,10 +321,13 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ),
         (
             "early_stopping.better=0.0",
-            "unknown key 'better' in stopping; allowed are worse, peers, task",
+            "unknown key 'better' in early_stopping; allowed are quantile, min_pe",
         ),
-        ("plateau.trials=0", "plateau.trials = 0: input should be greater than or equal to 1"),
-        ("plateau.growth=0.0", "plateau.growth = 0.0: input should be greater than 0"),
+        ("plateau.patience=0", "plateau.patience = 0: input should be greater than or equal to 1"),
+        (
+            "plateau.min_improvement=0.0",
+            "plateau.min_improvement = 0.0: input should be greater than 0",
+        ),
         (
             "confirm.max_configurations=-1",
             "confirm.max_configurations = -1: input should be greater than or equal to 0",
@@ -426,7 +432,7 @@ plausible = {
     "search_space": st.dictionaries(
         st.sampled_from(["sgd", "ngm-sgd", "warmup-oracle", "x"]), ranges
     ),
-    "points_to_evaluate": st.lists(points | st.just("paper")),
+    "points_to_evaluate": st.lists(points_to_evaluate | st.just("paper")),
     "constraints": st.lists(st.sampled_from(["avg_acc >= 0.5", "recovery <= 1"]) | st.text()),
 }
 
@@ -455,17 +461,20 @@ def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
         ({"trials": 9, "early_stopping": {}}, []),
         (
             {"trials": 8, "early_stopping": {}},
-            ["stopping will stop nothing: its peers = 8 are more"],
+            ["early_stopping will stop no trial: min_peers = 8 is more"],
         ),
         (
             {"trials": 10, "early_stopping": {}, "max_concurrent_trials": 3},
-            ["than the 7 runs that a method's last"],
+            ["than the 7 runs with which the last"],
         ),
         ({"trials": 4, "early_stopping": {}, "racing": {}}, []),  # up to twelve configurations
         ({"trials": 41, "plateau": {}}, []),
-        ({"trials": 40, "plateau": {}}, ["its trials = 20 need 40 runs of each method"]),
+        ({"trials": 40, "plateau": {}}, ["patience = 20 needs the outcomes of 40 runs of each"]),
         ({"trials": 41, "plateau": {}, "racing": {}}, []),
-        ({"trials": 40, "plateau": {}, "racing": {}}, ["need 120 runs", "there will be 119"]),
+        (
+            {"trials": 40, "plateau": {}, "racing": {}},
+            ["needs the outcomes of 120 runs", "119 will be known"],
+        ),
         (
             {"trials": 10, "max_concurrent_trials": 10},
             ["the tpe sampler will learn nothing: max_concurrent_trials = 10"],
@@ -476,6 +485,6 @@ def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
     ],
 )
 def test_rules_that_never_come_to_act_are_said(changes: dict[str, Any], said: list[str]) -> None:
-    found = without_effect(a_study(**changes))
+    found = list(without_effect(a_study(**changes)))
     assert len(found) == bool(said)
     assert all(text in found[0] for text in said)

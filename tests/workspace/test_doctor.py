@@ -22,7 +22,9 @@ from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.training.checkpoints import pack
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
-from tests.conftest import SCHEMA_1, Command, Finished
+from tests.conftest import Finished
+from tests.helpers.commands import Command
+from tests.helpers.comparing import SCHEMA_1
 from tests.helpers.damage import (
     HARMS,
     TRIAL,

@@ -18,7 +18,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.results.directory import LOCK, Results
 from ngm_tune.workspace import lock as leases
 from ngm_tune.workspace.lock import Holder, holder_of, study_lock
-from tests.conftest import wait_for
+from tests.helpers.waiting import wait_for
 
 
 @pytest.fixture

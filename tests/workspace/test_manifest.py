@@ -10,7 +10,7 @@ import pytest
 from ngm_tune.analysis.loading import load
 from ngm_tune.results.directory import Results
 from ngm_tune.workspace.manifest import record_data
-from tests.conftest import Command
+from tests.helpers.commands import Command
 from tests.helpers.damage import TRIAL, contents, damage, notes, one_seed, truncated
 
 pytestmark = pytest.mark.usefixtures("own_methods")

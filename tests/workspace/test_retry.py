@@ -10,7 +10,8 @@ import polars as pl
 from optuna.trial import TrialState
 
 from ngm_tune.search.optuna_journal import open_storage
-from tests.conftest import assert_the_same, environment, installed
+from tests.helpers.commands import environment, installed
+from tests.helpers.comparing import assert_the_same
 
 METHODS = """
     import os

@@ -12,68 +12,17 @@ import pytest
 
 from ngm_tune.benchmarks import BENCHMARKS
 from ngm_tune.errors import UserError
-from ngm_tune.execution.recording import trial_identity, write_failure, write_trial
+from ngm_tune.execution.recording import write_failure
 from ngm_tune.results.directory import Results
 from ngm_tune.study.files import load_study
 from ngm_tune.study.search_spaces import published
 from ngm_tune.study.study import Study
 from ngm_tune.study.warnings import unequal_starts
 from ngm_tune.workspace.warm_start import warm_started
-from tests.search.test_method_search import a_study
+from tests.helpers.other_study import Other
+from tests.helpers.searches import a_study
 
 SCHEMA_1 = Path(__file__).parents[1] / "data" / "schema-1"
-
-
-class Other:
-    """The results of another study, of which every trial is a learning rate and its end."""
-
-    def __init__(self, location: Path) -> None:
-        self.location = str(location)
-        self._trials = 0
-        results = Results(self.location)
-        results.create()
-        results.write_text("study.toml", a_study(name="other").to_toml())
-
-    def config(self, settings: dict[str, float], **changes: Any) -> dict[str, Any]:
-        self._trials += 1
-        arm = [changes.get("benchmark", "split-digits"), changes.get("method", "sgd")]
-        name = ".".join([*arm, f"{self._trials:04d}"])
-        return {
-            "study": "other",
-            "results": self.location,
-            "benchmark": "split-digits",
-            "method": "sgd",
-            "trial_id": name,
-            "run_id": name,
-            "phase": "search",
-            "seeds": [0, 1],
-            "hyperparameters": settings,
-            "hyperparameter_columns": dict.fromkeys(settings, "float"),
-            "coordinates": {},
-            "coordinate_columns": {},
-            **changes,
-        }
-
-    def ran(
-        self,
-        settings: float | dict[str, float],
-        values: tuple[float, float],
-        status: str = "completed",
-        **changes: Any,
-    ) -> None:
-        """One trial, whose seeds are beside its values by as much to either side."""
-        searched = settings if isinstance(settings, dict) else {"lr": settings}
-        config = self.config(searched, **changes)
-        rows = [
-            {
-                **trial_identity(config, seed),
-                "avg_acc": values[0] + 0.01 * (-1) ** n,
-                "avg_sg": values[1],
-                "status": status,
-            }
-            for n, seed in enumerate(config["seeds"])
-        ]
-        write_trial(config, rows, [])
 
 
 @pytest.fixture
@@ -243,8 +192,8 @@ def test_there_must_be_a_completed_trial_of_a_method_of_the_study(other: Other) 
 
 def test_searches_that_start_from_more_points_than_others_are_named() -> None:
     point = {"method": "sgd", "lr": 0.7}
-    assert unequal_starts(a_study(methods=["sgd"], points_to_evaluate=[point])) == []
-    assert unequal_starts(a_study(methods=["sgd", "adam"], points_to_evaluate=[point])) == [
+    assert list(unequal_starts(a_study(methods=["sgd"], points_to_evaluate=[point]))) == []
+    assert list(unequal_starts(a_study(methods=["sgd", "adam"], points_to_evaluate=[point]))) == [
         "split-digits: searches start from different numbers of points: sgd 1, adam 0"
     ]
 
@@ -252,7 +201,7 @@ def test_searches_that_start_from_more_points_than_others_are_named() -> None:
 @pytest.mark.parametrize("benchmark", sorted(n for n in BENCHMARKS if published(n)))
 def test_the_studies_that_come_with_ngm_tune_start_evenly(benchmark: str) -> None:
     study = load_study(f"tune-{benchmark}")
-    assert unequal_starts(study) == []
+    assert list(unequal_starts(study)) == []
     assert all(study.points_of(benchmark, method) for method in study.methods)
 
 
