@@ -42,7 +42,7 @@ COLUMNS = {
     "eval_task": "Task that is evaluated, counted from 0.",
     "iteration": "Iteration, counted from 1 over the whole run.",
     "accuracy": "Accuracy on `eval_task`, a fraction.",
-    "loss": "Mean cross-entropy, in nats: of `eval_task` in `curves`, of the batch in `steps`.",
+    "loss": "Mean cross-entropy of the batch, in nats.",
     "entropy": "Mean predictive entropy of the batch, in nats.",
     "gain": "Gain of the training pass; null for methods without a gain.",
     "quantity": "Name of the measured quantity.",
@@ -59,6 +59,12 @@ COLUMNS = {
     "bytes": "Peak bytes of parameters, gradients, optimizer state and stored activations.",
 }
 """Meaning of the columns of the results; metrics have theirs in :data:`METRICS`."""
+
+COLUMNS_OF = {
+    "tasks": {"task": "Last task that the metrics include, counted from 0."},
+    "curves": {"loss": "Mean cross-entropy on `eval_task`, in nats."},
+}
+"""Columns whose meaning differs between tables."""
 
 TABLES = {
     "trials": "One row for each run. Beside the columns below, `config_*` columns hold the "
@@ -115,7 +121,9 @@ def _keys(
     for key, prop in properties.items():
         full = f"{table}.{key}" if table else key
         facts = [f"**Type:** {_type(prop)}"]
-        if key in required:
+        if full == "name":
+            facts.append("**Default:** the name of the file")
+        elif key in required:
             facts.append("**required**")
         elif "default" in prop and prop["default"] is not None:
             default = "an empty table" if prop["default"] == {} else f"`{_toml(prop['default'])}`"
@@ -133,35 +141,27 @@ def _referenced(prop: Mapping[str, Any]) -> list[str]:
 
 
 def _type(prop: Mapping[str, Any]) -> str:
-    if "$ref" in prop or "allOf" in prop:
-        return "table"
     if "anyOf" in prop:
         return " or ".join(_type(part) for part in prop["anyOf"] if part.get("type") != "null")
     if "const" in prop:
         return f"`{_toml(prop['const'])}`"
     if "enum" in prop:
         return "one of " + ", ".join(f"`{_toml(value)}`" for value in prop["enum"])
-    match prop.get("type"):
-        case "array" if "prefixItems" in prop:
-            return "pair of lists"
-        case "array":
-            return f"list of ({_type(prop['items'])})" if "items" in prop else "list"
-        case "object" if isinstance(prop.get("additionalProperties"), dict):
-            return f"table of ({_type(prop['additionalProperties'])})"
-        case "object":
-            return "table"
-        case "integer" | "number" as kind:
-            bounds = [
-                f"{sign} {prop[bound]:g}"
-                for bound, sign in (
-                    ("minimum", "≥"), ("exclusiveMinimum", ">"),
-                    ("maximum", "≤"), ("exclusiveMaximum", "<"),
-                )
-                if bound in prop and abs(prop[bound]) < 1e15
-            ]  # fmt: skip
-            return " ".join([kind, ", ".join(bounds)]).strip()
-        case kind:
-            return str(kind or "any")
+    kind = str(prop.get("type", "table"))
+    if kind in ("integer", "number"):
+        return f"{kind} {_bounds(prop)}".strip()
+    inner = prop.get("items" if kind == "array" else "additionalProperties")
+    name = {"array": "list", "object": "table"}.get(kind, kind)
+    return f"{name} of ({_type(inner)})" if isinstance(inner, dict) else name
+
+
+def _bounds(prop: Mapping[str, Any]) -> str:
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    return ", ".join(
+        f"{sign} {prop[bound]:g}"
+        for bound, sign in signs.items()
+        if bound in prop and abs(prop[bound]) < 1e6  # larger ones only exclude mistakes
+    )
 
 
 def _toml(value: object) -> str:
@@ -192,8 +192,8 @@ def methods_page() -> str:
         "",
         "Put these names into `methods` of a study. [Compare your own optimizer]"
         "(../tutorials/own-optimizer.md) adds a method. A *task-aware* method receives the task "
-        "boundaries or the tasks of the examples, which the other methods do not; its name ends "
-        "in `-oracle` if real applications do not have that information.",
+        "boundaries or the tasks of the examples, which the other methods do not. Methods whose "
+        "name ends in `-oracle` are upper bounds: real applications rarely know the boundaries.",
         "",
     ]
     for method in methods().values():
@@ -291,8 +291,9 @@ def results_page() -> str:
             "| column | type | meaning |",
             "| --- | --- | --- |",
         ]
+        meaning = COLUMNS | COLUMNS_OF.get(table, {})
         lines += [
-            f"| `{column.name}` | {column.type} | {COLUMNS[column.name]} |"
+            f"| `{column.name}` | {column.type} | {meaning[column.name]} |"
             for column in schema
             if column.name not in METRICS
         ]

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from unittest import SkipTest
@@ -25,6 +26,11 @@ PAGES = sorted({*OUTSIDE_OF_SITE, *(ROOT / "docs").rglob("*.md")})
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 
 
+@cache
+def shipped() -> set[str]:
+    return set(shipped_studies())
+
+
 def validate_study(example: Example) -> None:
     """Load a TOML block as `ngm-tune run` does."""
     study = Path("example.toml")
@@ -42,7 +48,7 @@ def parse_commands(example: Example) -> None:
         if name == "--help":
             continue
         values = COMMANDS[name].make_context(name, arguments).params
-        if values.get("study") in shipped_studies():
+        if values.get("study") in shipped():
             load_study(values["study"], values["set_"] or [])
 
 
