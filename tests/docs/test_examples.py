@@ -21,7 +21,7 @@ from ngm_tune.methods import Method, methods
 from ngm_tune.study.files import load_study, shipped_studies
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE_OF_SITE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/cluster/README.md"]
+OUTSIDE_OF_SITE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES = sorted({*OUTSIDE_OF_SITE, *(ROOT / "docs").rglob("*.md")})
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 
