@@ -18,7 +18,7 @@ from typer.main import get_command
 from ngm_tune.benchmarks import BENCHMARKS
 from ngm_tune.cli import app
 from ngm_tune.methods import methods
-from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.schema import KEYS, SCHEMA_VERSION, SCHEMAS
 from ngm_tune.study.study import Study
 

@@ -42,12 +42,10 @@ def parse_commands(example: Example) -> None:
     """Parse every `ngm-tune` command of a block, and load its study if ngm-tune ships it."""
     for line in example.parsed.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
-        if "ngm-tune" not in words:
+        command = words[words.index("ngm-tune") + 1 :] if "ngm-tune" in words else []
+        if not command or command == ["--help"]:
             continue
-        name, *arguments = words[words.index("ngm-tune") + 1 :]
-        if name == "--help":
-            continue
-        values = COMMANDS[name].make_context(name, arguments).params
+        values = COMMANDS[command[0]].make_context(command[0], command[1:]).params
         if values.get("study") in shipped():
             load_study(values["study"], values["set_"] or [])
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from ngm_tune.methods import methods
-from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.schema import SCHEMAS
 from ngm_tune.study.study import Study
 
