@@ -1,4 +1,4 @@
-"""What searches promised, against what was confirmed with fresh seeds on test data.
+"""Optimism of searches: their promised and confirmed values, on test data with fresh seeds.
 
 Usage: python docs/experiments/optimism.py RESULTS...
 """

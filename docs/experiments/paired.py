@@ -1,6 +1,6 @@
-"""By how much methods differ from a study's first one, over the same seeds: mean and 95 % interval.
+"""Differences from the first method of a study, paired over seeds: mean and 95 % interval.
 
-Of the one configuration that each has, for studies with given settings.
+For studies with `settings`, in which each method has one configuration.
 
 Usage: python docs/experiments/paired.py RESULTS
 """
