@@ -125,7 +125,9 @@ def _keys(
             facts.append("**Default:** the name of the file")
         elif key in required:
             facts.append("**required**")
-        elif "default" in prop and prop["default"] is not None:
+        elif prop.get("default") is None:
+            facts.append("**Default:** not set")
+        else:
             default = "an empty table" if prop["default"] == {} else f"`{_toml(prop['default'])}`"
             facts.append(f"**Default:** {default}")
         lines += [f"{heading} `{full}` {{ #{full.replace('.', '-')} }}", "", "; ".join(facts), ""]
@@ -140,19 +142,23 @@ def _referenced(prop: Mapping[str, Any]) -> list[str]:
     return re.findall(r"#/\$defs/(\w+)", text)
 
 
-def _type(prop: Mapping[str, Any]) -> str:
+def _type(prop: Mapping[str, Any], plural: bool = False) -> str:
+    ending = "s" if plural else ""
     if "anyOf" in prop:
-        return " or ".join(_type(part) for part in prop["anyOf"] if part.get("type") != "null")
-    if "const" in prop:
-        return f"`{_toml(prop['const'])}`"
-    if "enum" in prop:
-        return "one of " + ", ".join(f"`{_toml(value)}`" for value in prop["enum"])
-    kind = str(prop.get("type", "table"))
+        parts = [part for part in prop["anyOf"] if part.get("type") != "null"]
+        if {part.get("type") for part in parts} == {"boolean", "integer", "number", "string"}:
+            return f"value{ending}"  # of any type that TOML has
+        either = " or ".join(_type(part) for part in parts)
+        return f"({either})" if plural else either
+    if "const" in prop or "enum" in prop:
+        values = [_toml(value) for value in prop.get("enum", [prop.get("const")])]
+        return ("one of " if len(values) > 1 else "") + ", ".join(f"`{value}`" for value in values)
+    kind = str(prop.get("type", "object"))
     if kind in ("integer", "number"):
-        return f"{kind} {_bounds(prop)}".strip()
+        return f"{kind}{ending} {_bounds(prop)}".strip()
     inner = prop.get("items" if kind == "array" else "additionalProperties")
-    name = {"array": "list", "object": "table"}.get(kind, kind)
-    return f"{name} of ({_type(inner)})" if isinstance(inner, dict) else name
+    name = {"array": "list", "object": "table"}.get(kind, kind) + ending
+    return f"{name} of {_type(inner, plural=True)}" if isinstance(inner, dict) else name
 
 
 def _bounds(prop: Mapping[str, Any]) -> str:
