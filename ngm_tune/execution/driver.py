@@ -18,6 +18,7 @@ from ngm_tune.execution.summary import StudySummary, summarise
 from ngm_tune.execution.trial_config import checkpoint_seconds
 from ngm_tune.results.directory import Results
 from ngm_tune.search.fixed_runs import RunSource
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.resume import opened
 
@@ -83,6 +84,7 @@ def drive(
             for sentence in summary.notices:
                 notice(sentence)
             return summary
+    plan = StudyPlan.resolve(study)
     results = Results(location)
     results.create()  # a relative path with the folders above it
     notices: list[str] = []
@@ -102,7 +104,7 @@ def drive(
         stopper.stop(reason)
         interrupt()
 
-    with graceful_signals(), opened(study, everywhere, lost, retry_failed=retry_failed) as sources:
+    with graceful_signals(), opened(plan, everywhere, lost, retry_failed=retry_failed) as sources:
         already_complete = runner.is_complete(sources) and not runner.owes_costs(
             study, everywhere, sources
         )
@@ -110,7 +112,7 @@ def drive(
         if not already_complete:
             with show(sources), open_executor as opened_executor:
                 timed_out = runner.run(
-                    study,
+                    plan,
                     everywhere,
                     sources,
                     opened_executor,

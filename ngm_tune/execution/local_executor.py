@@ -18,6 +18,7 @@ from ngm_tune.execution.trial_config import device_of, trial_config
 from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.execution.trial_training import TrialTraining
 from ngm_tune.search.schedule import Schedule
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.seeding import repeat_on_gpus
 
@@ -32,7 +33,7 @@ class LocalExecutor:
 
     def run_trials(
         self,
-        study: Study,
+        plan: StudyPlan,
         location: str,
         schedule: Schedule,
         data: Data,
@@ -40,11 +41,12 @@ class LocalExecutor:
         time_budget: timedelta | None,
     ) -> bool:
         """Train until the schedule is complete, the time is up, or the stopper has a reason."""
+        study = plan.study
         deadline = None if time_budget is None else time.monotonic() + time_budget.total_seconds()
         splits = SplitCache(lambda phase, benchmark: data[phase, benchmark], device_of(study))
         with _resources(study):
             while stopper.reason is None and (spec := schedule.ask()) is not None:
-                training = TrialTraining(trial_config(study, location, spec), splits)
+                training = TrialTraining(trial_config(plan, location, spec), splits)
                 try:
                     finished = self._train(training, schedule, stopper, deadline)
                 finally:

@@ -23,6 +23,7 @@ from ngm_tune.execution.worker_failures import MAX_LOSSES, WorkerFailures
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome, read_outcome
 from ngm_tune.search.schedule import Schedule
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 
 
@@ -38,7 +39,7 @@ class RayExecutor:
 
     def run_trials(
         self,
-        study: Study,
+        plan: StudyPlan,
         location: str,
         schedule: Schedule,
         data: Data,
@@ -46,6 +47,7 @@ class RayExecutor:
         time_budget: timedelta | None,
     ) -> bool:
         """Train until the schedule is complete, the time is up, or the stopper has a reason."""
+        study = plan.study
         references = {key: ray.put(arrays) for key, arrays in data.items()}
         trainable = tune.with_resources(
             tune.with_parameters(ContinualTrainable, data=references), study.resources.model_dump()
@@ -53,7 +55,7 @@ class RayExecutor:
         failures = WorkerFailures(stopper)
         searcher = ScheduleSearcher(
             schedule,
-            partial(trial_config, study, location),
+            partial(trial_config, plan, location),
             partial(_read_outcome, Results(location), study),
             failures.is_last,
         )

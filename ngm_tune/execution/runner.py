@@ -17,6 +17,7 @@ from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import Phase
 from ngm_tune.search.schedule import Schedule
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.splits import splits_for
 from ngm_tune.workspace.manifest import record_data
@@ -30,7 +31,7 @@ class Executor(Protocol):
 
     def run_trials(
         self,
-        study: Study,
+        plan: StudyPlan,
         location: str,
         schedule: Schedule,
         data: Data,
@@ -40,7 +41,7 @@ class Executor(Protocol):
         """Train until the schedule is complete, the time is up, or the stopper has a reason.
 
         Args:
-            study: What to run.
+            plan: What to run.
             location: The results directory, which every worker reaches under the same name.
             schedule: Decides which run comes next.
             data: What trials train and evaluate on.
@@ -56,7 +57,7 @@ class Executor(Protocol):
 
 
 def run(
-    study: Study,
+    plan: StudyPlan,
     location: str,
     sources: Sequence[RunSource],
     executor: Executor,
@@ -70,7 +71,7 @@ def run(
     SIGINT stops gracefully: finished trials are kept, and the study can be resumed.
 
     Args:
-        study: What to run.
+        plan: What to run.
         location: The results directory, which every worker reaches under the same name.
         sources: Searches and fixed runs of the study (:func:`ngm_tune.workspace.resume.opened`).
         executor: Where to train.
@@ -81,12 +82,12 @@ def run(
     Returns:
         Whether the time budget ended it.
     """
-    timed_out = False
+    study, timed_out = plan.study, False
     note_ends(location, sources)  # re-running failed trials can reopen a finished search
     if not is_complete(sources):
-        data = _load_data(study, location, sources, notice)
+        data = _load_data(plan, location, sources, notice)
         timed_out = executor.run_trials(
-            study, location, Schedule(sources), data, stopper, time_budget
+            plan, location, Schedule(sources), data, stopper, time_budget
         )
     if is_complete(sources) and owes_costs(study, location, sources):
         _measure_costs(study, location, sources, executor)
@@ -135,28 +136,28 @@ def _working(study: Study, sources: Sequence[RunSource]) -> list[str]:
 
 
 def _load_data(
-    study: Study, location: str, sources: Sequence[RunSource], notice: Callable[[str], None]
+    plan: StudyPlan, location: str, sources: Sequence[RunSource], notice: Callable[[str], None]
 ) -> Data:
     """Load the data of benchmarks with runs left, and write its checksums to the results."""
     data: dict[tuple[Phase, str], Arrays] = {}
-    for benchmark in study.benchmarks:
+    for benchmark in plan.outlines:
         of_benchmark = [source for source in sources if source.benchmark == benchmark]
         phases = dict.fromkeys(source.phase for source in of_benchmark if not source.complete)
         if phases:
             begun = any(source.outcomes for source in of_benchmark)
-            data |= _benchmark_data(study, Results(location), benchmark, phases, begun, notice)
+            data |= _benchmark_data(plan, Results(location), benchmark, phases, begun, notice)
     return data
 
 
 def _benchmark_data(
-    study: Study,
+    plan: StudyPlan,
     results: Results,
     benchmark: str,
     phases: Iterable[Phase],
     begun: bool,
     notice: Callable[[str], None],
 ) -> dict[tuple[Phase, str], Arrays]:
-    loaded = study.benchmark(benchmark).load()
+    study, loaded = plan.study, plan.benchmark(benchmark).load()
     begun = begun or any(name.startswith(f"{benchmark}.") for name in results.files(CHECKPOINTS))
     if record_data(results, benchmark, loaded.checksum(), begun=begun):
         notice(

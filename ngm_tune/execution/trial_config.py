@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from ngm_tune.errors import UserError
 from ngm_tune.search.run_spec import Phase, RunSpec
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
 
@@ -54,11 +55,12 @@ class TrialConfig(TypedDict):
     checkpoint_seconds: float
 
 
-def trial_config(study: Study, location: str, spec: RunSpec) -> TrialConfig:
+def trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
     """Return the config of a run.
 
     Confirmations are evaluated after every iteration in float32, whatever the search used.
     """
+    study = plan.study
     full = spec.phase == "confirm" and study.settings is None
     return {
         "study": study.name,
@@ -69,15 +71,15 @@ def trial_config(study: Study, location: str, spec: RunSpec) -> TrialConfig:
         "run_id": spec.run_id,
         "phase": spec.phase,
         "seeds": list(spec.seeds),
-        "hyperparameters": study.fixed_hyperparameters(spec.benchmark, spec.method)
+        "hyperparameters": plan.fixed_hyperparameters(spec.benchmark, spec.method)
         | spec.hyperparameters,
-        "hyperparameter_columns": study.hyperparameters,
+        "hyperparameter_columns": plan.hyperparameters,
         "coordinates": spec.coordinates,
-        "coordinate_columns": study.coordinates,
+        "coordinate_columns": plan.coordinates,
         "objectives": study.objectives,
         "constraints": study.constraints,
         "early_stopping": study.early_stopping is not None and spec.phase == "search",
-        "iterations_per_task": study.iterations(spec.benchmark),
+        "iterations_per_task": plan.iterations(spec.benchmark),
         "eval_every": 1 if full else study.eval_every,
         "eval_dense": 0 if full else study.eval_dense,
         "eval_tasks": "seen" if full else study.eval_tasks,

@@ -45,7 +45,7 @@ class ExpectedRuns:
     seeds: Sequence[int]
     fresh: Sequence[int]
     racing: bool
-    given: bool
+    searched: bool
 
     def problem(self, run: str, rows: pa.Table) -> str | None:
         """Why the rows of a file in ``trials/`` are none of the study; None if they are.
@@ -68,9 +68,9 @@ class ExpectedRuns:
         if number is None or number >= self.most_configurations:
             yield f"configuration {number} of a study that has {self.most_configurations}"
         confirms = trial.endswith(CONFIRM_SUFFIX)
-        if confirms and self.given:
+        if confirms and not self.searched:
             yield "confirms a search, and the study has none"
-        phase = "confirm" if confirms or self.given else "search"
+        phase = "confirm" if confirms or not self.searched else "search"
         for found in rows["phase"].unique().to_pylist():
             if found != phase:
                 yield f"phase {found!r} instead of {phase!r}"

@@ -191,7 +191,7 @@ class StoredStudy(_Record):
             seeds=self.seed_list,
             fresh=fresh_seeds(self.seed_list, self.confirm.seeds),
             racing=self.racing is not None,
-            given=self.settings is not None,
+            searched=self.settings is None,
         )
 
 

@@ -10,7 +10,7 @@ from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.plateau import has_levelled_off
 from ngm_tune.search.run_spec import Configuration
-from ngm_tune.study.study import Study
+from ngm_tune.study.plan import StudyPlan
 
 
 class BenchmarkSearch:
@@ -20,7 +20,7 @@ class BenchmarkSearch:
     configurations are confirmed depends on the fronts of all of them.
 
     Args:
-        study: The study.
+        plan: The plan of the study.
         benchmark: One of its benchmarks.
         storage: Optuna's storage; may contain an earlier part of the searches.
         finished: Outcomes of ended runs by id.
@@ -28,23 +28,23 @@ class BenchmarkSearch:
 
     def __init__(
         self,
-        study: Study,
+        plan: StudyPlan,
         benchmark: str,
         *,
         storage: BaseStorage,
         finished: Mapping[str, Outcome],
     ) -> None:
-        self._study = study
+        self._study = plan.study
         self.searches = [
             MethodSearch(
-                study,
+                plan,
                 benchmark,
                 method,
                 storage=storage,
                 finished=finished,
                 advance=self.advance,
             )
-            for method in study.methods
+            for method in plan.methods
         ]
         self.advance()
 

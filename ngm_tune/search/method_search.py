@@ -16,7 +16,6 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.methods import get_method
 from ngm_tune.metrics.constraints import Constraint, is_feasible
 from ngm_tune.metrics.pareto import hypervolume, on_front
 from ngm_tune.metrics.selection import to_confirm
@@ -30,7 +29,7 @@ from ngm_tune.search.racing import next_in_race
 from ngm_tune.search.run_spec import Configuration, Phase, RunSpec
 from ngm_tune.search.sampling import as_trial, problem_of_coordinates, with_coordinates
 from ngm_tune.search.suggestions import Suggestions
-from ngm_tune.study.study import Study
+from ngm_tune.study.plan import StudyPlan
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class MethodSearch:
     outcomes, and one that the record lost is made again, the same as before.
 
     Args:
-        study: The study.
+        plan: The plan of the study.
         benchmark: One of its benchmarks.
         method: One of its methods.
         storage: Optuna's storage; may contain an earlier part of this search.
@@ -65,7 +64,7 @@ class MethodSearch:
 
     def __init__(
         self,
-        study: Study,
+        plan: StudyPlan,
         benchmark: str,
         method: str,
         *,
@@ -74,21 +73,21 @@ class MethodSearch:
         advance: Callable[[], None],
     ) -> None:
         self.benchmark = benchmark
-        self.method = get_method(method)
+        self.method = plan.methods[method]
         self.on_plateau = False
         """Whether a plateau ended the search."""
         self._advance = advance
-        self._study = study
+        self._study = study = plan.study
         self._objectives = study.objective_metrics
         self._constraints = [Constraint.parse(text) for text in study.constraints]
-        self._space = study.space_of(method)
+        self._space = plan.spaces[method]
         self._suggest = Suggestions(
             f"{benchmark}/{method}",
             sampler=study.sampler,
             seed=study.seed,
             space=self._space,
             objectives=self._objectives,
-            points=study.points_of(benchmark, method),
+            points=plan.points_of(benchmark, method),
         )
         self._finished = {run: outcome.finite() for run, outcome in finished.items()}
         self._decisions: list[_Decision] = []

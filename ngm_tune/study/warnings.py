@@ -5,33 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ngm_tune.methods.finite_space import grid_of
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 
 
 def study_warnings(study: Study) -> list[str]:
     """Return a sentence for everything in a study that will surprise its author."""
-    return [*unequal_starts(study), *small_spaces(study), *without_effect(study)]
+    plan = StudyPlan.resolve(study)
+    return [*unequal_starts(plan), *small_spaces(plan), *without_effect(study)]
 
 
-def unequal_starts(study: Study) -> Iterator[str]:
+def unequal_starts(plan: StudyPlan) -> Iterator[str]:
     """Yield benchmarks on which methods start from different numbers of points.
 
     Tuning effort is not equal there, because somebody has tuned some methods before.
     """
-    for benchmark in study.benchmarks:
-        counts = study.starting_points(benchmark)
+    for benchmark in plan.outlines:
+        counts = plan.starting_points(benchmark)
         if len(set(counts.values())) > 1:
             each = ", ".join(f"{method} {count}" for method, count in counts.items())
             yield f"{benchmark}: searches start from different numbers of points: {each}"
 
 
-def small_spaces(study: Study) -> Iterator[str]:
+def small_spaces(plan: StudyPlan) -> Iterator[str]:
     """Yield methods whose search spaces have fewer configurations than the study has trials."""
-    for method in study.methods if study.settings is None else ():
-        grid = grid_of(study.space_of(method))
-        if grid is not None and grid.size < study.trials:
+    for method in plan.methods if plan.study.settings is None else ():
+        grid = grid_of(plan.spaces[method])
+        if grid is not None and grid.size < plan.study.trials:
             yield (
-                f"{method} will have {grid.size} of {study.trials} trials: its search space has no "
+                f"{method} will have {grid.size} of {plan.study.trials} trials: its search space has no "
                 "further configuration"
             )
 

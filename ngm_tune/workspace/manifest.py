@@ -16,18 +16,20 @@ from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results
 from ngm_tune.results.ids import number_of, trial_of
 from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.study.files import validate_study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.provenance import describe_environment
 
 _MAY_CHANGE = {"title", "trials", "confirm", "cost", "resources"}
 
 
-def write_manifest(study: Study, results: Results) -> None:
+def write_manifest(plan: StudyPlan, results: Results) -> None:
     """Have a results directory say what is run in it, unless that is another study.
 
     Raises:
         UserError: It holds another study, or its files do not say which.
     """
+    study = plan.study
     trials = results.table_files("trials")
     try:
         environment = results.environment()
@@ -47,7 +49,7 @@ def write_manifest(study: Study, results: Results) -> None:
     if there != study or "name" not in results.study():
         write_study(study, results)
     if not environment:
-        environment = describe_environment(study)
+        environment = describe_environment(plan)
         if trials:  # which were begun another time, perhaps elsewhere
             environment["resumed"] = environment.pop("started")
     if environment.get("study") != study.content():

@@ -17,14 +17,14 @@ from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
 from ngm_tune.search.optuna_journal import journal
 from ngm_tune.search.sampling import problem_of_coordinates, restored_coordinates
-from ngm_tune.study.study import Study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.workspace.lock import study_lock
 from ngm_tune.workspace.manifest import write_manifest
 
 
 @contextmanager
 def opened(
-    study: Study,
+    plan: StudyPlan,
     location: str,
     lost: Callable[[str], None] = lambda reason: None,
     *,
@@ -55,10 +55,10 @@ def opened(
 
     try:
         with study_lock(results, told):
-            write_manifest(study, results)
+            write_manifest(plan, results)
             if retry_failed:
-                _set_failed_aside(study, results)
-            with reconciled(study, results, taken_over.is_set) as sources:
+                _quarantine_failed(plan, results)
+            with reconciled(plan, results, taken_over.is_set) as sources:
                 yield sources
     except OSError as error:
         raise UserError(
@@ -69,7 +69,7 @@ def opened(
 
 @contextmanager
 def reconciled(
-    study: Study, results: Results, taken_over: Callable[[], bool] = lambda: False
+    plan: StudyPlan, results: Results, taken_over: Callable[[], bool] = lambda: False
 ) -> Iterator[list[RunSource]]:
     """The arms of a study, reconciled with its results, for a caller who holds the study_lock.
 
@@ -83,7 +83,7 @@ def reconciled(
     """
     with journal(results, taken_over) as storage:
         try:
-            sources = list(sources_of(study, storage, outcomes_of(results, study)))
+            sources = list(sources_of(plan, storage, outcomes_of(results, plan)))
         except RecordError as error:
             raise UserError(
                 f"{results.location}/{JOURNAL}: not the record of what is in trials/: {error}; "
@@ -96,9 +96,9 @@ def reconciled(
                 source.close()
 
 
-def _set_failed_aside(study: Study, results: Results) -> None:
+def _quarantine_failed(plan: StudyPlan, results: Results) -> None:
     """Move what there is of runs that failed to ``damaged/``."""
-    for run, outcome in outcomes_of(results, study).items():
+    for run, outcome in outcomes_of(results, plan).items():
         if outcome.finite().status == "failed":
             for name in (f"{FAILURES}/{run}.txt", f"trials/{run}.parquet"):
                 if results.has(name):
@@ -106,13 +106,14 @@ def _set_failed_aside(study: Study, results: Results) -> None:
 
 
 def sources_of(
-    study: Study, storage: BaseStorage, finished: dict[str, Outcome]
+    plan: StudyPlan, storage: BaseStorage, finished: dict[str, Outcome]
 ) -> Sequence[RunSource]:
     """Return the searches and fixed runs of a study, advanced as far as its runs have ended.
 
     Raises:
         RecordError: Optuna's storage is not the record of these runs.
     """
+    study = plan.study
     if study.settings is not None:
         return [
             fixed_hyperparameters(study, benchmark, method, finished)
@@ -120,7 +121,7 @@ def sources_of(
             for method in study.methods
         ]
     benchmarks = [
-        BenchmarkSearch(study, benchmark, storage=storage, finished=finished)
+        BenchmarkSearch(plan, benchmark, storage=storage, finished=finished)
         for benchmark in study.benchmarks
     ]
     searches = [search for benchmark in benchmarks for search in benchmark.searches]
@@ -134,7 +135,7 @@ def sources_of(
     return [*searches, *confirmations]
 
 
-def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
+def outcomes_of(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
     """How each run in ``trials/`` ended, by its id.
 
     Raises:
@@ -142,31 +143,31 @@ def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
     """
 
     def problem(run: str, rows: pa.Table) -> str | None:
-        return problem_of_trial(run, rows, study)
+        return problem_of_trial(run, rows, plan)
 
     tasks = dict(results.runs("tasks"))
     return {
         run_id: outcome_of(
             rows.to_pylist(),
             tasks[run_id].to_pylist() if run_id in tasks else [],
-            study.objectives,
-            study.constraints,
+            plan.study.objectives,
+            plan.study.constraints,
         )
         for run_id, rows in results.runs("trials", problem)
     }
 
 
-def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
+def problem_of_trial(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
     """Why the rows of a file in ``trials/`` are none of the study; None if they are."""
-    problem = study.expected_runs.problem(run, rows)
+    problem = plan.study.expected_runs.problem(run, rows)
     if problem is not None:
         return problem
-    for column in trials_schema(study.hyperparameters, study.coordinates):
+    for column in trials_schema(plan.hyperparameters, plan.coordinates):
         if column.name in rows.schema.names and rows.schema.field(column.name).type != column.type:
             found = rows.schema.field(column.name).type
             return f"column {column.name} is of type {found} instead of {column.type}"
-    if study.settings is not None:
+    if plan.study.settings is not None:
         return None
-    space = study.space_of(rows["method"][0].as_py())
+    space = plan.spaces[rows["method"][0].as_py()]
     stored = coordinates_of(rows.slice(0, 1).to_pylist()[0])
     return problem_of_coordinates(space, restored_coordinates(space, stored))

@@ -17,7 +17,9 @@ from ngm_tune.results.directory import Results
 from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.outcome import outcome_of
 from ngm_tune.study.files import validate_study
-from ngm_tune.study.search_spaces import IN_TOML, Point, located
+from ngm_tune.study.initial_points import located
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.search_spaces import IN_TOML, Point
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.manifest import copied_study, stored_study
 
@@ -57,15 +59,16 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
     results.require()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
     arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    plan = StudyPlan.resolve(study)
     points: list[Point] = []
     found = outside = 0
     for benchmark, method in arms:
-        own = study.points_of(benchmark, method)
+        own = plan.points_of(benchmark, method)
         room = study.trials - len(own)
         for settings in _best(study, rows, benchmark, method):
             found += 1
             try:
-                place = located("", get_method(method), study.space_of(method), settings)
+                place = located("", plan.methods[method], plan.spaces[method], settings)
             except ValueError:
                 outside += 1
                 continue

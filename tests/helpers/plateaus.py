@@ -11,6 +11,7 @@ from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.optuna_journal import open_storage
+from ngm_tune.study.plan import StudyPlan
 from tests.helpers.searches import a_study
 
 METHODS = ["sgd", "adam", "ngm-sgd"]
@@ -44,7 +45,7 @@ def searches_of(
         search
         for benchmark in study.benchmarks
         for search in BenchmarkSearch(
-            study, benchmark, storage=storage, finished=finished or {}
+            StudyPlan.resolve(study), benchmark, storage=storage, finished=finished or {}
         ).searches
     ]
 

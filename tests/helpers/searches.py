@@ -17,6 +17,7 @@ from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.files import validate_study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 
 METHODS = ["sgd", "momentum-sgd", "adam", "ngm-sgd"]
@@ -57,7 +58,9 @@ def benchmark_search(
     """Return the searches of some methods on Split-Digits."""
     study = a_study(**{"methods": list(methods), **changes})
     storage = open_storage(journal)
-    return BenchmarkSearch(study, "split-digits", storage=storage, finished=finished or {})
+    return BenchmarkSearch(
+        StudyPlan.resolve(study), "split-digits", storage=storage, finished=finished or {}
+    )
 
 
 def method_search(

@@ -20,6 +20,7 @@ from torch.optim import SGD
 from ngm_tune.methods import Method, methods
 from ngm_tune.methods.finite_space import Grid, grid_of
 from ngm_tune.results.outcome import Outcome
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.warnings import small_spaces
 from tests.helpers.plateaus import flat, lengths, search, searches_of, slow
 from tests.helpers.searches import SEARCHES, a_study, draw_and_keep, method_search, optuna_trials
@@ -169,6 +170,6 @@ def test_siblings_go_on_to_their_plateau(
 
 
 def test_who_will_have_fewer_trials_is_said(few: str) -> None:
-    (said,) = small_spaces(a_study(methods=["sgd", few], trials=9))
+    (said,) = small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=9)))
     assert said == "few will have 8 of 9 trials: its search space has no more configurations"
-    assert not list(small_spaces(a_study(methods=["sgd", few], trials=8)))
+    assert not list(small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=8))))

@@ -23,7 +23,8 @@ from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
 from ngm_tune.methods import Method, get_method, methods
-from ngm_tune.study.search_spaces import located, narrowed
+from ngm_tune.study.initial_points import located
+from ngm_tune.study.search_spaces import narrowed
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import Strategy

@@ -25,7 +25,8 @@ from ngm_tune.methods import Method, methods
 from ngm_tune.optim.defaults import load_defaults
 from ngm_tune.results.columns import restored
 from ngm_tune.results.directory import Results
-from ngm_tune.study.search_spaces import located, narrowed
+from ngm_tune.study.initial_points import located
+from ngm_tune.study.search_spaces import narrowed
 from ngm_tune.study.study import Study
 from tests.helpers.other_study import Other
 from tests.helpers.searches import a_study

@@ -102,7 +102,7 @@ def test_nothing_is_stopped_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_runs_that_diverged_are_peers(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", early_stopping={"min_peers": 2, "worse": 0.5})
+    searched = method_search(tmp_path / "a", early_stopping={"min_peers": 2, "quantile": 0.5})
     finish(searched, FINE)
     assert not searched.should_prune(one(searched).run_id, BAD)  # one peer is too few
     diverged = Outcome("diverged", (0.0, 1.0), interim=((0.0, 1.0),) * 5)

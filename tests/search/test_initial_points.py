@@ -16,7 +16,9 @@ from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.methods.built_in import BUILT_IN
 from ngm_tune.methods.method import Method
-from ngm_tune.study.search_spaces import located, narrowed, points_for, published
+from ngm_tune.study.initial_points import located, points_for, published
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.search_spaces import narrowed
 from tests.helpers.searches import SEARCHES, a_study, draw, method_search, one, optuna_trials, train
 
 PAPER = ["domain-cifar100", "permuted-mnist", "rotated-mnist", "split-cifar10"]
@@ -117,10 +119,10 @@ def test_points_are_of_a_method_and_perhaps_for_one_benchmark() -> None:
         {"method": "adam", "lr": 0.03},
     ]
     study = a_study(benchmarks=["split-digits", "rotated-digits"], points_to_evaluate=points)
-    assert study.points_of("split-digits", "sgd") == [{"lr": 0.1}]
-    assert study.points_of("rotated-digits", "sgd") == [{"lr": 0.1}, {"lr": 0.2}]
-    assert study.points_of("rotated-digits", "adam") == [{"lr": 0.03}]
-    assert study.points_of("split-digits", "ngm-sgd") == []
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == [{"lr": 0.1}]
+    assert StudyPlan.resolve(study).points_of("rotated-digits", "sgd") == [{"lr": 0.1}, {"lr": 0.2}]
+    assert StudyPlan.resolve(study).points_of("rotated-digits", "adam") == [{"lr": 0.03}]
+    assert StudyPlan.resolve(study).points_of("split-digits", "ngm-sgd") == []
 
 
 def test_a_point_that_is_named_twice_is_one() -> None:
@@ -128,7 +130,7 @@ def test_a_point_that_is_named_twice_is_one() -> None:
     study = a_study(
         benchmarks=["split-mnist"], methods=["sgd"], points_to_evaluate=points, trials=2
     )
-    assert study.points_of("split-mnist", "sgd") == [{"lr": 0.01}, {"lr": 0.02}]
+    assert StudyPlan.resolve(study).points_of("split-mnist", "sgd") == [{"lr": 0.01}, {"lr": 0.02}]
 
 
 @pytest.mark.parametrize("benchmark", PAPER)
@@ -136,11 +138,11 @@ def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> Non
     methods = ["ngm-sgd", "momentum-sgd", "adam", "sgd"]
     study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points_to_evaluate=["paper"])
     for name in methods:
-        (point,) = study.points_of(benchmark, name)
+        (point,) = StudyPlan.resolve(study).points_of(benchmark, name)
         ran = get_method(name).configure(dict(point))
         theirs = published(benchmark)[name]
         assert ran == pytest.approx({k: theirs[k] for k in ran})
-    assert study.points_of(benchmark, "ema") == []  # not in the paper
+    assert StudyPlan.resolve(study).points_of(benchmark, "ema") == []  # not in the paper
 
 
 def test_every_benchmark_of_the_paper_has_points() -> None:

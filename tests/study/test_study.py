@@ -14,6 +14,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.study.files import load_study, shipped_studies, validate_study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.study.warnings import without_effect
 from tests.helpers.searches import a_study
@@ -39,31 +40,34 @@ def test_defaults(file: Path) -> None:
     assert study.name == "mine"
     assert study.objectives == ["avg_acc", "avg_sg"]
     assert (study.sampler, study.seed_list, study.eval_every) == ("tpe", [0, 1, 2], 1)
-    assert study.iterations("split-digits") == 200
-    assert study.hyperparameters == {"lr": "float"}
+    assert StudyPlan.resolve(study).iterations("split-digits") == 200
+    assert StudyPlan.resolve(study).hyperparameters == {"lr": "float"}
     assert (study.strategy, study.eval_precision, study.probes) == ("joint", "float32", [])
     assert (study.racing, study.early_stopping, study.plateau) == (None, None, None)
     assert (study.confirm.max_configurations, study.confirm.seeds) == (4, 5)
-    assert study.space_of("sgd") == get_method("sgd").space
-    assert study.points_of("split-digits", "sgd") == []
+    assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == []
 
 
 def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
     """The paper's choice for ResNets is a visible setting of the trials."""
     changes = ['methods=["ngm-sgd","sgd"]', 'benchmarks=["split-digits","split-cifar10"]']
     study = load_study(str(file), changes)
-    assert study.fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
+    assert StudyPlan.resolve(study).fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
         "layers": "output",
         "backbone_momentum": 0.9,
     }
     assert (
-        study.fixed_hyperparameters("split-cifar10", "sgd")
-        == study.fixed_hyperparameters("split-digits", "ngm-sgd")
+        StudyPlan.resolve(study).fixed_hyperparameters("split-cifar10", "sgd")
+        == StudyPlan.resolve(study).fixed_hyperparameters("split-digits", "ngm-sgd")
         == {}
     )
-    assert study.hyperparameters.items() >= {"layers": "str", "backbone_momentum": "float"}.items()
+    assert (
+        StudyPlan.resolve(study).hyperparameters.items()
+        >= {"layers": "str", "backbone_momentum": "float"}.items()
+    )
     own = load_study(str(file), [*changes, "fixed.ngm-sgd={layers='all', normalise_entropy=true}"])
-    assert own.fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
+    assert StudyPlan.resolve(own).fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
         "layers": "all",
         "backbone_momentum": 0.9,
         "normalise_entropy": True,
@@ -94,9 +98,14 @@ def test_ranges_of_a_study_stand_instead_of_a_methods_own(file: Path) -> None:
     ranges = ["search_space.ngm-sgd.dc_gain=[1, 5]", "search_space.warmup-oracle.warmup=[10, 20]"]
     study = load_study(str(file), [*changes, *ranges])
     own = get_method("ngm-sgd").space
-    assert study.space_of("ngm-sgd") == {**own, "dc_gain": FloatDistribution(1, 5, log=True)}
-    assert study.space_of("warmup-oracle")["warmup"] == IntDistribution(10, 20, log=True)
-    assert study.space_of("sgd") == get_method("sgd").space
+    assert StudyPlan.resolve(study).spaces["ngm-sgd"] == {
+        **own,
+        "dc_gain": FloatDistribution(1, 5, log=True),
+    }
+    assert StudyPlan.resolve(study).spaces["warmup-oracle"]["warmup"] == IntDistribution(
+        10, 20, log=True
+    )
+    assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
 
 
 def test_fresh_seeds_are_none_of_the_studys(file: Path) -> None:
@@ -109,13 +118,13 @@ def test_fresh_seeds_are_none_of_the_studys(file: Path) -> None:
 
 def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
     study = load_study(str(file), ['methods=["ngm-sgd", "warmup-oracle"]'])
-    assert study.coordinates == {
+    assert StudyPlan.resolve(study).coordinates == {
         "lr": "float",
         "dc_gain": "float",
         "gain_decay": "float",
         "warmup": "int",
     }
-    assert "dc_gain" not in study.hyperparameters
+    assert "dc_gain" not in StudyPlan.resolve(study).hyperparameters
 
 
 SEARCH = [
@@ -160,10 +169,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "sampler = 'cmaes': it cannot search for several objectives; allowed are tpe, nsga2, "
             "gp, random",
         ),
-        ('methods=["sgdd"]', "no method 'sgdd'; there are ngm-sgd, "),
+        ('methods=["sgdd"]', "no method 'sgdd'; allowed are ngm-sgd, "),
         ("methods=[]", "methods = []: list should have at least 1 item"),
-        ('benchmarks=["mnist"]', "no benchmark 'mnist'; there are split-digits, rotated-digits"),
-        ('objectives=["accuracy"]', "no objective 'accuracy'; there are avg_acc, avg_sg, "),
+        ('benchmarks=["mnist"]', "no benchmark 'mnist'; allowed are split-digits, rotated-digits"),
+        ('objectives=["accuracy"]', "no objective 'accuracy'; allowed are avg_acc, avg_sg, "),
         ('objectives=["recovery"]', "no objective 'recovery'"),
         ('objectives=["avg_acc"]', "one value for each of the objectives avg_acc"),
         ('methods=["sgd", "sgd"]', "the method 'sgd' is listed twice"),
@@ -184,10 +193,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("buffer_size=10", 'strategy = "joint" and buffer_size = 10'),
         ("strategy=offline", "strategy = 'offline': input should be 'joint', 'replay' or 'naive'"),
         ("eval_precision=half", "eval_precision = 'half': input should be 'float32', 'mixed' or"),
-        ("fixed.adamw.lr=0.1", "fixed has adamw, which is no method of the study"),
+        ("fixed.adamw.lr=0.1", "fixed has adamw, which is not a method of the study"),
         ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which sgd searches"),
         ("fixed.sgd.layers=output", "fixed.sgd has layers = 'output': got an unexpected"),
-        ("fixed.er.momentum='x'", "fixed has er, which is no method of the study"),
+        ("fixed.er.momentum='x'", "fixed has er, which is not a method of the study"),
         ("settings={sgd={lr='0.1'}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = '0.1': must be"),
         ("settings={sgd={lr=nan}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = nan: must be a"),
         ("settings={sgd={lr=-1}, adam={lr=0.1}}; trials=1", "settings.sgd has lr = -1: Invalid"),
@@ -263,7 +272,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ),
         (
             "search_space.adamw.lr=[0.1, 1]",
-            "space has adamw, which is no method of the study; those",
+            "space has adamw, which is not a method of the study; its",
         ),
         (
             "methods=['ema']; search_space.ema.renewal=[0.1, 1.5]",
@@ -278,10 +287,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "constraints=['accuracy >= 0.9']",
             "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",
         ),
-        ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0, so no trial could keep it"),
-        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal, 1, so no trial could keep it"),
-        ("constraints=['gap_area <= -0.1']", "is beyond the ideal, 0, so no trial could keep it"),
-        ("constraints=['avg_sg >= 2']", "is beyond the worst, 1, so no trial could keep it"),
+        ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0; no trial is feasible"),
+        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal, 1; no trial is feasible"),
+        ("constraints=['gap_area <= -0.1']", "is beyond the ideal, 0; no trial is feasible"),
+        ("constraints=['avg_sg >= 2']", "is beyond the worst, 1; no trial is feasible"),
         ("constraints=['avg_acc >= 0.9', 'avg_acc>=0.90']", "constraints: one is listed twice"),
         (
             "constraints=['avg_acc >= 0.9', 'avg_acc <= 0.5']",
@@ -296,8 +305,8 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "eval_tasks=first-and-previous; constraints=['min_acc >= 0.5']",
             'constraints has min_acc, which needs eval_tasks = "seen"',
         ),
-        ("racing={}; seeds=1", "racing: it needs several seeds, and seeds = 1"),
-        ("racing={}; seeds=[4]", "racing: it needs several seeds, and seeds = [4]"),
+        ("racing={}; seeds=1", "racing: needs several seeds; seeds = 1"),
+        ("racing={}; seeds=[4]", "racing: needs several seeds; seeds = [4]"),
         ("racing.min_probability=1", "racing.min_probability = 1: input should be less than 1"),
         (
             "racing.min_probabilities=1",
@@ -377,7 +386,7 @@ def test_a_file_whose_name_makes_no_name_of_a_study(file: Path) -> None:
 def test_with_settings_there_is_no_search_to_say_anything_about(file: Path, search: str) -> None:
     changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1"]
     key = search.partition("=")[0].partition(".")[0]
-    with pytest.raises(UserError, match=f": {key}: with settings there is no search that it could"):
+    with pytest.raises(UserError, match=f": {key}: a study with settings has no search"):
         load_study(str(file), [*changes, search])
     assert load_study(str(file), changes).settings is not None
 

@@ -15,7 +15,8 @@ from ngm_tune.errors import UserError
 from ngm_tune.execution.recording import write_failure
 from ngm_tune.results.directory import Results
 from ngm_tune.study.files import load_study
-from ngm_tune.study.search_spaces import published
+from ngm_tune.study.initial_points import published
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.study.warnings import unequal_starts
 from ngm_tune.workspace.warm_start import warm_started
@@ -124,7 +125,7 @@ def test_points_of_the_study_itself_come_first(other: Other) -> None:
     other.ran(0.1, (0.9, 0.5))
     own = {"method": "sgd", "lr": 0.7}
     study, _ = warm_started(a_study(methods=["sgd"], points_to_evaluate=[own]), other.location, NEW)
-    assert study.points_of("split-digits", "sgd") == [{"lr": 0.7}, {"lr": 0.1}]
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == [{"lr": 0.7}, {"lr": 0.1}]
 
 
 def test_a_benchmark_takes_its_own_front_and_an_unknown_one_those_of_all(other: Other) -> None:
@@ -151,9 +152,9 @@ def test_methods_take_their_own_fronts(other: Other) -> None:
     study, _ = warm_started(
         a_study(methods=["sgd", "ngm-sgd", "adam"]), other.location, "not-started"
     )
-    assert study.points_of("split-digits", "sgd") == [{"lr": 0.2}]
-    assert study.points_of("split-digits", "adam") == []
-    (point,) = study.points_of("split-digits", "ngm-sgd")
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == [{"lr": 0.2}]
+    assert StudyPlan.resolve(study).points_of("split-digits", "adam") == []
+    (point,) = StudyPlan.resolve(study).points_of("split-digits", "ngm-sgd")
     assert point == pytest.approx({"lr": 0.1, "dc_gain": 2.0, "gain_decay": 0.1})
 
 
@@ -192,17 +193,24 @@ def test_there_must_be_a_completed_trial_of_a_method_of_the_study(other: Other) 
 
 def test_searches_that_start_from_more_points_than_others_are_named() -> None:
     point = {"method": "sgd", "lr": 0.7}
-    assert list(unequal_starts(a_study(methods=["sgd"], points_to_evaluate=[point]))) == []
-    assert list(unequal_starts(a_study(methods=["sgd", "adam"], points_to_evaluate=[point]))) == [
-        "split-digits: searches start from different numbers of points: sgd 1, adam 0"
-    ]
+    assert (
+        list(
+            unequal_starts(StudyPlan.resolve(a_study(methods=["sgd"], points_to_evaluate=[point])))
+        )
+        == []
+    )
+    assert list(
+        unequal_starts(
+            StudyPlan.resolve(a_study(methods=["sgd", "adam"], points_to_evaluate=[point]))
+        )
+    ) == ["split-digits: searches start from different numbers of points: sgd 1, adam 0"]
 
 
 @pytest.mark.parametrize("benchmark", sorted(n for n in BENCHMARKS if published(n)))
 def test_the_studies_that_come_with_ngm_tune_start_evenly(benchmark: str) -> None:
     study = load_study(f"tune-{benchmark}")
-    assert list(unequal_starts(study)) == []
-    assert all(study.points_of(benchmark, method) for method in study.methods)
+    assert list(unequal_starts(StudyPlan.resolve(study))) == []
+    assert all(StudyPlan.resolve(study).points_of(benchmark, method) for method in study.methods)
 
 
 def test_points_must_fit_into_the_trials(other: Other) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results, reason_of
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.doctor.files import read_trials
 from ngm_tune.workspace.doctor.finding import Finding, quarantine, unread
@@ -100,5 +101,6 @@ def _of_the_file(
 
 def _none_of(study: Study, runs: Runs) -> dict[str, str]:
     """Runs that are none of a study, and why."""
-    problems = {run: problem_of_trial(run, rows, study) for run, rows in runs.items()}
+    plan = StudyPlan.resolve(study)
+    problems = {run: problem_of_trial(run, rows, plan) for run, rows in runs.items()}
     return {run: problem for run, problem in problems.items() if problem is not None}
