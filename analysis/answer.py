@@ -18,10 +18,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from ngm_tune.metrics.curves import Floats
-from ngm_tune.metrics.pareto import hypervolume
-from ngm_tune.metrics.registry import Metric
-from ngm_tune.metrics.selection import NEAR, are_near, best_in_second
+from ngm_tune.metrics.functional import Floats, Metric
+from ngm_tune.metrics.pareto import NEAR, are_near, best_in_second, hypervolume
 
 from .loading import ELIGIBLE, LoadedStudy
 from .optimism import by_seed, variance

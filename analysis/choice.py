@@ -13,8 +13,7 @@ import tomli_w
 
 from ngm_tune import __version__
 from ngm_tune.errors import UserError
-from ngm_tune.metrics.pareto import shortfall
-from ngm_tune.metrics.selection import knee
+from ngm_tune.metrics.pareto import knee, shortfall
 from ngm_tune.results.columns import hyperparameters_of
 from ngm_tune.results.filesystem import Directory
 

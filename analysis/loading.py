@@ -11,15 +11,17 @@ import polars as pl
 import pyarrow as pa
 
 from ngm_tune.errors import UserError
-from ngm_tune.metrics.constraints import Constraint, are_feasible
-from ngm_tune.metrics.pareto import on_front
-from ngm_tune.metrics.registry import METRICS, Metric
-from ngm_tune.metrics.selection import to_confirm
+from ngm_tune.metrics.functional import METRICS, Metric
+from ngm_tune.metrics.pareto import Constraint, are_kept, on_front, to_confirm
 from ngm_tune.results.columns import Domain
 from ngm_tune.results.directory import Results
-from ngm_tune.results.ids import CONFIRM_SUFFIX
-from ngm_tune.results.records import Range, StoredEnvironment, StoredStudy, read_record
-from ngm_tune.results.schema import CONFIG_PREFIX, SEARCH_PREFIX, STATUSES
+from ngm_tune.results.records import KeptEnvironment, KeptStudy, Range, read_kept
+from ngm_tune.results.schema import (
+    CONFIG_PREFIX,
+    CONFIRM_SUFFIX,
+    SEARCH_PREFIX,
+    STATUSES,
+)
 
 PARTIAL = "partial"
 """Status of a trial that did not get all seeds: it lost the race for them, or is still in it."""
@@ -43,8 +45,8 @@ class LoadedStudy(NamedTuple):
     """
 
     results: Results
-    study: StoredStudy
-    environment: StoredEnvironment
+    study: KeptStudy
+    environment: KeptEnvironment
     runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
@@ -184,7 +186,7 @@ def _loaded(results: Results) -> LoadedStudy:
     results.require()
     location = results.location
     try:
-        study = read_record(StoredStudy, results.study())
+        study = read_kept(KeptStudy, results.study())
     except ValueError as error:
         raise UserError(f"{location}/study.toml: no study of this version: {error}") from error
     rows = pl.DataFrame(_trials(results, study)).with_columns(pl.col(pl.Float64).fill_nan(None))
@@ -200,7 +202,7 @@ def _loaded(results: Results) -> LoadedStudy:
     loaded = LoadedStudy(
         results,
         study,
-        read_record(StoredEnvironment, results.environment()),
+        read_kept(KeptEnvironment, results.environment()),
         rows,
         trials.filter(phase="search"),
         trials.filter(phase="confirm"),
@@ -220,9 +222,9 @@ def _loaded(results: Results) -> LoadedStudy:
     return loaded._replace(search=search, confirmed=_with_fronts(confirmed, loaded.objectives))
 
 
-def _trials(results: Results, study: StoredStudy) -> pa.Table:
+def _trials(results: Results, study: KeptStudy) -> pa.Table:
     """The table ``trials/`` of a study; what is none of it, or not all there, is left out."""
-    parts = dict(results.runs("trials", study.expected_runs.problem))
+    parts = dict(results.runs("trials", study.membership.problem))
     for run, problem in _of_other_types(parts).items():
         results.left_out[f"trials/{run}.parquet"] = problem
         del parts[run]
@@ -276,7 +278,7 @@ def _per_trial(rows: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFram
     feasible = np.ones(trials.height, dtype=np.bool_)
     for limit in constraints:
         values = trials[limit.metric.name].cast(pl.Float64).to_numpy()
-        feasible &= are_feasible(limit.excess(values))
+        feasible &= are_kept(limit.excess(values))
     return trials.with_columns(feasible=feasible)
 
 

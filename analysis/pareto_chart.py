@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import altair as alt
 import polars as pl
 
-from ngm_tune.metrics.registry import METRICS, Metric
+from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.results.schema import CONFIG_PREFIX
 
 from .answer import compared

@@ -14,8 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.curves import AccuracyCurves
-from ngm_tune.metrics.functional import stability_gaps
+from ngm_tune.metrics.functional import AccuracyCurves, stability_gaps
 from ngm_tune.study.paper import paper_study
 
 from .loading import LoadedStudy

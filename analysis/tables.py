@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.metrics.pareto import hypervolume
-from ngm_tune.metrics.registry import METRICS, Metric
 
 from .answer import Standing, standings
 from .choice import Choice, settings_of

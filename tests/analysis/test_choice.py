@@ -95,9 +95,7 @@ def test_the_picks(location: Path, pick: str, number: int) -> None:
 
 def test_test_data_choose_nothing(location: Path) -> None:
     """On test data the order of the confirmed configurations is another one."""
-    (location / "study.toml").write_text(
-        STUDY + "confirm = { max_configurations = 3, seeds = 2 }\n"
-    )
+    (location / "study.toml").write_text(STUDY + "confirm = { top = 3, seeds = 2 }\n")
     results = Results(str(location))
     on_test = [((0.80, 0.80), (0.4, 0.4)), ((0.70, 0.70), (0.5, 0.5)), ((0.85, 0.85), (0.3, 0.3))]
     write(results, "ngm-sgd", [("completed", *scores) for scores in on_test], "confirm")
@@ -115,9 +113,7 @@ def test_test_data_choose_nothing(location: Path) -> None:
 
 
 def test_what_fails_on_test_data_is_passed_over_and_that_is_said(location: Path) -> None:
-    (location / "study.toml").write_text(
-        STUDY + "confirm = { max_configurations = 3, seeds = 2 }\n"
-    )
+    (location / "study.toml").write_text(STUDY + "confirm = { top = 3, seeds = 2 }\n")
     results = Results(str(location))
     scores = [(0.80, 0.80), (0.4, 0.4)]
     write(

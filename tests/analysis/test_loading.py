@@ -14,7 +14,7 @@ import tomli_w
 
 from ngm_tune.analysis.loading import LoadedStudy, load
 from ngm_tune.errors import UserError
-from tests.helpers.commands import Command
+from tests.conftest import Command
 from tests.helpers.damage import TRIAL, one_seed, rename_trial, truncated
 
 

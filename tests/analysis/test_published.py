@@ -194,7 +194,7 @@ def test_what_is_not_the_papers_protocol_is_said(location: Path) -> None:
     given = "ngm-sgd.gain_sensitivity = None", "ngm-sgd.entropy_smoothing = None"
     assert departures(load(str(location))) == [seeds, *given]
     study = location / "study.toml"
-    study.write_text('strategy = "naive"\neval_every = 5\n' + study.read_text())
+    study.write_text('variant = "naive"\neval_every = 5\n' + study.read_text())
     found = ["eval_every = 5", "variant = naive", seeds, *given]
     assert departures(load(str(location))) == found
     study.write_text(study.read_text().replace("lr = 0.01", "lr = 0.1"))

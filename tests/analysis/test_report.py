@@ -19,8 +19,7 @@ from ngm_tune.analysis.loading import LoadedStudy, load
 from ngm_tune.analysis.pareto_chart import pareto_chart, pareto_info
 from ngm_tune.analysis.tables import methods_table
 from ngm_tune.analysis.transition_charts import gain_info, transition_info
-from tests.conftest import Finished
-from tests.helpers.commands import Command
+from tests.conftest import Command, Finished
 
 
 @pytest.fixture(scope="module")

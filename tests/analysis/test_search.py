@@ -123,7 +123,7 @@ def test_no_method_claims_more_confirmed_trials_than_the_study_confirms(made: Ma
 
 
 def test_what_did_not_get_all_seeds_or_was_stopped_is_on_no_front(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
+    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     made.trial(1, (0.99, 0.0), seeds=(0,))
     made.trial(2, (0.99, 0.0), status="stopped", iterations=40)
@@ -183,7 +183,7 @@ def test_expected_hypervolume_is_the_mean_over_orders(made: MadeUp) -> None:
 
 def test_with_racing_a_budget_is_of_seed_runs(tmp_path: Path) -> None:
     """Else a method that spreads its seed-runs over more trials would have got more of them."""
-    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
+    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     made.trial(1, (0.9, 0.1), seeds=(0,))
     made.trial(2, (0.9, 0.1), seeds=(0,))
