@@ -1,6 +1,6 @@
 """Parquet in, report out. Runs where neither torch nor Ray is installed."""
 
-from .choice import Choice, write_defaults
-from .report import Report, write_report
+from .report.page import Report, write_report
+from .statistics.choice import Choice, write_defaults
 
 __all__ = ["Choice", "Report", "write_defaults", "write_report"]

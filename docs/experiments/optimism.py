@@ -8,7 +8,7 @@ import sys
 from tabulate import tabulate
 
 from ngm_tune.analysis.loading import load
-from ngm_tune.analysis.optimism import optimism_rows
+from ngm_tune.analysis.statistics.optimism import optimism_rows
 
 for location in sys.argv[1:]:
     loaded = load(location)

@@ -9,8 +9,8 @@ import sys
 
 from tabulate import tabulate
 
-from ngm_tune.analysis.answer import difference
 from ngm_tune.analysis.loading import load
+from ngm_tune.analysis.statistics.answer import difference
 
 loaded = load(sys.argv[1])
 for benchmark in loaded.benchmarks:

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 import altair as alt
 import polars as pl
 
-from .choice import Choice
-from .loading import LoadedStudy
+from ..loading import LoadedStudy
+from ..statistics.choice import Choice
 from .palette import INK, MUTED, WIDTH, method_colour, styled
 
 BEFORE, AFTER = 10, 60

@@ -17,8 +17,8 @@ from ngm_tune.metrics.pareto import knee, shortfall
 from ngm_tune.results.columns import hyperparameters_of
 from ngm_tune.results.filesystem import Directory
 
-from .loading import ELIGIBLE, LoadedStudy, load, output_beside
-from .wording import counted
+from ..formatting import counted
+from ..loading import ELIGIBLE, LoadedStudy, load, output_beside
 
 
 class Choice(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ngm_tune.analysis.choice import choose, write_defaults
 from ngm_tune.analysis.loading import load
+from ngm_tune.analysis.statistics.choice import choose, write_defaults
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import trials_schema

@@ -21,9 +21,9 @@ from scipy import stats
 from ngm_tune.metrics.functional import Floats, Metric
 from ngm_tune.metrics.pareto import NEAR, are_near, best_in_second, hypervolume
 
-from .loading import ELIGIBLE, LoadedStudy
+from ..formatting import counted, number, signed
+from ..loading import ELIGIBLE, LoadedStudy
 from .optimism import by_seed, variance
-from .wording import counted, number, signed
 
 _CONFIDENCE = 0.95
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ngm_tune.analysis.palette import _columns, method_colour, method_shape
+from ngm_tune.analysis.charts.palette import _columns, method_colour, method_shape
 
 
 def colours(*titles: str) -> list[str]:

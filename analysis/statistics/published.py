@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ngm_tune.metrics.functional import AccuracyCurves, stability_gaps
 from ngm_tune.study.paper import paper_study
 
-from .loading import LoadedStudy
-from .wording import counted, number
+from ..formatting import counted, number
+from ..loading import LoadedStudy
 
 _PUBLISHED_SEEDS = 5
 

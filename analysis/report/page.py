@@ -20,13 +20,13 @@ from tabulate import tabulate
 from ngm_tune import __version__
 from ngm_tune.errors import UserError
 
-from .answer import findings
-from .choice import choose
-from .loading import LoadedStudy, load, output_beside
-from .published import comparison, comparison_rows, departures
+from ..formatting import counted
+from ..loading import LoadedStudy, load, output_beside
+from ..statistics.answer import findings
+from ..statistics.choice import choose
+from ..statistics.published import comparison, comparison_rows, departures
 from .sections import Figure, Section, benchmark_section, cost_section
 from .tables import display_rows, methods_table, search_facts
-from .wording import counted
 
 _PIXELS_PER_POINT = 2.0
 _VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
@@ -116,7 +116,7 @@ def _html(loaded: LoadedStudy, sections: list[Section], table: pl.DataFrame, pic
     pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     pages.filters["counted"] = counted
     template = pages.from_string(
-        (files(__package__) / "report.html.jinja").read_text(encoding="utf-8")
+        (files(__package__) / "templates" / "page.html.jinja").read_text(encoding="utf-8")
     )
     specs = {figure.name: figure.spec for section in sections for figure in section.figures}
     return template.render(

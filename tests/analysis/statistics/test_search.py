@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 
 from ngm_tune.analysis import write_report
-from ngm_tune.analysis.answer import findings
-from ngm_tune.analysis.choice import choose
-from ngm_tune.analysis.effort import effort_info, robustness_info
+from ngm_tune.analysis.charts.pareto import pareto_info
 from ngm_tune.analysis.loading import PARTIAL
-from ngm_tune.analysis.optimism import optimism, spelled
-from ngm_tune.analysis.pareto_chart import pareto_info
-from ngm_tune.analysis.tables import methods_table, search_facts, stopped_rows
+from ngm_tune.analysis.report.tables import methods_table, search_facts, stopped_rows
+from ngm_tune.analysis.statistics.answer import findings
+from ngm_tune.analysis.statistics.choice import choose
+from ngm_tune.analysis.statistics.effort import effort_info, robustness_info
+from ngm_tune.analysis.statistics.optimism import optimism, spelled
 from ngm_tune.results.schema import TASKS_SCHEMA
 from tests.helpers.made_up import STUDY, MadeUp
 

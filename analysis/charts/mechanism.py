@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import altair as alt
 import polars as pl
 
-from .choice import Choice
-from .loading import LoadedStudy
+from ..loading import LoadedStudy
+from ..statistics.choice import Choice
 from .palette import MUTED, WIDTH, method_colour, styled
-from .transition_charts import over_seeds, task_starts, thinned, titles_of, transition_rules
+from .transitions import over_seeds, task_starts, thinned, titles_of, transition_rules
 
 RAW, EFFECTIVE = "Raw weights W", "Effective weights gW"
 _SPACES = {"sharpness_raw": RAW, "sharpness_effective": EFFECTIVE}

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .effort import EffortInfo, RobustnessInfo
+from ..statistics.effort import EffortInfo, RobustnessInfo
 from .palette import WIDTH, method_colour, styled
 
 

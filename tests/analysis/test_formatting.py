@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ngm_tune.analysis.pareto_chart import pareto_chart, pareto_info
-from ngm_tune.analysis.sections import pareto_caption
-from ngm_tune.analysis.tables import methods_table, search_facts
-from ngm_tune.analysis.wording import counted, number, signed
+from ngm_tune.analysis.charts.pareto import pareto_chart, pareto_info
+from ngm_tune.analysis.formatting import counted, number, signed
+from ngm_tune.analysis.report.sections import pareto_caption
+from ngm_tune.analysis.report.tables import methods_table, search_facts
 from tests.helpers.made_up import STUDY, MadeUp
 
 SPLIT = "split-digits"

@@ -15,8 +15,8 @@ import polars as pl
 from ngm_tune.metrics.functional import METRICS, Floats
 from ngm_tune.metrics.pareto import hypervolume
 
-from .loading import LoadedStudy
-from .wording import number, signed
+from ..formatting import number, signed
+from ..loading import LoadedStudy
 
 
 class Optimism(NamedTuple):

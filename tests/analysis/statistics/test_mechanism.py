@@ -8,15 +8,15 @@ import polars as pl
 import pytest
 
 from ngm_tune.analysis import write_report
-from ngm_tune.analysis.choice import choose
-from ngm_tune.analysis.loading import LoadedStudy, load
-from ngm_tune.analysis.mechanism_charts import (
+from ngm_tune.analysis.charts.mechanism import (
     EFFECTIVE,
     RAW,
     cost_info,
     curvature_info,
     fast_and_slow_info,
 )
+from ngm_tune.analysis.loading import LoadedStudy, load
+from ngm_tune.analysis.statistics.choice import choose
 from ngm_tune.benchmarks.models import MLP
 from ngm_tune.execution import runner
 from ngm_tune.execution.driver import drive

@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 
 from ngm_tune.analysis import write_report
-from ngm_tune.analysis.answer import findings
-from ngm_tune.analysis.choice import choose
+from ngm_tune.analysis.charts.pareto import pareto_chart, pareto_info
+from ngm_tune.analysis.charts.transitions import gain_info, transition_info
 from ngm_tune.analysis.loading import LoadedStudy, load
-from ngm_tune.analysis.pareto_chart import pareto_chart, pareto_info
-from ngm_tune.analysis.tables import methods_table
-from ngm_tune.analysis.transition_charts import gain_info, transition_info
+from ngm_tune.analysis.report.tables import methods_table
+from ngm_tune.analysis.statistics.answer import findings
+from ngm_tune.analysis.statistics.choice import choose
 from tests.conftest import Command, Finished
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ngm_tune.analysis.answer import difference, findings, standings
-from ngm_tune.analysis.tables import search_facts
+from ngm_tune.analysis.report.tables import search_facts
+from ngm_tune.analysis.statistics.answer import difference, findings, standings
 from tests.helpers.made_up import STUDY, MadeUp
 
 SPLIT = "split-digits"

@@ -22,7 +22,7 @@ from ngm_tune.metrics.pareto import hypervolume, hypervolume_subset, shortfall
 from ngm_tune.results.records import Range
 from ngm_tune.results.schema import SEARCH_PREFIX
 
-from .loading import ELIGIBLE, PARTIAL, LoadedStudy
+from ..loading import ELIGIBLE, PARTIAL, LoadedStudy
 
 NEAR_FRONT = 0.02
 """The distance to the front that the table of the methods gives the share of the space for."""

@@ -11,12 +11,12 @@ import polars as pl
 from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.metrics.pareto import hypervolume
 
-from .answer import Standing, standings
-from .choice import Choice, settings_of
-from .effort import NEAR_FRONT, robustness_info
-from .loading import ELIGIBLE, PARTIAL, LoadedStudy
-from .optimism import optimism
-from .wording import counted, number
+from ..formatting import counted, number
+from ..loading import ELIGIBLE, PARTIAL, LoadedStudy
+from ..statistics.answer import Standing, standings
+from ..statistics.choice import Choice, settings_of
+from ..statistics.effort import NEAR_FRONT, robustness_info
+from ..statistics.optimism import optimism
 
 _OTHERS = ("diverged", PARTIAL, "stopped", "failed")
 _SHOWN_METRICS = ("avg_acc", "avg_sg", "min_acc", "recovery")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from ngm_tune.analysis.loading import load
-from ngm_tune.analysis.published import (
+from ngm_tune.analysis.statistics.published import (
     MEAN_CURVE,
     PER_SEED,
     Cell,

@@ -11,10 +11,10 @@ import polars as pl
 from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.results.schema import CONFIG_PREFIX
 
-from .answer import compared
-from .choice import Choice
-from .loading import LoadedStudy
-from .optimism import SEARCHED, pairs_of
+from ..loading import LoadedStudy
+from ..statistics.answer import compared
+from ..statistics.choice import Choice
+from ..statistics.optimism import SEARCHED, pairs_of
 from .palette import INK, WIDTH, method_colour, method_shape, styled
 
 

@@ -7,11 +7,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from .choice import Choice
-from .effort import effort_info, robustness_info
-from .effort_charts import effort_chart, robustness_chart
-from .loading import LoadedStudy
-from .mechanism_charts import (
+from ..charts.effort import effort_chart, robustness_chart
+from ..charts.mechanism import (
     CurvatureInfo,
     cost_chart,
     cost_info,
@@ -20,12 +17,15 @@ from .mechanism_charts import (
     fast_and_slow_chart,
     fast_and_slow_info,
 )
-from .optimism import optimism_rows
-from .pareto_chart import ParetoInfo, pareto_chart, pareto_info
-from .published import Cell, comparison_rows
+from ..charts.pareto import ParetoInfo, pareto_chart, pareto_info
+from ..charts.transitions import gain_chart, gain_info, transition_chart, transition_info
+from ..formatting import counted
+from ..loading import LoadedStudy
+from ..statistics.choice import Choice
+from ..statistics.effort import effort_info, robustness_info
+from ..statistics.optimism import optimism_rows
+from ..statistics.published import Cell, comparison_rows
 from .tables import display_rows, stopped_rows
-from .transition_charts import gain_chart, gain_info, transition_chart, transition_info
-from .wording import counted
 
 
 class Figure(NamedTuple):

@@ -1,0 +1,1 @@
+"""Numbers of a report: chosen configurations, comparisons, tuning effort and optimism."""
