@@ -1,1 +1,1 @@
-"""Charts of a report, in Vega-Lite."""
+"""Charts of a report, drawn from statistics with Vega-Lite."""

@@ -1,4 +1,4 @@
-"""Charts of tuning effort: hypervolume by budget, and the share of a search space that is good."""
+"""Charts of tuning effort and of the robustness of tuning."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ..statistics.effort import EffortInfo, RobustnessInfo
+from ..statistics.effort import EffortInfo
+from ..statistics.robustness import RobustnessInfo
 from .palette import WIDTH, method_colour, styled
 
 
 def effort_chart(info: EffortInfo) -> Any:
-    """Hypervolume against trials and against hours, and over re-orderings, with their band."""
+    """Draw hypervolume against trials and against hours, with the band over re-orderings."""
     growth = info.growth.with_columns(
-        pl.col("budget", "mean", "low", "high", "found").round_sig_figs(5)
+        pl.col("budget", "mean", "low", "high", "observed").round_sig_figs(5)
     )
-    volumes = pl.concat([growth["low"], growth["found"], growth["mean"]]).drop_nulls()
+    volumes = pl.concat([growth["low"], growth["observed"], growth["mean"]]).drop_nulls()
     low = float(volumes.filter(volumes > 0).quantile(0.1) or 0.0)
     high = float(growth["high"].to_numpy().max())
     scale = alt.Scale(domain=(low, high + 0.05 * (high - low) or high + 0.01), nice=False)
     colour = method_colour(info.methods)
     panels = []
-    raced = "seed-runs" in growth["unit"]
-    runs = ("seed-runs", "Seed-runs") if raced else ("trials", "Trials")
+    racing = "seed-runs" in growth["unit"]
+    runs = ("seed-runs", "Seed-runs") if racing else ("trials", "Trials")
     for unit, title in (runs, ("hours", "Hours of training and evaluation")):
         base = alt.Chart(growth.filter(unit=unit)).encode(
             x=alt.X(
@@ -43,14 +44,14 @@ def effort_chart(info: EffortInfo) -> Any:
         steps: dict[str, Any] = {"clip": True, "interpolate": "step-after"}
         solid = {**steps, "strokeWidth": 2}
         dashed = {**steps, "strokeWidth": 1.2, "strokeDash": [3, 3], "opacity": 0.8}
-        line = base.mark_line(**(solid if raced else dashed)).encode(y=y, tooltip=tooltip)
-        found = base.mark_line(**solid).encode(y=alt.Y("found:Q", scale=scale, title=label))
-        panels.append(alt.layer(band, found, line).properties(width=WIDTH // 2 - 44, height=260))
+        line = base.mark_line(**(solid if racing else dashed)).encode(y=y, tooltip=tooltip)
+        observed = base.mark_line(**solid).encode(y=alt.Y("observed:Q", scale=scale, title=label))
+        panels.append(alt.layer(band, observed, line).properties(width=WIDTH // 2 - 44, height=260))
     return styled(alt.hconcat(*panels, spacing=28))
 
 
 def robustness_chart(info: RobustnessInfo) -> Any:
-    """The share of each search space within a distance of the method's front."""
+    """Draw the share of each search space within a distance of the method's front."""
     shares = info.shares.with_columns(pl.col("share", "distance").round(5))
     x = alt.X("distance:Q", title="Distance from the method's front", axis=alt.Axis(tickCount=8))
     y = alt.Y(

@@ -1,4 +1,4 @@
-"""How charts look: a colour for every method, the same in all charts."""
+"""Appearance of charts: colours and shapes of methods, fonts and axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INK, MUTED, GRID = "#1c2430", "#6b7684", "#e6e9ed"
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 
 WIDTH = 920
-"""Of charts, in pixels."""
+"""Width of charts in pixels."""
 
 _COLOURS = (
     "#c8401f",
@@ -27,47 +27,55 @@ _COLOURS = (
     "#a3b04a",
     "#3b2f8f",
 )
-"""Told apart with red-green blindness, too: any two of the first five differ by 16 in CIELAB."""
+"""Distinguishable with red-green blindness: the first five differ pairwise by 16 in CIELAB."""
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left")
 
-_USUAL = ("NGM-SGD", "NGM-SGD, gain frozen", "SGD", "SGD with momentum 0.9", "Adam")
-"""Methods that have the first colours in all reports."""
+_STANDARD_METHODS = ("NGM-SGD", "NGM-SGD, gain frozen", "SGD", "SGD with momentum 0.9", "Adam")
+"""Methods with the same colour in every report: the first colours, in this order."""
 
-_LEGEND_COLUMNS = 4
+_MAX_LEGEND_COLUMNS = 4
 
 
 def method_colour(titles: list[str], shown: Iterable[str] | None = None) -> alt.Color:
-    """Colours for methods, by their titles, with a legend of those that are shown."""
+    """Return the colour encoding of methods.
+
+    Args:
+        titles: Display names of all methods.
+        shown: Display names in the legend; by default all.
+    """
     entries = [title for title in titles if shown is None or title in set(shown)]
     return alt.Color(
         "Method:N",
         sort=titles,
-        scale=alt.Scale(domain=titles, range=[_COLOURS[place] for place in _places(titles)]),
-        legend=alt.Legend(values=entries, columns=_columns(len(entries))),
+        scale=alt.Scale(
+            domain=titles, range=[_COLOURS[index] for index in _colour_indices(titles)]
+        ),
+        legend=alt.Legend(values=entries, columns=_legend_columns(len(entries))),
     )
 
 
 def method_shape(titles: list[str]) -> alt.Shape:
-    """Shapes for the same, in the same legend."""
-    shapes = [_SHAPES[place % len(_SHAPES)] for place in _places(titles)]
+    """Return the shape encoding of methods, which shares the legend with their colours."""
+    shapes = [_SHAPES[index % len(_SHAPES)] for index in _colour_indices(titles)]
     return alt.Shape("Method:N", sort=titles, scale=alt.Scale(domain=titles, range=shapes))
 
 
-def _places(titles: list[str]) -> list[int]:
-    """Which of the colours each has."""
-    others = [place for place, usual in enumerate(_USUAL) if usual not in titles]
-    free = cycle([*range(len(_USUAL), len(_COLOURS)), *others])
-    return [_USUAL.index(title) if title in _USUAL else next(free) for title in titles]
+def _colour_indices(titles: list[str]) -> list[int]:
+    """Return the index of each method's colour; colours repeat after ten methods."""
+    standard = _STANDARD_METHODS
+    unused = [index for index, title in enumerate(standard) if title not in titles]
+    free = cycle([*range(len(standard), len(_COLOURS)), *unused])
+    return [standard.index(title) if title in standard else next(free) for title in titles]
 
 
-def _columns(entries: int) -> int:
-    """Of a legend whose rows are about equally long."""
-    return ceil(entries / max(1, ceil(entries / _LEGEND_COLUMNS)))
+def _legend_columns(entries: int) -> int:
+    """Return the number of columns that gives a legend rows of similar length."""
+    return ceil(entries / max(1, ceil(entries / _MAX_LEGEND_COLUMNS)))
 
 
 def styled(chart: Any) -> Any:
-    """The chart with the report's type, grid and spacing."""
+    """Apply the report's fonts, grid and spacing to a chart."""
     text = {"labelColor": MUTED, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12}
     return (
         chart.configure(font=FONT, background="white", padding=8)

@@ -1,294 +1,152 @@
-"""The table of the methods: what each found, and its chosen configuration."""
+"""Tables of the report as rows of text."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import html
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+from tabulate import tabulate
 
-from ngm_tune.metrics.functional import METRICS, Metric
-from ngm_tune.metrics.pareto import hypervolume
+from ngm_tune.metrics.functional import METRICS
+from ngm_tune.results.columns import hyperparameters_of
 
-from ..formatting import counted, number
-from ..loading import ELIGIBLE, PARTIAL, LoadedStudy
-from ..statistics.answer import Standing, standings
-from ..statistics.choice import Choice, settings_of
-from ..statistics.effort import NEAR_FRONT, robustness_info
-from ..statistics.optimism import optimism
+from ..formatting import counted, number, percent, settings, signed
+from ..loaded_study import LoadedStudy
+from ..statistics.facts import stopped_runs
+from ..statistics.methods import INCOMPLETE_STATUSES, near_best_column
+from ..statistics.optimism import Optimism, optimism
+from ..statistics.published import Replication
+from ..statistics.robustness import NEAR_FRONT
 
-_OTHERS = ("diverged", PARTIAL, "stopped", "failed")
-_SHOWN_METRICS = ("avg_acc", "avg_sg", "min_acc", "recovery")
+Row = dict[str, str]
+"""Text of each cell, by column heading."""
+
+_NONE = "–"
+_METRICS = ("avg_acc", "avg_sg", "min_acc", "recovery")
+"""Metrics of the table of methods, after the objectives."""
 
 
-def methods_table(loaded: LoadedStudy, choices: list[Choice]) -> pl.DataFrame:
-    """A row per benchmark and method.
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table; text is escaped, because Markdown can contain HTML."""
+    escaped = [{heading: _escape(text) for heading, text in row.items()} for row in rows]
+    return tabulate(escaped, headers="keys", tablefmt="github", disable_numparse=True) + "\n"
 
-    Columns: numbers of trials by status, and of those that were confirmed; of the trials that
-    claims rest on (:meth:`~analysis.loading.LoadedStudy.of`) hypervolume and points on the front;
-    the second objective of the configuration that :mod:`analysis.answer` compares, which is near
-    the best first objective of any method, with its standard deviation; the hypervolume that the
-    search estimated and its optimism; the share of the search space within
-    :data:`~analysis.effort.NEAR_FRONT` of the front; and of the chosen configuration its id,
-    hyper-parameters, and metrics with their standard deviation over seeds.
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=False).replace("|", "\\|")
+
+
+def method_rows(loaded: LoadedStudy, table: pl.DataFrame) -> list[Row]:
+    """Return the rows of :func:`~analysis.statistics.methods.methods_table` as text.
+
+    Columns without any value are omitted.
     """
-    by_arm = {(choice.benchmark, choice.method): choice for choice in choices}
-    rows = []
-    for benchmark in loaded.benchmarks:
-        robustness = robustness_info(loaded, benchmark)
-        compared = standings(loaded, benchmark)
-        for method in loaded.methods:
-            choice = by_arm.get((benchmark, method))
-            row = _row(loaded, benchmark, method, choice, compared.get(method))
-            row["space_within"] = robustness.within(row["title"]) if robustness else None
-            rows.append(row)
-    return pl.DataFrame(rows, infer_schema_length=None)
+    has_space = bool(table["space_within"].is_not_null().any())
+    names = [*(metric.name for metric in loaded.objectives), *_METRICS]
+    metrics = [name for name in dict.fromkeys(names) if table[name].is_not_null().any()]
+    return [_method_row(loaded, row, metrics, has_space=has_space) for row in table.to_dicts()]
 
 
-def near_best(loaded: LoadedStudy) -> str:
-    """The column of the second objective near the best first one."""
-    first, second = loaded.objectives[:2]
-    return f"{second.name}_near_best_{first.name}"
-
-
-def _row(
-    loaded: LoadedStudy,
-    benchmark: str,
-    method: str,
-    choice: Choice | None,
-    standing: Standing | None,
-) -> dict[str, Any]:
-    arm = loaded.of(benchmark, method)
-    tried = loaded.tried(benchmark, method)
-    completed = arm.filter(ELIGIBLE)
-    objectives, reference = loaded.objectives, loaded.study.reference_point
-    row: dict[str, Any] = {
-        "benchmark": benchmark,
-        "method": method,
-        "title": loaded.method_title(method),
-        "confirmed": loaded.is_confirmed(benchmark),
-        "trials": tried.height,
+def _method_row(
+    loaded: LoadedStudy, row: dict[str, Any], metrics: list[str], *, has_space: bool
+) -> Row:
+    cells = {
+        "Method": row["title"],
+        "Chosen configuration": row["settings"] or _NONE,
+        "Trials": _count_with_statuses(row, "trials", "", (*INCOMPLETE_STATUSES, "infeasible")),
     }
-    for status in ("completed", *_OTHERS):
-        row[status] = tried.filter(pl.col("status") == status).height
-    row["infeasible"] = tried.filter(pl.col("status") == "completed", ~pl.col("feasible")).height
-    again = tried.clear() if loaded.given else loaded.confirmed_of(benchmark, method)
-    row["confirmed_trials"] = again.height
-    for status in ("diverged", "failed"):
-        row[f"confirmed_{status}"] = again.filter(pl.col("status") == status).height
-    row["hypervolume"] = _volume(completed, objectives, reference)
-    row["search_hypervolume"] = (
-        None if loaded.given else _volume(tried.filter("front"), objectives, reference)
-    )
-    row["front_points"] = int(arm["front"].sum())
-    for found in optimism(loaded, benchmark, method):
-        row[f"optimism_{found.name}"] = found.optimism
-    if len(objectives) > 1:
-        key = near_best(loaded)
-        row[key] = float(standing.reached[1]) if standing else None
-        sd = float(standing.sd[1]) if standing else math.nan
-        row[f"{key}_sd"] = None if math.isnan(sd) else sd
-    row["chosen"] = choice.trial_id if choice else None
-    row["settings"] = choice.settings if choice else None
-    scores = (
-        arm.row(by_predicate=pl.col("trial_id") == choice.trial_id, named=True) if choice else {}
-    )
-    for name in METRICS:
-        row |= {column: scores.get(column) for column in (name, f"{name}_sd")}
-    return row
-
-
-def _volume(
-    trials: pl.DataFrame, objectives: list[Metric], reference_point: Mapping[str, float]
-) -> float:
-    values = trials.drop_nulls([m.name for m in objectives]).select(m.name for m in objectives)
-    return hypervolume(values.to_numpy(), objectives, reference_point)
-
-
-def search_facts(loaded: LoadedStudy) -> dict[str, str]:
-    """Effort and evaluation, as a reader must know them to judge the study."""
-    study = loaded.study
-    seeds = counted(loaded.seeds, "seed")
-    missing = _missing(loaded)
-    if loaded.given:
-        facts = {
-            "Effort": f"settings as given, {seeds} for every method and benchmark",
-            "Evaluated on": "test data",
-        }
-        return facts | ({"Not complete": ", ".join(missing)} if missing else {})
-    effort = (
-        f"{counted(study.trials, 'trial')} of {seeds} for every method and benchmark, searched by "
-        f"Optuna ({study.sampler}, seed {study.seed})"
-    )
-    if loaded.racing:
-        effort += (
-            f"; seeds are raced for, within {study.runs_per_search} seed-runs for every method"
+    if row["confirmed"] and not loaded.has_fixed_runs:
+        cells["Confirmed"] = _count_with_statuses(
+            row, "confirmed_trials", "confirmed_", ("diverged", "failed")
         )
-    kind = "seed-runs" if loaded.racing else "trials"
-    for name, runs in loaded.plateaus.items():
-        place = loaded.benchmark_title(name)
-        effort += f"; on {place} the search ended after {runs} {kind} of every method"
-    for benchmark in loaded.benchmarks:
-        place = loaded.benchmark_title(benchmark)
-        for method in loaded.exhausted(benchmark):
-            there = counted(loaded.searched(benchmark, method).height, "configuration")
-            effort += f"; {loaded.method_title(method)} on {place} has no more than {there}"
-    facts = {"Effort": effort, "Evaluated on": _evaluated_on(loaded)}
-    starts = _starts(loaded)
-    if starts:
-        facts["Started from"] = starts
-    if missing:
-        facts["Not complete"] = f"{', '.join(missing)}; the effort is not equal before they are"
-    stopped = _stopped(loaded)
-    if stopped.height:
-        trials = stopped["trial_id"].n_unique()
-        saved = float((stopped["full"] - stopped["iterations"]).sum())
-        share = saved / (float(loaded.search["iterations"].sum()) + saved)
-        facts["Stopped early"] = (
-            f"{trials} of {loaded.search.height} trials, which saved {share:.0%} of the search's "
-            "iterations"
+    if len(loaded.objectives) > 1:
+        first, second = loaded.objectives[:2]
+        column = near_best_column(loaded)
+        cells["Hypervolume"] = _mean_and_sd(row["hypervolume"])
+        cells[f"{second.title} near the best {first.title.lower()}"] = _mean_and_sd(
+            row[column], row[f"{column}_sd"]
         )
-        diverged = stopped.filter(pl.col("diverged_at").is_not_null())["trial_id"].n_unique()
-        if diverged:
-            facts["Stopped early"] += f"; of {diverged} of them a seed had diverged"
-    return facts
+    if has_space:
+        share = row["space_within"]
+        heading = f"Search space within {NEAR_FRONT:g} of the front"
+        cells[heading] = _NONE if share is None else percent(share)
+    for name in metrics:
+        metric = METRICS[name]
+        is_time = metric.unit == "iterations"
+        heading = f"{metric.title}, iterations" if is_time else metric.title
+        cells[heading] = _mean_and_sd(row[name], row[f"{name}_sd"], 1 if is_time else 3)
+    return cells
 
 
-def _starts(loaded: LoadedStudy) -> str:
-    """From how many points that were given each search started; empty if from none."""
-    said = []
-    for benchmark in loaded.benchmarks:
-        place = loaded.benchmark_title(benchmark)
-        starts = loaded.starting_points(benchmark)
-        counts = set(starts.values())
-        each = ", ".join(f"{method} {count}" for method, count in starts.items())
-        if len(counts) > 1:
-            said.append(
-                f"points given on {place}: {each}; the effort is not equal where they come from "
-                "earlier tuning"
-            )
-        elif any(counts):
-            said.append(f"{counted(counts.pop(), 'given point')} of every method on {place}")
-    return "; ".join(said)
+def _count_with_statuses(
+    row: dict[str, Any], total: str, prefix: str, statuses: Iterable[str]
+) -> str:
+    """Return the total and the non-zero counts by status, such as ``8 (2 diverged)``."""
+    counts = [f"{row[prefix + each]} {each}" for each in statuses if row[prefix + each]]
+    return f"{row[total]} ({', '.join(counts)})" if counts else str(row[total])
 
 
-def _missing(loaded: LoadedStudy) -> list[str]:
-    """What has not ended of every search, or of the settings that were given."""
-    racing = loaded.racing
-    missing = []
-    for benchmark in loaded.study.benchmarks:
-        for method in loaded.study.methods:
-            whole = loaded.runs_due(benchmark, method)
-            trials = loaded.tried(benchmark, method)
-            there = int(trials["seeds"].sum()) if racing else trials.height
-            if there != whole:
-                what = "seed-runs" if racing else "trials"
-                missing.append(
-                    f"{loaded.method_title(method)} on {loaded.benchmark_title(benchmark)} "
-                    f"has {there} of {whole} {what}"
-                )
-    return missing
+def _mean_and_sd(mean: float | None, sd: float | None = None, digits: int = 3) -> str:
+    if mean is None or np.isnan(mean):
+        return _NONE
+    return number(mean, digits) + ("" if sd is None else f" ± {sd:.{digits}f}")
 
 
-def _evaluated_on(loaded: LoadedStudy) -> str:
-    confirmed = [name for name in loaded.benchmarks if loaded.is_confirmed(name)]
-    count = sum(loaded.confirmed_of(name).height for name in confirmed)
-    said = "validation data only"
-    if confirmed:
-        said = (
-            f"search: validation data; claims: test data, {counted(count, 'configuration')} of the "
-            f"fronts run again with {counted(loaded.fresh_seeds, 'fresh seed')}"
-        )
-    missing = [
-        loaded.benchmark_title(name)
-        + (
-            f" ({loaded.confirmed_of(name).height} of {loaded.due(name)} configurations run again)"
-            if loaded.due(name)
-            else ""
-        )
-        for name in loaded.benchmarks
-        if name not in confirmed
-    ]
-    return f"{said}; not confirmed: {', '.join(missing)}" if missing else said
-
-
-def _stopped(loaded: LoadedStudy) -> pl.DataFrame:
-    """Runs of the search that were stopped early, a row per seed.
-
-    With ``iterations`` and ``full``, what a run of the benchmark takes that is not stopped.
-    """
-    rows = loaded.runs
-    tasks = pl.DataFrame(loaded.results.read("tasks"))
-    trained = tasks.group_by("trial_id", "seed").agg((pl.col("task").max() + 1).alias("tasks"))
-    full = rows.group_by("benchmark").agg(pl.col("iterations").max().alias("full"))
-    return (
-        rows.filter(status="stopped")
-        .join(full, on="benchmark")
-        .join(trained, on=["trial_id", "seed"], how="left", maintain_order="left")
-    )
-
-
-def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[dict[str, str]]:
-    """The trials of a benchmark that were stopped early, as people read them."""
-    trials = _stopped(loaded).filter(benchmark=benchmark).unique("trial_id", maintain_order=True)
+def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:
+    """Return the trials of a benchmark that were stopped early."""
+    trials = stopped_runs(loaded).filter(benchmark=benchmark)
     return [
         {
             "Trial": row["trial_id"],
             "Method": loaded.method_title(row["method"]),
-            "Stopped after": f"task {row['tasks']}" if row["tasks"] is not None else "–",
-            "Configuration": settings_of(loaded, row),
+            "Stopped after": f"task {row['tasks']}" if row["tasks"] is not None else _NONE,
+            "Configuration": settings(hyperparameters_of(row, loaded.domains(row["method"]))),
         }
-        for row in trials.to_dicts()
+        for row in trials.unique("trial_id", maintain_order=True).to_dicts()
     ]
 
 
-def display_rows(loaded: LoadedStudy, table: pl.DataFrame) -> list[dict[str, str]]:
-    """The table as people read it."""
-    with_space = bool(table["space_within"].is_not_null().any())
-    names = [*(m.name for m in loaded.objectives), *_SHOWN_METRICS]
-    shown = [name for name in dict.fromkeys(names) if table[name].is_not_null().any()]
-    return [_display(loaded, row, shown, with_space=with_space) for row in table.to_dicts()]
+def optimism_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:
+    """Return the optimism of each method with confirmed configurations."""
+    rows = []
+    for method in loaded.methods:
+        entries = optimism(loaded, benchmark, method)
+        if entries:
+            row = {
+                "Method": loaded.method_title(method),
+                "Configurations": str(entries[0].n_configurations),
+            }
+            rows.append(row | {entry.title: optimism_cell(entry) for entry in entries})
+    return rows
 
 
-def _display(
-    loaded: LoadedStudy, row: dict[str, Any], metrics: list[str], *, with_space: bool
-) -> dict[str, str]:
-    shown = {
-        "Method": row["title"],
-        "Chosen configuration": row["settings"] or "–",
-        "Trials": _trials(row),
-    }
-    if row["confirmed"] and not loaded.given:
-        others = [f"{row[f'confirmed_{s}']} {s}" for s in ("diverged", "failed")]
-        shown["Confirmed"] = _with(row["confirmed_trials"], [o for o in others if o[0] != "0"])
-    if len(loaded.objectives) > 1:
-        first, second = loaded.objectives[:2]
-        key = near_best(loaded)
-        near = _number(row[key], row[f"{key}_sd"])
-        shown["Hypervolume"] = _number(row["hypervolume"])
-        shown[f"{second.title} near the best {first.title.lower()}"] = near
-    if with_space:
-        share = row["space_within"]
-        shown[f"Space within {NEAR_FRONT:g} of the front"] = (
-            "–" if share is None else f"{share:.0%}"
-        )
-    for name in metrics:
-        timed = METRICS[name].unit == "iterations"
-        title = METRICS[name].title + (", iterations" if timed else "")
-        shown[title] = _number(row[name], row[f"{name}_sd"], 1 if timed else 3)
-    return shown
+def optimism_cell(entry: Optimism) -> str:
+    """Format an entry as ``searched → confirmed (optimism ± standard error)``."""
+    error = "" if np.isnan(entry.error) else f" ± {entry.error:.3f}"
+    return f"{number(entry.searched)} → {number(entry.confirmed)} ({signed(entry.optimism)}{error})"
 
 
-def _trials(row: dict[str, Any]) -> str:
-    return _with(row["trials"], [f"{row[s]} {s}" for s in (*_OTHERS, "infeasible") if row[s]])
+def published_rows(loaded: LoadedStudy, replications: list[Replication]) -> list[Row]:
+    """Return published values next to replicated ones; ``≠`` marks significant differences."""
+    return [
+        {
+            "Benchmark": loaded.benchmark_title(each.benchmark),
+            "Method": loaded.method_title(each.method) + _omitted_seeds(each),
+            "Quantity": each.quantity,
+            "Published": _mean_and_sd(*each.published) if each.published else _NONE,
+            "Here": _mean_and_sd(each.mean, each.sd),
+            "": "≠" if each.differs else "",
+        }
+        for each in replications
+    ]
 
 
-def _with(count: int, others: list[str]) -> str:
-    return f"{count} ({', '.join(others)})" if others else str(count)
-
-
-def _number(value: float | None, spread: float | None = None, digits: int = 3) -> str:
-    if value is None:
-        return "–"
-    return number(value, digits) + ("" if spread is None else f" ± {spread:.{digits}f}")
+def _omitted_seeds(replication: Replication) -> str:
+    n_diverged, n_incomplete = replication.n_diverged, replication.n_incomplete
+    seeds = counted(replication.n_seeds + n_diverged + n_incomplete, "seed")
+    parts = [f"{n_diverged} of {seeds} diverged"] if n_diverged else []
+    parts += [f"{n_incomplete} of {seeds} incomplete"] if n_incomplete else []
+    return f" ({', '.join(parts)})" if parts else ""

@@ -1,1 +1,1 @@
-"""Numbers of a report: chosen configurations, comparisons, tuning effort and optimism."""
+"""Statistics of a report, as data classes and tables."""

@@ -1,329 +1,204 @@
-"""The study's answer: the method in question against its best rival.
-
-What is compared is chosen by the search alone, of either method: the configuration with the best
-second objective among those whose first is within 0.01 of the best that the search found for any
-method (:func:`ngm_tune.metrics.pareto.contender`), which is always confirmed. So the confirmed values of
-both are as good as they look, and their difference, paired over seeds, has an interval. What
-diverged when it was confirmed counts as the worst, and is said. Without a confirmation, and with
-given settings, the same data choose and are reported.
-"""
+"""The answer of a study: its first method against the best rival, benchmark by benchmark."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
-import polars as pl
-from scipy import stats
 
-from ngm_tune.metrics.functional import Floats, Metric
-from ngm_tune.metrics.pareto import NEAR, are_near, best_in_second, hypervolume
+from ngm_tune.metrics.functional import Floats
+from ngm_tune.metrics.pareto import hypervolume
 
-from ..formatting import counted, number, signed
-from ..loading import ELIGIBLE, LoadedStudy
-from .optimism import by_seed, variance
-
-_CONFIDENCE = 0.95
-
-
-class Difference(NamedTuple):
-    """A mean difference over paired seeds, and its interval; NaN where there is one seed.
-
-    The interval is of these configurations on these test data: it has the spread of seeds in it,
-    and neither that of test examples nor that of searches.
-    """
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0.0 or self.high < 0.0
-
-    def __str__(self) -> str:
-        if np.isnan(self.low):
-            return signed(self.mean)
-        return (
-            f"{signed(self.mean)}, {_CONFIDENCE:.0%} interval over seeds {signed(self.low)} to "
-            f"{signed(self.high)}"
-        )
+from ..loaded_study import ELIGIBLE, LoadedStudy
+from .comparison import (
+    Contender,
+    Difference,
+    Outcome,
+    candidates,
+    compared_contenders,
+    contenders,
+    paired_differences,
+    second_objective,
+)
+from .optimism import jackknife_variance, values_by_seed
 
 
-class Standing(NamedTuple):
-    """A method's configuration that is compared with those of others.
+class Verdict(Enum):
+    """What can be concluded about the study's first method."""
+
+    NO_ELIGIBLE_TRIAL = "no eligible trial"
+    """No trial of any method can be on a front."""
+    NOTHING_CONFIRMED = "nothing confirmed"
+    """The search had eligible trials, but no configuration can be compared."""
+    COMPARED = "compared"
+    FOCUS_NOT_RUN = "focus not run"
+    FOCUS_NOT_NEAR = "focus not near"
+    """Only rivals come near the best first objective."""
+    RIVALS_NOT_RUN = "rivals not run"
+    RIVALS_NOT_NEAR = "rivals not near"
+    """Only the first method comes near the best first objective."""
+
+
+@dataclass(frozen=True)
+class MethodHypervolume:
+    """Hypervolume of a method's eligible trials.
 
     Attributes:
-        method: The method.
-        trial_id: The trial that its figures are of.
-        known: Its objectives as what chose it knew them, shape (M,).
-        reached: Its objectives, means over seeds, shape (M,).
-        sd: Their standard deviations over seeds; NaN for one seed.
-        diverged: Seeds with which it diverged.
-        feasible: Whether it keeps the study's constraints.
+        method: Name of the method.
+        value: Hypervolume of the means over seeds, in the product of the objectives' units.
+        error: Its standard error over seeds; None without a confirmation or with a single seed.
     """
 
     method: str
-    trial_id: str
-    known: Floats
-    reached: Floats
-    sd: Floats
-    diverged: int
-    feasible: bool
+    value: float
+    error: float | None
 
 
-def standings(loaded: LoadedStudy, benchmark: str) -> dict[str, Standing]:
-    """The configuration to compare of each method that has one, near enough to the best."""
-    return _standings(loaded, benchmark, near=True)
+@dataclass(frozen=True)
+class Tradeoff:
+    """A configuration with a better second objective, but a first one that is not near the best.
+
+    Attributes:
+        contender: The configuration.
+        reference: The better of the compared contenders.
+        difference: ``contender`` minus ``reference`` in the second objective.
+    """
+
+    contender: Contender
+    reference: Contender
+    difference: Difference
 
 
-def compared(loaded: LoadedStudy, benchmark: str) -> list[Standing]:
-    """What the answer is about: the study's first method and its best rival, if they are near."""
-    there = standings(loaded, benchmark)
-    mine = there.pop(loaded.study.methods[0], None)
-    rivals = sorted(there.values(), key=_second(loaded))
-    return [standing for standing in (mine, *rivals[:1]) if standing is not None]
+@dataclass(frozen=True)
+class Answer:
+    """Everything that the report states about one benchmark at its top.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        focus: The study's first method.
+        verdict: Which of the cases below applies.
+        contenders: The compared contenders: two if ``verdict`` is ``COMPARED``, else at most one.
+        differences: First contender minus second, per objective; empty unless two are compared.
+        tradeoff: For fixed runs, a method with a better second objective outside the range of the
+            comparison, unless the difference is not significant.
+        without_front: For each method whose trials cannot be on a front, the number of its trials
+            by status; ``"infeasible"`` counts completed trials that violate a constraint.
+        failed_confirmations: Number of configurations that failed during confirmation, by method.
+        not_run: Methods of the study without any trial, in the study's order.
+        hypervolumes: By method, best first.
+        confirmed: Whether the values are from test data.
+    """
+
+    benchmark: str
+    focus: str
+    verdict: Verdict
+    contenders: list[Contender]
+    differences: list[Difference]
+    tradeoff: Tradeoff | None
+    without_front: dict[str, dict[str, int]]
+    failed_confirmations: dict[str, int]
+    not_run: list[str]
+    hypervolumes: list[MethodHypervolume]
+    confirmed: bool
+
+    @property
+    def outcome(self) -> Outcome:
+        """Outcome of the comparison in the second objective."""
+        return self.differences[1].outcome
 
 
-def _second(loaded: LoadedStudy) -> Callable[[Standing], float]:
-    """What chooses among standings: their second objective, to be minimised."""
-    sign = loaded.objectives[1].sign
-    return lambda standing: float(standing.known[1] * sign)
-
-
-def _standings(loaded: LoadedStudy, benchmark: str, *, near: bool) -> dict[str, Standing]:
-    """By method, the best configuration in the second objective near the best first one, or not."""
-    objectives, names = loaded.objectives, [metric.name for metric in loaded.objectives]
-    trials = _candidates(loaded, benchmark)
-    if not trials.height or len(names) < 2:
-        return {}
-    known = trials.select(pl.col(f"known_{name}") for name in names).to_numpy()
-    wanted = are_near(known, objectives, _best_first(loaded, benchmark)) == near
-    found = {}
-    for method in loaded.methods:
-        rows = np.flatnonzero(wanted & (trials["method"] == method).to_numpy())
-        if len(rows):
-            row = int(rows[best_in_second(known[rows], objectives)])
-            trial_id = trials["trial_id"][row]
-            found[method] = Standing(
-                method,
-                trial_id,
-                known[row],
-                trials[row].select(names).to_numpy()[0],
-                trials[row].select(f"{name}_sd" for name in names).to_numpy()[0],
-                loaded.runs.filter(trial_id=trial_id, status="diverged").height,
-                trials["feasible"][row],
-            )
-    return found
-
-
-def _best_first(loaded: LoadedStudy, benchmark: str) -> float:
-    """The best first objective of any method, as what chose knew it."""
-    first = loaded.objectives[0]
-    return first.best_among(loaded.tried(benchmark).filter(ELIGIBLE)[first.name].drop_nulls())
-
-
-def _candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
-    """What claims can be about, with what chooses among it in columns ``known_*``."""
-    names = [metric.name for metric in loaded.objectives]
-    trials = loaded.of(benchmark).drop_nulls(names)
-    if loaded.given or not loaded.is_confirmed(benchmark):
-        whole = trials.filter(ELIGIBLE)
-        return whole.with_columns(pl.col(name).alias(f"known_{name}") for name in names)
-    search = loaded.searched(benchmark).select(
-        pl.col("trial_id").alias("origin"), *(pl.col(n).alias(f"known_{n}") for n in names)
-    )
-    return trials.join(search, on="origin", how="inner", maintain_order="left")
-
-
-def difference(loaded: LoadedStudy, one: str, other: str) -> list[Difference]:
-    """By how much one trial exceeds another, for every objective, over the same seeds."""
-    values = by_seed(loaded, pl.Series([one, other]))
-    apart = values[0] - values[1]
-    apart = apart[np.isfinite(apart).all(axis=1)]
-    means = apart.mean(axis=0)
-    errors = np.full_like(means, np.nan)
-    if len(apart) > 1:
-        quantile = stats.t.ppf((1.0 + _CONFIDENCE) / 2.0, len(apart) - 1)
-        errors = quantile * stats.sem(apart, axis=0)
-    return [
-        Difference(float(mean), float(mean - error), float(mean + error))
-        for mean, error in zip(means, errors, strict=True)
-    ]
-
-
-def findings(loaded: LoadedStudy) -> list[str]:
-    """The study's answer, some sentences per benchmark; its first method is the one in question."""
+def answers(loaded: LoadedStudy) -> list[Answer]:
+    """Return the answer for each benchmark; empty for a study with a single objective."""
     if len(loaded.objectives) < 2:
         return []
-    return [
-        f"{loaded.benchmark_title(name)}: {_answer(loaded, name)}{_volumes(loaded, name)}"
-        for name in loaded.benchmarks
-    ]
+    return [_answer(loaded, benchmark) for benchmark in loaded.benchmarks]
 
 
-def _answer(loaded: LoadedStudy, benchmark: str) -> str:
-    first = loaded.objectives[0]
-    there = compared(loaded, benchmark)
+def _answer(loaded: LoadedStudy, benchmark: str) -> Answer:
+    compared = compared_contenders(loaded, benchmark)
+    trial_ids = [contender.trial_id for contender in compared]
+    run = {
+        *loaded.search_trials(benchmark)["method"],
+        *loaded.confirmed_trials(benchmark)["method"],
+    }
+    return Answer(
+        benchmark,
+        loaded.study.methods[0],
+        _verdict(loaded, benchmark, compared, run),
+        compared,
+        paired_differences(loaded, *trial_ids) if len(trial_ids) == 2 else [],
+        _tradeoff(loaded, benchmark, compared),
+        _without_front(loaded, benchmark),
+        _failed_confirmations(loaded, benchmark),
+        [method for method in loaded.study.methods if method not in run],
+        _hypervolumes(loaded, benchmark),
+        loaded.is_confirmed(benchmark),
+    )
+
+
+def _verdict(
+    loaded: LoadedStudy, benchmark: str, compared: list[Contender], run: set[str]
+) -> Verdict:
     focus, *rivals = loaded.study.methods
-    run = _run(loaded, benchmark)
-    left = f"{_without_front(loaded, benchmark)}{_failed_again(loaded, benchmark)}"
-    if not there:
-        lost = loaded.tried(benchmark).filter(ELIGIBLE).height
-        what = "nothing is left to compare" if lost else "no trial could be on a front"
-        return f"{what}.{left}{_not_run(loaded, {focus, *rivals} - run)}"
-    searched = "" if loaded.given else " that the search found"
-    near = f"within {NEAR:g} of the best {first.title.lower()}{searched}"
-    reached = _reached(loaded, benchmark, there[0])
-    name = loaded.method_title(there[0].method)
-    if len(there) == 2:
-        said = _comparison(loaded, benchmark, there[0], there[1], near)
-    elif there[0].method != focus:
-        missed = f"does not come {near}" if focus in run else "has not been run"
-        does = "does, with" if focus in run else "has"
-        said = f"{loaded.method_title(focus)} {missed}. {name} {does} {reached}."
-    elif run.isdisjoint(rivals):
-        said = f"no rival has been run. {name} has {reached}."
-    else:
-        said = f"no rival comes {near}. {name} does, with {reached}."
-    if len(there) == 1:
-        said += _caveat(name, there[0])
-    return said + _farther(loaded, benchmark, there) + left + _not_run(loaded, {*rivals} - run)
+    if not compared:
+        eligible = loaded.first_phase_trials(benchmark).filter(ELIGIBLE).height
+        return Verdict.NOTHING_CONFIRMED if eligible else Verdict.NO_ELIGIBLE_TRIAL
+    if len(compared) == 2:
+        return Verdict.COMPARED
+    if compared[0].method != focus:
+        return Verdict.FOCUS_NOT_NEAR if focus in run else Verdict.FOCUS_NOT_RUN
+    return Verdict.RIVALS_NOT_RUN if run.isdisjoint(rivals) else Verdict.RIVALS_NOT_NEAR
 
 
-def _reached(loaded: LoadedStudy, benchmark: str, standing: Standing) -> str:
-    first, second = loaded.objectives[:2]
-    seeds = " (one seed)" if np.isnan(standing.sd[1]) else ""
-    return (
-        f"{_article(second)} of {number(standing.reached[1])}, at {_article(first)} of "
-        f"{number(standing.reached[0])}, {_where(loaded, benchmark)}{seeds}"
-    )
+def _tradeoff(loaded: LoadedStudy, benchmark: str, compared: list[Contender]) -> Tradeoff | None:
+    if not loaded.has_fixed_runs or not compared:
+        return None
+    key = second_objective(loaded)
+    best = min(contenders(loaded, benchmark, near=False).values(), key=key, default=None)
+    reference = min(compared, key=key)
+    if best is None or key(best) >= key(reference):
+        return None
+    difference = paired_differences(loaded, best.trial_id, reference.trial_id)[1]
+    if difference.outcome is Outcome.NOT_SIGNIFICANT:
+        return None
+    return Tradeoff(best, reference, difference)
 
 
-def _comparison(
-    loaded: LoadedStudy, benchmark: str, mine: Standing, other: Standing, near: str
-) -> str:
-    first, second = loaded.objectives[:2]
-    name, rival = (loaded.method_title(standing.method) for standing in (mine, other))
-    apart = difference(loaded, mine.trial_id, other.trial_id)
-    return (
-        f"{_verdict(name, rival, second, apart[1])}. Both are {near}, where {rival} has the best "
-        f"{second.title.lower()} of the rivals. {_where(loaded, benchmark).capitalize()} it is "
-        f"{number(mine.reached[1])} for {name} and {number(other.reached[1])} for {rival} "
-        f"({apart[1]}), at {_article(first)} of {number(mine.reached[0])} and "
-        f"{number(other.reached[0])} ({apart[0]}).{_caveat(name, mine)}{_caveat(rival, other)}"
-    )
-
-
-def _farther(loaded: LoadedStudy, benchmark: str, there: list[Standing]) -> str:
-    """Of given settings, which has a better second objective yet, at what price in the first.
-
-    Nothing of one that the seeds do not tell apart from the better of those that are near.
-    """
-    first, second = loaded.objectives[:2]
-    key = _second(loaded)
-    others = sorted(_standings(loaded, benchmark, near=False).values(), key=key)
-    if not loaded.given or not others or key(others[0]) >= min(map(key, there)):
-        return ""
-    best, nearest = others[0], min(there, key=key)
-    apart = difference(loaded, best.trial_id, nearest.trial_id)[1]
-    if not np.isnan(apart.low) and not apart.significant:
-        return ""
-    seeds = "with the one seed" if np.isnan(apart.low) else str(apart)
-    return (
-        f" {loaded.method_title(best.method)}, which is not near it, has a better "
-        f"{second.title.lower()} than {loaded.method_title(nearest.method)} ({seeds}): "
-        f"{number(best.reached[1])}, at {_article(first)} of {number(best.reached[0])}."
-    )
-
-
-def _without_front(loaded: LoadedStudy, benchmark: str) -> str:
-    """The methods none of whose trials could be on a front, and how these ended."""
-    said = ""
+def _without_front(loaded: LoadedStudy, benchmark: str) -> dict[str, dict[str, int]]:
+    counts = {}
     for method in loaded.methods:
-        trials = loaded.tried(benchmark, method)
+        trials = loaded.first_phase_trials(benchmark, method)
         if trials.height and not trials.filter(ELIGIBLE).height:
-            ended = trials["status"].replace("completed", "outside of the constraints")
-            counts = Counter(ended).most_common()
-            how = ", ".join(f"{count} {status}" for status, count in counts)
-            said += f" No trial of {loaded.method_title(method)} could be on a front ({how})."
-    return said
+            statuses = trials["status"].replace("completed", "infeasible")
+            counts[method] = dict(Counter(statuses).most_common())
+    return counts
 
 
-def _failed_again(loaded: LoadedStudy, benchmark: str) -> str:
-    """The methods with configurations that failed when they were run again."""
-    if loaded.given or not loaded.is_confirmed(benchmark):
-        return ""
-    failed = loaded.confirmed_of(benchmark).filter(status="failed")
-    counts = ((m, failed.filter(method=m).height) for m in loaded.methods)
-    said = "; ".join(f"{count} of {loaded.method_title(m)}" for m, count in counts if count)
-    return f" Configurations that failed when they were run again: {said}." if said else ""
+def _failed_confirmations(loaded: LoadedStudy, benchmark: str) -> dict[str, int]:
+    if loaded.has_fixed_runs or not loaded.is_confirmed(benchmark):
+        return {}
+    failed = loaded.confirmed_trials(benchmark).filter(status="failed")
+    counts = {method: failed.filter(method=method).height for method in loaded.methods}
+    return {method: count for method, count in counts.items() if count}
 
 
-def _not_run(loaded: LoadedStudy, methods: set[str]) -> str:
-    titles = [loaded.method_title(m) for m in loaded.study.methods if m in methods]
-    return f" Not run yet: {'; '.join(titles)}." if titles else ""
-
-
-def _run(loaded: LoadedStudy, benchmark: str) -> set[str]:
-    """Methods that have trials on a benchmark."""
-    trials = (loaded.searched(benchmark), loaded.confirmed_of(benchmark))
-    return {method for each in trials for method in each["method"]}
-
-
-def _caveat(name: str, standing: Standing) -> str:
-    """What a person should know who reads the figures."""
-    said = ""
-    if standing.diverged:
-        seeds = counted(standing.diverged, "seed")
-        said += f" {name} diverged with {seeds} there, which counts as the worst."
-    if not standing.feasible:
-        said += f" {name} does not keep the study's constraints there."
-    return said
-
-
-def _verdict(name: str, rival: str, metric: Metric, apart: Difference) -> str:
-    what = metric.title.lower()
-    if np.isnan(apart.low):
-        return f"of {name} and {rival} one seed does not tell which has the better {what}"
-    if not apart.significant:
-        return f"{name} and {rival} are not told apart in {what}"
-    return f"{name} has a {'larger' if apart.mean > 0 else 'smaller'} {what} than {rival}"
-
-
-def _article(metric: Metric) -> str:
-    title = metric.title.lower()
-    return f"{'an' if title[0] in 'aeio' else 'a'} {title}"
-
-
-def _where(loaded: LoadedStudy, benchmark: str) -> str:
-    if loaded.is_confirmed(benchmark):
-        return "on test data"
-    return "on the validation data that chose them (not confirmed)"
-
-
-def _volumes(loaded: LoadedStudy, benchmark: str) -> str:
-    """The hypervolume of each method's trials, with their standard errors where known."""
-    objectives, reference = loaded.objectives, loaded.study.reference_point
-    confirmed = loaded.is_confirmed(benchmark)
+def _hypervolumes(loaded: LoadedStudy, benchmark: str) -> list[MethodHypervolume]:
+    objectives, reference_point = loaded.objectives, loaded.study.reference_point
 
     def volume(values: Floats) -> Floats:
-        return np.array([hypervolume(values, objectives, reference)])
+        return np.array([hypervolume(values, objectives, reference_point)])
 
-    found = []
-    candidates = _candidates(loaded, benchmark).filter(ELIGIBLE)
+    eligible = candidates(loaded, benchmark).filter(ELIGIBLE)
+    hypervolumes = []
     for method in loaded.methods:
-        trials = candidates.filter(method=method)
+        trials = eligible.filter(method=method)
         if not trials.height:
             continue
-        values = by_seed(loaded, trials["trial_id"])
-        error = float(np.sqrt(variance(values, volume)[0])) if confirmed else float("nan")
-        spelled = "" if np.isnan(error) else f" ± {error:.3f}"
-        reached = float(volume(np.nanmean(values, axis=1))[0])
-        found.append((reached, f"{loaded.method_title(method)} {reached:.3f}{spelled}"))
-    ranking = "; ".join(text for _, text in sorted(found, key=lambda entry: -entry[0]))
-    said = " (± standard error over seeds)" if " ± " in ranking else ""
-    return f" Hypervolume{said}: {ranking}." if found else ""
+        values = values_by_seed(loaded, trials["trial_id"])
+        mean = float(volume(np.nanmean(values, axis=1))[0])
+        error = float(np.sqrt(jackknife_variance(values, volume)[0]))
+        has_error = loaded.is_confirmed(benchmark) and not np.isnan(error)
+        hypervolumes.append(MethodHypervolume(method, mean, error if has_error else None))
+    return sorted(hypervolumes, key=lambda each: -each.value)

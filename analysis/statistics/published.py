@@ -1,276 +1,209 @@
-"""Our numbers next to the paper's, in the authors' way of averaging and in ours.
+"""Comparison of fixed runs with the published values of arXiv 2507.14056.
 
-Published values are those of arXiv 2507.14056 and of the Split-MNIST seeds that its authors
-published. Their tables take the minima of the stability gap on the mean curve over seeds, which
-hides dips that fall on different iterations in different seeds; "per seed" takes each seed's own
-minima first.
+The paper takes the minima of the stability gap on the mean curve over seeds, which hides dips that
+occur at different iterations in different seeds. The gap is therefore also computed per seed and
+then averaged.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.functional import AccuracyCurves, stability_gaps
+from ngm_tune.metrics.functional import AccuracyCurves, Floats, stability_gaps
 from ngm_tune.study.paper import paper_study
 
-from ..formatting import counted, number
-from ..loading import LoadedStudy
-
-_PUBLISHED_SEEDS = 5
-
-
-class Published(NamedTuple):
-    """A published mean and, where it was given, its standard deviation over seeds."""
-
-    mean: float
-    sd: float | None = None
-
-
-class Cell(NamedTuple):
-    """A quantity, as published and as found here."""
-
-    benchmark: str
-    method: str
-    quantity: str
-    published: Published | None
-    ours: float
-    our_sd: float | None
-    """None for a single seed."""
-    seeds: int = 1
-    """Of ours, those that the value is of."""
-    diverged: int = 0
-    """Seeds that diverged, and are left out."""
-    lost: int = 0
-    """Seeds of which curves or steps are gone or damaged, and which are left out."""
-
-    @property
-    def outside(self) -> bool:
-        """Whether the two means differ by more than two standard errors of their difference.
-
-        One without a deviation is taken to have that of the other; where neither has any, that
-        cannot be told.
-        """
-        theirs = self.published.sd if self.published else None
-        known = [sd for sd in (theirs, self.our_sd) if sd is not None]
-        if self.published is None or not known or not self.seeds:
-            return False
-        error = np.hypot(known[0] / np.sqrt(_PUBLISHED_SEEDS), known[-1] / np.sqrt(self.seeds))
-        return abs(self.ours - self.published.mean) > 2.0 * float(error)
-
+from ..loaded_study import LoadedStudy
+from .paper_values import (
+    MEAN_CURVE_GAP,
+    N_PUBLISHED_SEEDS,
+    PEAK_GAIN,
+    PER_SEED_GAP,
+    TASK_END_ACCURACY,
+    TASK_END_GAIN,
+    TRANSITION_GAPS,
+    PublishedValue,
+)
 
 MEAN_CURVE = "avg-SG, first task, minima on the mean curve"
 PER_SEED = "avg-SG, first task, minima per seed"
 
-_MEAN_CURVE = {
-    "split-mnist": {
-        "ngm-sgd": Published(0.017),
-        "momentum-sgd": Published(0.267),
-        "adam": Published(0.283),
-        "sgd": Published(0.034),
-    },
-    "rotated-mnist": {
-        "ngm-sgd": Published(0.054),
-        "momentum-sgd": Published(0.117),
-        "adam": Published(0.092),
-        "sgd": Published(0.053),
-    },
-    "split-cifar10": {
-        "ngm-sgd": Published(0.134, 0.043),
-        "momentum-sgd": Published(0.425, 0.044),
-        "adam": Published(0.310, 0.088),
-        "sgd": Published(0.241),
-    },
-    "domain-cifar100": {
-        "ngm-sgd": Published(0.224),
-        "momentum-sgd": Published(0.232),
-        "adam": Published(0.256),
-        "sgd": Published(0.243),
-    },
-    "split-mini-imagenet": {
-        "ngm-sgd": Published(0.300, 0.071),
-        "momentum-sgd": Published(0.409),
-        "adam": Published(0.384),
-        "sgd": Published(0.332),
-    },
-}
-
-_PER_SEED = {
-    "split-mnist": {
-        "ngm-sgd": Published(0.028, 0.002),
-        "momentum-sgd": Published(0.274, 0.007),
-        "adam": Published(0.259, 0.078),
-        "sgd": Published(0.010, 0.001),
-    },
-}
-
-_TRANSITIONS = {
-    "split-mnist": {
-        "ngm-sgd": (0.029, 0.015, 0.013, 0.019),
-        "momentum-sgd": (1.000, 0.042, 0.015, 0.022),
-        "adam": (0.313, 0.159, 0.097, 0.052),
-        "sgd": (0.016, 0.006, 0.007, 0.005),
-    },
-}
-"""SG of each transition on the mean curve, of the published seeds."""
-
-_TASK_ENDS = {
-    "split-mnist": {
-        "ngm-sgd": (0.9988, 0.9922, 0.9909, 0.9871, 0.9818),
-        "momentum-sgd": (0.9993, 0.9919, 0.9900, 0.9889, 0.9841),
-        "adam": (0.9994, 0.9911, 0.9836, 0.9820, 0.9739),
-        "sgd": (0.9982, 0.9853, 0.9805, 0.9769, 0.9741),
-    },
-}
-
-_GAIN_AT_ENDS = {"split-mnist": (1.31, 1.68, 1.89, 1.94, 2.11)}
-_GAIN_PEAK = {"split-mnist": 3.09, "rotated-mnist": 5.8, "split-cifar10": 2.8}
+_GAIN_METHOD = "ngm-sgd"
 
 
-def comparison(loaded: LoadedStudy) -> list[Cell]:
-    """Every published quantity that the study measured; none for a study that searched.
+class Replication(NamedTuple):
+    """A published quantity and its replication.
 
-    The gap on the first task comes in both ways of averaging, also where neither was published.
-    Seeds that diverged have none, nor those whose curves or steps are not all there; both are
-    counted.
+    Attributes:
+        benchmark: Name of the benchmark.
+        method: Name of the method.
+        quantity: Display name of the quantity.
+        published: The published value; None if the paper has none.
+        mean: Mean over the study's seeds; NaN if no seed has a value.
+        sd: Standard deviation over the study's seeds (n - 1); None unless there are two or more.
+        n_seeds: Number of seeds in ``mean``.
+        n_diverged: Number of seeds omitted because they diverged.
+        n_incomplete: Number of seeds omitted because their curves or steps are missing, truncated
+            or damaged.
     """
-    if not loaded.given:
+
+    benchmark: str
+    method: str
+    quantity: str
+    published: PublishedValue | None
+    mean: float
+    sd: float | None
+    n_seeds: int = 1
+    n_diverged: int = 0
+    n_incomplete: int = 0
+
+    @property
+    def differs(self) -> bool:
+        """Whether the means differ by more than two standard errors of their difference.
+
+        If one side has no standard deviation, that of the other is used. False if neither has one.
+        """
+        published_sd = self.published.sd if self.published else None
+        deviations = [sd for sd in (published_sd, self.sd) if sd is not None]
+        if self.published is None or not deviations or not self.n_seeds:
+            return False
+        error = np.hypot(
+            deviations[0] / np.sqrt(N_PUBLISHED_SEEDS), deviations[-1] / np.sqrt(self.n_seeds)
+        )
+        return abs(self.mean - self.published.mean) > 2.0 * float(error)
+
+
+class _Measurement(NamedTuple):
+    """Values by seed of one quantity, and their summary if it is not the mean."""
+
+    quantity: str
+    published: PublishedValue | None
+    by_seed: Floats
+    mean: float | None = None
+
+
+def replications(loaded: LoadedStudy) -> list[Replication]:
+    """Return every published quantity that the study measured.
+
+    The stability gap of the first task is included with both ways of averaging even where only one
+    was published. Diverged seeds and seeds with incomplete curves or steps are omitted and counted.
+
+    Returns:
+        Empty for a study with a search, and for benchmarks that the paper does not use.
+    """
+    if not loaded.has_fixed_runs:
         return []
-    cells = []
-    runs = loaded.confirmed.filter(pl.col("status").is_in(["completed", "diverged"]))
-    for row in sorted(runs.to_dicts(), key=lambda run: loaded.methods.index(run["method"])):
-        benchmark, method, trial = row["benchmark"], row["method"], row["trial_id"]
+    result = []
+    trials = loaded.confirmed.filter(pl.col("status").is_in(["completed", "diverged"]))
+    for row in sorted(trials.to_dicts(), key=lambda trial: loaded.methods.index(trial["method"])):
+        benchmark, method, trial_id = row["benchmark"], row["method"], row["trial_id"]
         if not paper_study(benchmark):
             continue
-        ended = loaded.runs.filter(trial_id=trial)
-        completed = ended.filter(status="completed")
-        diverged = ended.filter(status="diverged").height
-
-        def add(
-            quantity: str,
-            published: Published | None,
-            values: NDArray[np.float64],
-            ours: float | None = None,
-            benchmark: str = benchmark,
-            method: str = method,
-            diverged: int = diverged,
-            completed: int = completed.height,
-        ) -> None:
-            seeds = len(values)
-            if ours is None:
-                ours = values.mean() if seeds else np.nan
-            sd = float(values.std(ddof=1)) if seeds > 1 else None
-            counts = (seeds, diverged, completed - seeds)
-            cells.append(Cell(benchmark, method, quantity, published, float(ours), sd, *counts))
-
-        curves = _first_task_curves(loaded, trial, completed)
-        if not curves:
-            add(MEAN_CURVE, _MEAN_CURVE.get(benchmark, {}).get(method), np.array([]))
-            continue
-        gaps = np.array([stability_gaps(curve, "first") for curve in curves])
-        on_mean = stability_gaps(_mean_curve(curves), "first")
-        averages = gaps.mean(axis=1)
-        add(MEAN_CURVE, _MEAN_CURVE.get(benchmark, {}).get(method), averages, on_mean.mean())
-        add(PER_SEED, _PER_SEED.get(benchmark, {}).get(method), averages)
-        for task, value in enumerate(_TRANSITIONS.get(benchmark, {}).get(method, ())):
-            quantity = f"SG of the transition into task {task + 2}, first task, on the mean curve"
-            add(quantity, Published(value), gaps[:, task], on_mean[task])
-        ends = np.array([curve.at_task_ends()[:, 0] for curve in curves])
-        for task, value in enumerate(_TASK_ENDS.get(benchmark, {}).get(method, ())):
-            add(f"first-task accuracy, end of task {task + 1}", Published(value), ends[:, task])
-        if method == "ngm-sgd" and benchmark in _GAIN_PEAK:
-            gains = _gains(loaded, trial, completed, curves[0].task_ends)
-            for task, value in enumerate(_GAIN_AT_ENDS.get(benchmark, ())):
-                add(f"gain, end of task {task + 1}", Published(value), gains[:, task])
-            add("gain, peak", Published(_GAIN_PEAK[benchmark]), gains[:, -1])
-    return cells
+        runs = loaded.runs.filter(trial_id=trial_id)
+        completed = runs.filter(status="completed")
+        n_diverged = runs.filter(status="diverged").height
+        for measured in _measurements(loaded, benchmark, method, trial_id, completed):
+            values = measured.by_seed
+            mean = measured.mean
+            if mean is None:
+                mean = float(values.mean()) if len(values) else np.nan
+            sd = float(values.std(ddof=1)) if len(values) > 1 else None
+            counts = (len(values), n_diverged, completed.height - len(values))
+            result.append(
+                Replication(
+                    benchmark, method, measured.quantity, measured.published, mean, sd, *counts
+                )
+            )
+    return result
 
 
-def departures(loaded: LoadedStudy) -> list[str]:
-    """In what a study with given settings departs from the protocol of the paper's numbers."""
+def _measurements(
+    loaded: LoadedStudy, benchmark: str, method: str, trial_id: str, completed: pl.DataFrame
+) -> Iterator[_Measurement]:
+    """Yield the quantities of one trial; ``completed`` has its completed runs."""
+    curves = _first_task_curves(loaded, trial_id, completed)
+    mean_curve_gap = MEAN_CURVE_GAP.get(benchmark, {}).get(method)
+    if not curves:
+        yield _Measurement(MEAN_CURVE, mean_curve_gap, np.array([]))
+        return
+    gaps = np.array([stability_gaps(curve, "first") for curve in curves])
+    gaps_on_mean = stability_gaps(_mean_curve(curves), "first")
+    by_seed = gaps.mean(axis=1)
+    yield _Measurement(MEAN_CURVE, mean_curve_gap, by_seed, float(gaps_on_mean.mean()))
+    yield _Measurement(PER_SEED, PER_SEED_GAP.get(benchmark, {}).get(method), by_seed)
+    for task, value in enumerate(TRANSITION_GAPS.get(benchmark, {}).get(method, ())):
+        quantity = f"SG of the transition into task {task + 2}, first task, on the mean curve"
+        published = PublishedValue(value)
+        yield _Measurement(quantity, published, gaps[:, task], float(gaps_on_mean[task]))
+    at_ends = np.array([curve.at_task_ends()[:, 0] for curve in curves])
+    for task, value in enumerate(TASK_END_ACCURACY.get(benchmark, {}).get(method, ())):
+        quantity = f"first-task accuracy, end of task {task + 1}"
+        yield _Measurement(quantity, PublishedValue(value), at_ends[:, task])
+    if method == _GAIN_METHOD and benchmark in PEAK_GAIN:
+        gains = _gains(loaded, trial_id, completed, curves[0].task_ends)
+        for task, value in enumerate(TASK_END_GAIN.get(benchmark, ())):
+            quantity = f"gain, end of task {task + 1}"
+            yield _Measurement(quantity, PublishedValue(value), gains[:, task])
+        yield _Measurement("gain, peak", PublishedValue(PEAK_GAIN[benchmark]), gains[:, -1])
+
+
+def protocol_departures(loaded: LoadedStudy) -> list[str]:
+    """Return the settings in which a study departs from the paper's protocol.
+
+    Returns:
+        Entries ``key = value`` with the study's values; empty if the study has no benchmark of the
+        paper.
+    """
     study = loaded.study
     papers = [paper for name in loaded.benchmarks if (paper := paper_study(name))]
     if not papers:
         return []
-    protocol = {
-        "iterations_per_task": (None,),
-        "eval_every": (1,),
-        "eval_examples": (None,),
-        "eval_precision": ("float32", "mixed"),
-        "variant": ("joint",),
-        "seeds": tuple(paper["seeds"] for paper in papers),
+    settings: dict[str, tuple[Any, list[Any]]] = {
+        "iterations_per_task": (study.iterations_per_task, [None]),
+        "eval_every": (study.eval_every, [1]),
+        "eval_examples": (study.eval_examples, [None]),
+        "eval_precision": (study.eval_precision, ["float32", "mixed"]),
+        "strategy": (study.variant, ["joint"]),
+        "seeds": (study.seeds, [paper["seeds"] for paper in papers]),
     }
-    found = {
-        key: value for key, usual in protocol.items() if (value := getattr(study, key)) not in usual
-    }
+    departures = {key: value for key, (value, allowed) in settings.items() if value not in allowed}
     for paper in papers:
-        for method, settings in (study.settings or {}).items():
-            usual = paper["settings"].get(method, settings)
-            found |= {
-                f"{method}.{name}": settings.get(name)
-                for name in (*settings, *usual)
-                if settings.get(name) != usual.get(name)
+        for method, values in (study.settings or {}).items():
+            paper_values = paper["settings"].get(method, values)
+            departures |= {
+                f"{method}.{name}": values.get(name)
+                for name in (*values, *paper_values)
+                if values.get(name) != paper_values.get(name)
             }
-    return [f"{key} = {value}" for key, value in found.items()]
-
-
-def comparison_rows(loaded: LoadedStudy, cells: list[Cell]) -> list[dict[str, str]]:
-    """The comparison as people read it; ``≠`` marks what lies outside the spread."""
-    return [
-        {
-            "Benchmark": loaded.benchmark_title(cell.benchmark),
-            "Method": loaded.method_title(cell.method) + _left_out(cell),
-            "Quantity": cell.quantity,
-            "Published": _spelled(*cell.published) if cell.published else "–",
-            "Here": _spelled(cell.ours, cell.our_sd),
-            "": "≠" if cell.outside else "",
-        }
-        for cell in cells
-    ]
-
-
-def _left_out(cell: Cell) -> str:
-    """How many seeds the value is without, if without any."""
-    seeds = cell.seeds + cell.diverged + cell.lost
-    said = []
-    if cell.diverged:
-        said.append(f"{cell.diverged} of {counted(seeds, 'seed')} diverged")
-    if cell.lost:
-        said.append(f"{cell.lost} of {counted(seeds, 'seed')} not all there")
-    return f" ({', '.join(said)})" if said else ""
-
-
-def _spelled(mean: float, sd: float | None) -> str:
-    if np.isnan(mean):
-        return "–"
-    return number(mean) + (f" ± {sd:.3f}" if sd is not None else "")
+    return [f"{key} = {value}" for key, value in departures.items()]
 
 
 def _first_task_curves(
     loaded: LoadedStudy, trial_id: str, runs: pl.DataFrame
 ) -> list[AccuracyCurves]:
-    """First-task accuracy of the seeds of a trial whose curves are all there, in columns of tasks.
+    """Return the first-task accuracy of every seed with a complete curve.
 
-    The other tasks' columns are left NaN. A curve is all there that ends with its run and has as
-    many evaluations as any.
+    A curve is complete if it ends with its run and has as many evaluations as the longest one. The
+    columns of the other tasks are NaN.
     """
-    last = dict(runs.select("seed", "iterations").iter_rows())
+    last_iteration = dict(runs.select("seed", "iterations").iter_rows())
     rows = pl.DataFrame(loaded.results.read("curves", [trial_id])).filter(
-        pl.col("eval_task") == 0, pl.col("seed").is_in([*last])
+        pl.col("eval_task") == 0, pl.col("seed").is_in([*last_iteration])
     )
     by_seed = rows.sort("iteration").partition_by("seed", as_dict=True, maintain_order=True)
-    most = max((each.height for each in by_seed.values()), default=0)
+    longest = max((rows.height for rows in by_seed.values()), default=0)
     curves = []
-    for (seed,), each in sorted(by_seed.items()):
-        if each.height < most or each["iteration"][-1] != last[seed]:
+    for (seed,), rows in sorted(by_seed.items()):
+        if rows.height < longest or rows["iteration"][-1] != last_iteration[seed]:
             continue
-        ends = each.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"]
-        accuracy = np.full((each.height, len(ends)), np.nan)
-        accuracy[:, 0] = each["accuracy"].to_numpy()
-        curves.append(AccuracyCurves(each["iteration"].to_numpy(), accuracy, ends.to_numpy()))
+        ends = rows.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"]
+        accuracy = np.full((rows.height, len(ends)), np.nan)
+        accuracy[:, 0] = rows["accuracy"].to_numpy()
+        curves.append(AccuracyCurves(rows["iteration"].to_numpy(), accuracy, ends.to_numpy()))
     return curves
 
 
@@ -281,10 +214,11 @@ def _mean_curve(curves: list[AccuracyCurves]) -> AccuracyCurves:
 
 def _gains(
     loaded: LoadedStudy, trial_id: str, runs: pl.DataFrame, task_ends: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Gain of the seeds of a trial whose steps are all there, shape (seeds, K + 1).
+) -> Floats:
+    """Return the gain at the end of each of K tasks, then its peak, for seeds with all steps.
 
-    At the end of each of the K tasks, and last its peak.
+    Returns:
+        Shape (seeds, K + 1).
     """
     steps = pl.DataFrame(loaded.results.read("steps", [trial_id])).sort("iteration")
     steps = steps.filter(pl.col("seed").is_in(runs["seed"].to_list()))
