@@ -1,16 +1,16 @@
-"""Colours of methods: the same in every report, and told apart."""
+"""Colours and shapes of methods."""
 
 from __future__ import annotations
 
-from ngm_tune.analysis.charts.palette import _columns, method_colour, method_shape
+from ngm_tune.analysis.charts.palette import _legend_columns, method_colour, method_shape
 
 
 def colours(*titles: str) -> list[str]:
-    found: list[str] = method_colour(list(titles)).to_dict()["scale"]["range"]
-    return found
+    encoding = method_colour(list(titles)).to_dict()
+    return list(encoding["scale"]["range"])
 
 
-def test_usual_methods_have_their_colours_whatever_they_are_compared_with() -> None:
+def test_standard_methods_have_the_same_colour_in_every_report() -> None:
     (ngm, sgd), (adam, *_, again, momentum) = (
         colours("NGM-SGD", "SGD"),
         colours("Adam", "EWC", "SAM", "SGD", "SGD with momentum 0.9"),
@@ -28,5 +28,5 @@ def test_up_to_ten_methods_have_ten_colours() -> None:
     assert shapes[0] != shapes[1]
 
 
-def test_rows_of_a_legend_are_about_equally_long() -> None:
-    assert [_columns(entries) for entries in range(10)] == [0, 1, 2, 3, 4, 3, 3, 4, 4, 3]
+def test_legend_rows_have_similar_lengths() -> None:
+    assert [_legend_columns(entries) for entries in range(10)] == [0, 1, 2, 3, 4, 3, 3, 4, 4, 3]

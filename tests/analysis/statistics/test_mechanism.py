@@ -1,4 +1,4 @@
-"""The mechanism study: from probes and costs to figures."""
+"""Curvature, fast and slow weights, and cost, from a short run of the mechanism study."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import polars as pl
 import pytest
 
 from ngm_tune.analysis import write_report
-from ngm_tune.analysis.charts.mechanism import (
+from ngm_tune.analysis.loaded_study import LoadedStudy
+from ngm_tune.analysis.loading import load
+from ngm_tune.analysis.statistics.choice import choose
+from ngm_tune.analysis.statistics.mechanism import (
     EFFECTIVE,
     RAW,
     cost_info,
     curvature_info,
     fast_and_slow_info,
 )
-from ngm_tune.analysis.loading import LoadedStudy, load
-from ngm_tune.analysis.statistics.choice import choose
 from ngm_tune.benchmarks.models import MLP
 from ngm_tune.execution import runner
 from ngm_tune.execution.driver import drive
@@ -43,7 +44,7 @@ def small_networks() -> list[Network]:
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
+def mechanism(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     location = str(tmp_path_factory.mktemp("mechanism"))
     given = load_study("mechanism").settings or {}
     kept = {name: given[name] for name in ("ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd")}
@@ -60,42 +61,42 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     return load(location)
 
 
-def test_every_trial_is_probed_as_often_as_asked(loaded: LoadedStudy) -> None:
-    probes = pl.DataFrame(loaded.results.read("probes"))
+def test_every_trial_is_probed_at_the_requested_iterations(mechanism: LoadedStudy) -> None:
+    probes = pl.DataFrame(mechanism.results.read("probes"))
     counts = dict(probes.group_by("quantity").len().iter_rows())
     runs, tasks = 4 * 2, 5
     for quantity in ("sharpness_raw", "sharpness_effective"):
         assert counts[quantity] == runs * tasks * len(PROBED)
-        found = probes.filter(pl.col("quantity") == quantity)["iteration"].unique().sort()
-        assert found.to_list() == [30 * task + i for task in range(tasks) for i in PROBED]
+        iterations = probes.filter(quantity=quantity)["iteration"].unique().sort()
+        assert iterations.to_list() == [30 * task + i for task in range(tasks) for i in PROBED]
     assert counts["slow_norm"] == counts["fast_norm"] == runs * tasks * 30
     assert counts["weight_step"] == counts["gain_step"] == runs * tasks * 30
 
 
-def test_curvature_is_shown_in_both_spaces_and_held_against_the_gain(loaded: LoadedStudy) -> None:
-    info = curvature_info(loaded, "split-digits", choose(loaded))
+def test_ratio_of_curvatures_is_the_squared_gain(mechanism: LoadedStudy) -> None:
+    info = curvature_info(mechanism, "split-digits", choose(mechanism))
     assert info is not None
     assert set(info.traces["space"]) == {RAW, EFFECTIVE}
     deviations = dict(info.ratios.iter_rows())
-    # Only networks that are gained; the claim holds where every layer is.
+    # Only methods with a gain; the ratio is g² if every layer has the gain.
     assert set(deviations) == {"NGM-SGD", "NGM-SGD, output layer"}
     assert deviations["NGM-SGD"] < 0.01
     assert deviations["NGM-SGD, output layer"] > 0.05
     assert info.task_starts == [31, 61, 91, 121]
 
 
-def test_the_fast_part_is_that_of_methods_whose_gain_moves(loaded: LoadedStudy) -> None:
-    info = fast_and_slow_info(loaded, "split-digits", choose(loaded))
+def test_fast_part_is_that_of_methods_whose_gain_changes(mechanism: LoadedStudy) -> None:
+    info = fast_and_slow_info(mechanism, "split-digits", choose(mechanism))
     assert info is not None
     assert set(info.shares["Method"]) == {"NGM-SGD", "NGM-SGD, output layer"}
-    steps = pl.DataFrame(loaded.results.read("steps", ["split-digits.ngm-sgd.0000"]))
+    steps = pl.DataFrame(mechanism.results.read("steps", ["split-digits.ngm-sgd.0000"]))
     gains = steps.filter(pl.col("iteration") == 40)["gain"].cast(pl.Float64)
     shown = info.shares.filter(Method="NGM-SGD", iteration=40)["mean"].item()
     assert shown == pytest.approx((1 - 1 / gains).mean(), rel=1e-3)
 
 
-def test_costs_are_measured_for_every_method(loaded: LoadedStudy) -> None:
-    info = cost_info(loaded)
+def test_cost_is_that_of_every_method(mechanism: LoadedStudy) -> None:
+    info = cost_info(mechanism)
     assert info is not None
     assert info.networks == ["MLP 2 x 4"]
     ratios = dict(info.rows.select("Method", "time_ratio").iter_rows())
@@ -103,15 +104,15 @@ def test_costs_are_measured_for_every_method(loaded: LoadedStudy) -> None:
     assert ratios["SGD"] == 1.0
 
 
-def test_a_finished_study_owes_nothing(loaded: LoadedStudy) -> None:
+def test_finished_study_lacks_no_costs(mechanism: LoadedStudy) -> None:
     study = load_study("mechanism")
-    assert runner.owes_costs(study, loaded.results.location, [])  # of the methods left out here
+    assert runner.owes_costs(study, mechanism.results.location, [])  # for the methods omitted here
     some = study.model_copy(update={"methods": ["sgd", "ngm-sgd"]})
-    assert not runner.owes_costs(some, loaded.results.location, [])
+    assert not runner.owes_costs(some, mechanism.results.location, [])
 
 
-def test_the_report_has_the_mechanism(loaded: LoadedStudy, tmp_path: Path) -> None:
-    page = write_report(loaded.results.location, tmp_path).page
+def test_report_shows_the_mechanism(mechanism: LoadedStudy, tmp_path: Path) -> None:
+    page = write_report(mechanism.results.location, tmp_path).page
     text = page.read_text()
     for heading in ("Curvature: ", "Fast and slow weights", "Time and memory of a training step"):
         assert heading in text
@@ -120,6 +121,6 @@ def test_the_report_has_the_mechanism(loaded: LoadedStudy, tmp_path: Path) -> No
         assert (tmp_path / f"{name}.svg").exists()
 
 
-def test_a_study_without_probes_has_no_such_figures(loaded: LoadedStudy) -> None:
-    assert curvature_info(loaded, "split-digits", []) is None
-    assert fast_and_slow_info(loaded, "split-digits", []) is None
+def test_without_probes_no_info(mechanism: LoadedStudy) -> None:
+    assert curvature_info(mechanism, "split-digits", []) is None
+    assert fast_and_slow_info(mechanism, "split-digits", []) is None

@@ -1,4 +1,4 @@
-"""The paper's numbers next to ours."""
+"""Published values and their replication."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pyarrow as pa
 import pytest
 
 from ngm_tune.analysis.loading import load
+from ngm_tune.analysis.report.tables import published_rows
+from ngm_tune.analysis.statistics.paper_values import PublishedValue
 from ngm_tune.analysis.statistics.published import (
     MEAN_CURVE,
     PER_SEED,
-    Cell,
-    Published,
-    comparison,
-    comparison_rows,
-    departures,
+    Replication,
+    protocol_departures,
+    replications,
 )
 from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import CURVES_SCHEMA, STEPS_SCHEMA, trials_schema
@@ -42,7 +42,7 @@ LENGTH, TASKS = 4, 5
 
 @pytest.fixture
 def location(tmp_path: Path) -> Path:
-    """Two seeds whose first-task accuracy is 0.8, but for a dip per task, at different times."""
+    """Two seeds with a first-task accuracy of 0.8 and one dip per task, at different iterations."""
     results = Results(str(tmp_path))
     results.write_text("study.toml", STUDY)
     curves, steps = [], []
@@ -60,7 +60,7 @@ def location(tmp_path: Path) -> Path:
 
 
 def rows(phase: str) -> pa.Table:
-    """A run of either seed."""
+    """Return a completed run of each seed."""
     identity = {
         "study": "paper-split-mnist",
         "benchmark": "split-mnist",
@@ -76,21 +76,21 @@ def rows(phase: str) -> pa.Table:
 
 
 def test_the_mean_curve_hides_dips_that_seeds_do_not_share(location: Path) -> None:
-    cells = {cell.quantity: cell for cell in comparison(load(str(location)))}
-    assert cells[PER_SEED].ours == pytest.approx(0.5)
-    assert cells[MEAN_CURVE].ours == pytest.approx(0.25)
-    assert cells[PER_SEED].published == Published(0.028, 0.002)
-    assert cells[PER_SEED].outside
+    cells = {cell.quantity: cell for cell in replications(load(str(location)))}
+    assert cells[PER_SEED].mean == pytest.approx(0.5)
+    assert cells[MEAN_CURVE].mean == pytest.approx(0.25)
+    assert cells[PER_SEED].published == PublishedValue(0.028, 0.002)
+    assert cells[PER_SEED].differs
     into_3 = cells["SG of the transition into task 3, first task, on the mean curve"]
-    assert (into_3.ours, into_3.published) == (pytest.approx(0.25), Published(0.015))
-    assert cells["first-task accuracy, end of task 3"].ours == pytest.approx(0.8)
-    assert cells["gain, end of task 2"].ours == pytest.approx(1.8)
-    assert cells["gain, peak"].ours == pytest.approx(3.0)
+    assert (into_3.mean, into_3.published) == (pytest.approx(0.25), PublishedValue(0.015))
+    assert cells["first-task accuracy, end of task 3"].mean == pytest.approx(0.8)
+    assert cells["gain, end of task 2"].mean == pytest.approx(1.8)
+    assert cells["gain, peak"].mean == pytest.approx(3.0)
 
 
-def test_rows_mark_what_is_outside(location: Path) -> None:
+def test_rows_mark_significant_differences(location: Path) -> None:
     loaded = load(str(location))
-    first, *_ = comparison_rows(loaded, comparison(loaded))
+    first, *_ = published_rows(loaded, replications(loaded))
     assert first == {
         "Benchmark": "split-mnist",
         "Method": "ngm-sgd",
@@ -102,31 +102,33 @@ def test_rows_mark_what_is_outside(location: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "ours", "our_sd", "outside"),
+    ("published", "mean", "sd", "differs"),
     [
-        (Published(0.5, 0.03), 0.544, 0.04, False),  # both are means over five seeds
-        (Published(0.5, 0.03), 0.546, 0.04, True),
-        (Published(0.5), 0.525, 0.02, False),
-        (Published(0.5), 0.526, 0.02, True),
-        (Published(0.5, 0.02), 0.543, None, False),  # of a single seed
-        (Published(0.5, 0.02), 0.545, None, True),
-        (Published(0.5), 0.9, None, False),
+        (PublishedValue(0.5, 0.03), 0.544, 0.04, False),  # both are means over five seeds
+        (PublishedValue(0.5, 0.03), 0.546, 0.04, True),
+        (PublishedValue(0.5), 0.525, 0.02, False),
+        (PublishedValue(0.5), 0.526, 0.02, True),
+        (PublishedValue(0.5, 0.02), 0.543, None, False),  # of a single seed
+        (PublishedValue(0.5, 0.02), 0.545, None, True),
+        (PublishedValue(0.5), 0.9, None, False),
         (None, 0.9, 0.1, False),
     ],
 )
-def test_outside_is_two_standard_errors_of_the_difference(
-    published: Published | None, ours: float, our_sd: float | None, outside: bool
+def test_values_differ_beyond_two_standard_errors(
+    published: PublishedValue | None, mean: float, sd: float | None, differs: bool
 ) -> None:
-    seeds = 1 if our_sd is None else 5
-    assert Cell("b", "m", "q", published, ours, our_sd, seeds).outside is outside
+    seeds = 1 if sd is None else 5
+    assert Replication("b", "m", "q", published, mean, sd, seeds).differs is differs
 
 
 @pytest.mark.filterwarnings("error")
-def test_where_every_seed_diverged_nothing_can_be_told() -> None:
-    assert not Cell("b", "m", "q", Published(0.1, 0.04), float("nan"), None, 0, 5).outside
+def test_no_difference_without_a_value() -> None:
+    assert not Replication(
+        "b", "m", "q", PublishedValue(0.1, 0.04), float("nan"), None, 0, 5
+    ).differs
 
 
-def test_seeds_that_diverged_are_left_out_and_counted(location: Path) -> None:
+def test_diverged_seeds_are_omitted_and_counted(location: Path) -> None:
     results = Results(str(location))
     methods = STUDY.replace('["ngm-sgd"]', '["ngm-sgd", "sgd"]') + "[settings.sgd]\nlr = 0.01\n"
     results.write_text("study.toml", methods)
@@ -138,27 +140,27 @@ def test_seeds_that_diverged_are_left_out_and_counted(location: Path) -> None:
                 row |= {"status": "diverged", "avg_acc": 0.0, "avg_sg_first": 1.0}
         results.write("trials", trial, pa.Table.from_pylist(table, trials_schema({"lr": "float"})))
     loaded = load(str(location))
-    found = comparison_rows(loaded, comparison(loaded))
-    assert {row["Method"] for row in found} == {
+    rows_of_table = published_rows(loaded, replications(loaded))
+    assert {row["Method"] for row in rows_of_table} == {
         "ngm-sgd (1 of 2 seeds diverged)",
         "sgd (2 of 2 seeds diverged)",
     }
-    curves = {row["Method"][:3]: row["Here"] for row in found if row["Quantity"] == MEAN_CURVE}
+    curves = {
+        row["Method"][:3]: row["Here"] for row in rows_of_table if row["Quantity"] == MEAN_CURVE
+    }
     assert curves == {"ngm": "0.500", "sgd": "–"}
 
 
-@pytest.mark.parametrize("damage", ["gone", "short", "no rows", "cut off"])
+@pytest.mark.parametrize("damage", ["missing", "short", "no rows", "truncated"])
 @pytest.mark.parametrize("table", ["curves", "steps"])
-def test_seeds_that_are_not_all_there_are_left_out_and_counted(
-    location: Path, table: str, damage: str
-) -> None:
-    """Whatever happened to the file: gone or cut off, or without rows of a seed, or with some."""
+def test_incomplete_seeds_are_omitted_and_counted(location: Path, table: str, damage: str) -> None:
+    """The file is missing or truncated, or lacks some or all rows of a seed."""
     results = Results(str(location))
     path = location / table / f"{TRIAL}.parquet"
-    both = damage in ("gone", "cut off")
-    if damage == "gone":
+    both = damage in ("missing", "truncated")
+    if damage == "missing":
         path.unlink()
-    elif damage == "cut off":
+    elif damage == "truncated":
         path.write_bytes(path.read_bytes()[:500])
     else:
         end = 15 if damage == "short" else 0
@@ -169,33 +171,35 @@ def test_seeds_that_are_not_all_there_are_left_out_and_counted(
         ]
         results.write(table, TRIAL, pa.Table.from_pylist(kept, results.read(table).schema))
     loaded = load(str(location))
-    rows = comparison_rows(loaded, comparison(loaded))
+    rows = published_rows(loaded, replications(loaded))
     gaps, peak = rows[0], {row["Quantity"]: row for row in rows}.get("gain, peak")
-    said = (
-        "ngm-sgd (2 of 2 seeds not all there)" if both else "ngm-sgd (1 of 2 seeds not all there)"
-    )
+    method = "ngm-sgd (2 of 2 seeds incomplete)" if both else "ngm-sgd (1 of 2 seeds incomplete)"
     if table == "curves":
-        assert (gaps["Method"], gaps["Here"]) == (said, "–" if both else "0.500")
+        assert (gaps["Method"], gaps["Here"]) == (method, "–" if both else "0.500")
     else:
         assert (gaps["Method"], gaps["Here"]) == ("ngm-sgd", "0.250 ± 0.000")
         assert peak is not None
-        assert (peak["Method"], peak["Here"]) == (said, "–" if both else "3.000")
+        assert (peak["Method"], peak["Here"]) == (method, "–" if both else "3.000")
 
 
-def test_a_study_that_searched_is_not_compared(location: Path) -> None:
+def test_search_is_not_compared_with_the_paper(location: Path) -> None:
     results = Results(str(location))
     results.write_text("study.toml", STUDY.partition("[settings")[0])
     results.write("trials", TRIAL, rows("search"))
-    assert comparison(load(str(location))) == []
+    assert replications(load(str(location))) == []
 
 
-def test_what_is_not_the_papers_protocol_is_said(location: Path) -> None:
+def test_departures_from_the_protocol_are_listed(location: Path) -> None:
     seeds = "seeds = [1, 2]"
-    given = "ngm-sgd.gain_sensitivity = None", "ngm-sgd.entropy_smoothing = None"
-    assert departures(load(str(location))) == [seeds, *given]
+    settings = "ngm-sgd.gain_sensitivity = None", "ngm-sgd.entropy_smoothing = None"
+    assert protocol_departures(load(str(location))) == [seeds, *settings]
     study = location / "study.toml"
     study.write_text('variant = "naive"\neval_every = 5\n' + study.read_text())
-    found = ["eval_every = 5", "variant = naive", seeds, *given]
-    assert departures(load(str(location))) == found
+    expected = ["eval_every = 5", "strategy = naive", seeds, *settings]
+    assert protocol_departures(load(str(location))) == expected
     study.write_text(study.read_text().replace("lr = 0.01", "lr = 0.1"))
-    assert departures(load(str(location))) == [*found[:3], "ngm-sgd.lr = 0.1", *given]
+    assert protocol_departures(load(str(location))) == [
+        *expected[:3],
+        "ngm-sgd.lr = 0.1",
+        *settings,
+    ]
