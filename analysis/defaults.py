@@ -44,8 +44,8 @@ def write_defaults(
     try:
         if path.exists() and not _is_replaceable(path):
             raise UserError(
-                f"{path}: exists and was not written by `ngm-tune defaults`, so it is kept; choose "
-                "another path with --output"
+                f"{path}: exists and was not written by `ngm-tune defaults`, so it is not "
+                "replaced; choose another path with --output"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         target = Path(os.path.realpath(path))  # write through a link instead of replacing it

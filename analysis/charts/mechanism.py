@@ -100,9 +100,9 @@ def cost_chart(info: CostInfo) -> Any:
                 alt.Tooltip("memory_ratio:Q", title="Memory relative to SGD", format=".3f"),
             ],
         )
-        one = alt.Chart(pl.DataFrame({"one": [1.0]})).mark_rule(color=MUTED).encode(x="one:Q")
+        sgd = alt.Chart(pl.DataFrame({"ratio": [1.0]})).mark_rule(color=MUTED).encode(x="ratio:Q")
         bars = base.mark_rule(strokeWidth=1.4).encode(x="time_low:Q", x2="time_high:Q")
-        layers = (one, bars, points) if quartiles else (one, points)
+        layers = (sgd, bars, points) if quartiles else (sgd, points)
         return alt.layer(*layers).properties(width=(WIDTH - 24) // 2 - 80, height=alt.Step(12))
 
     return styled(

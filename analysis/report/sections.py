@@ -13,13 +13,32 @@ from ..charts.pareto import pareto_chart
 from ..charts.transitions import gain_chart, transition_chart
 from ..loaded_study import LoadedStudy
 from ..statistics.choice import Choice
-from ..statistics.effort import effort_info
-from ..statistics.mechanism import cost_info, curvature_info, fast_and_slow_info
-from ..statistics.pareto import pareto_info
+from ..statistics.effort import EffortInfo, effort_info
+from ..statistics.mechanism import (
+    CostInfo,
+    CurvatureInfo,
+    FastAndSlowInfo,
+    cost_info,
+    curvature_info,
+    fast_and_slow_info,
+)
+from ..statistics.pareto import ParetoInfo, pareto_info
 from ..statistics.published import Replication
-from ..statistics.robustness import robustness_info
-from ..statistics.transitions import gain_info, transition_info
+from ..statistics.robustness import RobustnessInfo, robustness_info
+from ..statistics.transitions import GainInfo, TransitionInfo, gain_info, transition_info
 from .tables import Row, method_rows, optimism_rows, published_rows, stopped_rows
+
+Info = (
+    ParetoInfo
+    | TransitionInfo
+    | GainInfo
+    | CurvatureInfo
+    | FastAndSlowInfo
+    | CostInfo
+    | EffortInfo
+    | RobustnessInfo
+)
+"""Data of a chart."""
 
 
 class Figure(NamedTuple):
@@ -34,7 +53,7 @@ class Figure(NamedTuple):
 
     name: str
     kind: str
-    info: Any
+    info: Info
     spec: dict[str, Any]
 
 
@@ -96,7 +115,7 @@ def sections(
 def _figures(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> list[Figure]:
     figures = []
 
-    def add(kind: str, info: Any, chart: Any) -> None:
+    def add(kind: str, info: Info, chart: Any) -> None:
         figures.append(Figure(f"{benchmark}-{kind}", kind, info, chart.to_dict()))
 
     pareto = pareto_info(loaded, benchmark, choices)

@@ -26,7 +26,7 @@ from .optimism import jackknife_variance, values_by_seed
 
 
 class Verdict(Enum):
-    """What can be concluded about the study's first method."""
+    """Outcome of the selection of contenders: which methods can be compared, or why not."""
 
     NO_ELIGIBLE_TRIAL = "no eligible trial"
     """No trial of any method can be on a front."""
@@ -58,7 +58,7 @@ class MethodHypervolume:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """A configuration with a better second objective, but a first one that is not near the best.
+    """A configuration with a better second objective whose first objective is not near the best.
 
     Attributes:
         contender: The configuration.
@@ -73,12 +73,12 @@ class Tradeoff:
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that the report states about one benchmark at its top.
+    """Comparison of the study's first method with the best rival on one benchmark.
 
     Attributes:
         benchmark: Name of the benchmark.
         focus: The study's first method.
-        verdict: Which of the cases below applies.
+        verdict: Which methods can be compared, or why not.
         contenders: The compared contenders: two if ``verdict`` is ``COMPARED``, else at most one.
         differences: First contender minus second, per objective; empty unless two are compared.
         tradeoff: For fixed runs, a method with a better second objective outside the range of the
@@ -104,9 +104,9 @@ class Answer:
     confirmed: bool
 
     @property
-    def outcome(self) -> Outcome:
-        """Outcome of the comparison in the second objective."""
-        return self.differences[1].outcome
+    def outcome(self) -> Outcome | None:
+        """Outcome of the comparison in the second objective; None unless two are compared."""
+        return self.differences[1].outcome if self.differences else None
 
 
 def answers(loaded: LoadedStudy) -> list[Answer]:

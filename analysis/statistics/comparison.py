@@ -1,6 +1,6 @@
 """Comparison of two configurations, paired over seeds.
 
-The search alone selects what is compared: per method, the configuration with the best second
+The search alone selects the configurations to compare: per method, the one with the best second
 objective among those whose first objective is within 0.01 of the best that the search reached with
 any method (:func:`ngm_tune.metrics.pareto.contender`). This configuration is always confirmed, so
 its confirmed values are unbiased by the selection. Confirmations that diverged enter with the worst

@@ -36,7 +36,7 @@ def test_incompletely_confirmed_search_is_shown_as_search(tmp_path: Path) -> Non
     text = caption(made)
     assert "re-run on test data with 3 fresh seeds (bars: ± 1 standard deviation)." in text
     assert "Solid lines are the Pareto fronts of the confirmed points." in text
-    assert "and squares those that the answer compares" in text
+    assert "and squares the configurations that the answer compares" in text
 
 
 def test_singular_counts(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_singular_counts(tmp_path: Path) -> None:
     made.confirmed(f"{SPLIT}.sgd.0000.confirm", [(0.8, 0.4)])
     text = caption(made)
     assert "on test data with 1 fresh seed. A dashed line" in text
-    assert "and a square marks the one that the answer is about" in text
+    assert "and a square the configuration in the answer." in text
 
 
 def test_single_objective_has_no_line(tmp_path: Path) -> None:

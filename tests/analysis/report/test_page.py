@@ -136,7 +136,7 @@ def test_results_at_a_uri_require_an_output(
 
 
 def test_hyperparameters_of_several_types_are_shown(tmp_path: Path, ngm_tune: Command) -> None:
-    study = tmp_path / "given.toml"
+    study = tmp_path / "fixed.toml"
     study.write_text(
         """
 title = "Settings of several types"
@@ -152,7 +152,7 @@ layers = "output"
 normalise_entropy = true
 """
     )
-    results = tmp_path / "given"
+    results = tmp_path / "fixed"
     done = ngm_tune("run", study, "--results", results)
     assert done.code == 0, done
     rows = pl.read_parquet(results / "trials" / "*.parquet")

@@ -46,11 +46,11 @@ def small_networks() -> list[Network]:
 @pytest.fixture(scope="module")
 def mechanism(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     location = str(tmp_path_factory.mktemp("mechanism"))
-    given = load_study("mechanism").settings or {}
-    kept = {name: given[name] for name in ("ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd")}
+    settings = load_study("mechanism").settings or {}
+    selected = {name: settings[name] for name in ("ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd")}
     tables = [
         f"{name} = {{ {', '.join(f'{k} = {v}' for k, v in values.items())} }}"
-        for name, values in kept.items()
+        for name, values in selected.items()
     ]
     study = load_study("mechanism", [*CHANGES, f"settings={{ {', '.join(tables)} }}"])
     with pytest.MonkeyPatch.context() as patch:

@@ -104,11 +104,11 @@ def test_rows_mark_significant_differences(location: Path) -> None:
 @pytest.mark.parametrize(
     ("published", "mean", "sd", "differs"),
     [
-        (PublishedValue(0.5, 0.03), 0.544, 0.04, False),  # both are means over five seeds
+        (PublishedValue(0.5, 0.03), 0.544, 0.04, False),  # two means over five seeds
         (PublishedValue(0.5, 0.03), 0.546, 0.04, True),
         (PublishedValue(0.5), 0.525, 0.02, False),
         (PublishedValue(0.5), 0.526, 0.02, True),
-        (PublishedValue(0.5, 0.02), 0.543, None, False),  # of a single seed
+        (PublishedValue(0.5, 0.02), 0.543, None, False),  # a single seed
         (PublishedValue(0.5, 0.02), 0.545, None, True),
         (PublishedValue(0.5), 0.9, None, False),
         (None, 0.9, 0.1, False),
@@ -123,9 +123,8 @@ def test_values_differ_beyond_two_standard_errors(
 
 @pytest.mark.filterwarnings("error")
 def test_no_difference_without_a_value() -> None:
-    assert not Replication(
-        "b", "m", "q", PublishedValue(0.1, 0.04), float("nan"), None, 0, 5
-    ).differs
+    published = PublishedValue(0.1, 0.04)
+    assert not Replication("b", "m", "q", published, float("nan"), None, 0, 5).differs
 
 
 def test_diverged_seeds_are_omitted_and_counted(location: Path) -> None:
@@ -140,14 +139,12 @@ def test_diverged_seeds_are_omitted_and_counted(location: Path) -> None:
                 row |= {"status": "diverged", "avg_acc": 0.0, "avg_sg_first": 1.0}
         results.write("trials", trial, pa.Table.from_pylist(table, trials_schema({"lr": "float"})))
     loaded = load(str(location))
-    rows_of_table = published_rows(loaded, replications(loaded))
-    assert {row["Method"] for row in rows_of_table} == {
+    table_rows = published_rows(loaded, replications(loaded))
+    assert {row["Method"] for row in table_rows} == {
         "ngm-sgd (1 of 2 seeds diverged)",
         "sgd (2 of 2 seeds diverged)",
     }
-    curves = {
-        row["Method"][:3]: row["Here"] for row in rows_of_table if row["Quantity"] == MEAN_CURVE
-    }
+    curves = {row["Method"][:3]: row["Here"] for row in table_rows if row["Quantity"] == MEAN_CURVE}
     assert curves == {"ngm": "0.500", "sgd": "–"}
 
 
@@ -164,12 +161,12 @@ def test_incomplete_seeds_are_omitted_and_counted(location: Path, table: str, da
         path.write_bytes(path.read_bytes()[:500])
     else:
         end = 15 if damage == "short" else 0
-        kept = [
+        remaining = [
             row
             for row in results.read(table, [TRIAL]).to_pylist()
             if row["seed"] == 2 or row["iteration"] <= end
         ]
-        results.write(table, TRIAL, pa.Table.from_pylist(kept, results.read(table).schema))
+        results.write(table, TRIAL, pa.Table.from_pylist(remaining, results.read(table).schema))
     loaded = load(str(location))
     rows = published_rows(loaded, replications(loaded))
     gaps, peak = rows[0], {row["Quantity"]: row for row in rows}.get("gain, peak")
@@ -198,8 +195,5 @@ def test_departures_from_the_protocol_are_listed(location: Path) -> None:
     expected = ["eval_every = 5", "strategy = naive", seeds, *settings]
     assert protocol_departures(load(str(location))) == expected
     study.write_text(study.read_text().replace("lr = 0.01", "lr = 0.1"))
-    assert protocol_departures(load(str(location))) == [
-        *expected[:3],
-        "ngm-sgd.lr = 0.1",
-        *settings,
-    ]
+    expected = [*expected[:3], "ngm-sgd.lr = 0.1", *settings]
+    assert protocol_departures(load(str(location))) == expected
