@@ -58,6 +58,22 @@ def test_single_objective_has_no_line(tmp_path: Path) -> None:
     assert "Solid lines" not in caption(made)
 
 
+def test_hidden_trials_are_counted(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.3))
+    loaded = made.load()
+    info = pareto_info(loaded, SPLIT, [])._replace(n_hidden=2)
+    assert "2 trials lie outside the visible range; zoom out in the page to see them." in (
+        pareto_caption(loaded, SPLIT, info)
+    )
+    made.trial(0, (0.8, 0.4), phase="confirm")
+    loaded = made.load()
+    info = pareto_info(loaded, SPLIT, [])._replace(n_hidden=1, n_hidden_claims=1)
+    assert (
+        "1 trial lies outside the visible range (confirmed: 1); zoom out in the page to see it."
+        in (pareto_caption(loaded, SPLIT, info))
+    )
+
+
 def test_fixed_runs(tmp_path: Path) -> None:
     study = STUDY.replace("trials = 8", "trials = 1") + "settings = { ngm-sgd = {}, sgd = {} }\n"
     made = MadeUp(tmp_path, study=study)
