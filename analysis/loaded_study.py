@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ngm_tune.metrics.functional import Metric
+from ngm_tune.metrics.registry import Metric
 from ngm_tune.results.columns import Domain
 from ngm_tune.results.directory import Results
-from ngm_tune.results.records import KeptEnvironment, KeptStudy, Range
+from ngm_tune.results.records import Range, StoredEnvironment, StoredStudy
 
 PARTIAL = "partial"
 """Status of a trial without results for every seed: racing ended it early, or it still runs."""
@@ -39,8 +39,8 @@ class LoadedStudy(NamedTuple):
     """
 
     results: Results
-    study: KeptStudy
-    environment: KeptEnvironment
+    study: StoredStudy
+    environment: StoredEnvironment
     runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
@@ -85,7 +85,7 @@ class LoadedStudy(NamedTuple):
     def n_due(self, benchmark: str) -> int:
         """Return the number of configurations of a benchmark that the study confirms."""
         fronts = self.search_trials(benchmark).filter("front").group_by("method").len()["len"]
-        return int(fronts.clip(upper_bound=self.study.confirm.top).sum())
+        return int(fronts.clip(upper_bound=self.study.confirm.max_configurations).sum())
 
     def is_confirmed(self, benchmark: str) -> bool:
         """Return whether claims about a benchmark rest on test data.

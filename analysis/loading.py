@@ -10,11 +10,14 @@ import polars as pl
 import pyarrow as pa
 
 from ngm_tune.errors import UserError
-from ngm_tune.metrics.functional import METRICS, Metric
-from ngm_tune.metrics.pareto import Constraint, are_kept, on_front, to_confirm
+from ngm_tune.metrics.constraints import Constraint, are_feasible
+from ngm_tune.metrics.pareto import on_front
+from ngm_tune.metrics.registry import METRICS, Metric
+from ngm_tune.metrics.selection import to_confirm
 from ngm_tune.results.directory import Results
-from ngm_tune.results.records import KeptEnvironment, KeptStudy, read_kept
-from ngm_tune.results.schema import CONFIG_PREFIX, CONFIRM_SUFFIX, SEARCH_PREFIX, STATUSES
+from ngm_tune.results.ids import CONFIRM_SUFFIX
+from ngm_tune.results.records import StoredEnvironment, StoredStudy, read_record
+from ngm_tune.results.schema import CONFIG_PREFIX, SEARCH_PREFIX, STATUSES
 
 from .loaded_study import ELIGIBLE, PARTIAL, LoadedStudy
 
@@ -51,7 +54,7 @@ def _load(results: Results) -> LoadedStudy:
     results.require()
     location = results.location
     try:
-        study = read_kept(KeptStudy, results.study())
+        study = read_record(StoredStudy, results.study())
     except ValueError as error:
         raise UserError(f"{location}/study.toml: not a valid study: {error}") from error
     runs = pl.DataFrame(_read_trials(results, study)).with_columns(
@@ -63,7 +66,7 @@ def _load(results: Results) -> LoadedStudy:
     loaded = LoadedStudy(
         results,
         study,
-        read_kept(KeptEnvironment, results.environment()),
+        read_record(StoredEnvironment, results.environment()),
         runs,
         trials.filter(phase="search"),
         trials.filter(phase="confirm"),
@@ -92,9 +95,9 @@ def _no_completed_run(results: Results, runs: pl.DataFrame) -> str:
     return f"{results.location}: no run completed, so nothing to analyze; runs: {statuses}"
 
 
-def _read_trials(results: Results, study: KeptStudy) -> pa.Table:
+def _read_trials(results: Results, study: StoredStudy) -> pa.Table:
     """Return the table ``trials/``; skip and list runs that are foreign, damaged or incomplete."""
-    tables = dict(results.runs("trials", study.membership.problem))
+    tables = dict(results.runs("trials", study.expected_runs.problem))
     for run, problem in _type_conflicts(tables).items():
         results.left_out[f"trials/{run}.parquet"] = problem
         del tables[run]
@@ -137,7 +140,7 @@ def _fold_seeds(runs: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFra
     feasible = np.ones(trials.height, dtype=np.bool_)
     for constraint in constraints:
         values = trials[constraint.metric.name].cast(pl.Float64).to_numpy()
-        feasible &= are_kept(constraint.excess(values))
+        feasible &= are_feasible(constraint.violation(values))
     return trials.with_columns(feasible=feasible)
 
 
@@ -152,7 +155,7 @@ def _origins_to_keep(
     """
     names = [metric.name for metric in loaded.objectives]
     available = set(confirmed["origin"])
-    limit = loaded.study.confirm.top
+    limit = loaded.study.confirm.max_configurations
     origins: list[str] = []
     for _, front in search.filter("front").group_by("benchmark", "method", maintain_order=True):
         rivals = search.filter("front", benchmark=front["benchmark"][0])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import altair as alt
 import polars as pl
 
-from ngm_tune.metrics.functional import METRICS, Metric
+from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.results.schema import CONFIG_PREFIX
 
 from ..statistics.optimism import SEARCHED

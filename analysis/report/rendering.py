@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from ngm_tune.metrics.pareto import NEAR
+from ngm_tune.metrics.selection import NEAR
 
 from ..formatting import counted, number, percent, signed
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from tabulate import tabulate
 
-from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import hyperparameters_of
 
 from ..formatting import counted, number, percent, settings, signed

@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from ngm_tune.metrics.functional import Floats
+from ngm_tune.metrics.curves import Floats
 from ngm_tune.metrics.pareto import hypervolume
 
 from ..loaded_study import ELIGIBLE, LoadedStudy

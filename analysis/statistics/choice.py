@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from ngm_tune.errors import UserError
-from ngm_tune.metrics.pareto import knee, shortfall
+from ngm_tune.metrics.pareto import shortfall
+from ngm_tune.metrics.selection import knee
 from ngm_tune.results.columns import hyperparameters_of
 
 from ..formatting import counted, settings

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from ngm_tune.metrics.functional import Floats
-from ngm_tune.metrics.pareto import are_near, best_in_second
+from ngm_tune.metrics.curves import Floats
+from ngm_tune.metrics.selection import are_near, best_in_second
 
 from ..loaded_study import ELIGIBLE, LoadedStudy
 from .optimism import values_by_seed

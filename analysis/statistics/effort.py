@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.functional import Floats
+from ngm_tune.metrics.curves import Floats
 from ngm_tune.metrics.pareto import hypervolume, shortfall
 
 from ..loaded_study import ELIGIBLE, LoadedStudy

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from ngm_tune.metrics.functional import METRICS, Metric
 from ngm_tune.metrics.pareto import hypervolume
+from ngm_tune.metrics.registry import METRICS, Metric
 
 from ..loaded_study import ELIGIBLE, PARTIAL, LoadedStudy
 from .choice import Choice

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from ngm_tune.metrics.functional import METRICS, Floats
+from ngm_tune.metrics.curves import Floats
 from ngm_tune.metrics.pareto import hypervolume
+from ngm_tune.metrics.registry import METRICS
 
 from ..loaded_study import LoadedStudy
 

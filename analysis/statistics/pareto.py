@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ngm_tune.metrics.functional import METRICS, Metric
+from ngm_tune.metrics.registry import METRICS, Metric
 
 from ..loaded_study import LoadedStudy
 from .choice import Choice

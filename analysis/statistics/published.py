@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.functional import AccuracyCurves, Floats, stability_gaps
+from ngm_tune.metrics.curves import AccuracyCurves, Floats
+from ngm_tune.metrics.functional import stability_gaps
 from ngm_tune.study.paper import paper_study
 
 from ..loaded_study import LoadedStudy
@@ -167,7 +168,7 @@ def protocol_departures(loaded: LoadedStudy) -> list[str]:
         "eval_every": (study.eval_every, [1]),
         "eval_examples": (study.eval_examples, [None]),
         "eval_precision": (study.eval_precision, ["float32", "mixed"]),
-        "strategy": (study.variant, ["joint"]),
+        "strategy": (study.strategy, ["joint"]),
         "seeds": (study.seeds, [paper["seeds"] for paper in papers]),
     }
     departures = {key: value for key, (value, allowed) in settings.items() if value not in allowed}

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
-from ngm_tune.metrics.functional import Floats, Metric
-from ngm_tune.metrics.pareto import hypervolume, hypervolume_subset, shortfall
+from ngm_tune.metrics.curves import Floats
+from ngm_tune.metrics.pareto import hypervolume, shortfall
+from ngm_tune.metrics.registry import Metric
+from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.records import Range
 from ngm_tune.results.schema import SEARCH_PREFIX
 

@@ -32,7 +32,7 @@ def test_confirmed_trials_per_method_are_limited_to_those_due(made: MadeUp) -> N
 
 
 def test_partial_and_stopped_trials_are_not_on_a_front(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
+    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     made.trial(1, (0.99, 0.0), seeds=(0,))
     made.trial(2, (0.99, 0.0), status="stopped", iterations=40)

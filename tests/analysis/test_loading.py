@@ -16,7 +16,7 @@ from ngm_tune.analysis.loaded_study import LoadedStudy
 from ngm_tune.analysis.loading import load
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import Results
-from tests.conftest import Command
+from tests.helpers.commands import Command
 from tests.helpers.damage import TRIAL, one_seed, rename_trial, truncated
 from tests.helpers.fronts import STUDY
 

@@ -70,7 +70,7 @@ def in_process(site: Path | None = None) -> Command:
         with (
             patch.dict(os.environ),
             patch.object(sys, "argv", ["ngm-tune", *typed]),
-            patch.object(console, "width", 140),
+            patch.object(console, "_width", 140),
             with_package(site) if site else nullcontext(),
             chdir(cwd) if cwd else nullcontext(),
             redirect_stdout(out),

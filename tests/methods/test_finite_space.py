@@ -99,7 +99,7 @@ def test_every_configuration_is_tried_once(
     by_trial = {run_id.partition("@")[0]: tuple(s.values()) for run_id, s in drawn.items()}
     assert len(set(by_trial.values())) == len(by_trial) == SIZE
     if "racing" in name:
-        whole = [c for c, known in searched._knowledge().items() if len(known.each) == 3]
+        whole = [c for c, known in searched._aggregates().items() if len(known.each) == 3]
         assert {*searched.front()} <= {*whole}
         assert searched.front()
         assert searched.total < 3 * SIZE  # what could not be on the front got no further seeds
@@ -171,5 +171,5 @@ def test_siblings_go_on_to_their_plateau(
 
 def test_who_will_have_fewer_trials_is_said(few: str) -> None:
     (said,) = small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=9)))
-    assert said == "few will have 8 of 9 trials: its search space has no more configurations"
+    assert said == "few will have 8 of 9 trials: its search space has no further configuration"
     assert not list(small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=8))))

@@ -85,7 +85,7 @@ def test_fixed_runs(tmp_path: Path) -> None:
 
 
 def test_plateau_is_explained_with_its_rule(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "plateau = { trials = 2, growth = 0.01 }\n")
+    made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
     for number in range(4):
         for method in ("sgd", "ngm-sgd"):
             made.trial(number, (0.9, 0.1), method=method)

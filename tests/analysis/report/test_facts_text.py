@@ -46,7 +46,7 @@ def test_early_stopping(made: MadeUp) -> None:
 
 
 def test_plateau_and_exhausted_search_space(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "plateau = { trials = 2, growth = 0.01 }\n")
+    made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
     for number in range(4):
         made.trial(number, (0.9, 0.1))
     made.trial(0, (0.9, 0.1), method="ngm-sgd")
@@ -67,7 +67,7 @@ def test_plateau_and_exhausted_search_space(tmp_path: Path) -> None:
 
 
 def test_racing_allocates_seed_runs(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
+    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     texts = fact_texts(made.load())
     assert texts["Effort"].endswith("; racing allocates 16 seed-runs per method")

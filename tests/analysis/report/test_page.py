@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from ngm_tune.analysis import write_report
-from tests.conftest import Command, Finished
+from tests.conftest import Finished
+from tests.helpers.commands import Command
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def test_pick_selects_the_point(fronts: Path, pick: str, number: int) -> None:
 
 def test_test_scores_do_not_influence_the_choice(fronts: Path) -> None:
     """The order of the confirmed configurations differs between validation and test data."""
-    (fronts / "study.toml").write_text(STUDY + "confirm = { top = 3, seeds = 2 }\n")
+    (fronts / "study.toml").write_text(STUDY + "confirm = { max_configurations = 3, seeds = 2 }\n")
     results = Results(str(fronts))
     on_test = [((0.80, 0.80), (0.4, 0.4)), ((0.70, 0.70), (0.5, 0.5)), ((0.85, 0.85), (0.3, 0.3))]
     write_trials(results, "ngm-sgd", [("completed", *scores) for scores in on_test], "confirm")
@@ -42,7 +42,7 @@ def test_test_scores_do_not_influence_the_choice(fronts: Path) -> None:
 
 
 def test_failed_confirmations_are_excluded_and_counted(fronts: Path) -> None:
-    (fronts / "study.toml").write_text(STUDY + "confirm = { top = 3, seeds = 2 }\n")
+    (fronts / "study.toml").write_text(STUDY + "confirm = { max_configurations = 3, seeds = 2 }\n")
     results = Results(str(fronts))
     scores = [(0.80, 0.80), (0.4, 0.4)]
     write_trials(

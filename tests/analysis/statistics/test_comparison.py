@@ -45,7 +45,7 @@ def test_first_method_is_compared_with_its_best_rival(tmp_path: Path) -> None:
 
 
 def test_near_refers_to_the_best_search_score_even_if_unconfirmed(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, study=STUDY.replace("top = 2", "top = 1"))
+    made = MadeUp(tmp_path, study=STUDY.replace("max_configurations = 2", "max_configurations = 1"))
     made.trial(0, (0.95, 0.5))  # best accuracy, but another configuration is confirmed
     made.searched_and_confirmed("sgd", 1, (0.945, 0.2), [(0.94, 0.2)] * 3)
     made.searched_and_confirmed("ngm-sgd", 0, (0.937, 0.1), [(0.94, 0.1)] * 3)
@@ -106,7 +106,10 @@ def test_number_of_confirmed_configurations_does_not_bias_the_comparison(tmp_pat
     gaps_by_method: dict[str, list[float]] = {"ngm-sgd": [], "sgd": []}
     for repetition in range(30):
         (tmp_path / str(repetition)).mkdir()
-        made = MadeUp(tmp_path / str(repetition), study=STUDY.replace("top = 2", "top = 4"))
+        made = MadeUp(
+            tmp_path / str(repetition),
+            study=STUDY.replace("max_configurations = 2", "max_configurations = 4"),
+        )
         for method, count in (("ngm-sgd", 1), ("sgd", 4)):
             for number in range(count):
                 point = (0.9 - 0.001 * number, 0.1 - 0.001 * number)  # all on the front

@@ -34,7 +34,7 @@ def test_expected_hypervolume_is_the_mean_over_orders(made: MadeUp) -> None:
 
 def test_budget_counts_seed_runs_with_racing(tmp_path: Path) -> None:
     """Counting trials would favour a method that spreads its seed-runs over more trials."""
-    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
+    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     made.trial(1, (0.9, 0.1), seeds=(0,))
     made.trial(2, (0.9, 0.1), seeds=(0,))

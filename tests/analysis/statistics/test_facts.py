@@ -32,7 +32,7 @@ def test_stopped_trials_and_their_saving(made: MadeUp) -> None:
 
 
 def test_exhausted_search_is_complete(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "plateau = { trials = 2, growth = 0.01 }\n")
+    made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
     for number in range(4):
         made.trial(number, (0.9, 0.1))
     made.trial(0, (0.9, 0.1), method="ngm-sgd")

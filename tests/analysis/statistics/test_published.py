@@ -191,7 +191,7 @@ def test_departures_from_the_protocol_are_listed(location: Path) -> None:
     settings = "ngm-sgd.gain_sensitivity = None", "ngm-sgd.entropy_smoothing = None"
     assert protocol_departures(load(str(location))) == [seeds, *settings]
     study = location / "study.toml"
-    study.write_text('variant = "naive"\neval_every = 5\n' + study.read_text())
+    study.write_text('strategy = "naive"\neval_every = 5\n' + study.read_text())
     expected = ["eval_every = 5", "strategy = naive", seeds, *settings]
     assert protocol_departures(load(str(location))) == expected
     study.write_text(study.read_text().replace("lr = 0.01", "lr = 0.1"))
