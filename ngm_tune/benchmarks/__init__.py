@@ -1,5 +1,10 @@
-"""Benchmarks by name."""
+"""Benchmarks by name. Importing them loads no torch: it comes with the first data or network."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ngm_tune.benchmarks.benchmark import Benchmark
 from ngm_tune.benchmarks.cifar import (
     DOMAIN_CIFAR100,
     SPLIT_CIFAR10,
@@ -16,7 +21,9 @@ from ngm_tune.benchmarks.mnist import (
     SPLIT_FASHION_MNIST,
     SPLIT_MNIST,
 )
-from ngm_tune.benchmarks.tasks import Benchmark, TaskData, TaskSplit
+
+if TYPE_CHECKING:
+    from ngm_tune.benchmarks.tasks import TaskData, TaskSplit
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
@@ -54,3 +61,11 @@ def get_benchmark(name: str, custom: Custom | None = None) -> Benchmark:
     if name not in BENCHMARKS:
         raise ValueError(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("TaskData", "TaskSplit"):
+        from ngm_tune.benchmarks import tasks
+
+        return getattr(tasks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ngm_tune.benchmarks.cifar import RESNET_SETTINGS
-from ngm_tune.benchmarks.models import SlimResNet18
+from ngm_tune.benchmarks.augmentation import crop_and_flip
+from ngm_tune.benchmarks.benchmark import Benchmark
+from ngm_tune.benchmarks.networks import RESNET_SETTINGS, build_slim_resnet18
 from ngm_tune.benchmarks.sources import Source, load_images
-from ngm_tune.benchmarks.tasks import Benchmark, TaskData, crop_and_flip, in_groups
+
+if TYPE_CHECKING:
+    from ngm_tune.benchmarks.tasks import TaskData
 
 MINI_IMAGENET = Source(
     name="mini-ImageNet",
@@ -29,6 +33,8 @@ _TASKS, _CLASSES_PER_TASK = 5, 10
 
 
 def _split() -> TaskData:
+    from ngm_tune.benchmarks.tasks import TaskData, in_groups
+
     groups = [range(k * _CLASSES_PER_TASK, (k + 1) * _CLASSES_PER_TASK) for k in range(_TASKS)]
     return TaskData(
         *(
@@ -51,5 +57,5 @@ SPLIT_MINI_IMAGENET = Benchmark(
     settings=RESNET_SETTINGS,
     source=MINI_IMAGENET,
     load=_split,
-    build_model=partial(SlimResNet18, classes=_TASKS * _CLASSES_PER_TASK),
+    build_model=partial(build_slim_resnet18, classes=_TASKS * _CLASSES_PER_TASK),
 )

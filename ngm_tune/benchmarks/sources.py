@@ -20,17 +20,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+from platformdirs import user_cache_path
 
-from ngm_tune.benchmarks.decoding import Images, cache_folder, decoded, parquet_images
 from ngm_tune.errors import UserError
 
-Split = Literal["train", "validation", "test"]
+if TYPE_CHECKING:
+    from ngm_tune.benchmarks.decoding import Images
 
-_UNREADABLE = (AssertionError, KeyError, IndexError, TypeError, ValueError, RuntimeError, OSError)
-"""What torchvision raises of a file that it cannot read."""
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,11 @@ class Source:
     checksums: Mapping[Split, str] = field(default_factory=dict)
 
 
+def cache_folder() -> Path:
+    """Where ngm-tune keeps what can be made again."""
+    return user_cache_path("ngm-tune", appauthor=False)
+
+
 def data_folder() -> Path:
     """The folder that data is looked for in and downloaded to."""
     given = os.environ.get("NGM_TUNE_DATA")
@@ -98,6 +102,9 @@ def load_images(source: Source, split: Split) -> Images:
     Raises:
         UserError: It is neither there nor can be downloaded, or what is there is damaged.
     """
+    from ngm_tune.benchmarks.decoding import decoded
+    from ngm_tune.benchmarks.encoded import parquet_images
+
     folder = data_folder()
     places = (parquet_files(folder / name, split) for name in source.folders)
     files = next(filter(None, places), None)
@@ -174,6 +181,8 @@ def parquet_files(folder: Path, split: Split) -> list[Path]:
 
 
 def _verify(source: Source, split: Split, images: Images) -> None:
+    import numpy as np
+
     expected = (source.counts[split], *source.shape)
     if images.pixels.shape != expected:
         raise UserError(
@@ -197,84 +206,3 @@ def _verify(source: Source, split: Split, images: Images) -> None:
             f"{source.name} in {images.origin} is damaged: the checksum of its {split} images and "
             f"labels is {images.checksum()}, expected {checksum}"
         )
-
-
-def _require_whole(folder: Path, sums: Mapping[str, str]) -> None:
-    """Raise ``ValueError`` if a file that is there has another MD5 sum than it should."""
-    from torchvision.datasets.utils import check_integrity
-
-    for name, md5 in sums.items():
-        file = folder / name
-        if file.exists() and not check_integrity(file, md5):
-            raise ValueError(f"the MD5 sum of {file} is not {md5}")
-
-
-def mnist_layout(dataset: str) -> Layout:
-    """Torchvision's MNIST or FashionMNIST.
-
-    Archives that lie beside the files are held against torchvision's MD5 sums.
-    """
-
-    def read(folder: Path, split: Split, download: bool) -> Images:
-        from torchvision import datasets
-
-        of = getattr(datasets, dataset)
-        if not download:  # which would replace what is damaged
-            _require_whole(folder / dataset / "raw", dict(of.resources))
-        try:
-            data = of(folder, train=split == "train", download=download)
-        except _UNREADABLE as error:
-            damaged = _first_damaged(folder, files())
-            if damaged is None:
-                raise
-            raise ValueError(f"{damaged} is cut off or in another format") from error
-        pixels = data.data.unsqueeze(1).numpy()
-        return Images(pixels, data.targets.numpy(), str(folder / dataset))
-
-    def files() -> list[str]:
-        from torchvision import datasets
-
-        archives = [name for name, _ in getattr(datasets, dataset).resources]
-        return [f"{dataset}/raw/{name.removesuffix('.gz')}" for name in archives]
-
-    return Layout(read, files)
-
-
-def _first_damaged(folder: Path, files: Sequence[str]) -> Path | None:
-    """The first of torchvision's MNIST files that is there and cannot be read."""
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
-    for file in map(folder.joinpath, files):
-        try:
-            if file.exists():
-                (read_image_file if "images" in file.name else read_label_file)(str(file))
-        except _UNREADABLE:
-            return file
-    return None
-
-
-def cifar_layout(dataset: str) -> Layout:
-    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files it holds against MD5 sums."""
-
-    def read(folder: Path, split: Split, download: bool) -> Images:
-        from torchvision import datasets
-
-        of = getattr(datasets, dataset)
-        try:
-            data = of(folder, train=split == "train", download=download)
-        except RuntimeError:  # which does not say of which file, nor whether it is there
-            sums = {**dict(of.train_list + of.test_list), of.meta["filename"]: of.meta["md5"]}
-            _require_whole(folder / of.base_folder, sums)
-            raise
-        pixels = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
-        labels = np.asarray(data.targets, dtype=np.int64)
-        return Images(pixels, labels, str(folder / data.base_folder))
-
-    def files() -> list[str]:
-        from torchvision import datasets
-
-        of = getattr(datasets, dataset)
-        names = [name for name, _ in of.train_list + of.test_list] + [of.meta["filename"]]
-        return [f"{of.base_folder}/{name}" for name in names]
-
-    return Layout(read, files)

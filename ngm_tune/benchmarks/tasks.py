@@ -1,17 +1,17 @@
-"""What a benchmark is: a dataset cut into a sequence of tasks."""
+"""The data of a benchmark: a dataset cut into a sequence of tasks."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ngm_tune.benchmarks.decoding import Images
 from ngm_tune.benchmarks.sources import Source, load_images
@@ -20,13 +20,6 @@ from ngm_tune.errors import UserError
 _VALIDATION_SHARE = 0.1
 _VALIDATION_SEED = 0
 
-Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation per channel, of pixels in [0, 1]."""
-
-
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-"""From a batch of stored examples and a source of randomness on their device to a batch like it."""
-
 
 @dataclass(frozen=True)
 class TaskSplit:
@@ -34,7 +27,7 @@ class TaskSplit:
 
     Attributes:
         inputs: Shape (N, ...): float32 as the network takes them, or uint8 pixels that
-            :meth:`Benchmark.prepare` turns into that.
+            the benchmark's ``prepare`` turns into that.
         labels: Class indices, shape (N,), int64.
         sizes: Examples per task; they sum to N.
     """
@@ -112,84 +105,6 @@ class TaskData:
             digest.update(np.ascontiguousarray(inputs).data)
             digest.update(np.ascontiguousarray(labels).data)
         return digest.hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """A sequence of tasks with the protocol it is trained under (arXiv 2507.14056, section 3).
-
-    Attributes:
-        name: How studies and results call it.
-        title: How people call it.
-        kind: Whether a new task brings new classes or the same classes in a new guise.
-        tasks: Number of tasks K.
-        classes: Number of classes C of the one output head.
-        batch_size: Examples per training batch.
-        iterations_per_task: Training iterations on each task.
-        load: Reads the data; the same every time.
-        build_model: Makes a freshly initialised network from torch's global random state.
-        normalisation: For uint8 images; None where the data is float32 already.
-        augment: Changes a batch of stored training examples at random; None to leave them.
-        settings: Hyper-parameters that methods which have them take on this network, unless a
-            study says otherwise.
-        source: The dataset it is made of, where that is one that is looked for and verified.
-    """
-
-    name: str
-    title: str
-    kind: Literal["class-incremental", "domain-incremental"]
-    tasks: int
-    classes: int
-    batch_size: int
-    iterations_per_task: int
-    load: Callable[[], TaskData] = field(repr=False)
-    build_model: Callable[[], nn.Module] = field(repr=False)
-    normalisation: Normalisation | None = None
-    augment: Augmentation | None = field(default=None, repr=False)
-    settings: Mapping[str, str | float] = field(default_factory=dict)
-    source: Source | None = field(default=None, repr=False)
-
-    @property
-    def chance(self) -> float:
-        """Accuracy of guessing."""
-        return 1.0 / self.classes
-
-    def prepare(self, inputs: Tensor) -> Tensor:
-        """What the network takes: uint8 pixels of shape (B, channels, H, W) normalised, as float32.
-
-        Inputs that are float32 already are returned as they are.
-        """
-        if self.normalisation is None:
-            return inputs
-        mean, std = (
-            torch.tensor(values, device=inputs.device).view(-1, 1, 1)
-            for values in self.normalisation
-        )
-        return (inputs.float() / 255.0 - mean) / std
-
-
-def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crops after padding by 4 pixels of zero, and horizontal flips, image by image.
-
-    Args:
-        images: Shape (B, channels, H, W).
-        generator: Of the device of ``images``.
-
-    Returns:
-        The same shape and type.
-    """
-    batch, _, height, width = images.shape
-
-    def draw(high: int) -> Tensor:
-        return torch.randint(high, (batch, 1), generator=generator, device=images.device)
-
-    rows = draw(9) + torch.arange(height, device=images.device)
-    columns = draw(9) + torch.arange(width, device=images.device)
-    columns = torch.where(draw(2) == 1, columns.flip(1), columns)
-    padded = nn.functional.pad(images, (4, 4, 4, 4))
-    image = torch.arange(batch, device=images.device)[:, None, None]
-    cropped = padded[image, :, rows[:, :, None], columns[:, None, :]]
-    return cropped.permute(0, 3, 1, 2)
 
 
 def by_class(images: Images, tasks: int) -> TaskSplit:

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
 from math import isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from torch import Tensor
-from torch.optim import Optimizer
 
-from ngm_tune.learners import Learner
 from ngm_tune.methods.finite_space import scattered
 from ngm_tune.results.columns import INT64, Domain, column_type, domain_of
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from ngm_tune.learners import Learner
 
 Config = dict[str, Any]
 _CHOICES = (type(None), bool, int, float, str)
@@ -168,10 +169,8 @@ def _check_range(name: str, where: object) -> None:
 
 
 def _plain(values: Config) -> Config:
-    return {
-        k: v.item() if isinstance(v, np.generic | np.ndarray | Tensor) and v.ndim == 0 else v
-        for k, v in values.items()
-    }
+    """Replace scalars of NumPy and torch by Python values."""
+    return {k: v.item() if getattr(v, "ndim", None) == 0 else v for k, v in values.items()}
 
 
 def _some_value(distribution: BaseDistribution) -> Any:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.benchmarks.augmentation import crop_and_flip
 from ngm_tune.benchmarks.cifar import SUPERCLASSES, by_domain
-from ngm_tune.benchmarks.sources import Images
-from ngm_tune.benchmarks.tasks import crop_and_flip
+from ngm_tune.benchmarks.decoding import Images
 
 
 def test_superclasses_hold_every_fine_class_once() -> None:

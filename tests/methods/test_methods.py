@@ -258,7 +258,7 @@ def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
     [
         ("nowhere:x", "cannot be loaded: ModuleNotFoundError"),
         ("builtins:dict", "is no ngm_tune.methods.Method"),
-        ("tests.test_methods:TWIN", "'sgd' exists"),
+        ("tests.methods.test_methods:TWIN", "'sgd' exists"),
     ],
 )
 def test_entry_points_that_do_not_fit(
