@@ -17,27 +17,6 @@ DIGITS = ("split-digits", "rotated-digits")
 SPLIT, ROTATED = get_benchmark("split-digits"), get_benchmark("rotated-digits")
 
 
-@pytest.mark.parametrize("name", DIGITS)
-def test_loading_twice_gives_the_same_data(name: str) -> None:
-    a, b = get_benchmark(name).load(), get_benchmark(name).load()
-    for split in ("train", "validation", "test"):
-        assert torch.equal(getattr(a, split).inputs, getattr(b, split).inputs)
-        assert torch.equal(getattr(a, split).labels, getattr(b, split).labels)
-
-
-@pytest.mark.parametrize("name", DIGITS)
-def test_splits_fit_the_benchmark(name: str) -> None:
-    benchmark = get_benchmark(name)
-    data = benchmark.load()
-    for split in (data.train, data.validation, data.test):
-        assert len(split.sizes) == benchmark.tasks
-        assert sum(split.sizes) == len(split.labels) == len(split.inputs)
-        assert split.inputs.dtype == torch.float32
-        assert set(split.labels.tolist()) == set(range(benchmark.classes))
-        model = benchmark.build_model()
-        assert model(split.inputs[:2]).shape == (2, benchmark.classes)
-
-
 def images(data: TaskData) -> list[torch.Tensor]:
     return [split.inputs[: split.sizes[0]] for split in (data.train, data.validation, data.test)]
 

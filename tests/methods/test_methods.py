@@ -6,7 +6,6 @@ import math
 from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 from warnings import catch_warnings
 
@@ -18,17 +17,13 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from ngm_tune import NGMSGD
-from ngm_tune.benchmarks import TaskSplit, get_benchmark
-from ngm_tune.benchmarks.models import MLP, SlimResNet18
+from ngm_tune.benchmarks.models import MLP
 from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
-from ngm_tune.methods import Method, get_method, methods
+from ngm_tune.methods import get_method, methods
 from ngm_tune.study.search_spaces import located, narrowed
-from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.testing.runs import corners, middle, start_run
 from ngm_tune.training.loop import ContinualTraining
-from ngm_tune.training.options import Strategy
-
-DIGITS = get_benchmark("split-digits").load()
 
 
 def model() -> nn.Module:
@@ -36,96 +31,18 @@ def model() -> nn.Module:
 
 
 @pytest.mark.parametrize("name", methods())
-def test_every_corner_of_a_search_space_can_be_built(name: str) -> None:
+def test_the_searched_learning_rate_is_the_optimizers(name: str) -> None:
     method = get_method(name)
-    for corner in ("low", "high"):
-        point = {k: getattr(distribution, corner) for k, distribution in method.space.items()}
-        settings = method.configure(point)
-        assert {k: type(v) for k, v in settings.items()} == method.hyperparameters
-        built = method.build(model(), **settings)
+    for point in corners(method):
+        built = method.build(model(), **method.settings_at(point))
         optimizer = built.optimizer if isinstance(built, Learner) else built
-        assert isinstance(optimizer, torch.optim.Optimizer)
         assert optimizer.param_groups[0]["lr"] == point["lr"]
-    assert method.title
-    assert method.source
 
 
-def middle(method: Method) -> dict[str, float]:
-    """The middle of a method's search space."""
-    return {
-        k: type(d.low)((d.low * d.high) ** 0.5)  # type: ignore[attr-defined]
-        for k, d in method.space.items()
-    }
-
-
-def run(name: str, variant: Strategy, **settings: float) -> ContinualTraining:
-    """A short run of a method, with settings in the middle of its space."""
+def run(name: str, **settings: float) -> ContinualTraining:
+    """A short run of a method in the middle of its space, with some hyper-parameters replaced."""
     method = get_method(name)
-    digits = get_benchmark("split-digits")
-    return ContinualTraining(
-        DIGITS.train,
-        Evaluator(DIGITS.validation),
-        digits.build_model,
-        lambda model: method.build(model, **{**method.configure(middle(method)), **settings}),
-        seed=5,
-        batch_size=16,
-        iterations_per_task=25,
-        eval_every=25,
-        variant=variant,
-        buffer_size=40 if variant == "replay" else None,
-    )
-
-
-@pytest.mark.parametrize("variant", ["joint", "replay", "naive"])
-@pytest.mark.parametrize("name", methods())
-def test_every_method_learns_in_every_variant_and_can_be_interrupted(
-    name: str, variant: Strategy, tmp_path: Path
-) -> None:
-    whole, first, second = (run(name, variant) for _ in range(3))
-    while not whole.finished:
-        whole.train_task()
-    assert whole.diverged_at is None
-    losses = whole.records[0].steps[:, 0]
-    assert losses[-5:].mean() < losses[0]
-    for _ in range(2):
-        first.train_task()
-    torch.save(first.state_dict(), tmp_path / "state.pt")
-    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    while not second.finished:
-        second.train_task()
-    for a, b in zip(whole.records, second.records, strict=True):
-        assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
-        assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
-
-
-IMAGES = TaskSplit(
-    torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator()),
-    torch.arange(40) % 4,
-    (20, 20),
-)
-
-
-@pytest.mark.parametrize("name", methods())
-def test_every_method_trains_a_residual_network(name: str) -> None:
-    """As wide as one whose activations have their channels last, and with normalised batches."""
-    cifar = get_benchmark("split-cifar10")
-    method = get_method(name)
-    given = {k: v for k, v in cifar.settings.items() if method.accepts(k)}
-    training = ContinualTraining(
-        IMAGES,
-        Evaluator(IMAGES.prepared(cifar.prepare)),
-        lambda: SlimResNet18(4, width=8, blocks=1),
-        lambda model: method.build(model, **{**method.configure(middle(method)), **given}),
-        seed=5,
-        batch_size=4,
-        iterations_per_task=3,
-        eval_every=3,
-        prepare=cifar.prepare,
-        augment=cifar.augment,
-    )
-    while not training.finished:
-        training.train_task()
-    assert training.diverged_at is None
+    return start_run(method, middle(method), iterations=25, **settings)
 
 
 @pytest.mark.parametrize(
@@ -149,13 +66,13 @@ def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]
 
 
 def test_a_decoy_may_be_later_than_any_run_is_long() -> None:
-    late = run("gain-decoy", "joint", delay=10**12)
+    late = run("gain-decoy", delay=10**12)
     late.train_task()
     assert set(late.records[0].steps[:, 2].tolist()) == {1.0}
 
 
 def test_a_run_of_gem_that_diverges_is_a_result_and_not_a_failure() -> None:
-    diverging = run("gem-joint", "joint", lr=1e9)
+    diverging = run("gem-joint", lr=1e9)
     while not diverging.finished:
         diverging.train_task()
     assert diverging.diverged_at is not None
