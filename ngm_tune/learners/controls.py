@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ngm_tune.learners.learner import Batch, Learner, Step
 from ngm_tune.optim import NGMSGD
-from ngm_tune.optim.gain import check_dynamics, next_gain, predictive_entropy
+from ngm_tune.optim.dynamics import check_dynamics, next_gain
+from ngm_tune.optim.gain import predictive_entropy
 
 
 class EntropyLearningRate(Learner):

@@ -18,12 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ngm_tune.optim.dynamics import check_dynamics, next_gain
+from ngm_tune.optim.layers import Weighted, layers_with_weights_of, select_layers, units
+
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
-
-_Weighted = nn.Linear | nn.modules.conv._ConvNd
-_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
-"""The output projection of ``nn.MultiheadAttention``."""
 
 
 def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
@@ -41,34 +40,6 @@ def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
         logits = logits.float()
     entropy: Tensor = torch.special.entr(logits.softmax(dim)).sum(dim)
     return entropy
-
-
-def next_gain(
-    gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: float
-) -> Tensor:
-    """g_{t+1} from g_t and H_t: the leaky integrator of arXiv 2507.14056.
-
-    Args:
-        gain: g_t, a scalar.
-        entropy: H_t, a scalar in nats.
-        sensitivity: eta.
-        smoothing: gamma.
-        baseline: g_0.
-
-    Returns:
-        A scalar.
-    """
-    return baseline + smoothing * (gain - baseline) + sensitivity * entropy
-
-
-def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:
-    """Raise ``ValueError`` unless the gain has dynamics with these settings that are stable."""
-    if not 0.0 <= sensitivity < math.inf:
-        raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
-    if not 0.0 <= smoothing < 1.0:
-        raise ValueError(f"Invalid entropy smoothing: {smoothing} (must be in [0, 1))")
-    if not 0.0 < baseline < math.inf:
-        raise ValueError(f"Invalid baseline gain: {baseline} (must be finite and > 0)")
 
 
 class NeuronalGain:
@@ -112,7 +83,7 @@ class NeuronalGain:
 
     value: Tensor
     """g_t, the gain of the latest training pass; a scalar."""
-    layers: tuple[_Weighted, ...]
+    layers: tuple[Weighted, ...]
     """The gained layers."""
 
     def __init__(
@@ -134,7 +105,7 @@ class NeuronalGain:
 
         output_layer, gained = select_layers(model, layers, output)
         self.layers = tuple(gained)
-        self._tied = _layers_with_weights_of(gained, model)
+        self._tied = layers_with_weights_of(gained, model)
         weight = output_layer.weight
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
@@ -150,7 +121,7 @@ class NeuronalGain:
         ]
         linear = isinstance(output_layer, nn.Linear)
         self._class_dim = -1 if linear else -1 - len(output_layer.kernel_size)  # type: ignore[arg-type]
-        self._classes = _units(output_layer)
+        self._classes = units(output_layer)
 
     def _forget(self) -> None:
         """Start to observe anew."""
@@ -163,7 +134,7 @@ class NeuronalGain:
             self.value = self._next
             self._trained, self._unseen_steps = True, None
 
-    def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    def _modulate(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
         self._begin(layer, args)
         if output.is_nested:  # which no bias can be added to
             return F.linear(args[0], self.value * layer.weight, layer.bias)
@@ -313,75 +284,10 @@ class NeuronalGain:
         self._forget()
 
 
-def select_layers(
-    model: nn.Module, layers: str | Iterable[str], output: str | None
-) -> tuple[_Weighted, list[_Weighted]]:
-    """The output layer and the gained layers that the names stand for.
-
-    Args:
-        model: The network.
-        layers: ``"all"``, ``"output"``, or names of modules.
-        output: Name of the output layer; by default the one registered last.
-
-    Raises:
-        ValueError: A name is not that of a linear or convolutional layer.
-    """
-    weighted = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, _Weighted) and not isinstance(module, _NEVER_CALLED)
-    }
-    if not weighted:
-        raise ValueError(f"{type(model).__name__} has no linear or convolutional layer to gain")
-
-    def find(name: str, argument: str) -> _Weighted:
-        if name not in weighted:
-            raise ValueError(
-                f"{argument} names {name!r}, which is no linear or convolutional layer of "
-                f"{type(model).__name__}; those are {', '.join(map(repr, weighted))}"
-            )
-        return weighted[name]
-
-    output_layer = find(output, "output") if output is not None else [*weighted.values()][-1]
-    if _units(output_layer) < 2:
-        raise ValueError(
-            "the output layer has a single unit, whose predictions have no entropy; name the layer "
-            "that returns the logits with output=..."
-        )
-    if layers == "all":
-        return output_layer, [*weighted.values()]
-    if layers == "output":
-        return output_layer, [output_layer]
-    if isinstance(layers, str):
-        raise ValueError(
-            f"Invalid layers: {layers!r} (must be 'all', 'output' or a list of module names)"
-        )
-    gained = [*dict.fromkeys(find(name, "layers") for name in layers)]
-    if not gained:
-        raise ValueError("Invalid layers: an empty list (name at least one module)")
-    return output_layer, gained
-
-
-def _units(layer: _Weighted) -> int:
-    """The outputs of a layer, or its output channels."""
-    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
-
-
 def _is_transformed(values: Tensor) -> bool:
     """Whether these are of a ``torch.func`` transform, which they must not be kept beyond."""
     return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(
         values
-    )
-
-
-def _layers_with_weights_of(gained: list[_Weighted], model: nn.Module) -> tuple[str, ...]:
-    """The modules without gain that hold the weight of a gained layer, by name."""
-    weights = {id(layer._parameters.get("weight")) for layer in gained}
-    return tuple(
-        name or type(model).__name__
-        for name, module in model.named_modules()
-        if module not in gained
-        and any(p is not None and id(p) in weights for p in module._parameters.values())
     )
 
 

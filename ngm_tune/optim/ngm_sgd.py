@@ -11,7 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from ngm_tune.optim.defaults import load_defaults
-from ngm_tune.optim.gain import NeuronalGain, select_layers
+from ngm_tune.optim.gain import NeuronalGain
+from ngm_tune.optim.layers import select_layers
 
 
 class NGMSGD(SGD):

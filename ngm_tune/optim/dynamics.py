@@ -1,0 +1,35 @@
+"""The dynamics of the gain (arXiv 2507.14056)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def next_gain(
+    gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: float
+) -> Tensor:
+    """g_{t+1} from g_t and H_t: the leaky integrator of arXiv 2507.14056.
+
+    Args:
+        gain: g_t, a scalar.
+        entropy: H_t, a scalar in nats.
+        sensitivity: eta.
+        smoothing: gamma.
+        baseline: g_0.
+
+    Returns:
+        A scalar.
+    """
+    return baseline + smoothing * (gain - baseline) + sensitivity * entropy
+
+
+def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:
+    """Raise ``ValueError`` unless the gain has dynamics with these settings that are stable."""
+    if not 0.0 <= sensitivity < math.inf:
+        raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
+    if not 0.0 <= smoothing < 1.0:
+        raise ValueError(f"Invalid entropy smoothing: {smoothing} (must be in [0, 1))")
+    if not 0.0 < baseline < math.inf:
+        raise ValueError(f"Invalid baseline gain: {baseline} (must be finite and > 0)")
