@@ -1,4 +1,4 @@
-"""Benchmarks by name. Importing them loads no torch: it comes with the first data or network."""
+"""Benchmarks by name. Importing this package does not import torch; loading data does."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ BENCHMARKS: dict[str, Benchmark] = {
         SPLIT_MINI_IMAGENET,
     )
 }
-"""Those that come with ngm-tune."""
+"""The built-in benchmarks by name."""
 
 __all__ = ["BENCHMARKS", "CUSTOM", "Benchmark", "Custom", "TaskData", "TaskSplit", "get_benchmark"]
 
 
 def get_benchmark(name: str, custom: Custom | None = None) -> Benchmark:
-    """The benchmark of that name.
+    """Return a benchmark by name.
 
     Args:
-        name: One of :data:`BENCHMARKS`, or :data:`CUSTOM`.
-        custom: What that is, resolved.
+        name: A key of :data:`BENCHMARKS`, or :data:`CUSTOM`.
+        custom: The description of the custom benchmark, with its classes resolved.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No benchmark has this name.
     """
     if name == CUSTOM and custom is not None:
         return custom.benchmark()
     if name not in BENCHMARKS:
-        raise ValueError(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+        raise ValueError(f"no benchmark {name!r}; the benchmarks are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
 
 

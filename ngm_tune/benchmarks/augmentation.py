@@ -1,4 +1,4 @@
-"""Random changes of training images."""
+"""Data augmentation. torch is imported when a function is called."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ if TYPE_CHECKING:
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crops after padding by 4 pixels of zero, and horizontal flips, image by image.
+    """Pad by 4 zero pixels, crop at random, and flip horizontally with probability 1/2.
+
+    Each image has its own crop and flip.
 
     Args:
         images: Shape (B, channels, H, W).
-        generator: Of the device of ``images``.
+        generator: A generator on the device of ``images``.
 
     Returns:
-        The same shape and type.
+        Images of the same shape and type.
     """
     import torch
     from torch.nn.functional import pad

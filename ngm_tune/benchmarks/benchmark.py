@@ -15,32 +15,31 @@ if TYPE_CHECKING:
     from ngm_tune.benchmarks.tasks import TaskData
 
     Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-    """From a batch of stored examples and a source of randomness on their device to a batch like
-    it."""
+    """Maps a batch of stored examples, and a generator on their device, to an augmented batch."""
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation per channel, of pixels in [0, 1]."""
+"""Mean and standard deviation of each channel, for pixels in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """A sequence of tasks with the protocol it is trained under (arXiv 2507.14056, section 3).
+    """A sequence of tasks and its training protocol (arXiv 2507.14056, section 3).
 
     Attributes:
-        name: How studies and results call it.
-        title: How people call it.
-        kind: Whether a new task brings new classes or the same classes in a new guise.
+        name: Name in studies and results.
+        title: Name in tables and reports.
+        kind: ``"class-incremental"`` if each task has new classes; ``"domain-incremental"`` if all
+            tasks have the same classes in different domains.
         tasks: Number of tasks K.
-        classes: Number of classes C of the one output head.
+        classes: Number of classes C. All tasks share one output head.
         batch_size: Examples per training batch.
         iterations_per_task: Training iterations on each task.
-        load: Reads the data; the same every time.
-        build_model: Makes a freshly initialised network from torch's global random state.
-        normalisation: For uint8 images; None where the data is float32 already.
-        augment: Changes a batch of stored training examples at random; None to leave them.
-        settings: Hyper-parameters that methods which have them take on this network, unless a
-            study says otherwise.
-        source: The dataset it is made of, where that is one that is looked for and verified.
+        load: Reads the data. Every call returns the same examples in the same order.
+        build_model: Builds a network and initialises it with torch's global generator.
+        normalisation: Normalisation of uint8 images; None if the data is float32.
+        augment: Augments a batch of stored training examples at random; None for no augmentation.
+        settings: Hyper-parameters for methods that accept them, unless a study sets them.
+        source: The dataset of the benchmark; None if the benchmark needs no download.
     """
 
     name: str
@@ -59,13 +58,18 @@ class Benchmark:
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing."""
+        """Accuracy of a uniform random prediction."""
         return 1.0 / self.classes
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """What the network takes: uint8 pixels of shape (B, channels, H, W) normalised, as float32.
+        """Convert stored examples to inputs of the network.
 
-        Inputs that are float32 already are returned as they are.
+        Args:
+            inputs: uint8 pixels of shape (B, channels, H, W); any shape and type for benchmarks
+                without normalisation.
+
+        Returns:
+            Normalised float32 pixels of the same shape; ``inputs`` itself without normalisation.
         """
         import torch
 

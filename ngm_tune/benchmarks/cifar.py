@@ -1,4 +1,4 @@
-"""The benchmarks on CIFAR-10 and CIFAR-100 (arXiv 2507.14056, section 3)."""
+"""Benchmarks on CIFAR-10 and CIFAR-100 (arXiv 2507.14056, section 3)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ def _domain() -> TaskData:
 
 
 def by_domain(images: Images) -> TaskSplit:
-    """Task k holds the k-th fine class of each superclass, labelled by superclass."""
+    """Cut CIFAR-100 into tasks: task k has the k-th fine class of each superclass.
+
+    Labels are superclasses.
+    """
     import numpy as np
     import torch
 

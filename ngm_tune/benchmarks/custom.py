@@ -1,4 +1,4 @@
-"""A benchmark of one's own: a folder of images or Parquet files, cut into tasks by a study file."""
+"""Custom benchmarks: images or Parquet files of the user, cut into tasks by a study file."""
 
 from __future__ import annotations
 
@@ -20,52 +20,54 @@ if TYPE_CHECKING:
 
 NAME = "custom"
 _WIDTH = 400
-"""Hidden units of the MLP, as in the paper's."""
+"""Hidden units of the MLP, as in the paper."""
 
 _MLPS_UP_TO = 1 * 32 * 32
-"""Values per image up to which the network is by default an MLP."""
+"""Largest number of values per image for which the default network is an MLP."""
 
 _RESNET_STRIDE = 8
-"""Pixels of an image to one of the last features of the slim ResNet-18."""
+"""Pixels per feature in the last stage of the slim ResNet-18, along each axis."""
 
 
 class Custom(BaseModel):
-    """The table ``[custom]`` of a study: where images are, and how they are cut into tasks."""
+    """The table ``[custom]`` of a study: the images and how to cut them into tasks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     path: Annotated[str, Field(min_length=1)]
-    """Absolute, or relative to the data folder: a folder of images, ``<class>/*.png`` or
-    ``train/<class>/*.png`` and perhaps ``test/<class>/*.png``; a folder of Parquet files, or with
-    one in it, ``train-*.parquet`` and perhaps ``test-*.parquet``; or one Parquet file. What is
-    transparent is white."""
+    """Path of the images, absolute or relative to the data folder.
+
+    Either a folder of images, ``<class>/*.png`` or ``train/<class>/*.png`` with an optional
+    ``test/<class>/*.png``; or a folder with ``train-*.parquet`` and optionally ``test-*.parquet``,
+    possibly in a subfolder; or one Parquet file. Transparent pixels become white."""
     tasks: (
         Annotated[int, Field(ge=2, le=100_000)]
         | Annotated[list[Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
     )
-    """How many tasks to cut the classes into, evenly and in order; or the classes of each task."""
+    """Number of tasks, with equal numbers of consecutive classes; or the classes of each task."""
     title: str = "Custom"
     label: str = "label"
     """The column of class indices in Parquet files."""
     size: Annotated[int, Field(ge=4, le=512)] = 32
-    """Height and width that images are brought to, in pixels."""
+    """Height and width to which images are resized, in pixels."""
     channels: Literal[1, 3] = 3
-    """Grey or colour."""
+    """1 for grey images, 3 for colour images."""
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
-    """Share of the images that are set aside as test data, where there are none of their own."""
+    """Fraction of the images for testing, if ``path`` has no separate test data."""
     model: Literal["mlp", "slim-resnet18"] | None = None
-    """By default an MLP for grey images of up to 32 x 32 pixels, else a slim ResNet-18."""
+    """The network. The default is an MLP for grey images of up to 32 x 32 pixels, otherwise a slim
+    ResNet-18."""
     augment: bool = False
-    """Whether training images are cropped and flipped at random."""
+    """Whether to crop and flip training images at random."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     iterations_per_task: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     normalisation: Normalisation | None = None
-    """Mean and standard deviation per channel; found from the training images, where not given."""
+    """Mean and standard deviation of each channel; by default those of the training images."""
 
     @field_validator("normalisation", mode="before")
     @classmethod
     def _tuples(cls, value: object) -> object:
-        if isinstance(value, list):  # as TOML has it
+        if isinstance(value, list):  # TOML has lists only
             return tuple(tuple(part) if isinstance(part, list) else part for part in value)
         return value
 
@@ -76,7 +78,7 @@ class Custom(BaseModel):
     ) -> Normalisation | None:
         channels = info.data.get("channels")
         if value is not None and any(len(part) != channels for part in value):
-            raise ValueError(f"must be two lists of {channels} numbers, one for each channel")
+            raise ValueError(f"must be two lists of {channels} numbers, one number per channel")
         if value is not None and not all(map(math.isfinite, value[0] + value[1])):
             raise ValueError("must be finite numbers")
         if value is not None and min(value[1]) <= 0.0:
@@ -92,24 +94,24 @@ class Custom(BaseModel):
         return tasks
 
     @model_validator(mode="after")
-    def _no_single_value_to_normalise(self) -> Custom:
+    def _batch_statistics_are_defined(self) -> Custom:
         if self._network != "mlp" and self.batch_size == 1 and self.size <= _RESNET_STRIDE:
             raise ValueError(
-                f"batch_size = 1 and size = {self.size}: a ResNet normalises its features over "
-                f"batch and space, and needs two images or more than {_RESNET_STRIDE} pixels"
+                f"batch_size = 1 and size = {self.size}: the ResNet's batch normalisation needs at "
+                f"least 2 images per batch or more than {_RESNET_STRIDE} pixels"
             )
         return self
 
     @property
     def _network(self) -> Literal["mlp", "slim-resnet18"]:
-        small = self.channels * self.size**2 <= _MLPS_UP_TO
-        return self.model or ("mlp" if small else "slim-resnet18")
+        is_small = self.channels * self.size**2 <= _MLPS_UP_TO
+        return self.model or ("mlp" if is_small else "slim-resnet18")
 
     def resolved(self) -> Custom:
-        """The same with everything that is found from the data written out.
+        """Return a copy with the classes of each task and the normalisation, read from the data.
 
         Raises:
-            UserError: The data is not there, is damaged, or lacks a class.
+            UserError: The data is missing or damaged, or lacks a class.
         """
         from ngm_tune.benchmarks.custom_images import resolve
 
@@ -117,13 +119,17 @@ class Custom(BaseModel):
         return self.model_copy(update={"tasks": tasks, "normalisation": normalisation})
 
     def outline(self) -> Custom:
-        """The same with one class for each task, as long as the classes are not known."""
+        """Return a copy with one placeholder class per task, for use before the data is read."""
         if not isinstance(self.tasks, int):
             return self
         return self.model_copy(update={"tasks": [[str(k)] for k in range(self.tasks)]})
 
     def benchmark(self) -> Benchmark:
-        """The benchmark that this describes; of a :meth:`resolved` table only."""
+        """Return the benchmark.
+
+        Raises:
+            ValueError: The table is not :meth:`resolved`.
+        """
         if isinstance(self.tasks, int):
             raise ValueError("the classes of the tasks are not resolved")
         classes = sum(map(len, self.tasks))

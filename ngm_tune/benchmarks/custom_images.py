@@ -1,4 +1,4 @@
-"""The images of a custom benchmark, read from folders or Parquet files."""
+"""Reading of the images of custom benchmarks."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ngm_tune.benchmarks.tasks import TaskData, in_groups, train_and_validation
 from ngm_tune.errors import UserError
 
 _MOST_LISTED = 50
-"""Classes that a message lists."""
+"""Largest number of classes in a message."""
 
 
 def resolve(custom: Custom) -> tuple[list[list[str]], Normalisation]:
-    """The classes of each task, and the normalisation, found from the data where not given.
+    """Return the classes of each task and the normalisation, computed from the data by default.
 
     Raises:
-        UserError: The data is not there, is damaged, or lacks a class.
+        UserError: The data is missing or damaged, or lacks a class.
     """
     train, _, names = _read(custom)
     training = train_and_validation(train)[0]
@@ -49,27 +49,27 @@ def load(custom: Custom) -> TaskData:
     splits = dict(zip(("train", "validation"), train_and_validation(everything), strict=True))
     splits["test"] = test
     for split, images in splits.items():
-        there = set(np.unique(images.labels).tolist())
-        for missing in (names[c] for group in groups for c in group if c not in there):
+        present = set(np.unique(images.labels).tolist())
+        for missing in (names[c] for group in groups for c in group if c not in present):
             raise UserError(f"{images.origin}: the class {missing} has no images for {split}")
     return TaskData(*(in_groups(images, groups) for images in splits.values()))
 
 
 def _read(custom: Custom) -> tuple[Images, Images, list[str]]:
-    """Images to train on and to test on, and the names of the classes."""
+    """Return training images, test images and the class names."""
     train, test, names = _find(custom)
     for name, count in Counter(names).items():
         if count > 1:
-            raise UserError(f"custom.path = {custom.path!r}: two classes are called {name}")
+            raise UserError(f"custom.path = {custom.path!r}: two classes have the name {name}")
     used = [c for group in _groups(custom, names) for c in group]
-    train = _only(train, used)  # of others there may be too few to be set aside
+    train = _only(train, used)  # other classes may be too small for a stratified split
     if test is None:
         train, test = train_and_validation(train, custom.test_share)
     return train, _only(test, used), names
 
 
 def _only(images: Images, classes: Sequence[int]) -> Images:
-    """The images of some classes."""
+    """Return the images of the given classes."""
     chosen = np.isin(images.labels, classes)
     if chosen.all():
         return images
@@ -77,19 +77,19 @@ def _only(images: Images, classes: Sequence[int]) -> Images:
 
 
 def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
-    """Images, test images if there are any of their own, and the names of the classes."""
-    path = data_folder() / custom.path  # which is custom.path alone, if that is absolute
+    """Return images, separate test images if they exist, and the class names."""
+    path = data_folder() / custom.path  # an absolute path replaces the data folder
     shape = (custom.channels, custom.size, custom.size)
     if path.is_file():
         return _read_parquet(custom, [path], [])
     if not path.is_dir():
         raise UserError(
-            f"custom.path = {custom.path!r}: there is no {path}; give the folder of images or "
-            "Parquet files, absolute or relative to the folder that --data names"
+            f"custom.path = {custom.path!r}: {path} does not exist; name a folder of images or "
+            "Parquet files, absolute or relative to the folder of --data"
         )
     if train := parquet_files(path, "train"):
-        beside = parquet_files(train[0].parent, "test")
-        return _read_parquet(custom, train, beside or parquet_files(path, "test"))
+        test = parquet_files(train[0].parent, "test") or parquet_files(path, "test")
+        return _read_parquet(custom, train, test)
     parts = _parts(path)
     classes = folder_classes(path / parts[0])
     for name in folder_classes(path / parts[-1]):
@@ -97,23 +97,23 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
             raise UserError(f"{path / parts[-1]}: the class {name} has no folder in train/")
     if not classes:
         raise UserError(
-            f"custom.path = {custom.path!r}: {path} has neither train-*.parquet nor folders of "
-            "images, one for each class"
+            f"custom.path = {custom.path!r}: {path} has neither train-*.parquet nor one folder of "
+            "images per class"
         )
     images = [decoded(folder_images((path / part).resolve(), classes), shape) for part in parts]
     return images[0], (images[1] if len(images) > 1 else None), classes
 
 
 def _parts(path: Path) -> list[str]:
-    """The folders of a folder of images that have a folder for each class: itself, or its parts."""
+    """Return the subfolders with the classes of each split; ``.`` if the folder is not split."""
     folders = folder_classes(path)
     if "train" not in folders or ("test" not in folders and has_images(path / "train")):
-        return ["."]  # if there is a train, it is a class of trains
+        return ["."]  # a folder ``train`` is then a class
     if "test" in folders:
         return ["train", "test"]
     if folders != ["train"]:
         others = ", ".join(name for name in folders if name != "train")
-        raise UserError(f"{path}: beside train/ there is {others}, but only test/ is read with it")
+        raise UserError(f"{path}: has {others} besides train/, but only test/ is supported")
     return ["train"]
 
 
@@ -122,31 +122,30 @@ def _read_parquet(
 ) -> tuple[Images, Images | None, list[str]]:
     shape = (custom.channels, custom.size, custom.size)
     images = [decoded(parquet_images(f, custom.label), shape) for f in (train, test) if f]
-    largest = max(int(found.labels.max()) for found in images)
-    named = {file: parquet_class_names(file, custom.label) for file in (*train, *test)}
+    largest = max(int(part.labels.max()) for part in images)
+    names_of = {file: parquet_class_names(file, custom.label) for file in (*train, *test)}
     first, names = next(
-        ((file, own) for file, own in named.items() if own),
+        ((file, names) for file, names in names_of.items() if names),
         (train[0], [str(c) for c in range(largest + 1)]),
     )
-    for file, own in named.items():
-        if own and own != names:
-            raise UserError(f"{file}: its classes are called otherwise than those of {first}")
+    for file, others in names_of.items():
+        if others and others != names:
+            raise UserError(f"{file}: its class names differ from those of {first}")
     if largest >= len(names):
         raise UserError(
-            f"{first}: it names {len(names)} classes, and there are images with {custom.label} = "
-            f"{largest}"
+            f"{first}: it names {len(names)} classes and has images with {custom.label} = {largest}"
         )
     return images[0], (images[1] if test else None), names
 
 
 def _groups(custom: Custom, names: Sequence[str]) -> list[list[int]]:
-    """The class indices of each task."""
+    """Return the class indices of each task."""
     if isinstance(custom.tasks, int):
         each, rest = divmod(len(names), custom.tasks)
         if not each or rest:
             raise UserError(
-                f"custom.tasks = {custom.tasks}: {len(names)} classes cannot be cut into so many "
-                f"tasks evenly; list the classes of each task, out of {_some(names)}"
+                f"custom.tasks = {custom.tasks}: must divide the number of classes, {len(names)}; "
+                f"or list the classes of each task, out of {_some(names)}"
             )
         return [list(range(k * each, (k + 1) * each)) for k in range(custom.tasks)]
     index = {name: c for c, name in enumerate(names)}
@@ -154,20 +153,23 @@ def _groups(custom: Custom, names: Sequence[str]) -> list[list[int]]:
         for name in task:
             if name not in index:
                 raise UserError(
-                    f"custom.tasks has {name!r}, which is no class of {custom.path}; those are "
-                    f"{_some(names)}"
+                    f"custom.tasks has {name!r}, which is not a class of {custom.path}; its "
+                    f"classes are {_some(names)}"
                 )
     return [[index[name] for name in task] for task in custom.tasks]
 
 
 def _some(names: Sequence[str]) -> str:
-    """Names for a message: all of them, or the first of many."""
+    """List names in a message, at most ``_MOST_LISTED`` of them."""
     more = len(names) - _MOST_LISTED
     return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _statistics(images: Images) -> Normalisation:
-    """Mean and standard deviation of every channel, of pixels in [0, 1]."""
+    """Compute mean and standard deviation of each channel, for pixels in [0, 1].
+
+    A channel with a single value has standard deviation 1.
+    """
     pixels = images.pixels
     means, deviations = [], []
     for channel in range(pixels.shape[1]):
@@ -176,6 +178,6 @@ def _statistics(images: Images) -> Normalisation:
         mean = float(np.average(values, weights=counts))
         means.append(mean)
         spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
-        blank = np.count_nonzero(counts) == 1
-        deviations.append(1.0 if blank else spread)
+        is_constant = np.count_nonzero(counts) == 1
+        deviations.append(1.0 if is_constant else spread)
     return tuple(means), tuple(deviations)

@@ -1,8 +1,7 @@
-"""Encoded images to arrays: decoded once, and kept as memory-mapped files.
+"""Decoding of images into arrays, with a cache of memory-mapped files.
 
-Images are read from Parquet as the Hugging Face hub serves it, or from folders with one folder per
-class. What was decoded is kept in ``~/.cache/ngm-tune/decoded`` (below ``XDG_CACHE_HOME``, where
-that is set) under a name that changes with the files it came from.
+The cache is the folder ``decoded`` in the user's cache folder, on Linux
+``~/.cache/ngm-tune/decoded``. The name of a cache entry changes with the files it was decoded from.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ from ngm_tune.benchmarks.sources import cache_folder
 from ngm_tune.errors import UserError
 
 _AT_ONCE = 256
-"""Encoded images held in memory."""
+"""Number of encoded images in memory at once."""
 
-_OF_16_BITS = ("PNG", "PPM")
-"""Formats that Pillow may open with 32 bits per pixel though they have 16."""
+_FORMATS_OF_16_BITS = ("PNG", "PPM")
+"""Formats with 16 bits per pixel that Pillow may open with 32 bits."""
 
 _VERSION = 3
-"""Of the decoding: another one gives other pixels, or refuses others."""
+"""Version of the decoding; a change that affects pixels or accepted images increases it."""
 
 _ABANDONED = 24 * 3600.0
-"""Seconds after which what a process was decoding is that of one that was killed."""
+"""Age in seconds at which an unfinished cache entry is deleted: its process was killed."""
 
 
 class Images(NamedTuple):
-    """A labelled set of images.
+    """A set of labelled images.
 
     Attributes:
         pixels: Shape (N, channels, height, width), uint8; may be a read-only memory map.
         labels: Class indices, shape (N,), int64.
-        origin: Where they were found.
+        origin: The folder or file of the images, for messages.
     """
 
     pixels: NDArray[np.uint8]
@@ -55,33 +54,33 @@ class Images(NamedTuple):
     origin: str
 
     def checksum(self) -> str:
-        """SHA-256 of the pixels and labels, in hexadecimal; the same in whatever order they lie."""
+        """Return the SHA-256 checksum of the images in hexadecimal, independent of their order."""
         labelled = zip(self.pixels, self.labels.astype("<i8"), strict=True)
         each = [hashlib.sha256(image.tobytes() + label.tobytes()) for image, label in labelled]
         return hashlib.sha256(b"".join(sorted(one.digest() for one in each))).hexdigest()
 
 
 def decoded(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = False) -> Images:
-    """Decode images, or map into memory what an earlier call left.
+    """Decode images, or map the result of an earlier call into memory.
 
-    Several processes may do so at once: whichever is done first is taken. What was left and is
-    damaged is decoded again.
+    Several processes may decode the same images at once; the first one to finish fills the cache.
+    Damaged cache entries are decoded again.
 
     Args:
-        encoded: The images, of any size and mode.
-        shape: Channels (1 or 3), height and width that they are brought to: scaled to cover it, and
-            cut evenly on both sides.
-        exact: Refuse images of another height or width.
+        encoded: Images of any size and mode.
+        shape: Channels (1 or 3), height and width of the result. Images are scaled to cover it and
+            cropped at the centre.
+        exact: Whether to reject images of another height or width.
 
     Raises:
-        UserError: An image cannot be decoded, or what was decoded cannot be kept.
+        UserError: An image cannot be decoded, or the cache cannot be written.
     """
     key = f"{_VERSION} {shape} {exact} {encoded.fingerprint}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     place = cache_folder() / "decoded" / f"{Path(encoded.origin).name}-{digest}"
-    found = _kept(place, encoded, shape)
-    if found is not None:
-        return found
+    images = _cached(place, encoded, shape)
+    if images is not None:
+        return images
     draft, damaged = (place.with_name(f"{place.name}.{uuid4().hex}") for _ in range(2))
     try:
         with suppress(FileNotFoundError):
@@ -90,31 +89,31 @@ def decoded(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = Fals
         _decode_into(draft, encoded, shape, exact=exact)
         draft.rename(place)
     except OSError as error:
-        if not place.is_dir():  # else another process was faster
+        if not place.is_dir():  # otherwise another process finished first
             raise UserError(
-                f"{place}: cannot be written: {error}; XDG_CACHE_HOME can name another folder"
+                f"{place}: cannot be written: {error}; set XDG_CACHE_HOME to another folder"
             ) from error
     finally:
         _clear(draft, damaged, *_abandoned(place))
-    found = _kept(place, encoded, shape)
-    if found is None:
-        raise UserError(f"{place}: what was decoded there cannot be read again")
-    return found
+    images = _cached(place, encoded, shape)
+    if images is None:
+        raise UserError(f"{place}: the decoded images cannot be read back")
+    return images
 
 
-def _kept(place: Path, encoded: Encoded, shape: tuple[int, int, int]) -> Images | None:
-    """What was decoded before; None if it is not there, or damaged."""
+def _cached(place: Path, encoded: Encoded, shape: tuple[int, int, int]) -> Images | None:
+    """Return cached images; None if they are missing or damaged."""
     try:
         pixels = np.load(place / "pixels.npy", mmap_mode="r")
         labels = np.load(place / "labels.npy")
     except (OSError, ValueError, EOFError):
         return None
-    whole = pixels.shape == (encoded.total, *shape) and labels.shape == (encoded.total,)
-    return Images(pixels, labels, encoded.origin) if whole else None
+    complete = pixels.shape == (encoded.total, *shape) and labels.shape == (encoded.total,)
+    return Images(pixels, labels, encoded.origin) if complete else None
 
 
 def _abandoned(place: Path) -> Iterator[Path]:
-    """What processes left that were killed while they decoded the same images."""
+    """Yield unfinished cache entries of killed processes."""
     for draft in place.parent.glob(f"{place.name}.*"):
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > _ABANDONED:
@@ -135,7 +134,7 @@ def _decode_into(
     labels = np.empty(encoded.total, dtype=np.int64)
     images = encoded.read()
     done = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL decodes outside the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL releases the GIL
         while chunk := list(islice(images, _AT_ONCE)):
             for image, array in zip(
                 chunk, pool.map(lambda i: _decode(i, shape, exact=exact), chunk), strict=True
@@ -153,21 +152,25 @@ def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) ->
         opened: Image.Image = Image.open(io.BytesIO(image.content))
         if exact and opened.size != (width, height):
             raise ValueError(f"its size is {opened.size}, expected {(width, height)}")
-        opened.draft("RGB", (2 * width, 2 * height))  # large JPEGs: decode no more than is needed
-        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _OF_16_BITS):
-            raise ValueError("its pixels are numbers of an unknown range; store 8 or 16 bits")
-        if opened.mode.startswith("I"):  # of 16 bits, which a conversion would cut off at 8
+        opened.draft("RGB", (2 * width, 2 * height))  # scales large JPEGs during decoding
+        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _FORMATS_OF_16_BITS):
+            raise ValueError("the range of its pixels is unknown; store 8 or 16 bits per pixel")
+        if opened.mode.startswith("I"):  # 16 bits: a conversion would clip at 255
             opened = Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
-        if opened.has_transparency_data:  # upon white, as it is mostly shown
+        if opened.has_transparency_data:  # composited on white
             opened = opened.convert("RGBA")
             white = Image.new("RGBA", opened.size, (255, 255, 255, 255))
             opened = Image.alpha_composite(white, opened)
-        whole = opened.convert("L" if channels == 1 else "RGB")
-        fitted = whole if whole.size == (width, height) else ImageOps.fit(whole, (width, height))
+        converted = opened.convert("L" if channels == 1 else "RGB")
+        fitted = (
+            converted
+            if converted.size == (width, height)
+            else ImageOps.fit(converted, (width, height))
+        )
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{image.name} cannot be decoded as an image: it is in no format that is known"
+            f"{image.name} cannot be decoded as an image: its format is unknown"
         ) from error
-    except Exception as error:  # damaged files of many formats fail in many ways
+    except Exception as error:  # formats differ in the exceptions for damaged files
         raise UserError(f"{image.name} cannot be decoded as an image: {error}") from error
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)

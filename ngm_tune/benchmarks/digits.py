@@ -1,4 +1,4 @@
-"""Benchmarks on scikit-learn's 1,797 handwritten digits (8 x 8 pixels), which need no download."""
+"""Benchmarks on the 1,797 handwritten digits (8 x 8 pixels) of scikit-learn; no download needed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ if TYPE_CHECKING:
 
     from ngm_tune.benchmarks.tasks import TaskData, TaskSplit
 
-_MEAN, _STD = 0.3039, 0.3752  # of the training split's pixels, scaled to [0, 1]
+_MEAN, _STD = 0.3039, 0.3752  # of the training split, with pixels in [0, 1]
 _SPLIT_SEED = 0
 ANGLES = (0.0, 80.0, 160.0)
 
 
 def _splits() -> list[tuple[Tensor, Tensor]]:
-    """Train, validation and test images (N, 1, 8, 8) in [0, 1] and labels: 50, 25 and 25 %.
+    """Split the digits into 50 % training, 25 % validation and 25 % test images.
 
     The split is stratified by class and always the same.
+
+    Returns:
+        Images of shape (N, 1, 8, 8) in [0, 1], and labels of shape (N,), for each split.
     """
-    # Imported here: slow to import, and not needed by workers that get the data.
+    # Slow to import, and workers receive the data from the driver.
     import numpy as np
     import torch
     from sklearn.datasets import load_digits
@@ -75,10 +78,10 @@ def _load_rotated_digits() -> TaskData:
 
 
 _mlp = partial(build_mlp, (64, 100, 100, 10), hidden_std=0.03, output_std=0.1)
-"""The paper's MLP at the digits' size: 64-100-100-10.
+"""The paper's MLP, scaled to the digits: 64-100-100-10.
 
-Initial weights stand to the fan-in as in the 784-400-400-10 network: hidden layers at 0.2 of
-Kaiming's standard deviation, the output layer at 1/sqrt(fan-in).
+The initial weights have the same ratio to the fan-in as in the 784-400-400-10 network: hidden
+layers have 0.2 times Kaiming's standard deviation, the output layer has 1/sqrt(fan-in).
 """
 
 SPLIT_DIGITS = Benchmark(

@@ -1,4 +1,4 @@
-"""Encoded images in files: Parquet as the Hugging Face hub serves it, or a folder per class."""
+"""Encoded images in Parquet files of the Hugging Face hub, or in one folder per class."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from ngm_tune.errors import UserError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _MOST_CLASSES = 100_000
 _AT_ONCE = 256
-"""Encoded images held in memory."""
+"""Number of encoded images in memory at once."""
 
 
 class EncodedImage(NamedTuple):
-    """An image as it lies in a file: what messages call it, its file format's bytes, its class."""
+    """An encoded image.
+
+    Attributes:
+        name: Name in messages.
+        content: Bytes of an image file.
+        label: Class index.
+    """
 
     name: str
     content: bytes
@@ -32,10 +38,10 @@ class Encoded(NamedTuple):
     """A set of encoded images.
 
     Attributes:
-        origin: Where they are.
-        total: How many.
-        fingerprint: Changes whenever the files do.
-        read: Goes through them.
+        origin: The folder or file of the images.
+        total: Number of images.
+        fingerprint: A digest that changes with the files.
+        read: Iterates over the images.
     """
 
     origin: str
@@ -45,14 +51,14 @@ class Encoded(NamedTuple):
 
 
 def parquet_images(files: Sequence[Path], label: str) -> Encoded:
-    """The images of some Parquet files.
+    """Read the images of Parquet files.
 
     Args:
-        files: Each with a column ``img`` or ``image``, a struct of ``bytes`` and ``path``.
+        files: Files with a column ``img`` or ``image``, a struct of ``bytes`` and ``path``.
         label: The column of class indices.
 
     Raises:
-        UserError: A file is not readable, or lacks a column.
+        UserError: A file cannot be read, lacks a column, or all files are empty.
     """
     opened = []
     for path in files:
@@ -78,8 +84,8 @@ def parquet_images(files: Sequence[Path], label: str) -> Encoded:
                             raise UserError(f"{name} has no bytes or no {label}")
                         if not 0 <= of_class < _MOST_CLASSES:
                             raise UserError(
-                                f"{name}: {label} = {of_class}; class indices count from 0 and "
-                                f"stay below {_MOST_CLASSES}"
+                                f"{name}: {label} = {of_class}; must be a class index from 0 to "
+                                f"{_MOST_CLASSES - 1}"
                             )
                         yield EncodedImage(name, content, of_class)
                         number += 1
@@ -96,7 +102,7 @@ def parquet_images(files: Sequence[Path], label: str) -> Encoded:
 def _image_column(path: Path, schema: pa.Schema, label: str) -> str:
     if label not in schema.names or not pa.types.is_integer(schema.field(label).type):
         raise UserError(
-            f"{path}: no column {label} of whole numbers; there are {', '.join(schema.names)}"
+            f"{path}: no column {label} of integers; its columns are {', '.join(schema.names)}"
         )
     for name in ("img", "image"):
         kind = schema.field(name).type if name in schema.names else pa.null()
@@ -106,10 +112,13 @@ def _image_column(path: Path, schema: pa.Schema, label: str) -> str:
 
 
 def parquet_class_names(path: Path, label: str) -> list[str]:
-    """Names of the classes, from the metadata that the Hugging Face hub writes; else none.
+    """Return the class names in the Hugging Face metadata of a Parquet file.
+
+    Returns:
+        Names in the order of the class indices; empty if the file has no such metadata.
 
     Raises:
-        UserError: The file is not readable as Parquet.
+        UserError: The file cannot be read as Parquet.
     """
     try:
         metadata = pq.read_schema(path).metadata or {}
@@ -123,10 +132,10 @@ def parquet_class_names(path: Path, label: str) -> list[str]:
 
 
 def folder_classes(folder: Path) -> list[str]:
-    """The classes that a folder of images has: the names of the folders in it, sorted.
+    """Return the classes of a folder of images: the sorted names of its subfolders.
 
     Raises:
-        UserError: One of them is no text.
+        UserError: A name is not valid text.
     """
     names = sorted(
         entry.name
@@ -137,47 +146,49 @@ def folder_classes(folder: Path) -> list[str]:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise UserError(f"{folder}: the folder {name!r} has a name that is no text") from error
+            raise UserError(
+                f"{folder}: the name of the folder {name!r} is not valid text"
+            ) from error
     return names
 
 
 def has_images(folder: Path) -> bool:
-    """Whether there are images in a folder itself."""
+    """Whether a folder directly contains images."""
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*"))
 
 
 def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
-    """The images of ``folder/<class>/``, in the order of the classes and of their names.
+    """Read the images ``folder/<class>/*``, ordered by class and file name.
 
     Raises:
         UserError: A class has no images.
     """
-    found: list[tuple[Path, int]] = []
+    labelled: list[tuple[Path, int]] = []
     for label, name in enumerate(classes):
         files = sorted(
             path for path in (folder / name).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES
         )
         if not files:
             raise UserError(
-                f"{folder / name}: no images there; read are {', '.join(IMAGE_SUFFIXES)}"
+                f"{folder / name}: no images; supported are {', '.join(IMAGE_SUFFIXES)}"
             )
-        found += [(path, label) for path in files]
+        labelled += [(path, label) for path in files]
 
     def read() -> Iterator[EncodedImage]:
-        for path, label in found:
+        for path, label in labelled:
             try:
                 yield EncodedImage(str(path), path.read_bytes(), label)
             except OSError as error:
                 raise UserError(f"{path}: cannot be read: {error}") from error
 
-    files = [path for path, _ in found]
-    return Encoded(str(folder), len(found), _fingerprint(files), read)
+    files = [path for path, _ in labelled]
+    return Encoded(str(folder), len(labelled), _fingerprint(files), read)
 
 
 def _fingerprint(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        found = path.stat()
+        status = path.stat()
         digest.update(os.fsencode(path.resolve()))
-        digest.update(f" {found.st_size} {found.st_mtime_ns}\n".encode())
+        digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

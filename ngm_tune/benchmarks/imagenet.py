@@ -1,4 +1,4 @@
-"""The benchmark on mini-ImageNet (arXiv 2507.14056, section 3)."""
+"""Benchmark on mini-ImageNet (arXiv 2507.14056, section 3)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ MINI_IMAGENET = Source(
     torchvision=None,
     command="hf download timm/mini-imagenet --repo-type dataset --local-dir DIR/mini-imagenet",
 )
-"""100 classes of ImageNet (Vinyals et al. 2016) with 500, 100 and 50 images each, as the Hugging
-Face hub has them, brought to the usual 84 x 84 pixels. A search trains on the 500 and sees the 100;
-what is confirmed trains on these 600 and is tested on the 50. In continual learning 500 and 100 of
-the 600 are usual."""
+"""100 classes of ImageNet (Vinyals et al. 2016), resized to the usual 84 x 84 pixels.
+
+The version of the Hugging Face hub has 500 training, 100 validation and 50 test images per class. A
+search trains on the 500 and is evaluated on the 100. The confirm phase trains on these 600 and is
+evaluated on the 50. Continual-learning papers usually split the 600 into 500 and 100."""
 
 _TASKS, _CLASSES_PER_TASK = 5, 10
 

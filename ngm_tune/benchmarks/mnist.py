@@ -1,4 +1,4 @@
-"""The benchmarks on MNIST and Fashion-MNIST (arXiv 2507.14056, section 3)."""
+"""Benchmarks on MNIST and Fashion-MNIST (arXiv 2507.14056, section 3)."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def _split(source: Source) -> TaskData:
 def _rotated(source: Source) -> TaskData:
     from ngm_tune.benchmarks.tasks import TaskData, in_tasks, three_splits
 
-    def turned(images: Images) -> list[NDArray[np.uint8]]:
+    def rotated(images: Images) -> list[NDArray[np.uint8]]:
         return [_rotate(images.pixels, angle) for angle in ANGLES]
 
-    return TaskData(*(in_tasks(turned(images), images.labels) for images in three_splits(source)))
+    return TaskData(*(in_tasks(rotated(images), images.labels) for images in three_splits(source)))
 
 
 def _permuted(source: Source) -> TaskData:
-    """The identity, then pixel permutations that are the same every time."""
+    """Cut into tasks: the original images, then fixed random permutations of their pixels."""
     import numpy as np
 
     from ngm_tune.benchmarks.tasks import TaskData, in_tasks, three_splits
@@ -76,15 +76,15 @@ def _permuted(source: Source) -> TaskData:
     random = np.random.default_rng(_PERMUTATION_SEED)
     orders = [np.arange(784), *(random.permutation(784) for _ in range(_PERMUTATIONS))]
 
-    def shuffled(images: Images) -> list[NDArray[np.uint8]]:
+    def permuted(images: Images) -> list[NDArray[np.uint8]]:
         shape = images.pixels.shape
         return [images.pixels.reshape(-1, 784)[:, order].reshape(shape) for order in orders]
 
-    return TaskData(*(in_tasks(shuffled(images), images.labels) for images in three_splits(source)))
+    return TaskData(*(in_tasks(permuted(images), images.labels) for images in three_splits(source)))
 
 
 def _rotate(pixels: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
-    """Turn images counter-clockwise by ``angle`` degrees, bilinearly."""
+    """Rotate images counter-clockwise by ``angle`` degrees with bilinear interpolation."""
     import numpy as np
     import torch
     from torchvision.transforms.functional import InterpolationMode, rotate
@@ -92,8 +92,8 @@ def _rotate(pixels: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
     if angle == 0.0:
         return pixels
     images = torch.from_numpy(np.array(pixels))
-    turned = rotate(images, angle, interpolation=InterpolationMode.BILINEAR)
-    return np.asarray(turned.numpy())
+    rotated = rotate(images, angle, interpolation=InterpolationMode.BILINEAR)
+    return np.asarray(rotated.numpy())
 
 
 _mnist = partial(

@@ -23,4 +23,4 @@ def build_slim_resnet18(classes: int, channels: int = 3) -> SlimResNet18:
 
 
 RESNET_SETTINGS: dict[str, str | float] = {"layers": "output", "backbone_momentum": 0.9}
-"""The authors train ResNets with gain on the head only, and the backbone with momentum."""
+"""Settings of the authors for ResNets: a gain on the head only, and a backbone with momentum."""

@@ -1,4 +1,4 @@
-"""The data of a benchmark: a dataset cut into a sequence of tasks."""
+"""Data of benchmarks: datasets cut into sequences of tasks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _VALIDATION_SEED = 0
 
 @dataclass(frozen=True)
 class TaskSplit:
-    """Examples of a sequence of tasks, ordered by task, so that the tasks seen are a prefix.
+    """Examples of a sequence of tasks, ordered by task. The first k tasks are a prefix.
 
     Attributes:
-        inputs: Shape (N, ...): float32 as the network takes them, or uint8 pixels that
-            the benchmark's ``prepare`` turns into that.
+        inputs: Shape (N, ...): float32 inputs of the network, or uint8 pixels that the benchmark's
+            ``prepare`` converts.
         labels: Class indices, shape (N,), int64.
-        sizes: Examples per task; they sum to N.
+        sizes: Examples per task; their sum is N.
     """
 
     inputs: Tensor
@@ -37,21 +37,21 @@ class TaskSplit:
     sizes: tuple[int, ...]
 
     def seen(self, tasks: int) -> int:
-        """The number of examples of the first ``tasks`` tasks."""
+        """Return the number of examples in the first ``tasks`` tasks."""
         return sum(self.sizes[:tasks])
 
     def to(self, device: torch.device | str) -> TaskSplit:
-        """The same on another device."""
+        """Return a copy on a device."""
         return TaskSplit(self.inputs.to(device), self.labels.to(device), self.sizes)
 
     def prepared(self, prepare: Callable[[Tensor], Tensor]) -> TaskSplit:
-        """The same with inputs as the network takes them."""
+        """Return a split with prepared inputs; see :meth:`Benchmark.prepare`."""
         return TaskSplit(prepare(self.inputs), self.labels, self.sizes)
 
     def joined(self, other: TaskSplit) -> TaskSplit:
-        """The examples of both, task by task."""
+        """Return a split with the examples of both splits in each task."""
 
-        def both(mine: Tensor, theirs: Tensor) -> Tensor:
+        def join(mine: Tensor, theirs: Tensor) -> Tensor:
             tasks = zip(
                 torch.split(mine, list(self.sizes)),
                 torch.split(theirs, list(other.sizes)),
@@ -60,13 +60,13 @@ class TaskSplit:
             return torch.cat([part for parts in tasks for part in parts])
 
         return TaskSplit(
-            both(self.inputs, other.inputs),
-            both(self.labels, other.labels),
+            join(self.inputs, other.inputs),
+            join(self.labels, other.labels),
             tuple(a + b for a, b in zip(self.sizes, other.sizes, strict=True)),
         )
 
     def capped(self, count: int) -> TaskSplit:
-        """At most ``count`` examples of each task, spread evenly over it."""
+        """Return at most ``count`` examples of each task, evenly spaced within the task."""
         starts = [self.seen(task) for task in range(len(self.sizes))]
         chosen = [
             start + torch.arange(min(count, size)) * size // min(count, size)
@@ -76,28 +76,28 @@ class TaskSplit:
         return TaskSplit(self.inputs[rows], self.labels[rows], tuple(map(len, chosen)))
 
     def arrays(self) -> tuple[NDArray[Any], NDArray[np.int64], tuple[int, ...]]:
-        """The same as numpy arrays, which Ray shares between processes without a copy."""
+        """Return inputs, labels and sizes; Ray shares NumPy arrays between processes."""
         return self.inputs.numpy(), self.labels.numpy(), self.sizes
 
     @staticmethod
     def from_arrays(
         arrays: tuple[NDArray[Any], NDArray[np.int64], tuple[int, ...]],
     ) -> TaskSplit:
-        """What :meth:`arrays` was called on, on the memory of the arrays."""
+        """Return a split that shares the memory of arrays from :meth:`arrays`."""
         inputs, labels, sizes = arrays
         return TaskSplit(_shared_tensor(inputs), _shared_tensor(labels), sizes)
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """The three splits of a benchmark: trained on, searched on, and reported on."""
+    """The splits of a benchmark: training, validation (for the search) and test (for reports)."""
 
     train: TaskSplit
     validation: TaskSplit
     test: TaskSplit
 
     def checksum(self) -> str:
-        """SHA-256 of all examples in their order, by which a seed fixes batches; in hexadecimal."""
+        """Return the SHA-256 checksum of all examples in their order, in hexadecimal."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             inputs, labels, sizes = split.arrays()
@@ -108,15 +108,19 @@ class TaskData:
 
 
 def by_class(images: Images, tasks: int) -> TaskSplit:
-    """Class-incremental tasks: as many classes each, in order; a rest of classes is left out."""
+    """Cut images into class-incremental tasks with equal numbers of consecutive classes.
+
+    If the number of tasks does not divide the number of classes, the last classes are left out.
+    """
     classes = (int(images.labels.max()) + 1) // tasks
     return in_groups(images, [range(k * classes, (k + 1) * classes) for k in range(tasks)])
 
 
 def in_groups(images: Images, groups: Sequence[Sequence[int]]) -> TaskSplit:
-    """Class-incremental tasks: task k has the classes of the k-th group, and no class is in two.
+    """Cut images into class-incremental tasks: task k has the classes of the k-th group.
 
-    Classes are numbered in the order of the groups; those of no group are left out.
+    The groups are disjoint. Classes are renumbered in the order of the groups, and classes outside
+    the groups are left out.
     """
     flat = [c for group in groups for c in group]
     classes = max(int(images.labels.max()), *flat) + 1
@@ -134,26 +138,37 @@ def in_groups(images: Images, groups: Sequence[Sequence[int]]) -> TaskSplit:
     )
 
 
-def in_tasks(guises: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]) -> TaskSplit:
-    """Domain-incremental tasks: the same examples in one guise after another."""
+def in_tasks(domains: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]) -> TaskSplit:
+    """Cut into domain-incremental tasks: task k has the images of the k-th domain.
+
+    Args:
+        domains: The images of each domain, in the same order.
+        labels: Labels of the images, shape (N,).
+    """
     return TaskSplit(
-        torch.from_numpy(np.concatenate(guises)),
-        torch.from_numpy(np.tile(labels, len(guises))),
-        (len(labels),) * len(guises),
+        torch.from_numpy(np.concatenate(domains)),
+        torch.from_numpy(np.tile(labels, len(domains))),
+        (len(labels),) * len(domains),
     )
 
 
 def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tuple[Images, Images]:
-    """Set a share of the images aside, stratified by class and always the same.
+    """Split images into training and validation images.
+
+    The split is stratified by class and always the same.
+
+    Args:
+        images: The images.
+        share: Fraction of the images for validation.
 
     Raises:
-        UserError: There are too few images of a class for that.
+        UserError: A class has too few images.
     """
-    # Slow to import, and not needed by workers, which get their data from the driver.
+    # Slow to import, and workers receive the data from the driver.
     from sklearn.model_selection import train_test_split
 
     if not len(images.labels):
-        raise UserError(f"{images.origin}: no image to train on is of a class of the tasks")
+        raise UserError(f"{images.origin}: no training image has a class of the tasks")
     try:
         parts = train_test_split(
             np.arange(len(images.labels)),
@@ -164,8 +179,8 @@ def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tu
     except ValueError as error:
         _, counts = np.unique(images.labels, return_counts=True)
         raise UserError(
-            f"{images.origin}: too few images to set {100 * share:g}% of every class aside: "
-            f"there are {', '.join(map(str, counts[:50]))} of the {len(counts)} classes"
+            f"{images.origin}: too few images to set {100 * share:g}% of every class aside: the "
+            f"{len(counts)} classes have {', '.join(map(str, counts[:50]))} images"
         ) from error
     train, validation = (
         Images(images.pixels[part], images.labels[part], images.origin)
@@ -175,12 +190,12 @@ def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tu
 
 
 def _shared_tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor on the memory of ``array``, which may be read-only: splits are never written to."""
+    """Return a tensor that shares the memory of a read-only array; splits are never modified."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
 def three_splits(source: Source) -> tuple[Images, Images, Images]:
-    """The training, validation and test images of a source."""
+    """Return the training, validation and test images of a dataset."""
     return (*train_and_validation(load_images(source, "train")), load_images(source, "test"))

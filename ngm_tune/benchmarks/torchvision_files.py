@@ -1,6 +1,6 @@
-"""Datasets in the files of torchvision, which are verified against its MD5 sums.
+"""Readers of torchvision's dataset files, which they verify against torchvision's MD5 sums.
 
-Torchvision and NumPy are imported when a dataset is read.
+torchvision and NumPy are imported when a dataset is read.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from ngm_tune.benchmarks.decoding import Images
 
 _UNREADABLE = (AssertionError, KeyError, IndexError, TypeError, ValueError, RuntimeError, OSError)
-"""What torchvision raises of a file that it cannot read."""
+"""Exceptions that torchvision raises for unreadable files."""
 
 
 def mnist_layout(dataset: str) -> Layout:
-    """Torchvision's MNIST or FashionMNIST.
+    """Return the layout of torchvision's MNIST or FashionMNIST.
 
-    Archives that lie beside the files are held against torchvision's MD5 sums.
+    Gzipped archives next to the files are verified against torchvision's MD5 sums.
     """
     return Layout(partial(_read_mnist, dataset), partial(_mnist_files, dataset))
 
 
 def cifar_layout(dataset: str) -> Layout:
-    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files it holds against MD5 sums."""
+    """Return the layout of torchvision's CIFAR10 or CIFAR100 (fine labels)."""
     return Layout(partial(_read_cifar, dataset), partial(_cifar_files, dataset))
 
 
@@ -37,11 +37,11 @@ def _read_mnist(dataset: str, folder: Path, split: Split, download: bool) -> Ima
 
     from ngm_tune.benchmarks.decoding import Images
 
-    of = getattr(datasets, dataset)
-    if not download:  # which would replace what is damaged
-        _require_whole(folder / dataset / "raw", dict(of.resources))
+    cls = getattr(datasets, dataset)
+    if not download:  # a download replaces damaged files
+        _require_intact(folder / dataset / "raw", dict(cls.resources))
     try:
-        data = of(folder, train=split == "train", download=download)
+        data = cls(folder, train=split == "train", download=download)
     except _UNREADABLE as error:
         damaged = _first_damaged(folder, _mnist_files(dataset))
         if damaged is None:
@@ -64,12 +64,12 @@ def _read_cifar(dataset: str, folder: Path, split: Split, download: bool) -> Ima
 
     from ngm_tune.benchmarks.decoding import Images
 
-    of = getattr(datasets, dataset)
+    cls = getattr(datasets, dataset)
     try:
-        data = of(folder, train=split == "train", download=download)
-    except RuntimeError:  # which does not say of which file, nor whether it is there
-        sums = {**dict(of.train_list + of.test_list), of.meta["filename"]: of.meta["md5"]}
-        _require_whole(folder / of.base_folder, sums)
+        data = cls(folder, train=split == "train", download=download)
+    except RuntimeError:  # torchvision does not name the file or say whether it exists
+        sums = {**dict(cls.train_list + cls.test_list), cls.meta["filename"]: cls.meta["md5"]}
+        _require_intact(folder / cls.base_folder, sums)
         raise
     pixels = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
     labels = np.asarray(data.targets, dtype=np.int64)
@@ -79,13 +79,13 @@ def _read_cifar(dataset: str, folder: Path, split: Split, download: bool) -> Ima
 def _cifar_files(dataset: str) -> list[str]:
     from torchvision import datasets
 
-    of = getattr(datasets, dataset)
-    names = [name for name, _ in of.train_list + of.test_list] + [of.meta["filename"]]
-    return [f"{of.base_folder}/{name}" for name in names]
+    cls = getattr(datasets, dataset)
+    names = [name for name, _ in cls.train_list + cls.test_list] + [cls.meta["filename"]]
+    return [f"{cls.base_folder}/{name}" for name in names]
 
 
-def _require_whole(folder: Path, sums: Mapping[str, str]) -> None:
-    """Raise ``ValueError`` if a file that is there has another MD5 sum than it should."""
+def _require_intact(folder: Path, sums: Mapping[str, str]) -> None:
+    """Raise ``ValueError`` if the MD5 sum of an existing file is wrong."""
     from torchvision.datasets.utils import check_integrity
 
     for name, md5 in sums.items():
@@ -95,7 +95,7 @@ def _require_whole(folder: Path, sums: Mapping[str, str]) -> None:
 
 
 def _first_damaged(folder: Path, files: Sequence[str]) -> Path | None:
-    """The first of torchvision's MNIST files that is there and cannot be read."""
+    """Return the first of torchvision's MNIST files that exists and cannot be read."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     for file in map(folder.joinpath, files):

@@ -1,4 +1,4 @@
-"""The methods that come with ngm-tune. To add one, add an entry to :data:`BUILT_IN`."""
+"""The built-in methods. To add a method, add an entry to :data:`BUILT_IN`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from ngm_tune.methods.method import Config, Method, log_uniform
 
 
 def _gain_dynamics(point: Config) -> Config:
-    """From the gain's steady-state amplification and decay to eta and gamma.
+    """Convert the DC gain and the decay to eta and gamma.
 
-    At a constant entropy H the gain settles at g_0 + H * eta/(1 - gamma): eta and gamma are
-    searched through this DC gain and the decay 1 - gamma, which act independently.
+    At a constant entropy H the gain settles at g_0 + H * eta / (1 - gamma). The search coordinates
+    are the DC gain, eta / (1 - gamma), and the decay, 1 - gamma, because their effects are nearly
+    independent.
     """
     return {
         "lr": point["lr"],
@@ -23,43 +24,43 @@ def _gain_dynamics(point: Config) -> Config:
     }
 
 
-def _steady_gain(given: Config) -> Config:
+def _dc_gain(settings: Config) -> Config:
     """The inverse of :func:`_gain_dynamics`."""
-    decay = 1.0 - given["entropy_smoothing"]
+    decay = 1.0 - settings["entropy_smoothing"]
     return {
-        "lr": given["lr"],
-        "dc_gain": given["gain_sensitivity"] / decay,
+        "lr": settings["lr"],
+        "dc_gain": settings["gain_sensitivity"] / decay,
         "gain_decay": decay,
     }
 
 
 def _averaging(point: Config) -> Config:
-    """From the share of the average that is renewed in each step to the share that is kept."""
+    """Convert the weight of new values in the average to the weight of the previous average."""
     return {"lr": point["lr"], "decay": 1.0 - point["renewal"]}
 
 
 def _penalty(point: Config) -> Config:
-    """From the pull, ``lr * strength``, to the strength of a quadratic penalty.
+    """Convert the pull, ``lr * strength``, to the strength of a quadratic penalty.
 
-    A step moves a parameter by this times its importance of the way back to where an old task left
-    it: beyond 2 over the importance that overshoots and diverges, whatever the learning rate.
+    A step moves a parameter towards its anchor by the pull times its importance times the distance.
+    A pull above 2 / importance overshoots and diverges at any learning rate.
     """
     return {"lr": point["lr"], "strength": point["pull"] / point["lr"]}
 
 
-def _pull(given: Config) -> Config:
+def _pull(settings: Config) -> Config:
     """The inverse of :func:`_penalty`."""
-    return {"lr": given["lr"], "pull": given["lr"] * given["strength"]}
+    return {"lr": settings["lr"], "pull": settings["lr"] * settings["strength"]}
 
 
-def _renewal(given: Config) -> Config:
+def _renewal(settings: Config) -> Config:
     """The inverse of :func:`_averaging`."""
-    return {"lr": given["lr"], "renewal": 1.0 - given["decay"]}
+    return {"lr": settings["lr"], "renewal": 1.0 - settings["decay"]}
 
 
 _SGD_LR = log_uniform(1e-3, 1.0)
 _MOMENTUM_LR = log_uniform(1e-4, 1e-1)
-"""With momentum 0.9 a gradient counts ten times in the end: the same range of what it moves."""
+"""Momentum 0.9 multiplies the total effect of a gradient by 10, so the range is 10 times lower."""
 _ADAM_LR = log_uniform(1e-4, 1e-1)
 _GAIN = {
     "lr": _SGD_LR,
@@ -74,56 +75,56 @@ BUILT_IN = (
         source="arXiv 2507.14056",
         space=_GAIN,
         configure=_gain_dynamics,
-        locate=_steady_gain,
+        locate=_dc_gain,
         build=builders.ngm_sgd,
     ),
     Method(
         name="ngm-sgd-frozen-gain",
         title="NGM-SGD, gain frozen",
-        source="ablation of arXiv 2507.14056: the gain a constant, whatever the entropy",
+        source="ablation of arXiv 2507.14056: a constant gain",
         space={"lr": _SGD_LR, "baseline_gain": log_uniform(0.5, 5.0)},
         build=partial(builders.ngm_sgd, gain_sensitivity=0.0),
     ),
     Method(
         name="ngm-sgd-mean-entropy",
         title="NGM-SGD, mean entropy",
-        source="ablation of arXiv 2507.14056: driven by the mean of all entropies so far",
+        source="ablation of arXiv 2507.14056: the gain follows the mean of all entropies so far",
         space=_GAIN,
         configure=_gain_dynamics,
-        locate=_steady_gain,
+        locate=_dc_gain,
         build=builders.mean_entropy,
     ),
     Method(
         name="ngm-sgd-output",
         title="NGM-SGD, output layer",
-        source="ablation of arXiv 2507.14056: gain on the output layer only",
+        source="ablation of arXiv 2507.14056: a gain on the output layer only",
         space=_GAIN,
         configure=_gain_dynamics,
-        locate=_steady_gain,
+        locate=_dc_gain,
         build=partial(builders.ngm_sgd, layers="output"),
     ),
     Method(
         name="gain-decoy",
         title="SGD, decoy gain",
-        source="control: the gain of another run of NGM-SGD, late",
+        source="control: the delayed gain of another run of NGM-SGD",
         space=_GAIN,
         configure=_gain_dynamics,
-        locate=_steady_gain,
+        locate=_dc_gain,
         build=builders.gain_decoy,
     ),
     Method(
         name="entropy-lr",
         title="SGD, entropy-driven learning rate",
-        source="control: the gain of arXiv 2507.14056 on the learning rate, not on the network",
+        source="control: the gain of arXiv 2507.14056 multiplies the learning rate only",
         space=_GAIN,
         configure=_gain_dynamics,
-        locate=_steady_gain,
+        locate=_dc_gain,
         build=builders.entropy_lr,
     ),
     Method(
         name="temperature",
         title="SGD, fixed temperature",
-        source="control: the logits times a constant, whatever the entropy",
+        source="control: the logits are multiplied by a constant",
         space={"lr": _SGD_LR, "inverse_temperature": log_uniform(0.2, 50.0)},
         build=builders.temperature,
     ),
@@ -197,7 +198,7 @@ BUILT_IN = (
     Method(
         name="momentum-reset-oracle",
         title="SGD with momentum 0.9, reset at transitions",
-        source="oracle: momentum zeroed at each known transition (arXiv 2507.14056, v3)",
+        source="oracle: momentum reset at each known transition (arXiv 2507.14056, v3)",
         space={"lr": _MOMENTUM_LR},
         build=builders.momentum_reset_oracle,
         task_aware=True,

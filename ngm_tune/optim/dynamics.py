@@ -1,4 +1,4 @@
-"""The dynamics of the gain (arXiv 2507.14056)."""
+"""Dynamics of the neuronal gain (arXiv 2507.14056)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 def next_gain(
     gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: float
 ) -> Tensor:
-    """g_{t+1} from g_t and H_t: the leaky integrator of arXiv 2507.14056.
+    """Compute g_{t+1} from g_t and H_t with the leaky integrator of arXiv 2507.14056.
 
     Args:
         gain: g_t, a scalar.
@@ -20,13 +20,13 @@ def next_gain(
         baseline: g_0.
 
     Returns:
-        A scalar.
+        g_{t+1}, a scalar.
     """
     return baseline + smoothing * (gain - baseline) + sensitivity * entropy
 
 
 def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:
-    """Raise ``ValueError`` unless the gain has dynamics with these settings that are stable."""
+    """Raise ``ValueError`` if a setting is out of range or makes the gain unstable."""
     if not 0.0 <= sensitivity < math.inf:
         raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
     if not 0.0 <= smoothing < 1.0:

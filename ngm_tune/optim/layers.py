@@ -1,4 +1,4 @@
-"""Which layers of a network have a gain."""
+"""Selection of the layers that have a gain."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from torch import nn
 
 Weighted = nn.Linear | nn.modules.conv._ConvNd
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
-"""The output projection of ``nn.MultiheadAttention``."""
+"""The output projection of ``nn.MultiheadAttention``, whose ``forward`` is never called."""
 
 
 def select_layers(
     model: nn.Module, layers: str | Iterable[str], output: str | None
 ) -> tuple[Weighted, list[Weighted]]:
-    """The output layer and the gained layers that the names stand for.
+    """Return the output layer and the gained layers.
 
     Args:
         model: The network.
-        layers: ``"all"``, ``"output"``, or names of modules.
-        output: Name of the output layer; by default the one registered last.
+        layers: ``"all"`` for all linear and convolutional layers, ``"output"`` for the output layer
+            only, or names of modules.
+        output: Name of the output layer. The default is the linear or convolutional layer that is
+            registered last.
 
     Raises:
-        ValueError: A name is not that of a linear or convolutional layer.
+        ValueError: A name does not belong to a linear or convolutional layer, ``layers`` is empty,
+            or the output layer has a single unit.
     """
     weighted = {
         name: module
@@ -35,8 +38,8 @@ def select_layers(
     def find(name: str, argument: str) -> Weighted:
         if name not in weighted:
             raise ValueError(
-                f"{argument} names {name!r}, which is no linear or convolutional layer of "
-                f"{type(model).__name__}; those are {', '.join(map(repr, weighted))}"
+                f"{argument} names {name!r}, which is not a linear or convolutional layer of "
+                f"{type(model).__name__}; its layers are {', '.join(map(repr, weighted))}"
             )
         return weighted[name]
 
@@ -61,12 +64,12 @@ def select_layers(
 
 
 def units(layer: Weighted) -> int:
-    """The outputs of a layer, or its output channels."""
+    """Return the number of output features or output channels of a layer."""
     return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
 
 
 def layers_with_weights_of(gained: list[Weighted], model: nn.Module) -> tuple[str, ...]:
-    """The modules without gain that hold the weight of a gained layer, by name."""
+    """Return the names of modules without a gain that share the weight of a gained layer."""
     weights = {id(layer._parameters.get("weight")) for layer in gained}
     return tuple(
         name or type(model).__name__

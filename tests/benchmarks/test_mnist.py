@@ -31,7 +31,7 @@ def split_mnist(data: Path) -> TaskData:
     return get_benchmark("split-mnist").load()
 
 
-def test_split_mnist_is_all_of_mnist_two_digits_a_task(split_mnist: TaskData) -> None:
+def test_split_mnist_has_two_digits_per_task_and_all_images(split_mnist: TaskData) -> None:
     everything = split_mnist.train.joined(split_mnist.validation)
     assert everything.sizes == (12665, 12089, 11263, 12183, 11800)
     assert split_mnist.test.sizes == (2115, 2042, 1874, 1986, 1983)
@@ -42,7 +42,7 @@ def test_split_mnist_is_all_of_mnist_two_digits_a_task(split_mnist: TaskData) ->
     assert pixels.std().item() == pytest.approx(0.3081, abs=1e-4)
 
 
-def test_rotated_and_permuted_mnist_show_the_same_digits_three_times(data: Path) -> None:
+def test_rotated_and_permuted_mnist_have_the_same_digits_in_three_tasks(data: Path) -> None:
     for name in ("rotated-mnist", "permuted-mnist"):
         test = get_benchmark(name).load().test
         assert test.sizes == (10_000,) * 3
@@ -71,7 +71,7 @@ GAINS = (1.31, 1.68, 1.89, 1.94, 2.11)
 
 
 @pytest.mark.parametrize("method", TASK_ENDS)
-def test_a_run_is_like_those_of_the_authors(split_mnist: TaskData, method: str) -> None:
+def test_a_run_agrees_with_the_published_runs(split_mnist: TaskData, method: str) -> None:
     """Their settings, one of their seeds, every task; Adam's seeds differ too much for a bound."""
     benchmark = get_benchmark("split-mnist")
     gain = {"gain_sensitivity": 0.4, "entropy_smoothing": 0.9} if method == "ngm-sgd" else {}

@@ -39,7 +39,7 @@ def test_the_output_layer_of_a_resnet_is_its_head() -> None:
     assert len(backbone["params"]) == len(list(model.parameters())) - 1
 
 
-def test_the_layout_of_activations_changes_rounding_only() -> None:
+def test_channels_last_changes_rounding_only() -> None:
     torch.manual_seed(0)
     model = SlimResNet18(classes=10)
     x, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
@@ -55,7 +55,7 @@ def test_the_layout_of_activations_changes_rounding_only() -> None:
 
 
 @pytest.mark.parametrize("width", [4, 8])
-def test_gradients_of_single_examples(width: int) -> None:
+def test_per_example_gradients_of_a_resnet(width: int) -> None:
     """As EWC takes them, on either layout: their squares are the Fisher information."""
     torch.manual_seed(0)
     model = SlimResNet18(classes=3, width=width, blocks=1)

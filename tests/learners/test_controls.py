@@ -45,7 +45,7 @@ def gains(learner: Learner, given: list[Batch]) -> Tensor:
 
 @pytest.mark.parametrize(("normalised", "exponent"), [(False, 1.0), (True, 1.0), (False, 2.0)])
 @pytest.mark.parametrize("baseline", [1.0, 2.0])
-def test_the_learning_rate_follows_entropy_and_the_network_does_not(
+def test_entropy_lr_scales_the_learning_rate_and_not_the_network(
     baseline: float, normalised: bool, exponent: float
 ) -> None:
     learner = EntropyLearningRate(
@@ -83,7 +83,7 @@ def test_mean_entropy_drives_the_gain_by_the_mean_of_all_entropies_so_far() -> N
         gain = 0.9 * gain + 0.1 + 0.4 * sum(entropies) / len(entropies)
 
 
-def test_a_decoy_has_the_gain_that_ngm_sgd_had_earlier() -> None:
+def test_a_decoy_has_the_delayed_gain_of_ngm_sgd() -> None:
     given = batches(12)
     real = Learner(model := network(), NGMSGD(model, **GAIN))
     trace = gains(real, given)

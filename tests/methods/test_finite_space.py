@@ -60,7 +60,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.filterwarnings("ignore:The distribution is specified")
 @given(st.lists(AXES, max_size=3), st.integers(0, 9))
-def test_a_grid_numbers_all_that_can_be_suggested(axes: list[BaseDistribution], seed: int) -> None:
+def test_a_grid_enumerates_every_configuration_that_optuna_suggests(axes: list[BaseDistribution], seed: int) -> None:
     space = {f"x{n}": where for n, where in enumerate(axes)}
     grid = Grid(space)
     places = [grid.at(number) for number in range(grid.size)]
@@ -75,7 +75,7 @@ def test_a_grid_numbers_all_that_can_be_suggested(axes: list[BaseDistribution], 
     assert grid.at(grid.number(suggested)) == pytest.approx(suggested)
 
 
-def test_among_real_numbers_there_is_no_grid() -> None:
+def test_a_space_with_a_continuous_coordinate_has_no_grid() -> None:
     assert grid_of({**SPACE, "decay": FloatDistribution(0.0, 1.0)}) is None
 
 
@@ -100,7 +100,7 @@ def test_every_configuration_is_tried_once(
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
-def test_nothing_is_tried_twice_before_the_end_either(
+def test_no_configuration_is_tried_twice_in_a_short_search(
     tmp_path: Path, few: str, sampler: str
 ) -> None:
     searched = arm(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
@@ -111,7 +111,7 @@ def test_nothing_is_tried_twice_before_the_end_either(
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("name", SEARCHES)
-def test_an_interrupted_search_goes_on(tmp_path: Path, few: str, name: str, kept: bool) -> None:
+def test_an_interrupted_search_of_a_finite_space_resumes(tmp_path: Path, few: str, name: str, kept: bool) -> None:
     settings = {"methods": [few], "in_flight": 3, **SEARCHES[name], "trials": 12}
     whole, ends = draw_and_keep(arm(tmp_path / "whole", few, **settings))
     first = arm(tmp_path / "a", few, **settings)
@@ -126,7 +126,7 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, few: str, name: str, kept
     assert second.exhausted
 
 
-def test_results_from_before_that_have_some_twice_stay_as_they_are(
+def test_older_results_with_duplicates_are_kept(
     tmp_path: Path, few: str
 ) -> None:
     """Of versions that let a search go on."""
@@ -148,7 +148,7 @@ def test_results_from_before_that_have_some_twice_stay_as_they_are(
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_siblings_go_on_to_their_plateau(tmp_path: Path, few: str, in_flight: int) -> None:
+def test_other_searches_continue_to_their_plateau(tmp_path: Path, few: str, in_flight: int) -> None:
     arms = arms_of(tmp_path / "a", methods=["sgd", few, "adam"], in_flight=in_flight)
     search(arms, [slow, flat, flat])
     first, second, third = lengths(arms)
@@ -159,7 +159,7 @@ def test_siblings_go_on_to_their_plateau(tmp_path: Path, few: str, in_flight: in
     assert [arm.exhausted for arm in arms] == [False, True, False]
 
 
-def test_who_will_have_fewer_trials_is_said(few: str) -> None:
+def test_searches_with_fewer_trials_are_reported(few: str) -> None:
     (said,) = small_spaces(a_study(methods=["sgd", few], trials=9))
     assert said == "few will have 8 of 9 trials: its search space has no more configurations"
     assert small_spaces(a_study(methods=["sgd", few], trials=8)) == []

@@ -31,7 +31,7 @@ def model() -> nn.Module:
 
 
 @pytest.mark.parametrize("name", methods())
-def test_the_searched_learning_rate_is_the_optimizers(name: str) -> None:
+def test_optimizers_use_the_searched_learning_rate(name: str) -> None:
     method = get_method(name)
     for point in corners(method):
         built = method.build(model(), **method.settings_at(point))
@@ -60,25 +60,25 @@ def run(name: str, **settings: float) -> ContinualTraining:
         ("ngm-sgd-mean-entropy", {"lr": 0.1, "layers": "foo"}),
     ],
 )
-def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]) -> None:
+def test_hyperparameters_out_of_range_raise(name: str, settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="Invalid"):
         get_method(name).build(model(), **settings)
 
 
-def test_a_decoy_may_be_later_than_any_run_is_long() -> None:
+def test_the_delay_of_a_decoy_can_exceed_the_run() -> None:
     late = run("gain-decoy", delay=10**12)
     late.train_task()
     assert set(late.records[0].steps[:, 2].tolist()) == {1.0}
 
 
-def test_a_run_of_gem_that_diverges_is_a_result_and_not_a_failure() -> None:
+def test_a_diverging_run_of_gem_does_not_raise() -> None:
     diverging = run("gem-joint", lr=1e9)
     while not diverging.finished:
         diverging.train_task()
     assert diverging.diverged_at is not None
 
 
-def test_methods_take_what_they_have_and_no_more() -> None:
+def test_accepts_is_true_for_parameters_of_build_only() -> None:
     assert get_method("ngm-sgd").accepts("backbone_momentum")
     assert get_method("gain-decoy").accepts("layers")
     assert not get_method("sgd").accepts("layers")
@@ -91,7 +91,7 @@ def test_every_learning_rate_is_searched_on_a_log_scale() -> None:
         assert lr.log
 
 
-def test_what_the_methods_are() -> None:
+def test_built_in_methods_build_their_optimizers() -> None:
     assert isinstance(get_method("ngm-sgd").build(model()), NGMSGD)
     momentum = get_method("momentum-sgd").build(model(), lr=0.1)
     assert isinstance(momentum, SGD)
@@ -106,7 +106,7 @@ def test_what_the_methods_are() -> None:
         assert learner.optimizer.param_groups[0]["momentum"] == 0.9
 
 
-def test_a_frozen_gain_stays_where_it_is() -> None:
+def test_a_frozen_gain_does_not_change() -> None:
     layer = model()
     optimizer = get_method("ngm-sgd-frozen-gain").build(layer, lr=0.1, baseline_gain=2.5)
     for _ in range(5):
@@ -174,11 +174,11 @@ def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
     ("value", "message"),
     [
         ("nowhere:x", "cannot be loaded: ModuleNotFoundError"),
-        ("builtins:dict", "is no ngm_tune.methods.Method"),
-        ("tests.methods.test_methods:TWIN", "'sgd' exists"),
+        ("builtins:dict", "is not an ngm_tune.methods.Method"),
+        ("tests.methods.test_methods:TWIN", "'sgd' already exists"),
     ],
 )
-def test_entry_points_that_do_not_fit(
+def test_invalid_entry_points_are_user_errors(
     monkeypatch: pytest.MonkeyPatch, value: str, message: str
 ) -> None:
     point = EntryPoint(name="x", value=value, group="ngm_tune.methods")
@@ -194,7 +194,7 @@ TWIN = get_method("sgd")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a.b", "a b", "-a", "ä"])
-def test_names_that_no_file_or_key_could_have(name: str) -> None:
+def test_invalid_names_raise(name: str) -> None:
     with pytest.raises(ValueError, match=f"Invalid method name: {name!r}"):
         replace(TWIN, name=name)
 
@@ -204,12 +204,12 @@ def test_names_that_no_file_or_key_could_have(name: str) -> None:
     [
         (((0.9, 0.999), (0.8, 0.99)), "must be None, bool, int, float or str"),
         ((math.nan, 1.0), "must be None, bool, int, float or str"),
-        ((2**70, 1), "one has more than 64 bits"),
-        (("3", 3), "two are equal or spelled alike"),
-        ((True, 1), "two are equal or spelled alike"),
+        ((2**70, 1), "an integer has more than 64 bits"),
+        (("3", 3), "two are equal or have the same string"),
+        ((True, 1), "two are equal or have the same string"),
     ],
 )
-def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str) -> None:
+def test_choices_that_results_cannot_store_raise(choices: tuple[Any, ...], message: str) -> None:
     with catch_warnings(action="ignore"):  # of Optuna, for tuples
         space = {"k": CategoricalDistribution(choices)}
     with pytest.raises(ValueError, match=f"Invalid choices of sgd.k: .*{message}"):
@@ -228,7 +228,7 @@ def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str
         ),
         (
             {"configure": lambda p: {"lr": 1.0} | ({"nesterov": True} if p["lr"] > 0.5 else {})},
-            "Invalid configure of sgd: .* the same hyper-parameters of all points",
+            "Invalid configure of sgd: .* the same hyper-parameters for all points",
         ),
         (
             {"configure": lambda point: {"method": point["lr"]}},
@@ -237,7 +237,7 @@ def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str
         ({"build": 3}, "Invalid build of sgd: .*not a callable"),
     ],
 )
-def test_what_does_not_go_together_is_no_method(changes: dict[str, Any], message: str) -> None:
+def test_inconsistent_methods_raise(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TWIN, **changes)
 
@@ -256,5 +256,5 @@ def test_settings_computed_with_numpy_are_plain_values() -> None:
 
 
 def test_unknown_method() -> None:
-    with pytest.raises(ValueError, match="no method 'sdg'; there are ngm-sgd"):
+    with pytest.raises(ValueError, match="no method 'sdg'; the methods are ngm-sgd"):
         get_method("sdg")

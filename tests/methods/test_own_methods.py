@@ -59,7 +59,7 @@ def own(space: dict[str, BaseDistribution], **more: Any) -> Method:
     return Method(name="own", title="Own", source="tests", space=space, build=build, **more)
 
 
-def test_what_is_whole_in_one_place_may_be_a_fraction_in_another() -> None:
+def test_integers_and_floats_of_one_hyperparameter_are_restored() -> None:
     """``10 ** -0`` is 1, and not the type of the others."""
     powers = own({"p": IntDistribution(0, 3)}, configure=lambda at: {"lr": 10 ** -at["p"]})
     assert powers.hyperparameters == {"lr": float}
@@ -67,7 +67,7 @@ def test_what_is_whole_in_one_place_may_be_a_fraction_in_another() -> None:
     assert type(restored(1.0, powers.domains["lr"])) is int
 
 
-def test_computed_tuples_come_back_as_such() -> None:
+def test_computed_tuples_are_restored() -> None:
     betas = own(
         {"b": FloatDistribution(0.5, 0.95)},
         configure=lambda at: {"betas": (at["b"], 0.999)},
@@ -85,7 +85,7 @@ def a_trial(location: Path, **settings: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("settings", [{"k": 0.1}, {"k": "many"}, {"k": 2**70}, {"l": 1}])
-def test_what_no_column_holds_is_a_failure_and_never_another_value(
+def test_a_value_that_no_column_can_store_is_a_failure(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     config = a_trial(tmp_path / "results", **settings)
@@ -96,7 +96,7 @@ def test_what_no_column_holds_is_a_failure_and_never_another_value(
     assert (row["status"], row["config_k"]) == ("failed", None)
 
 
-def test_places_between_the_steps_are_outside() -> None:
+def test_values_between_steps_are_outside_the_space() -> None:
     stepped = own({"k": IntDistribution(0, 9, step=3), "x": FloatDistribution(0, 1, step=0.1)})
     space = narrowed(stepped, {"k": [0, 3], "x": [0.1, 0.7]})
     assert located("", stepped, space, {"k": 3, "x": 0.3}) == {"k": 3, "x": 0.3}
@@ -114,7 +114,7 @@ def test_places_between_the_steps_are_outside() -> None:
         ({"c": ["None", "None"]}, "one is listed twice"),
     ],
 )
-def test_ranges_that_are_no_spaces(values: dict[str, list[Any]], message: str) -> None:
+def test_invalid_ranges_raise(values: dict[str, list[Any]], message: str) -> None:
     method = own(
         {
             "k": IntDistribution(0, 9, step=3),
@@ -146,7 +146,7 @@ def test_ranges_are_tried_on_the_networks_of_the_study() -> None:
         ("raises", {"fixed": {"raises": {"k": 7}}}, r"has k = 7: RuntimeError\('seven'\)"),
     ],
 )
-def test_what_cannot_be_built_is_said(method: str, changes: dict[str, Any], message: str) -> None:
+def test_a_method_that_cannot_be_built_is_a_user_error(method: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         study_of(method, **changes)
 
@@ -164,7 +164,7 @@ def noisy(model: nn.Module) -> Learner:
     return Noisy(model, SGD(model.parameters(), lr=0.1))
 
 
-def test_a_seed_fixes_the_global_generators_of_numpy_and_python_too() -> None:
+def test_the_seed_of_a_run_covers_numpy_and_python() -> None:
     first = finish(start(noisy))  # type: ignore[arg-type]
     before = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
     np.random.rand()  # noqa: NPY002
@@ -177,7 +177,7 @@ def test_a_seed_fixes_the_global_generators_of_numpy_and_python_too() -> None:
     assert before[1] != drawn[1]
 
 
-def test_one_state_may_be_loaded_several_times() -> None:
+def test_a_state_can_be_loaded_several_times() -> None:
     first = start(lambda model: SGD(model.parameters(), lr=0.1, momentum=0.9))
     first.train_task()
     state = first.state_dict()
@@ -188,7 +188,7 @@ def test_one_state_may_be_loaded_several_times() -> None:
     assert all(map(same, runs[0].records, runs[1].records))
 
 
-def test_none_comes_back_from_defaults(tmp_path: Path) -> None:
+def test_none_is_restored_from_defaults(tmp_path: Path) -> None:
     path = tmp_path / "defaults.toml"
     path.write_text(
         '[[defaults]]\nbenchmark = "split-digits"\nmethod = "own"\n'

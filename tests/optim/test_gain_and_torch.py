@@ -60,7 +60,7 @@ def trained(model: Parts, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("through", [without_gradients, in_evaluation])
-def test_a_frozen_layer_has_the_gain_of_the_others(
+def test_a_frozen_layer_has_the_gain_of_the_other_layers(
     through: Callable[[nn.Module, Tensor], Tensor],
 ) -> None:
     """z_t = f(x_t; g_t W_t) knows one gain, whoever of W is trained."""
@@ -77,7 +77,7 @@ def test_checkpointed_layers_compute_the_same(reentrant: bool) -> None:
     torch.testing.assert_close(trained(Parts(recomputed)), trained(Parts(plainly)), rtol=0, atol=0)
 
 
-def test_a_copy_is_given_the_gain_of_now() -> None:
+def test_copy_to_sets_the_current_gain() -> None:
     """As a moving average needs it; without decay it is the model itself."""
     model = tiny()
     optimizer = NGMSGD(model, lr=0.1)
@@ -91,7 +91,7 @@ def test_a_copy_is_given_the_gain_of_now() -> None:
     optimizer.modulation.copy_to(average)
     for mode in (False, True):
         assert torch.equal(average.train(mode)(x), model.train(False)(x))
-    with pytest.raises(ValueError, match="Sequential has no gain: it is no copy"):
+    with pytest.raises(ValueError, match="Sequential has no gain: it is not a copy"):
         optimizer.modulation.copy_to(tiny())
 
 
@@ -110,7 +110,7 @@ def test_an_averaging_learner_evaluates_with_the_gain_of_its_model() -> None:
         assert torch.equal(these.evaluated.eval()(x), these.model.eval()(x))
 
 
-def test_a_transformer_is_evaluated_with_a_padding_mask() -> None:
+def test_a_transformer_evaluates_nested_tensors() -> None:
     """For which torch computes on nested tensors."""
 
     class Classifier(nn.Module):
@@ -134,7 +134,7 @@ def test_a_transformer_is_evaluated_with_a_padding_mask() -> None:
         torch.testing.assert_close(nested[~padding], model(x, padding)[~padding])
 
 
-def test_gradients_per_example_leave_no_mark() -> None:
+def test_per_example_gradients_do_not_change_the_gain() -> None:
     model, plain = tiny(), tiny()
     optimizer, undisturbed = NGMSGD(model, lr=0.1), NGMSGD(plain, lr=0.1)
     x, y = batch(0)
@@ -154,7 +154,7 @@ def test_gradients_per_example_leave_no_mark() -> None:
     assert torch.equal(optimizer.gain, undisturbed.gain)
 
 
-def test_a_compiled_model_is_one_graph_that_sees_the_gain() -> None:
+def test_a_compiled_model_is_one_graph_with_the_gain() -> None:
     from torch._dynamo.utils import counters
 
     def run(compiled: bool) -> list[Tensor]:
@@ -191,7 +191,7 @@ def test_units_of_a_transposed_convolution_are_its_output_channels() -> None:
     assert optimizer.gain > 1.0
 
 
-def test_a_layer_may_be_as_lazy_as_to_know_its_outputs_only() -> None:
+def test_lazy_layers_can_be_gained() -> None:
     model = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2))
     optimizer = NGMSGD(model, lr=0.1)
     model(batch(0)[0])  # which makes the weights
