@@ -27,7 +27,7 @@ class SharpnessAware(Learner):
         super().__init__(model, SAM(model.parameters(), SGD, rho=radius, lr=lr, momentum=momentum))
 
     def learn(self, batch: Batch) -> Step:
-        """Do one step of two passes; the returned step describes the first pass."""
+        """Do one step of two passes; the returned step is from the first pass."""
         from pytorch_optimizer import (  # type: ignore[attr-defined]
             disable_running_stats,
             enable_running_stats,

@@ -1,6 +1,6 @@
 """Functions that build the built-in methods.
 
-Their signatures are read without torch; each imports what it builds when it is called.
+Reading their signatures does not import torch; calling them does.
 """
 
 from __future__ import annotations

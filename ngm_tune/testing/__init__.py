@@ -1,7 +1,7 @@
 """Conformance suites for authors of methods and benchmarks.
 
-Subclass a test case in a test module of your package, and name what it tests. pytest collects the
-checks that the test case inherits::
+Subclass a test case in a test module of your package, and set the method or benchmark under test.
+pytest collects the inherited checks::
 
     from ngm_tune.testing import BenchmarkTestCase, MethodTestCase
 
@@ -15,8 +15,8 @@ checks that the test case inherits::
     class TestMyBenchmark(BenchmarkTestCase):
         benchmark = my_benchmark
 
-ngm-tune tests its own methods and benchmarks with the same suites. The suites need pytest, which
-ngm-tune does not install by itself.
+ngm-tune tests its built-in methods and benchmarks with the same suites. The suites need pytest,
+which is not a dependency of ngm-tune.
 """
 
 try:

@@ -60,7 +60,7 @@ class BenchmarkTestCase:
         assert benchmark.iterations_per_task >= 1
 
     def test_splits_have_the_sizes_they_declare(self, data: TaskData) -> None:
-        """Every split has all tasks, none of them empty, with one label per example."""
+        """Every split has non-empty tasks in the declared number, and one label per example."""
         for name, split in _splits(data):
             assert len(split.sizes) == self.benchmark.tasks, (
                 f"{name} has {len(split.sizes)} tasks, expected {self.benchmark.tasks}"
@@ -113,7 +113,7 @@ class BenchmarkTestCase:
     def test_loading_twice_gives_the_same_data(self, data: TaskData) -> None:
         """A second load has the same checksum: the same examples in the same order."""
         assert self.benchmark.load().checksum() == data.checksum(), (
-            "a second load gives other data; fix the seed of what is drawn at random"
+            "a second load gives different data; random draws need a fixed seed"
         )
 
     def test_prepared_inputs_are_normalised(self, data: TaskData) -> None:

@@ -126,7 +126,7 @@ class MethodTestCase:
             finish(start_run(self.method, point, iterations=4))
 
     def test_the_seed_determines_the_run(self) -> None:
-        """Two runs with one seed are equal bit for bit, whatever the process computed before.
+        """Runs with the same seed are equal bit for bit and independent of earlier computations.
 
         Random numbers may come from the global generators of torch, NumPy and Python, which the
         run seeds, or from a generator that the method seeds itself.

@@ -1,4 +1,4 @@
-"""Short runs on Split-Digits, on which the test case of methods relies."""
+"""Short runs on Split-Digits for the conformance suite of methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CIFAR benchmarks: tasks and augmentation, and the real data where it is."""
+"""The CIFAR benchmarks: tasks, augmentation, and the real data if it is present."""
 
 from __future__ import annotations
 

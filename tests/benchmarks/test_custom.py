@@ -1,4 +1,4 @@
-"""A benchmark of one's own: folders of images and Parquet files, cut into tasks by a study."""
+"""Custom benchmarks: folders of images and Parquet files, cut into tasks by a study."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def picture(label: int, number: int) -> Image.Image:
-    """Of a brightness that tells class and number: 50 times the class, plus the number."""
+    """Return an image whose brightness is 50 times the class plus the number."""
     return Image.new("RGB", (12, 10), (50 * label + number,) * 3)
 
 
@@ -79,7 +79,11 @@ def test_a_folder_of_images_is_cut_into_tasks(data: Path) -> None:
     loaded = benchmark.load()
     assert (benchmark.tasks, benchmark.classes, benchmark.kind) == (2, 4, "class-incremental")
     parts = (loaded.train, loaded.validation, loaded.test)
-    assert [len(part.labels) for part in parts] == [57, 7, 16]  # a fifth, then a tenth set aside
+    assert [len(part.labels) for part in parts] == [
+        57,
+        7,
+        16,
+    ]  # a fifth for testing, then a tenth for validation
     everything = sorted(value for part in parts for value in brightness(part.inputs))
     assert everything == sorted(50 * c + n for c in range(4) for n in range(PER_CLASS))
     for part in parts:
@@ -121,8 +125,8 @@ def test_train_and_test_folders_are_separate_splits(data: Path) -> None:
 def test_parquet_with_and_without_class_names(data: Path, place: str, names: bool) -> None:
     write_parquet(data / place, names)
     chosen = [["dog"], ["bee"]] if names else [["3"], ["1"]]
-    found = custom(path=place.partition("/")[0], tasks=chosen)
-    test = get_benchmark("custom", found).load().test
+    resolved = custom(path=place.partition("/")[0], tasks=chosen)
+    test = get_benchmark("custom", resolved).load().test
     assert {value // 50 for value in brightness(test.inputs)} == {1, 3}
 
 
@@ -135,8 +139,8 @@ def test_normalisation_is_computed_from_the_training_images(data: Path) -> None:
     assert mean == pytest.approx([train.mean().item()] * 3)
     assert deviation == pytest.approx([train.std(correction=0).item()] * 3)
     assert mean == pytest.approx([values.mean()] * 3, rel=0.05)
-    own = custom(normalisation=[[0.5] * 3, [0.25] * 3])
-    assert get_benchmark("custom", own).normalisation == ((0.5,) * 3, (0.25,) * 3)
+    given = custom(normalisation=[[0.5] * 3, [0.25] * 3])
+    assert get_benchmark("custom", given).normalisation == ((0.5,) * 3, (0.25,) * 3)
 
 
 def test_the_network_depends_on_the_images(data: Path) -> None:
@@ -156,9 +160,9 @@ def test_the_network_depends_on_the_images(data: Path) -> None:
 
 def test_a_resolved_table_can_be_serialised(data: Path) -> None:
     write_folder(data / "pets")
-    found = custom()
-    assert found.tasks == [["ant", "bee"], ["cat", "dog"]]
-    assert Custom.model_validate(found.model_dump(mode="json")) == found
+    resolved = custom()
+    assert resolved.tasks == [["ant", "bee"], ["cat", "dog"]]
+    assert Custom.model_validate(resolved.model_dump(mode="json")) == resolved
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,10 @@ def test_a_resolved_table_can_be_serialised(data: Path) -> None:
         ({"tasks": [["ant"], ["cow"]]}, "custom.tasks has 'cow', which is not a class of pets"),
         ({"path": "broken"}, "broken/ant/000.png cannot be decoded"),
         ({"path": "empty.parquet"}, "empty.parquet: no rows"),
-        ({"path": "huge.parquet"}, "huge.parquet: image 0: label = 1099511627776; must be a class index"),
+        (
+            {"path": "huge.parquet"},
+            "huge.parquet: image 0: label = 1099511627776; must be a class index",
+        ),
         ({"path": "twice.parquet"}, "two classes have the name crane"),
         ({"path": "hollow.parquet"}, "no column of images"),
         ({"path": "torn.parquet"}, "torn.parquet: not readable as Parquet"),

@@ -1,4 +1,4 @@
-"""The embedded benchmarks."""
+"""The digits benchmarks, whose data is part of scikit-learn."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_training_pixels_are_normalised() -> None:
 
 @pytest.mark.parametrize("name", DIGITS)
 def test_accuracy_has_levelled_off_at_each_tasks_end(name: str) -> None:
-    """The last quarter of a task changes accuracy over the seen tasks by under two points."""
+    """Mean accuracy on seen tasks changes by less than two points in the last quarter of a task."""
     benchmark = get_benchmark(name)
     data = benchmark.load()
     change = torch.zeros(benchmark.tasks)

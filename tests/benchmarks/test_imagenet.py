@@ -1,4 +1,4 @@
-"""Split-mini-ImageNet, on a small copy of its layout."""
+"""Split-mini-ImageNet on small generated files in its layout."""
 
 from __future__ import annotations
 

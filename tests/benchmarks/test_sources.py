@@ -148,7 +148,9 @@ def test_a_damaged_file_of_cifar_is_named(cifar: Path) -> None:
 
 def test_a_missing_file_of_cifar_is_named(cifar: Path) -> None:
     (cifar / "data_batch_3").unlink()
-    with pytest.raises(UserError, match=r", and no cifar-10-batches-py/data_batch_3, and the download"):
+    with pytest.raises(
+        UserError, match=r", and no cifar-10-batches-py/data_batch_3, and the download"
+    ):
         load_images(SMALL_CIFAR10, "train")
 
 
@@ -167,8 +169,8 @@ def test_the_checksum_of_images_does_not_depend_on_their_order(data: Path) -> No
     assert shuffled.checksum() == images.checksum()
     swapped = images._replace(labels=images.labels[order])
     assert swapped.checksum() != images.checksum()
-    known = replace(SMALL_MNIST, checksums={"train": images.checksum()})
-    assert load_images(known, "train").labels.tolist() == images.labels.tolist()
+    referenced = replace(SMALL_MNIST, checksums={"train": images.checksum()})
+    assert load_images(referenced, "train").labels.tolist() == images.labels.tolist()
     with pytest.raises(UserError, match="is damaged: the checksum of its train images and labels"):
         load_images(replace(SMALL_MNIST, checksums={"train": swapped.checksum()}), "train")
 
@@ -193,9 +195,7 @@ def test_parquet_layout(data: Path, place: str, kind: str, column: str) -> None:
         b"\0\0\x0d\x01\0\0\0\x01" + b"\0" * 4,  # float values
     ],
 )
-def test_files_in_another_format_are_damaged(
-    data: Path, content: bytes
-) -> None:
+def test_files_in_another_format_are_damaged(data: Path, content: bytes) -> None:
     write_mnist(data)
     damaged = data / "MNIST" / "raw" / "train-images-idx3-ubyte"
     damaged.write_bytes(content)
@@ -227,9 +227,7 @@ def test_changed_files_are_decoded_again(data: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["truncated", "gone", "of another shape"])
-def test_damaged_cache_entries_are_decoded_again(
-    data: Path, tmp_path: Path, harm: str
-) -> None:
+def test_damaged_cache_entries_are_decoded_again(data: Path, tmp_path: Path, harm: str) -> None:
     write_parquet(data / "tiny", "train")
     before = load_images(COLOURED, "train").pixels.copy()
     (place,) = (tmp_path / "cache" / "ngm-tune" / "decoded").iterdir()

@@ -1,4 +1,4 @@
-"""Cutting images into tasks."""
+"""Cutting datasets into tasks."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PROTOCOL = {
 def test_benchmarks_follow_the_protocol_of_the_paper(name: str) -> None:
     b = get_benchmark(name)
     augmented = b.augment is not None
-    found = (b.kind, b.tasks, b.classes, b.batch_size, b.iterations_per_task, augmented)
-    assert found == PROTOCOL[name]
+    protocol = (b.kind, b.tasks, b.classes, b.batch_size, b.iterations_per_task, augmented)
+    assert protocol == PROTOCOL[name]
 
 
 def test_rotation_angles_are_those_of_the_paper() -> None:
@@ -36,7 +36,7 @@ def test_rotation_angles_are_those_of_the_paper() -> None:
 
 
 def images(count: int = 40, classes: int = 10) -> Images:
-    """Every image holds its own number."""
+    """Return images whose pixels equal their index."""
     pixels = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(4, axis=3)
     return Images(pixels, np.arange(count) * 7 % classes, "here")
 

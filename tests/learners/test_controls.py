@@ -1,4 +1,4 @@
-"""The controls of NGM-SGD: each keeps the gain's dynamics and changes one other thing."""
+"""Controls of NGM-SGD: each keeps the dynamics of the gain and changes one other part."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def batches(count: int, seed: int = 1) -> list[Batch]:
 
 
 def gains(learner: Learner, given: list[Batch]) -> Tensor:
-    """The gain of each step."""
-    found = []
+    """Train on batches; return the gain of each step."""
+    values = []
     for batch in given:
         learner.learn(batch)
         assert learner.gain is not None
-        found.append(learner.gain.clone())
-    return torch.stack(found)
+        values.append(learner.gain.clone())
+    return torch.stack(values)
 
 
 @pytest.mark.parametrize(("normalised", "exponent"), [(False, 1.0), (True, 1.0), (False, 2.0)])
@@ -63,7 +63,7 @@ def test_entropy_lr_scales_the_learning_rate_and_not_the_network(
         loss = nn.functional.cross_entropy(logits, batch.labels)
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         step = learner.learn(batch)
-        assert torch.equal(step.logits, logits)  # computed without any gain
+        assert torch.equal(step.logits, logits)  # computed without a gain
         for p, old, gradient in zip(model.parameters(), before, gradients, strict=True):
             torch.testing.assert_close(p.detach(), old - 0.05 * expected_gain**exponent * gradient)
         entropy = float(predictive_entropy(step.logits).mean())

@@ -1,4 +1,4 @@
-"""Each rival does what its paper says, on cases small enough to compute by hand."""
+"""Learners agree with their papers on cases that can be computed by hand."""
 
 from __future__ import annotations
 
@@ -130,12 +130,14 @@ def test_averaging_includes_running_statistics() -> None:
 def test_projection_by_hand() -> None:
     """Lopez-Paz and Ranzato, eq. 11, in the plane, for one and for two constraints."""
     ahead = torch.tensor([1.0, 0.0])
-    assert torch.equal(project(ahead, torch.tensor([[1.0, 1.0]])), ahead)  # nothing is opposed
-    # Opposed by (-1, 1): the component along it, -1/2 (-1, 1), is taken away.
+    assert torch.equal(
+        project(ahead, torch.tensor([[1.0, 1.0]])), ahead
+    )  # no constraint is violated
+    # The constraint (-1, 1) is violated: the component -1/2 (-1, 1) is removed.
     torch.testing.assert_close(
         project(ahead, torch.tensor([[-1.0, 1.0]])), torch.tensor([0.5, 0.5])
     )
-    # Two constraints that leave only the direction (0, 1) and what is between: the nearest is 0.
+    # Two constraints that allow the first quadrant only: the nearest point is 0.
     torch.testing.assert_close(
         project(torch.tensor([0.0, -1.0]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])),
         torch.tensor([0.0, 0.0]),
@@ -146,11 +148,11 @@ def test_projection_meets_every_constraint_and_is_nearest() -> None:
     torch.manual_seed(0)
     for _ in range(20):
         gradient, constraints = torch.randn(30), torch.randn(4, 30)
-        found = project(gradient, constraints)
-        products = constraints @ found
+        projected = project(gradient, constraints)
+        products = constraints @ projected
         assert products.min() > -1e-4
-        # Karush-Kuhn-Tucker: what was added is a non-negative sum of the constraints that bind.
-        added = found - gradient
+        # Karush-Kuhn-Tucker: the correction is a non-negative combination of active constraints.
+        added = projected - gradient
         weights = torch.linalg.lstsq(constraints.T, added.unsqueeze(1)).solution.squeeze(1)
         assert weights.min() > -1e-4
         assert (weights * products).abs().max() < 1e-4
@@ -171,12 +173,12 @@ def test_gradient_projection_does_not_raise_the_loss_of_an_old_task() -> None:
         learner.begin_task(task)
         learner.learn(taught)
         plain.learn(taught)
-    assert weight(plain) < 0.25  # the new task's larger gradient wins
-    assert weight(learner) == pytest.approx(0.25)  # after the first step 0.5 sigmoid(0), and kept
+    assert weight(plain) < 0.25  # the larger gradient of the new task dominates
+    assert weight(learner) == pytest.approx(0.25)  # the value after the first step, 0.5 sigmoid(0)
 
 
 def test_every_old_task_is_a_constraint() -> None:
-    """Joint + GEM: two old tasks, each with a gradient of its own, and that of the whole batch."""
+    """Joint + GEM: the gradient of the whole batch opposes the gradients of two old tasks."""
     torch.manual_seed(0)
     model = nn.Linear(2, 2, bias=False)
     inputs = torch.tensor([[2.0, 1.0], [1.0, -2.0], [4.0, -1.0]])
@@ -184,12 +186,12 @@ def test_every_old_task_is_a_constraint() -> None:
 
     def gradient(rows: slice) -> Tensor:
         loss = nn.functional.cross_entropy(model(inputs[rows]), both.labels[rows])
-        (found,) = torch.autograd.grad(loss, [model.weight])
-        return found.flatten()
+        (weight_gradient,) = torch.autograd.grad(loss, [model.weight])
+        return weight_gradient.flatten()
 
     old = torch.stack([gradient(slice(0, 1)), gradient(slice(1, 2))])
     joint = gradient(slice(0, 3))
-    assert (old @ joint < 0).all()  # both are opposed
+    assert (old @ joint < 0).all()  # both constraints are violated
     wanted = model.weight.detach().flatten() - 0.5 * project(joint, old)
     learner = GradientProjection(model, sgd(model))
     learner.begin_task(2)
@@ -220,13 +222,13 @@ def test_momentum_is_reset_at_a_transition() -> None:
 
 
 def test_fisher_information_of_logistic_regression() -> None:
-    """p (1 - p) x² for each example, from the model's own predictions and not the labels."""
+    """The Fisher information is p (1 - p) x² for each example, independent of its label."""
     torch.manual_seed(0)
     model = TwoLogits(0.7)
     inputs = torch.tensor([[1.0], [2.0]]).repeat(2000, 1)
-    found = float(fisher_diagonal(model, inputs)["weight"])
+    estimate = float(fisher_diagonal(model, inputs)["weight"])
     expected = sum(sigmoid(0.7 * x) * sigmoid(-0.7 * x) * x * x for x in (1.0, 2.0)) / 2
-    assert found == pytest.approx(expected, rel=0.05)
+    assert estimate == pytest.approx(expected, rel=0.05)
 
 
 def test_ewc_penalty_is_a_sum_over_tasks() -> None:
@@ -264,7 +266,7 @@ def test_si_importance_is_the_path_integral_of_the_loss() -> None:
     learner.end_task(0, lambda n: batch(1.0, 0))
     omega = path / (w**2 + 0.1)
     assert weight(learner) == pytest.approx(w, rel=1e-6)
-    # The next task's penalty has no gradient where the last one ended, and grows beside it.
+    # The penalty of the next task is zero at the reference and grows with the distance.
     with torch.no_grad():
         model.weight.add_(0.3)
     penalty = learner.penalty()
@@ -278,7 +280,7 @@ def test_si_importance_is_the_path_integral_of_the_loss() -> None:
 
 @pytest.mark.parametrize("pushed", [0.0, 1.0])
 def test_si_importance_excludes_the_penalty_and_does_not_decrease(pushed: float) -> None:
-    """In a second task, whose penalty pulls a weight back that was pushed away: uphill."""
+    """In a second task, the penalty moves a displaced weight back and raises the loss."""
     learner = SynapticIntelligence(model := TwoLogits(), sgd(model), strength=2.0, damping=0.1)
     learner.learn(batch(1.0, label=0))
     learner.end_task(0, lambda n: batch(1.0, 0))

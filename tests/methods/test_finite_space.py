@@ -1,4 +1,4 @@
-"""Search spaces with few configurations: each is tried once, and with the last the search ends."""
+"""Searches of finite spaces try each configuration once and then end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ AXES = st.one_of(
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a method with eight configurations."""
+    """Register a method with eight configurations; return its name."""
     built = Method(
         name="few",
         title="Few",
@@ -60,7 +60,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.filterwarnings("ignore:The distribution is specified")
 @given(st.lists(AXES, max_size=3), st.integers(0, 9))
-def test_a_grid_enumerates_every_configuration_that_optuna_suggests(axes: list[BaseDistribution], seed: int) -> None:
+def test_a_grid_enumerates_every_configuration_that_optuna_suggests(
+    axes: list[BaseDistribution], seed: int
+) -> None:
     space = {f"x{n}": where for n, where in enumerate(axes)}
     grid = Grid(space)
     places = [grid.at(number) for number in range(grid.size)]
@@ -93,10 +95,10 @@ def test_every_configuration_is_tried_once(
     by_trial = {run_id.partition("@")[0]: tuple(s.values()) for run_id, s in drawn.items()}
     assert len(set(by_trial.values())) == len(by_trial) == SIZE
     if "racing" in name:
-        whole = [c for c, known in searched._knowledge().items() if len(known.each) == 3]
+        whole = [c for c, scores in searched._knowledge().items() if len(scores.each) == 3]
         assert {*searched.front()} <= {*whole}
         assert searched.front()
-        assert searched.total < 3 * SIZE  # what could not be on the front got no further seeds
+        assert searched.total < 3 * SIZE  # dominated configurations got no further seeds
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
@@ -111,7 +113,9 @@ def test_no_configuration_is_tried_twice_in_a_short_search(
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("name", SEARCHES)
-def test_an_interrupted_search_of_a_finite_space_resumes(tmp_path: Path, few: str, name: str, kept: bool) -> None:
+def test_an_interrupted_search_of_a_finite_space_resumes(
+    tmp_path: Path, few: str, name: str, kept: bool
+) -> None:
     settings = {"methods": [few], "in_flight": 3, **SEARCHES[name], "trials": 12}
     whole, ends = draw_and_keep(arm(tmp_path / "whole", few, **settings))
     first = arm(tmp_path / "a", few, **settings)
@@ -126,10 +130,8 @@ def test_an_interrupted_search_of_a_finite_space_resumes(tmp_path: Path, few: st
     assert second.exhausted
 
 
-def test_older_results_with_duplicates_are_kept(
-    tmp_path: Path, few: str
-) -> None:
-    """Of versions that let a search go on."""
+def test_older_results_with_duplicates_are_kept(tmp_path: Path, few: str) -> None:
+    """Earlier versions continued a search after the last configuration."""
     settings: dict[str, Any] = {"methods": [few], "trials": 12}
     twice = {
         f"split-digits.few.{n:04d}": Outcome(
@@ -160,6 +162,6 @@ def test_other_searches_continue_to_their_plateau(tmp_path: Path, few: str, in_f
 
 
 def test_searches_with_fewer_trials_are_reported(few: str) -> None:
-    (said,) = small_spaces(a_study(methods=["sgd", few], trials=9))
-    assert said == "few will have 8 of 9 trials: its search space has no more configurations"
+    (sentence,) = small_spaces(a_study(methods=["sgd", few], trials=9))
+    assert sentence == "few will have 8 of 9 trials: its search space has no more configurations"
     assert small_spaces(a_study(methods=["sgd", few], trials=8)) == []

@@ -1,4 +1,4 @@
-"""The methods and their search spaces."""
+"""The built-in methods and the validation of methods."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_optimizers_use_the_searched_learning_rate(name: str) -> None:
 
 
 def run(name: str, **settings: float) -> ContinualTraining:
-    """A short run of a method in the middle of its space, with some hyper-parameters replaced."""
+    """Start a short run in the middle of a search space, with some hyper-parameters replaced."""
     method = get_method(name)
     return start_run(method, middle(method), iterations=25, **settings)
 
@@ -124,7 +124,7 @@ def test_a_frozen_gain_is_on_every_layer() -> None:
 
 
 def two_steps(name: str, **settings: float) -> list[float]:
-    """A weight that starts at 1, after each of two steps with gradients 0.5 and -0.2."""
+    """Return the values of a weight, initially 1, after steps with gradients 0.5 and -0.2."""
     layer = nn.Linear(1, 1, bias=False)
     nn.init.ones_(layer.weight)
     optimizer = get_method(name).build(layer, **settings)

@@ -1,4 +1,4 @@
-"""What the methods of users may do, and what is said of those that cannot be run."""
+"""Methods of users: supported features, and errors of methods that cannot be run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LR = FloatDistribution(0.01, 0.1, log=True)
 
 
 @pytest.fixture(autouse=True)
-def _there(monkeypatch: pytest.MonkeyPatch) -> None:
+def _register_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     def looks_at_the_network(model: nn.Module, lr: float) -> Optimizer:
         return SGD(model[5].parameters(), lr=lr)  # type: ignore[index]
 
@@ -48,11 +48,11 @@ def _there(monkeypatch: pytest.MonkeyPatch) -> None:
         return SGD(model.parameters(), lr=lr, momentum=momentum)
 
     for name, build in (("looks", looks_at_the_network), ("raises", raises), ("needs", needs)):
-        own = Method(name=name, title=name, source="tests", space={"lr": LR}, build=build)
-        monkeypatch.setitem(methods(), name, own)
+        method = Method(name=name, title=name, source="tests", space={"lr": LR}, build=build)
+        monkeypatch.setitem(methods(), name, method)
 
 
-def own(space: dict[str, BaseDistribution], **more: Any) -> Method:
+def custom_method(space: dict[str, BaseDistribution], **more: Any) -> Method:
     def build(model: nn.Module, **settings: Any) -> Optimizer:
         return Adam(model.parameters(), lr=settings.get("lr", 0.01))
 
@@ -60,15 +60,17 @@ def own(space: dict[str, BaseDistribution], **more: Any) -> Method:
 
 
 def test_integers_and_floats_of_one_hyperparameter_are_restored() -> None:
-    """``10 ** -0`` is 1, and not the type of the others."""
-    powers = own({"p": IntDistribution(0, 3)}, configure=lambda at: {"lr": 10 ** -at["p"]})
+    """``10 ** -0`` is the integer 1; other powers are floats."""
+    powers = custom_method(
+        {"p": IntDistribution(0, 3)}, configure=lambda at: {"lr": 10 ** -at["p"]}
+    )
     assert powers.hyperparameters == {"lr": float}
     assert [restored(float(10**-p), powers.domains["lr"]) for p in range(4)] == [1, 0.1, 0.01, 1e-3]
     assert type(restored(1.0, powers.domains["lr"])) is int
 
 
 def test_computed_tuples_are_restored() -> None:
-    betas = own(
+    betas = custom_method(
         {"b": FloatDistribution(0.5, 0.95)},
         configure=lambda at: {"betas": (at["b"], 0.999)},
         locate=lambda settings: {"b": settings["betas"][0]},
@@ -80,7 +82,7 @@ def test_computed_tuples_are_restored() -> None:
 
 
 def a_trial(location: Path, **settings: Any) -> dict[str, Any]:
-    """The config of a trial whose study has columns for whole numbers ``k``."""
+    """Return the config of a trial whose study has an integer column ``k``."""
     return Other(location).config(settings, hyperparameter_columns={"k": "int"})
 
 
@@ -97,7 +99,9 @@ def test_a_value_that_no_column_can_store_is_a_failure(
 
 
 def test_values_between_steps_are_outside_the_space() -> None:
-    stepped = own({"k": IntDistribution(0, 9, step=3), "x": FloatDistribution(0, 1, step=0.1)})
+    stepped = custom_method(
+        {"k": IntDistribution(0, 9, step=3), "x": FloatDistribution(0, 1, step=0.1)}
+    )
     space = narrowed(stepped, {"k": [0, 3], "x": [0.1, 0.7]})
     assert located("", stepped, space, {"k": 3, "x": 0.3}) == {"k": 3, "x": 0.3}
     for settings in ({"k": 1, "x": 0.3}, {"k": 3, "x": 0.35}):
@@ -115,7 +119,7 @@ def test_values_between_steps_are_outside_the_space() -> None:
     ],
 )
 def test_invalid_ranges_raise(values: dict[str, list[Any]], message: str) -> None:
-    method = own(
+    method = custom_method(
         {
             "k": IntDistribution(0, 9, step=3),
             "x": FloatDistribution(0, 1, step=0.1),
@@ -146,13 +150,15 @@ def test_ranges_are_tried_on_the_networks_of_the_study() -> None:
         ("raises", {"fixed": {"raises": {"k": 7}}}, r"has k = 7: RuntimeError\('seven'\)"),
     ],
 )
-def test_a_method_that_cannot_be_built_is_a_user_error(method: str, changes: dict[str, Any], message: str) -> None:
+def test_a_method_that_cannot_be_built_is_a_user_error(
+    method: str, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         study_of(method, **changes)
 
 
 class Noisy(Learner):
-    """Leaves out examples by the global generators of NumPy and Python."""
+    """Drops examples at random with the global generators of NumPy and Python."""
 
     def learn(self, batch: Batch) -> Step:
         kept = torch.from_numpy(np.random.rand(len(batch.labels)) < 0.5)  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""Building the optimizer from tuned settings."""
+"""Optimizers built from tuned hyper-parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gain in training loops as they are: batches that overflow, export, layers of all kinds."""
+"""The gain in practical training loops: overflow, export and kinds of layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def batch(seed: int, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
 def test_a_skipped_batch_with_overflow_does_not_change_the_gain(bad: float) -> None:
-    """As loops skip it that look at the loss, and GradScaler, which looks at gradients."""
+    """Loops that check the loss, and GradScaler, skip such batches."""
     model, plain = tiny(), tiny()
     optimizer = NGMSGD(model, lr=0.1)
     undisturbed = NGMSGD(plain, lr=0.1)
@@ -158,8 +158,8 @@ def test_the_projections_of_attention_are_not_gained() -> None:
             self.head = nn.Linear(4, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            found: torch.Tensor = self.head(self.attention(x, x, x)[0].mean(dim=1))
-            return found
+            logits: torch.Tensor = self.head(self.attention(x, x, x)[0].mean(dim=1))
+            return logits
 
     model = Attends()
     optimizer = NGMSGD(model)
@@ -176,10 +176,12 @@ def test_a_single_output_unit_is_an_error() -> None:
 
 
 def test_parameters_instead_of_the_model_are_an_error() -> None:
-    with pytest.raises(TypeError, match="NGMSGD takes the model, not its parameters: got a generator"):
+    with pytest.raises(
+        TypeError, match="NGMSGD takes the model, not its parameters: got a generator"
+    ):
         NGMSGD(tiny().parameters())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="positional argument"):
-        NGMSGD(tiny(), 0.1, 0.9)  # type: ignore[misc]  # which SGD takes for its momentum
+        NGMSGD(tiny(), 0.1, 0.9)  # type: ignore[misc]  # the third argument of SGD is momentum
 
 
 def test_an_incomplete_state_is_an_error_and_changes_nothing() -> None:
@@ -199,11 +201,11 @@ def test_an_incomplete_state_is_an_error_and_changes_nothing() -> None:
 
 
 def test_steps_without_a_training_pass_warn_once() -> None:
-    """As where a compiled model was called before the optimizer was built."""
+    """A model that was compiled before the optimizer was built causes this."""
     optimizer, insensitive = NGMSGD(tiny()), NGMSGD(tiny(), gain_sensitivity=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        optimizer.step()  # as distributed checkpoints do, to set it up
+        optimizer.step()  # distributed checkpoints do this to initialise the state
     with pytest.warns(UserWarning, match="saw no training pass before the second step") as warned:
         optimizer.step()
     assert warned[0].filename == __file__

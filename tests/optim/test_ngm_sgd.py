@@ -1,4 +1,4 @@
-"""NGM-SGD against the equations of arXiv 2507.14056, worked out by hand."""
+"""NGM-SGD against the equations of arXiv 2507.14056, computed by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tiny() -> nn.Sequential:
 
 
 def step(model: nn.Module, optimizer: NGMSGD, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """One iteration of the usual training loop; the logits that it saw."""
+    """Do one iteration of a training loop; return the logits."""
     model.train()
     logits = model(x)
     optimizer.zero_grad()
@@ -32,7 +32,7 @@ def step(model: nn.Module, optimizer: NGMSGD, x: torch.Tensor, y: torch.Tensor) 
 
 
 def entropy_of(logits: torch.Tensor) -> float:
-    """H in nats, spelled out."""
+    """Compute the mean entropy in nats, element by element."""
     total = 0.0
     for row in logits.double().tolist():
         exps = [math.exp(v - max(row)) for v in row]
@@ -43,7 +43,7 @@ def entropy_of(logits: torch.Tensor) -> float:
 
 
 def test_three_steps_by_hand() -> None:
-    """W, g and H of a one-weight-per-class network, computed without torch's autograd."""
+    """W, g and H of a network with one weight per class, computed without autograd."""
     lr, eta, gamma, g0 = 0.5, 0.4, 0.9, 1.0
     model = nn.Linear(1, 2, bias=False)
     with torch.no_grad():
@@ -155,9 +155,9 @@ def test_evaluation_uses_the_gain_and_does_not_change_it() -> None:
     with torch.no_grad():
         evaluated = model(x)
         model.train()
-        assert torch.equal(model(x), evaluated)  # train mode without gradients is no training pass
+        assert torch.equal(model(x), evaluated)  # no gradients: not a training pass
     model.eval()
-    model(x)  # eval mode with gradients is none either
+    model(x)  # eval mode: not a training pass
     after = optimizer.modulation.state_dict()
     assert before == after
     assert before["value"] != before["next"]
@@ -171,7 +171,7 @@ def test_evaluation_uses_the_gain_and_does_not_change_it() -> None:
 
 
 def test_evaluation_after_a_step_uses_the_gain_of_that_step() -> None:
-    """The authors' order: g moves just before the next training pass, not at the step."""
+    """As in the authors' code, g changes just before the next training pass."""
     model, x = nn.Linear(3, 2, bias=False), torch.randn(4, 3)
     optimizer = NGMSGD(model, lr=0.0, gain_sensitivity=1.0)
     logits = step(model, optimizer, x, torch.zeros(4, dtype=torch.long))
@@ -326,7 +326,7 @@ def test_a_second_optimizer_replaces_the_gain_of_the_first() -> None:
 
 def test_learning_rate_schedulers_and_step_hooks_work() -> None:
     model, x, y = tiny(), torch.randn(4, 3), torch.randint(2, (4,))
-    torch.optim.SGD(tiny().parameters(), lr=1.0)  # torch patches SGD.step once any is made
+    torch.optim.SGD(tiny().parameters(), lr=1.0)  # torch patches SGD.step on first use
     optimizer = NGMSGD(model, lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
     calls: list[int] = []
@@ -345,7 +345,7 @@ def test_a_model_with_a_gain_can_be_copied_and_pickled() -> None:
 
 
 def test_backbone_momentum_applies_to_parameters_without_gain() -> None:
-    """The gained head is trained by plain SGD, the rest as by SGD with momentum."""
+    """SGD trains the gained head, and SGD with momentum trains the other parameters."""
     ours, theirs = tiny(), tiny()
     ngm = NGMSGD(ours, lr=0.1, gain_sensitivity=0.0, layers="output", backbone_momentum=0.9)
     sgd = torch.optim.SGD(

@@ -79,7 +79,7 @@ def draws_by_itself(images: Tensor, generator: torch.Generator) -> Tensor:
             "class-incremental tasks share classes",
         ),
         (changed(test=DATA.train), "test_splits_share_no_examples", "100.0% of the test examples"),
-        (replace(DIGITS, load=noisy), "test_loading_twice_gives_the_same", "gives other data"),
+        (replace(DIGITS, load=noisy), "test_loading_twice_gives_the_same", "gives different data"),
         (with_inputs(lambda x: x + 3), "test_prepared_inputs_are_normalised", "have mean 3"),
         (with_inputs(lambda x: x * 9), "test_prepared_inputs_are_normalised", "deviation 9"),
         (with_inputs(lambda x: x.double()), "test_prepared_inputs_are_normalised", "torch.float64"),
