@@ -1,14 +1,17 @@
 # Everything happens in .venv, with the versions of constraints.txt. PYTHON chooses the interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test test-slow check docs format lock clean
 
 help:
 	@echo "make demo    run the quickstart study and write its report"
-	@echo "make test    run the tests"
-	@echo "make check   lint, formatting and types"
-	@echo "make format  put the formatting right"
+	@echo "make test    run the fast tests, and one study from end to end"
+	@echo "make test-slow  run the other tests: clusters, faults, whole searches"
+	@echo "make check   check lint, formatting, types and the layers of the packages"
+	@echo "make docs    build the documentation into site/"
+	@echo "make format  format the code"
 	@echo "make lock    pin the newest versions that work together in constraints.txt"
 
 demo: .venv/installed
@@ -16,12 +19,19 @@ demo: .venv/installed
 	@$(BIN)/ngm-tune analyze results/quickstart
 
 test: .venv/installed
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+	@$(PYTEST) -m "not slow"
+
+test-slow: .venv/installed
+	@$(PYTEST) -m slow
 
 check: .venv/installed
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+docs: .venv/installed
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: .venv/installed
 	@$(BIN)/ruff format
@@ -34,7 +44,7 @@ lock:
 	rm -rf .venv/lock
 
 clean:
-	rm -rf .venv results dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv results dist site .pytest_cache .mypy_cache .ruff_cache
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing ngm-tune into .venv; the first time this takes a few minutes."

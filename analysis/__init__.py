@@ -1,6 +1,7 @@
-"""Parquet in, report out. Runs where neither torch nor Ray is installed."""
+"""Analysis of results directories: the report and default hyper-parameters."""
 
-from .choice import Choice, write_defaults
-from .report import Report, write_report
+from .defaults import write_defaults
+from .report.page import Report, write_report
+from .statistics.choice import Choice
 
 __all__ = ["Choice", "Report", "write_defaults", "write_report"]

@@ -1,26 +1,20 @@
-"""A small study, run once for all tests through the command line, Ray and Optuna."""
+"""A small study, run once for all tests through the command line and Optuna, without Ray."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 from unittest.mock import patch
 
-import polars as pl
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from ngm_tune.methods import methods
-from ngm_tune.results.directory import Results
-from ngm_tune.results.schema import Table
+from tests.helpers.commands import Command, Outcome, in_process, installed, with_package
 
 # Machines that tests run on can be slow for a moment, which says nothing about the code.
 settings.register_profile(
@@ -65,21 +59,8 @@ STUDY = """
     eval_examples = 20
     eval_precision = "mixed"
     reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
-    confirm = { top = 1, seeds = 2 }
+    confirm = { max_configurations = 1, seeds = 2 }
 """
-
-
-SCHEMA_1 = Path(__file__).parent / "data" / "schema-1"
-"""Results as ngm-tune wrote them before there were ``tasks/`` and ``search_`` columns."""
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -106,74 +87,10 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed(tmp_path_factory.mktemp("site"), PLUGIN, "raises", "diverges")
 
 
-def installed(site: Path, source: str, *names: str) -> Path:
-    """A folder to import from that has a package with methods, by entry points."""
-    (site / "own_methods.py").write_text(dedent(source))
-    info = site / "own_methods-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-methods\nVersion: 1.0\n")
-    entries = "".join(f"{name} = own_methods:{name}\n" for name in names)
-    (info / "entry_points.txt").write_text(f"[ngm_tune.methods]\n{entries}")
-    return site
-
-
 @pytest.fixture(scope="session")
 def ngm_tune(plugin: Path) -> Command:
-    """Run ``ngm-tune`` in a process of its own, with the plugin installed."""
-    return command_with(plugin)
-
-
-def command_with(site: Path) -> Command:
-    """``ngm-tune`` in a process of its own, with a package installed."""
-
-    def command(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
-        done = subprocess.run(
-            [sys.executable, "-m", "ngm_tune", *map(str, arguments)],
-            env=environment(site),
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
-
-    return command
-
-
-PLAIN = Path(__file__).parent / "plain"
-"""On the path of subprocesses, so that Ray is what users have. The agent of Ray's dashboard, which
-clusters of tests have for their jobs, would also wait seconds for a port where another one runs."""
-
-
-def environment(*paths: Path) -> dict[str, str]:
-    """The environment of a subprocess: ours, hermetic, with more to import."""
-    return {
-        **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
-        "PYTHONPATH": os.pathsep.join(map(str, (*paths, PLAIN))),
-        "RAY_AUTH_MODE": "disabled",
-    }
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = 120.0) -> None:
-    """Wait until something is true, and fail if it never is."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def assert_the_same(location: str | Path, whole: Path) -> None:
-    """Results are those of another run, row for row and iteration for iteration, none twice."""
-    tables: tuple[Table, ...] = ("trials", "tasks", "curves", "steps")
-    for table in tables:
-        found, expected = (
-            pl.DataFrame(Results(str(place)).read(table))
-            .drop("wall_seconds", "node", strict=False)
-            .sort("trial_id", "seed", maintain_order=True)
-            for place in (location, whole)
-        )
-        assert found.equals(expected), table
+    """``ngm-tune`` in this process, with the plugin installed; studies run without Ray."""
+    return in_process(plugin)
 
 
 @pytest.fixture(scope="session")
@@ -198,12 +115,10 @@ def finished(
 
 
 @pytest.fixture
-def own_methods(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_methods(plugin: Path) -> Iterator[None]:
     """Of the small study, in this process too."""
-    monkeypatch.syspath_prepend(plugin)
-    methods.cache_clear()
-    yield
-    methods.cache_clear()
+    with with_package(plugin):
+        yield
 
 
 @pytest.fixture

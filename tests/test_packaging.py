@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished, environment
+from tests.conftest import Finished
+from tests.helpers.commands import environment
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,10 +34,10 @@ def test_the_wheel_holds_everything_and_claims_one_name(installed: Path) -> None
     for path in ROOT.glob("ngm_tune/**/*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert (installed / path.relative_to(ROOT)).is_file(), path
-    for folder, pattern in (("analysis", "*"), ("studies", "*.toml")):
+    for folder, pattern in (("analysis", "**/*"), ("studies", "*.toml")):
         for path in (ROOT / folder).glob(pattern):
-            if path.is_file():
-                assert (installed / "ngm_tune" / folder / path.name).is_file(), path
+            if path.is_file() and "__pycache__" not in path.parts:
+                assert (installed / "ngm_tune" / path.relative_to(ROOT)).is_file(), path
 
 
 @pytest.fixture

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Runs a study on the nodes of a Slurm job, or goes on with one that was interrupted.
+# Run a study on the nodes of a Slurm job, or resume an interrupted study.
 #
 #   STUDY=paper-split-mnist RESULTS=/shared/split-mnist sbatch slurm.sh [options of ngm-tune run]
 #
-#   STUDY     a study of `ngm-tune studies` or a TOML file; by default quickstart
-#   RESULTS   a path that every node mounts, or a URI such as s3://bucket/study; by default results/
-#             and the study's name, where sbatch was called
-#   RAY_PORT  Ray's port on the first node, by default 6379; the port after it is used, too
-#   RAY_TEMP  the folder for a folder of Ray's, on the disk of each node, by default /tmp; the path
-#             must be short, as it becomes part of the names of sockets
+#   STUDY     a study of `ngm-tune studies` or a TOML file; default: quickstart
+#   RESULTS   a path that every node mounts, or a URI such as s3://bucket/study; default: results/
+#             and the name of the study, in the folder in which sbatch is called
+#   RAY_PORT  Ray's port on the first node; default: 6379. The next port is used as well
+#   RAY_TEMP  the parent of Ray's temporary folder, on the disk of each node; default: /tmp. The path
+#             must be short, because it becomes part of the names of sockets
 #
-# Two minutes before the time limit, and wherever else Slurm says so by SIGUSR1, ngm-tune stops
-# gracefully and the job is queued again. So it is by Slurm itself when it loses a node or is
-# preempted. Every start goes on where the one before it was.
+# Two minutes before the time limit, and after each SIGUSR1 from Slurm, ngm-tune stops gracefully and
+# this script queues the job again. If the job loses a node or is preempted, Slurm queues it again.
+# Every start resumes the study.
 #
 #SBATCH --job-name=ngm-tune
 #SBATCH --nodes=2
@@ -24,7 +24,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 
-# Put here what makes `ray` and `ngm-tune` available on every node, such as
+# Make `ray` and `ngm-tune` available on every node here, for example:
 # source /shared/venv/bin/activate
 
 set -u
@@ -36,9 +36,9 @@ if [ -n "${RAY_AUTH_TOKEN:-}" ] || [ -s "${RAY_AUTH_TOKEN_PATH:-${HOME:-}/.ray/a
   export RAY_AUTH_MODE="${RAY_AUTH_MODE:-token}"
 fi
 
-asked='' # the signals that asked for an end
-tune=''  # the process of ngm-tune
-# shellcheck disable=SC2329 # it is the traps that call it
+asked='' # received signals that request a stop
+tune=''  # process of ngm-tune
+# shellcheck disable=SC2329 # called by the traps
 stop() {
   asked+=$1
   if [ -n "$tune" ]; then
@@ -56,13 +56,13 @@ ip=${ip:-$(hostname -I | awk '{ print $1 }')}
 address=${ip:-127.0.0.1}:$RAY_PORT
 temp=$(mktemp -d "${RAY_TEMP:-/tmp}/ray-XXXXXX") || exit 1
 
-# Unlike `ray stop`, ends nothing but what was started here.
+# End only the processes that this script started, unlike `ray stop`.
 steps=()
 end_ray() {
   trap '' USR1 TERM
   if [ ${#steps[@]} -gt 0 ]; then
     if ! kill -0 "${steps[0]}" 2>/dev/null; then
-      cat "$temp/head.log" >&2 # it ended by itself
+      cat "$temp/head.log" >&2 # it ended on its own
     fi
     kill "${steps[@]}" 2>/dev/null
     wait "${steps[@]}"
@@ -82,7 +82,7 @@ ray start --head --block --node-ip-address="${address%:*}" --port="$RAY_PORT" \
   --ray-client-server-port=$((RAY_PORT + 1)) --num-cpus="$cpus" --include-dashboard=false \
   --log-color=false --temp-dir="$temp" >"$temp/head.log" 2>&1 &
 steps+=($!)
-# Ray writes this file once all of the head runs.
+# Ray writes this file when the head is ready.
 until [ -e "$temp/ray_current_cluster" ] || [ -n "$asked" ]; do
   if ! kill -0 "${steps[0]}" 2>/dev/null; then
     exit 1
@@ -102,7 +102,7 @@ if [ -z "$asked" ]; then
   ngm-tune run "$STUDY" --results "$RESULTS" --address "$address" "$@" &
   tune=$!
   before=none
-  while [ "$before" != "$asked" ]; do # a signal ends `wait`, too
+  while [ "$before" != "$asked" ]; do # a signal also ends `wait`
     before=$asked
     wait "$tune"
     code=$?
@@ -112,8 +112,8 @@ fi
 end_ray
 trap - EXIT
 case $code,$asked in
-  # 138 is SIGUSR1 before ngm-tune listened. After SIGTERM alone Slurm knows by itself
-  # whether to start the job again: it does not after scancel.
+  # 138: SIGUSR1 arrived before ngm-tune installed its handler. After SIGTERM alone, Slurm decides
+  # whether to start the job again; it does not after scancel.
   130, | 130,*USR1* | 138,*USR1*) scontrol requeue "$SLURM_JOB_ID" ;;
 esac
 exit "$code"

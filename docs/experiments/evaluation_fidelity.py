@@ -1,8 +1,7 @@
-"""The bias that sparser evaluation brings to the stability gap, on recorded curves.
+"""Bias of the stability gap under sparse evaluation, on recorded curves.
 
-Takes the runs of a study that were evaluated after every iteration, as all that confirm a search
-are, thins their curves, and compares avg_sg and avg_sg_first of the thinned curves with those of
-the whole ones, run by run.
+Read the runs of a study that were evaluated after every iteration, such as confirmations. Thin
+their curves, and compare avg_sg and avg_sg_first of the thin and the complete curves, run by run.
 
 Usage: python docs/experiments/evaluation_fidelity.py RESULTS
 """
@@ -14,7 +13,8 @@ import numpy as np
 import polars as pl
 from tabulate import tabulate
 
-from ngm_tune.metrics.functional import AccuracyCurves, GapOf, average_stability_gap
+from ngm_tune.metrics.curves import AccuracyCurves, GapOf
+from ngm_tune.metrics.functional import average_stability_gap
 
 METRICS: dict[str, GapOf] = {"avg_sg": "previous", "avg_sg_first": "first"}
 FIDELITIES = {
@@ -30,9 +30,9 @@ FIDELITIES = {
 
 
 def runs(location: str) -> dict[tuple[str, str], list[AccuracyCurves]]:
-    """The whole curves, by benchmark and method."""
+    """Complete curves, by benchmark and method."""
     rows = pl.read_parquet(f"{location}/curves/*.parquet").sort("trial_id", "seed", "iteration")
-    found: dict[tuple[str, str], list[AccuracyCurves]] = {}
+    complete: dict[tuple[str, str], list[AccuracyCurves]] = {}
     for (trial, _), run in rows.group_by("trial_id", "seed", maintain_order=True):
         ends = run.group_by("task").agg(pl.col("iteration").max()).sort("task")["iteration"]
         wide = run.pivot("eval_task", index="iteration", values="accuracy").sort("iteration")
@@ -43,12 +43,12 @@ def runs(location: str) -> dict[tuple[str, str], list[AccuracyCurves]]:
         padded[:, : accuracy.width] = accuracy.to_numpy()
         benchmark, method, *_ = str(trial).split(".")
         curves = AccuracyCurves(wide["iteration"].to_numpy(), padded, ends.to_numpy())
-        found.setdefault((benchmark, method), []).append(curves)
-    return found
+        complete.setdefault((benchmark, method), []).append(curves)
+    return complete
 
 
-def seen(curves: AccuracyCurves, every: int, dense: int) -> np.ndarray:
-    """Which evaluations of a run would have been made with that fidelity, shape (E,)."""
+def evaluated(curves: AccuracyCurves, every: int, dense: int) -> np.ndarray:
+    """Mask of the evaluations of a run that sparse evaluation keeps, shape (E,)."""
     task = np.searchsorted(curves.task_ends, curves.iterations)
     elapsed = curves.iterations - np.concatenate([[0], curves.task_ends])[task]
     ends = np.isin(curves.iterations, curves.task_ends)
@@ -56,27 +56,27 @@ def seen(curves: AccuracyCurves, every: int, dense: int) -> np.ndarray:
 
 
 def thinned(curves: AccuracyCurves, every: int, dense: int) -> AccuracyCurves:
-    """What an evaluation of that fidelity would have seen."""
-    kept = seen(curves, every, dense)
-    return AccuracyCurves(curves.iterations[kept], curves.accuracy[kept], curves.task_ends)
+    """Curves under sparse evaluation."""
+    mask = evaluated(curves, every, dense)
+    return AccuracyCurves(curves.iterations[mask], curves.accuracy[mask], curves.task_ends)
 
 
-found = runs(sys.argv[1])
+curves_of = runs(sys.argv[1])
 for benchmark, (metric, of) in itertools.product(
-    dict.fromkeys(b for b, _ in found), METRICS.items()
+    dict.fromkeys(name for name, _ in curves_of), METRICS.items()
 ):
-    arms = {method: each for (place, method), each in found.items() if place == benchmark}
+    methods = {method: each for (name, method), each in curves_of.items() if name == benchmark}
     table = []
-    for method, each in arms.items():
-        whole = np.array([average_stability_gap(curves, of) for curves in each])
-        row = {"method": method, metric: f"{whole.mean():.3f}"}
+    for method, each in methods.items():
+        reference = np.array([average_stability_gap(curves, of) for curves in each])
+        row = {"method": method, metric: f"{reference.mean():.3f}"}
         for name, fidelity in FIDELITIES.items():
             thin = np.array([average_stability_gap(thinned(run, *fidelity), of) for run in each])
-            bias = thin - whole
+            bias = thin - reference
             row[name] = f"{bias.mean():+.3f} ± {bias.std(ddof=1):.3f}"
         table.append(row)
-    any_run = next(iter(arms.values()))[0]
-    shares = {name: f"{seen(any_run, *f).mean():.0%}" for name, f in FIDELITIES.items()}
+    any_run = next(iter(methods.values()))[0]
+    shares = {name: f"{evaluated(any_run, *f).mean():.0%}" for name, f in FIDELITIES.items()}
     table.append({"method": "share", metric: "100%"} | shares)
-    print(f"{benchmark}: {', '.join(f'{len(each)} runs of {m}' for m, each in arms.items())}\n")
+    print(f"{benchmark}: {', '.join(f'{len(each)} runs of {m}' for m, each in methods.items())}\n")
     print(tabulate(table, headers="keys", tablefmt="github", disable_numparse=True), end="\n\n")

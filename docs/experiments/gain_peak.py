@@ -1,6 +1,6 @@
-"""What the gain's peak in the first iterations depends on: NGM-SGD on the first MNIST task.
+"""Peak of NGM-SGD's gain in the first iterations under variants of the protocol, on MNIST.
 
-Run with NGM_TUNE_DATA naming a folder that holds MNIST; takes about a minute.
+Set NGM_TUNE_DATA to a folder that holds MNIST. The script takes about a minute.
 """
 
 from typing import NamedTuple
@@ -17,20 +17,20 @@ SEEDS, ITERATIONS, BATCH = 8, 40, 128
 BENCHMARK = get_benchmark("split-mnist")
 TRAIN = BENCHMARK.load().train
 FIRST_TASK = {"Split-MNIST": (TRAIN.sizes[0], 0.4), "Rotated-MNIST": (len(TRAIN.labels), 0.5)}
-"""Examples of the first task (Rotated-MNIST's are all digits, as they are), and eta."""
+"""Number of examples of the first task (Rotated-MNIST: all digits, not rotated), and eta."""
 
 
 class Variant(NamedTuple):
-    """What is done otherwise than in the paper."""
+    """Differences from the paper's protocol."""
 
     name: str
     hidden_std: float = 0.01
     output_std: float = 0.05
     normalised: bool = True
     factor: bool = True
-    """Whether the gradient has the factor g that it has at the raw weights."""
+    """Whether the gradient has the factor g of the raw weights."""
     clipped: bool = False
-    """Whether the gradient's norm is limited to 1."""
+    """Whether the norm of the gradient is clipped to 1."""
 
 
 VARIANTS = (
@@ -71,7 +71,7 @@ rows = []
 for variant in VARIANTS:
     row: dict[str, object] = {"variant": variant.name}
     for name, (examples, eta) in FIRST_TASK.items():
-        found = [peak(seed, examples, eta, variant) for seed in range(SEEDS)]
-        row[f"{name}, eta {eta}"] = f"{np.mean(found):.2f} ± {np.std(found, ddof=1):.2f}"
+        peaks = [peak(seed, examples, eta, variant) for seed in range(SEEDS)]
+        row[f"{name}, eta {eta}"] = f"{np.mean(peaks):.2f} ± {np.std(peaks, ddof=1):.2f}"
     rows.append(row)
 print(tabulate(rows, headers="keys", tablefmt="github"))

@@ -1,7 +1,7 @@
 """Milliseconds of a training iteration and of an evaluation, on one thread of a CPU.
 
-Images are noise of each benchmark's shape, so it needs no data. Medians, taken in turn over the
-methods.
+The images are noise with the shape of each benchmark, so the script needs no data. Times are
+medians over rounds that alternate between the methods.
 """
 
 import time
@@ -35,7 +35,7 @@ IMAGES, ROUNDS = 1000, 7
 
 
 def milliseconds(work: Callable[[], object], times: int = 1) -> float:
-    """Of one call, as a mean over some."""
+    """Mean time of a call."""
     started = time.perf_counter()
     for _ in range(times):
         work()
@@ -43,7 +43,7 @@ def milliseconds(work: Callable[[], object], times: int = 1) -> float:
 
 
 def row(name: str, shape: tuple[int, ...]) -> dict[str, object]:
-    """Of the table."""
+    """One row of the table."""
     torch.manual_seed(0)
     benchmark = get_benchmark(name)
     images = TaskSplit(torch.randn(IMAGES, *shape), torch.randint(10, (IMAGES,)), (IMAGES,))
@@ -64,17 +64,17 @@ def row(name: str, shape: tuple[int, ...]) -> dict[str, object]:
         )
         for method, settings in METHODS.items()
     }
-    found: dict[str, list[float]] = {method: [] for method in runs}
+    times: dict[str, list[float]] = {method: [] for method in runs}
     model = benchmark.build_model()
     for precision in ("float32", "mixed"):
-        found[f"evaluation, {precision}"] = []
+        times[f"evaluation, {precision}"] = []
     evaluators = {p: Evaluator(images, p) for p in ("float32", "mixed")}  # type: ignore[arg-type]
     for _ in range(ROUNDS):
         for method, tasks in runs.items():
-            found[method].append(milliseconds(next(tasks)) / iterations)
+            times[method].append(milliseconds(next(tasks)) / iterations)
         for precision, evaluator in evaluators.items():
-            found[f"evaluation, {precision}"].append(milliseconds(partial(evaluator, model, [0])))
-    return {"benchmark": benchmark.name} | {k: f"{median(v):.1f}" for k, v in found.items()}
+            times[f"evaluation, {precision}"].append(milliseconds(partial(evaluator, model, [0])))
+    return {"benchmark": benchmark.name} | {k: f"{median(v):.1f}" for k, v in times.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What searches promised, against what was confirmed with fresh seeds on test data.
+"""Print the search's estimates next to the scores confirmed with fresh seeds on test data.
 
 Usage: python docs/experiments/optimism.py RESULTS...
 """
@@ -8,7 +8,7 @@ import sys
 from tabulate import tabulate
 
 from ngm_tune.analysis.loading import load
-from ngm_tune.analysis.optimism import optimism_rows
+from ngm_tune.analysis.report.tables import optimism_rows
 
 for location in sys.argv[1:]:
     loaded = load(location)

@@ -1,6 +1,6 @@
-"""By how much methods differ from a study's first one, over the same seeds: mean and 95 % interval.
+"""Print the paired difference between each method and the study's first one.
 
-Of the one configuration that each has, for studies with given settings.
+Mean and 95 % interval over seeds, for studies of fixed runs (one configuration per method).
 
 Usage: python docs/experiments/paired.py RESULTS
 """
@@ -9,15 +9,27 @@ import sys
 
 from tabulate import tabulate
 
-from ngm_tune.analysis.answer import difference
+from ngm_tune.analysis.formatting import signed
 from ngm_tune.analysis.loading import load
+from ngm_tune.analysis.statistics.comparison import Difference, paired_differences
+
+
+def cell(difference: Difference) -> str:
+    """Format a difference with its interval."""
+    return f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})"
+
 
 loaded = load(sys.argv[1])
 for benchmark in loaded.benchmarks:
-    trials = {name: loaded.confirmed_of(benchmark, name)["trial_id"][0] for name in loaded.methods}
+    trials = {
+        name: loaded.confirmed_trials(benchmark, name)["trial_id"][0] for name in loaded.methods
+    }
     first, *others = trials
     rows = [
-        [loaded.method_title(other), *map(str, difference(loaded, trials[other], trials[first]))]
+        [
+            loaded.method_title(other),
+            *map(cell, paired_differences(loaded, trials[other], trials[first])),
+        ]
         for other in others
     ]
     print(f"{loaded.benchmark_title(benchmark)}, against {loaded.method_title(first)}\n")

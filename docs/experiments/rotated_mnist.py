@@ -1,6 +1,6 @@
-"""How much Rotated-MNIST's stability gap depends on how the images are turned.
+"""Stability gap on Rotated-MNIST for four ways to rotate the images.
 
-Run with NGM_TUNE_DATA naming a folder that holds MNIST; takes about ten minutes on two cores. The
+Set NGM_TUNE_DATA to a folder that holds MNIST. The script takes about ten minutes on two cores. The
 gaps are those of the first task on 2,000 test images, with minima on the mean curve over seeds.
 """
 
@@ -30,17 +30,17 @@ METHODS = {
 }
 BILINEAR, NEAREST = InterpolationMode.BILINEAR, InterpolationMode.NEAREST
 BLACK = (0.0 - 0.1307) / 0.3081
-"""Zero, as the network sees it."""
-TURNS = {
+"""A black pixel after normalisation."""
+ROTATIONS = {
     "bilinear, counter-clockwise": (BILINEAR, 1, BLACK),
     "nearest, counter-clockwise": (NEAREST, 1, BLACK),
     "bilinear, clockwise": (BILINEAR, -1, BLACK),
-    "turned after normalising (mean grey corners)": (BILINEAR, 1, 0.0),
+    "rotated after normalising (mean grey corners)": (BILINEAR, 1, 0.0),
 }
 
 
-def turned(split: str, count: int, mode: InterpolationMode, sign: int, fill: float) -> TaskSplit:
-    """Three tasks of normalised images."""
+def rotated(split: str, count: int, mode: InterpolationMode, sign: int, fill: float) -> TaskSplit:
+    """Three tasks of normalised, rotated images."""
     images = load_images(MNIST, split)  # type: ignore[arg-type]
     inputs = BENCHMARK.prepare(torch.from_numpy(images.pixels[:count].copy()))
     tasks = [
@@ -51,19 +51,19 @@ def turned(split: str, count: int, mode: InterpolationMode, sign: int, fill: flo
     return TaskSplit(torch.cat(tasks), labels.repeat(len(tasks)), (count,) * len(tasks))
 
 
-def first_task_accuracy(way: str, method: str, seed: int) -> np.ndarray:
-    """After every iteration, shape (iterations,)."""
+def first_task_accuracy(rotation: str, method: str, seed: int) -> np.ndarray:
+    """Accuracy on the first task after every iteration, shape (iterations,)."""
     torch.set_num_threads(1)
-    test = turned("test", TEST_IMAGES, *TURNS[way])
+    test = rotated("test", TEST_IMAGES, *ROTATIONS[rotation])
     run = ContinualTraining(
-        turned("train", 60_000, *TURNS[way]),
+        rotated("train", 60_000, *ROTATIONS[rotation]),
         Evaluator(test, "mixed"),
         BENCHMARK.build_model,
         partial(get_method(method).build, **METHODS[method]),
         seed=seed,
         batch_size=BENCHMARK.batch_size,
         iterations_per_task=BENCHMARK.iterations_per_task,
-        evaluated="first-and-previous",
+        eval_tasks="first-and-previous",
     )
     while not run.finished:
         run.train_task()
@@ -71,7 +71,7 @@ def first_task_accuracy(way: str, method: str, seed: int) -> np.ndarray:
 
 
 def average_gap(curve: np.ndarray) -> float:
-    """Mean over the transitions of the relative fall."""
+    """Mean relative drop over the transitions."""
     tasks = curve.reshape(len(ANGLES), -1)
     before = tasks[:-1, -1]
     return float(((before - tasks[1:].min(axis=1)) / before).mean())
@@ -80,7 +80,7 @@ def average_gap(curve: np.ndarray) -> float:
 def print_gaps(
     kind: str, variations: Collection[str], accuracy: Callable[[str, str, int], np.ndarray]
 ) -> None:
-    """Print the gap of each method by variation, of which ``accuracy`` is the curve of a seed."""
+    """Print the gap of each method and variation; ``accuracy`` returns the curve of a seed."""
     with ProcessPoolExecutor(2) as pool:
         runs = {
             (name, method): [pool.submit(accuracy, name, method, s) for s in SEEDS]
@@ -96,4 +96,4 @@ def print_gaps(
 
 
 if __name__ == "__main__":
-    print_gaps("images", TURNS, first_task_accuracy)
+    print_gaps("images", ROTATIONS, first_task_accuracy)

@@ -1,8 +1,8 @@
-"""How much Rotated-MNIST's stability gap depends on what the paper may have done differently.
+"""Stability gap on Rotated-MNIST for variants of the protocol that the paper may have used.
 
-Run with NGM_TUNE_DATA naming a folder that holds MNIST; takes about half an hour on one core. As in
-rotated_mnist.py, the gaps are those of the first task on 2,000 test images, with minima on the mean
-curve over three seeds.
+Set NGM_TUNE_DATA to a folder that holds MNIST. The script takes about half an hour on one core. As
+in rotated_mnist.py, the gaps are those of the first task on 2,000 test images, with minima on the
+mean curve over three seeds.
 """
 
 from functools import partial
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rotated_mnist import BLACK, METHODS, TEST_IMAGES, print_gaps, turned
+from rotated_mnist import BLACK, METHODS, TEST_IMAGES, print_gaps, rotated
 from torchvision.transforms.functional import InterpolationMode
 
 from ngm_tune.benchmarks import TaskSplit
@@ -23,13 +23,13 @@ BILINEAR = (InterpolationMode.BILINEAR, 1, BLACK)
 
 
 class Protocol(NamedTuple):
-    """What is done; by default, what Rotated-MNIST does here."""
+    """A protocol; the default is that of the benchmark rotated-mnist."""
 
     iterations: int = 400
     hidden_std: float = 0.01
     output_std: float = 0.05
     disjoint: bool = False
-    """Whether each task has a third of the training images of its own."""
+    """Whether each task has a different third of the training images."""
 
 
 PROTOCOLS = {
@@ -42,7 +42,7 @@ PROTOCOLS = {
 
 
 def thirds(split: TaskSplit) -> TaskSplit:
-    """Every third image of each task, each task beginning with another one."""
+    """Every third image of each task; tasks share no image."""
     inputs, labels, start = [], [], 0
     for task, size in enumerate(split.sizes):
         part = slice(start + task, start + size, len(split.sizes))
@@ -53,13 +53,13 @@ def thirds(split: TaskSplit) -> TaskSplit:
 
 
 def first_task_accuracy(name: str, method: str, seed: int) -> np.ndarray:
-    """After every iteration, shape (iterations,)."""
+    """Accuracy on the first task after every iteration, shape (iterations,)."""
     protocol = PROTOCOLS[name]
     torch.set_num_threads(1)
-    train = turned("train", 60_000, *BILINEAR)
+    train = rotated("train", 60_000, *BILINEAR)
     run = ContinualTraining(
         thirds(train) if protocol.disjoint else train,
-        Evaluator(turned("test", TEST_IMAGES, *BILINEAR), "mixed"),
+        Evaluator(rotated("test", TEST_IMAGES, *BILINEAR), "mixed"),
         lambda: MLP(
             (784, 400, 400, 10), hidden_std=protocol.hidden_std, output_std=protocol.output_std
         ),
@@ -67,7 +67,7 @@ def first_task_accuracy(name: str, method: str, seed: int) -> np.ndarray:
         seed=seed,
         batch_size=128,
         iterations_per_task=protocol.iterations,
-        evaluated="first-and-previous",
+        eval_tasks="first-and-previous",
     )
     while not run.finished:
         run.train_task()

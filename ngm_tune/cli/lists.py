@@ -132,7 +132,7 @@ def methods() -> None:
 @app.command()
 def metrics() -> None:
     """List the metrics; those with a worst value can be objectives of a study."""
-    from ngm_tune.metrics.functional import METRICS
+    from ngm_tune.metrics.registry import METRICS
 
     print_table(
         ("metric", "title", "better", "ideal", "worst", "unit", "source"),

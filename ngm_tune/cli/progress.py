@@ -1,4 +1,4 @@
-"""What a running study looks like in a terminal."""
+"""The state of a running study in a terminal."""
 
 from __future__ import annotations
 
@@ -12,83 +12,75 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ngm_tune.metrics.pareto import hypervolume, knee
-from ngm_tune.search.fixed_runs import AnyArm, GivenArm
-from ngm_tune.search.method_search import Arm
+from ngm_tune.execution.summary import MethodState, method_states
+from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.study.study import Study
 
 
 @contextmanager
-def progress_display(console: Console, study: Study, arms: Sequence[AnyArm]) -> Iterator[None]:
-    """Show trials done, best trade-offs and time left while the context lasts.
+def progress_display(
+    console: Console, study: Study, sources: Sequence[RunSource]
+) -> Iterator[None]:
+    """Show finished trials, best trade-offs and the time left while the context lasts.
 
-    Nothing is shown where ``console`` is no terminal.
+    Nothing is shown if ``console`` is not a terminal.
     """
     if not console.is_terminal:
         yield
         return
     started = time.monotonic()
-    done_before = sum(len(arm.outcomes) for arm in arms)
+    done_before = sum(len(source.outcomes) for source in sources)
 
     def render() -> RenderableType:
         elapsed = time.monotonic() - started
-        return Group(standing(study, arms), _clock(arms, done_before, elapsed))
+        table = state_table(study, method_states(study, sources))
+        return Group(table, _clock(sources, done_before, elapsed))
 
     with Live(get_renderable=render, console=console, refresh_per_second=2):
         yield
 
 
-def standing(study: Study, arms: Sequence[AnyArm]) -> Table:
-    """A table of the methods: runs finished, and the best trade-off among them.
-
-    Values are those of the search or, for given settings, of the test data.
-    """
-    objectives, reference_point = study.objective_metrics, study.reference_point
-    searched = any(isinstance(arm, Arm) for arm in arms)
-    confirmed = {(arm.benchmark, arm.method.name): arm for arm in arms if isinstance(arm, GivenArm)}
-    table = Table(box=None, pad_edge=False, header_style="dim")
+def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
+    """Return a table of the methods: finished runs, and the best trade-off of each."""
     several = len(study.benchmarks) > 1
+    confirms = any(state.confirmed is not None for state in methods)
+    table = Table(box=None, pad_edge=False, header_style="dim")
     if several:
         table.add_column("benchmark", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("", width=16)
     table.add_column("runs" if study.racing else "trials", justify="right")
-    if searched and confirmed:
+    if confirms:
         table.add_column("confirmed", justify="right")
-    for metric in objectives:
+    for metric in study.objective_metrics:
         table.add_column(metric.title.lower(), justify="right")
     table.add_column("hypervolume", justify="right")
-    former = None
-    for arm in arms:
-        if searched and isinstance(arm, GivenArm):
-            continue
+    previous = None
+    for state in methods:
         row: list[RenderableType] = [
-            arm.method.title,
-            ProgressBar(total=arm.total, completed=len(arm.outcomes), width=16),
-            f"{len(arm.outcomes)}/{arm.total}",
+            state.title,
+            ProgressBar(total=state.total, completed=state.done, width=16),
+            f"{state.done}/{state.total}",
         ]
-        if searched and confirmed:
-            again = confirmed[arm.benchmark, arm.method.name]
-            row.append(f"{len(again.outcomes)}/{again.total}")
-        values = arm.values
-        if values:
-            best = values[knee(values, objectives, reference_point)]
-            volume = hypervolume(values, objectives, reference_point)
-            row += [f"{value:.3f}" for value in (*best, volume)]
+        if confirms:
+            done, total = state.confirmed or (0, 0)
+            row.append(f"{done}/{total}")
+        if state.best is not None:
+            row += [f"{value:.3f}" for value in (*state.best, state.hypervolume)]
         if several:
-            row.insert(0, arm.benchmark if arm.benchmark != former else "")
-            former = arm.benchmark
+            row.insert(0, state.benchmark if state.benchmark != previous else "")
+            previous = state.benchmark
         table.add_row(*row)
-    table.caption = "values at the trade-off nearest to the ideal" + (
-        ", on validation data" if searched else ""
+    table.caption = "values at the knee, the trade-off nearest to the ideal" + (
+        ", on validation data" if study.settings is None else ""
     )
     table.caption_justify = "left"
     return table
 
 
-def _clock(arms: Sequence[AnyArm], done_before: int, elapsed: float) -> Text:
-    total = sum(arm.total for arm in arms)
-    done = sum(len(arm.outcomes) for arm in arms)
+def _clock(sources: Sequence[RunSource], done_before: int, elapsed: float) -> Text:
+    total = sum(source.total for source in sources)
+    done = sum(len(source.outcomes) for source in sources)
     left = "?"
     if done > done_before:
         left = _duration(elapsed / (done - done_before) * (total - done))

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from enum import StrEnum
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,16 @@ from ngm_tune.cli.terminal import DataOption, console, counted, use_data_folder
 from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, graceful_signals, held
 
 if TYPE_CHECKING:
-    from ngm_tune.execution.driver import Ended
-    from ngm_tune.search.fixed_runs import AnyArm
+    from ngm_tune.execution.summary import StudySummary
+    from ngm_tune.search.fixed_runs import RunSource
+    from ngm_tune.study.study import Study
+
+
+class ExecutorChoice(StrEnum):
+    """Where trials are trained."""
+
+    RAY = "ray"
+    LOCAL = "local"
 
 
 @app.command(
@@ -37,16 +46,24 @@ def run(
     results: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="Where results go.", show_default="results/ and the study's name"
+            metavar="DIR",
+            help="The results directory.",
+            show_default="results/ and the study's name",
         ),
     ] = None,
     data: DataOption = None,
+    executor: Annotated[
+        ExecutorChoice,
+        typer.Option(
+            help="Train on Ray, or in this process without Ray, for debugging your own method."
+        ),
+    ] = ExecutorChoice.RAY,
     warm_start: Annotated[
         str | None,
         typer.Option(
             "--warm-start",
             metavar="OTHER_RESULTS",
-            help="Start every search from what another study found best for the method.",
+            help="Start every search from the best configurations of another study.",
         ),
     ] = None,
     time_budget: Annotated[
@@ -55,7 +72,7 @@ def run(
             metavar="HOURS",
             min=1e-3,
             max=1e5,
-            help="Stop after this time; the same command goes on.",
+            help="Stop after this time; the same command resumes the study.",
         ),
     ] = None,
     address: Annotated[
@@ -67,101 +84,105 @@ def run(
         ),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run those again that failed.")
+        bool, typer.Option("--retry-failed", help="Re-run failed trials.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show what Ray and its workers say.")
+        bool, typer.Option("--verbose", "-v", help="Show the output of Ray and its workers.")
     ] = False,
 ) -> None:
-    """Run a study, or go on with one that was interrupted.
+    """Run a study, or resume one that was interrupted.
 
-    Exit codes: 0 when it is complete or its time is up, 1 when every run failed, 2 for what you can
-    mend, 130 when it was stopped by SIGINT, SIGTERM or SIGUSR1.
+    Exit codes: 0 when the study is complete or its time budget has ended it, 1 when every run
+    failed, 2 for a user error, explained in one line, 130 after SIGINT, SIGTERM or SIGUSR1.
     """
     use_data_folder(data)
     with _stoppable():
-        # An import that an exception cuts off stays half made, and compiled modules swallow it.
+        # An interrupted import leaves a half-made module, and compiled modules swallow the signal.
         with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
             from ngm_tune.cli.progress import progress_display
             from ngm_tune.execution.driver import drive
             from ngm_tune.study.files import load_study
-            from ngm_tune.study.validation import small_spaces, without_effect
-            from ngm_tune.workspace.warm_start import uneven_starts, warm_started
+            from ngm_tune.study.warnings import study_warnings
+            from ngm_tune.workspace.warm_start import warm_started
 
         loaded = load_study(study, set_ or []).resolved()
         location = f"results/{loaded.name}" if results is None else results
         if warm_start is not None:
             loaded, outside = warm_started(loaded, warm_start, location)
+            points = counted(len(loaded.points_to_evaluate), "configuration")
             console.print(
-                f"{location} was started already and goes on; nothing is taken from {warm_start}"
+                f"{location} was started before and is resumed; {warm_start} is not used"
                 if outside is None
-                else f"Starting from {counted(len(loaded.points), 'configuration')} of {warm_start}"
-                + (f"; {outside} more have no place in what is searched here" if outside else "")
+                else f"Starting from {points} of {warm_start}"
+                + (f"; {outside} more lie outside of the search spaces" if outside else "")
             )
-        trials, seeds = counted(loaded.trials, "trial"), counted(len(loaded.seed_list), "seed")
 
-        def show(arms: Sequence[AnyArm]) -> AbstractContextManager[None]:
-            done = sum(len(arm.outcomes) for arm in arms)
-            console.print(
-                f"{loaded.name}: {trials} of {seeds} for each of "
-                f"{counted(len(loaded.methods), 'method')} on {', '.join(loaded.benchmarks)}"
-                + (
-                    f"; {counted(done, 'run')} {'is' if done == 1 else 'are'} there already"
-                    if done
-                    else ""
-                )
-            )
-            for notices in (uneven_starts, small_spaces, without_effect):
-                for noticed in notices(loaded):
-                    console.print(noticed)
-            return progress_display(console, loaded, arms)
+        def show(sources: Sequence[RunSource]) -> AbstractContextManager[None]:
+            _announce(loaded, sum(len(source.outcomes) for source in sources))
+            for warning in study_warnings(loaded):
+                console.print(warning)
+            return progress_display(console, loaded, sources)
 
-        ended = drive(
+        summary = drive(
             loaded,
             location,
+            executor=executor.value,
             address=address,
-            time_budget=timedelta(hours=time_budget) if time_budget is not None else None,
+            time_budget=None if time_budget is None else timedelta(hours=time_budget),
             retry_failed=retry_failed,
             verbose=verbose,
             show=show,
             notice=console.print,
         )
-        _say_how_it_ended(ended, loaded.name, location)
+    _report(summary, loaded, location)
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ends in one line, and the exit code of an interrupt, where a signal stops the study."""
+    """End with one line, and the exit code of an interrupt, if a signal stops the study."""
     try:
         with graceful_signals():
             yield
     except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on.")
+        console.print("Stopped. The same command resumes the study.")
         raise typer.Exit(130) from None
 
 
-def _say_how_it_ended(ended: Ended, name: str, location: str) -> None:
-    if ended.already:
-        console.print(f"{name} is complete: all {ended.done} runs are in {location}")
-    if ended.already or not console.is_terminal:
-        console.print(ended.standing)
-    if not ended.complete:
+def _announce(study: Study, done: int) -> None:
+    """Print what the study runs, and how much of it is done already."""
+    trials, seeds = counted(study.trials, "trial"), counted(len(study.seed_list), "seed")
+    already = f"; {counted(done, 'run')} already done" if done else ""
+    console.print(
+        f"{study.name}: {trials} of {seeds} for each of "
+        f"{counted(len(study.methods), 'method')} on {', '.join(study.benchmarks)}{already}"
+    )
+
+
+def _report(summary: StudySummary, study: Study, location: str) -> None:
+    """Print how the study ended, and exit with its code."""
+    from ngm_tune.cli.progress import state_table
+
+    if summary.already_complete:
+        console.print(f"{study.name} is complete: all {summary.done} runs are in {location}")
+    if summary.already_complete or not console.is_terminal:
+        console.print(state_table(study, summary.methods))
+    if not summary.complete:
         console.print(
-            f"{'Time is up' if ended.timed_out else 'Stopped'} with {ended.done} of {ended.total} "
-            "runs done. The same command goes on."
+            f"{'The time budget ended the study' if summary.timed_out else 'Stopped'} with "
+            f"{summary.done} of {summary.total} runs done. The same command resumes it."
         )
-        raise typer.Exit(0 if ended.timed_out else 130)
-    if ended.failed:
-        some = "All" if ended.failed == ended.done else f"{ended.failed} of"
+        raise typer.Exit(0 if summary.timed_out else 130)
+    if summary.failed:
+        some = "All" if summary.failed == summary.done else f"{summary.failed} of"
         console.print(
-            f"{some} {ended.done} runs failed; see {location}/failures. --retry-failed runs them "
-            "again."
+            f"{some} {summary.done} runs failed; see {location}/failures. --retry-failed re-runs "
+            "them."
         )
-    if not ended.already:
+    if not summary.already_complete:
         elsewhere = " --output DIR" if "://" in location else ""
         console.print(
-            f"Results are in {location}. `ngm-tune analyze {quote(location)}{elsewhere}` makes the "
-            "report."
+            f"Results are in {location}. `ngm-tune analyze {quote(location)}{elsewhere}` writes "
+            "the report."
         )
-    if ended.failed == ended.done:
+    if summary.failed == summary.done:
         raise typer.Exit(1)

@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from ngm_tune.execution.trial_config import TrialConfig
-from ngm_tune.metrics.functional import METRICS, compute_metrics
-from ngm_tune.results.checkpoints import checkpoint_of
+from ngm_tune.metrics.registry import METRICS, compute_metrics
 from ngm_tune.results.columns import INT64
-from ngm_tune.results.directory import FAILURES, Results
+from ngm_tune.results.directory import FAILURES, Results, checkpoint_of
 from ngm_tune.results.schema import (
     CONFIG_PREFIX,
     CURVES_SCHEMA,

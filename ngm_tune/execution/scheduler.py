@@ -1,53 +1,48 @@
-"""Stopping trials early, as a scheduler of Ray Tune."""
+"""Early stopping as a scheduler of Ray Tune."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from ngm_tune.execution.recording import write_trial
-from ngm_tune.execution.stopper import Halt
-from ngm_tune.search.early_stopping import Values
+from ngm_tune.execution.stopper import StudyStopper
+from ngm_tune.execution.trial_report import TrialReport
+from ngm_tune.search.schedule import Schedule
 
 
-class DominanceStopping(FIFOScheduler):
-    """Stops trials that their peers dominate at the same task.
+class EarlyStoppingScheduler(FIFOScheduler):
+    """Stops trials that the schedule prunes.
 
-    It holds no state: who is compared with whom is up to ``judge``, which the arms of a study
-    answer from what a trial may know, so that it neither depends on timing nor is lost with the
-    driver (:meth:`ngm_tune.search.method_search.Arm.is_hopeless`). A trial that is stopped is written to the
-    results with what its last report brought along.
+    It holds no state: the schedule decides from the outcomes that a trial may know, so a decision
+    neither depends on timing nor is lost with the driver. The rows of a pruned trial come with its
+    last report.
 
     Args:
-        judge: Whether a run with these objectives, after each task so far, should be stopped.
-        stopped: Told of those that are.
-        halt: Ends the study where the results cannot be written.
+        schedule: Decides which trials are pruned.
+        stopper: Stops the study where results cannot be written.
     """
 
-    def __init__(
-        self,
-        judge: Callable[[str, Sequence[Values]], bool],
-        stopped: Callable[[str, Sequence[Values]], None],
-        halt: Halt,
-    ) -> None:
+    def __init__(self, schedule: Schedule, stopper: StudyStopper) -> None:
         super().__init__()
-        self._judge = judge
-        self._stopped = stopped
-        self._halt = halt
+        self._schedule = schedule
+        self._stopper = stopper
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Compare a trial that has been trained on one more task, but not on the last one."""
-        if "if_stopped/rows" not in result:
-            return str(TrialScheduler.CONTINUE)
-        run_id, interim = trial.config["run_id"], result["interim"]
-        if not self._judge(run_id, interim):
+        """Decide on a trial that has finished a task which is not its last."""
+        report: TrialReport | None = result.get("report")
+        run_id = trial.config["run_id"]
+        if (
+            report is None
+            or report.partial is None
+            or not self._schedule.should_prune(run_id, report.interim)
+        ):
             return str(TrialScheduler.CONTINUE)
         try:
-            write_trial(trial.config, result["if_stopped/rows"], result["if_stopped/tasks"])
+            write_trial(trial.config, report.partial.runs, report.partial.tasks)
         except OSError as error:
-            self._halt.because(f"{trial.config['results']}: {error}")
+            self._stopper.stop(f"{trial.config['results']}: {error}")
             return str(TrialScheduler.CONTINUE)
-        self._stopped(run_id, interim)
+        self._schedule.prune(run_id, report.interim)
         return str(TrialScheduler.STOP)

@@ -1,107 +1,85 @@
-"""The arms of a study behind Ray Tune, drawn from fairly.
-
-:class:`FairSearcher` hands Tune the next trial of whichever arm has started fewest, so one Tune run
-serves all methods and each ends with the same number of trials.
-"""
+"""The schedule of a study as a search algorithm of Ray Tune."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from ngm_tune.execution.trial_config import TrialConfig
+from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.fixed_runs import AnyArm
-from ngm_tune.search.run_spec import Proposal
+from ngm_tune.results.schema import Status
+from ngm_tune.search.run_spec import RunSpec
+from ngm_tune.search.schedule import Schedule
 
 
-class FairSearcher(Searcher):
-    """The arms of a study as a search algorithm of Ray Tune.
+class ScheduleSearcher(Searcher):
+    """A :class:`~ngm_tune.search.schedule.Schedule` as a search algorithm of Ray Tune.
 
-    It keeps no state of its own that would need saving: what is known is in Optuna's storage and in
-    the results.
+    It keeps no state that must be saved: what is known is in the results and Optuna's storage.
 
     Args:
-        arms: All arms of the study.
-        config_of: Makes the config of Tune's trial for a proposal.
-        written: How a run ended as the results have it, by its id; None if they do not.
-        given_up: Whether a run that Tune gives up now, by its id, has failed; else it is offered
-            again.
+        schedule: Decides which run comes next.
+        config_of: Returns the config of a run.
+        read_outcome: Returns the outcome of a run from the results; None if it has none there.
+        has_failed: Whether a run that Tune gives up has failed; if not, it is offered again.
     """
 
     def __init__(
         self,
-        arms: Sequence[AnyArm],
-        config_of: Callable[[Proposal], TrialConfig],
-        written: Callable[[str], Outcome | None],
-        given_up: Callable[[str], bool],
+        schedule: Schedule,
+        config_of: Callable[[RunSpec], TrialConfig],
+        read_outcome: Callable[[str], Outcome | None],
+        has_failed: Callable[[str], bool],
     ) -> None:
         super().__init__()
-        self._arms = arms
+        self._schedule = schedule
         self._config_of = config_of
-        self._written = written
-        self._given_up = given_up
-        self._running: dict[str, tuple[AnyArm, str]] = {}
-        self._stopped: set[str] = set()
+        self._read_outcome = read_outcome
+        self._has_failed = has_failed
+        self._run_of: dict[str, str] = {}
+        """Run ids by Tune's trial ids, of trials that Tune has not ended."""
 
     def suggest(self, trial_id: str) -> Any:
-        """The config of the next trial, of the arm that has started fewest.
+        """Return the config of the next run.
 
-        None while every arm waits for results, ``Searcher.FINISHED`` when all trials have ended.
+        None while every source waits for outcomes; ``Searcher.FINISHED`` when all runs have ended.
         """
-        for arm in sorted(self._arms, key=lambda arm: arm.started):
-            proposal = arm.ask()
-            if proposal is not None:
-                self._running[trial_id] = (arm, proposal.run_id)
-                return self._config_of(proposal)
-        if all(arm.complete for arm in self._arms):
-            return Searcher.FINISHED
-        return None
+        spec = self._schedule.ask()
+        if spec is not None:
+            self._run_of[trial_id] = spec.run_id
+            return self._config_of(spec)
+        return Searcher.FINISHED if self._schedule.complete else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass on how a trial ended; one that was cut off before its end is offered again.
+        """Record how a trial ended; one that was cut off before its end is offered again.
 
-        Whatever Tune says of it, what its worker wrote counts.
+        Whatever Tune reports, the rows that its worker wrote count.
         """
-        if trial_id not in self._running:
-            return  # stopped early, which is known already
-        arm, run_id = self._running.pop(trial_id)
-        told = (result or {}).get("outcome")
-        outcome = self._written(run_id) if told is None else Outcome(*told)
+        run_id = self._run_of.pop(trial_id, None)
+        if run_id is None or not self._schedule.is_running(run_id):
+            return  # pruned, which is recorded already
+        report: TrialReport | None = (result or {}).get("report")
+        outcome = report.outcome if report is not None else None
+        outcome = outcome or self._read_outcome(run_id)
         if outcome is not None:
-            arm.finish(run_id, outcome)
-        elif error and self._given_up(run_id):
-            arm.finish(run_id, Outcome("failed", None))
+            self._schedule.tell(run_id, outcome)
+        elif error and self._has_failed(run_id):
+            self._schedule.tell(run_id, Outcome(Status.FAILED, None))
         else:
-            arm.reopen(run_id)
+            self._schedule.reopen(run_id)
 
     def settle(self) -> None:
-        """Take note of the trials that Tune has left without a word, as when it is interrupted."""
-        for trial_id in list(self._running):
+        """Record the ends of trials that Tune left without a call, as after an interrupt."""
+        for trial_id in list(self._run_of):
             self.on_trial_complete(trial_id)
 
-    def is_hopeless(self, run_id: str, interim: Sequence[tuple[float, ...]]) -> bool:
-        """Whether a run should be stopped; for :class:`~ngm_tune.execution.scheduler.DominanceStopping`."""
-        if run_id in self._stopped:
-            return True  # its worker was lost before Tune could stop it
-        arm = next(arm for arm, running in self._running.values() if running == run_id)
-        return arm.is_hopeless(run_id, interim)
-
-    def stopped(self, run_id: str, interim: Sequence[tuple[float, ...]]) -> None:
-        """Take note that a run is stopped early."""
-        if run_id in self._stopped:
-            return
-        self._stopped.add(run_id)
-        trial_id = next(t for t, (_, running) in self._running.items() if running == run_id)
-        arm, _ = self._running.pop(trial_id)
-        arm.finish(run_id, Outcome("stopped", None, interim=tuple(map(tuple, interim))))
-
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save."""
+        """Do nothing; there is no state to save."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Do nothing; there is no state to restore."""

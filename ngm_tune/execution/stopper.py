@@ -1,32 +1,38 @@
-"""Ending a study for a reason that the user can mend, with nothing lost."""
+"""Stopping a study for a reason that the user can fix, without losing results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import logging
 
-from ray import tune
+from ngm_tune.execution.trial_report import TrialReport
+
+logger = logging.getLogger(__name__)
 
 
-class Halt(tune.Stopper):
-    """Stops all trials of a study once something makes it useless to go on.
+class StudyStopper:
+    """Holds the reason why a study must stop.
 
-    Trials that it cuts off have no end and are run when the study goes on.
+    Trials that are cut off have no outcome and run again when the study resumes.
+
+    Attributes:
+        reason: The first reason that was given; None while the study may go on.
+        discarded_checkpoints: Number of checkpoints that could not be used.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.discarded_checkpoints = 0
 
-    def because(self, reason: str) -> None:
-        """Stop, for the first reason that there is."""
+    def stop(self, reason: str) -> None:
+        """Stop the study; later reasons are ignored."""
         self.reason = self.reason or reason
 
-    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """No trial is stopped by itself; what a trial reports as a problem stops the study."""
-        if "problem" in result:
-            self.because(result["problem"])
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether to stop."""
-        return self.reason is not None
+    def observe(self, report: TrialReport) -> None:
+        """Take note of what a trial reports; a problem stops the study."""
+        if report.discarded_checkpoint is not None:
+            self.discarded_checkpoints += 1
+            logger.warning(
+                "checkpoint not used, trial started over: %s", report.discarded_checkpoint
+            )
+        if report.problem is not None:
+            self.stop(report.problem)

@@ -1,19 +1,28 @@
-"""What the worker of a trial is told."""
+"""The config of a trial: everything that its worker needs to know."""
 
 from __future__ import annotations
 
+import math
+import os
 from typing import Any, TypedDict
 
-from ngm_tune.search.run_spec import Phase
+from ngm_tune.errors import UserError
+from ngm_tune.search.run_spec import Phase, RunSpec
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.study import Study
 from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
+
+_CHECKPOINT_SECONDS = "NGM_TUNE_CHECKPOINT_SECONDS"
+"""Environment variable: seconds between checkpoints of a trial."""
+_DEFAULT_CHECKPOINT_SECONDS = 10.0
 
 
 class TrialConfig(TypedDict):
-    """The config of a trial of Tune: plain values only, as they go to other machines."""
+    """The config of a trial; plain values, since they travel to other machines."""
 
     study: str
     results: str
-    """The results directory: a path or URI that every node reaches under the same name."""
+    """Results directory: a path or URI that every node reaches under the same name."""
     benchmark: str
     method: str
     trial_id: str
@@ -22,25 +31,89 @@ class TrialConfig(TypedDict):
     seeds: list[int]
     hyperparameters: dict[str, Any]
     hyperparameter_columns: dict[str, str]
-    """Types of the columns ``config_*``, by name, of all methods together."""
+    """Types of the columns ``config_*`` by name, for all methods of the study."""
     coordinates: dict[str, Any]
     coordinate_columns: dict[str, str]
-    """Likewise of the columns ``search_*``."""
+    """Types of the columns ``search_*`` by name, for all methods of the study."""
     objectives: list[str]
     constraints: list[str]
-    stopping: bool
-    """Whether it may be stopped early, and so brings along what is to be written then."""
+    early_stopping: bool
+    """Whether the trial can be pruned, so that its reports include the rows to write then."""
     iterations_per_task: int
     eval_every: int
     eval_dense: int
-    evaluate: EvalTasks
+    eval_tasks: EvalTasks
     eval_precision: Precision
-    variant: Strategy
+    strategy: Strategy
     buffer_size: int | None
     custom: dict[str, Any] | None
-    """What the benchmark ``custom`` is."""
+    """Definition of the benchmark ``custom``."""
     probes: list[ProbeName]
     probe_every: int
     threads: int
     device: str
     checkpoint_seconds: float
+
+
+def trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
+    """Return the config of a run.
+
+    Confirmations are evaluated after every iteration in float32, whatever the search used.
+    """
+    study = plan.study
+    full = spec.phase == "confirm" and study.settings is None
+    return {
+        "study": study.name,
+        "results": location,
+        "benchmark": spec.benchmark,
+        "method": spec.method,
+        "trial_id": spec.trial_id,
+        "run_id": spec.run_id,
+        "phase": spec.phase,
+        "seeds": list(spec.seeds),
+        "hyperparameters": plan.fixed_hyperparameters(spec.benchmark, spec.method)
+        | spec.hyperparameters,
+        "hyperparameter_columns": plan.hyperparameters,
+        "coordinates": spec.coordinates,
+        "coordinate_columns": plan.coordinates,
+        "objectives": study.objectives,
+        "constraints": study.constraints,
+        "early_stopping": study.early_stopping is not None and spec.phase == "search",
+        "iterations_per_task": plan.iterations(spec.benchmark),
+        "eval_every": 1 if full else study.eval_every,
+        "eval_dense": 0 if full else study.eval_dense,
+        "eval_tasks": "seen" if full else study.eval_tasks,
+        "eval_precision": "float32" if full else study.eval_precision,
+        "strategy": study.strategy,
+        "buffer_size": study.buffer_size,
+        "custom": study.custom.model_dump() if study.custom else None,
+        "probes": study.probes,
+        "probe_every": study.probe_every,
+        "threads": study.resources.cpu,
+        "device": device_of(study),
+        "checkpoint_seconds": checkpoint_seconds(),
+    }
+
+
+def device_of(study: Study) -> str:
+    """Return the device on which the trials of a study train."""
+    return "cuda" if study.resources.gpu else "cpu"
+
+
+def checkpoint_seconds() -> float:
+    """Return the seconds between checkpoints of a trial.
+
+    Raises:
+        UserError: The environment variable is not a non-negative number.
+    """
+    text = os.environ.get(_CHECKPOINT_SECONDS, str(_DEFAULT_CHECKPOINT_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds < math.inf:
+        raise UserError(
+            f"{_CHECKPOINT_SECONDS} = {text}: must be a number of seconds, such as "
+            f"{_DEFAULT_CHECKPOINT_SECONDS:g}"
+        )
+    return seconds

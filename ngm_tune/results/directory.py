@@ -39,7 +39,8 @@ import pyarrow.parquet as pq
 from ngm_tune.errors import NewerResultsError, UserError, printable
 from ngm_tune.results.filesystem import Directory
 from ngm_tune.results.ids import trial_of
-from ngm_tune.results.records import KeptEnvironment, read_kept
+from ngm_tune.results.legacy_keys import with_current_keys
+from ngm_tune.results.records import StoredEnvironment, read_record
 from ngm_tune.results.schema import (
     SCHEMAS,
     Table,
@@ -50,8 +51,13 @@ from ngm_tune.results.schema import (
 )
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
-JOURNAL, LEASE = "optuna.journal", "driver.json"
+JOURNAL, LOCK = "optuna.journal", "driver.json"
 CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "report"
+
+
+def checkpoint_of(run_id: str) -> str:
+    """Return the path of a run's checkpoint, relative to the results directory."""
+    return f"{CHECKPOINTS}/{run_id}.pt"
 
 
 def reason_of(error: UserError, name: str) -> str:
@@ -100,7 +106,7 @@ class Results(Directory):
     def study(self) -> dict[str, Any]:
         """The study as it was asked for."""
         try:
-            return tomllib.loads(self._text(STUDY))
+            return with_current_keys(tomllib.loads(self._text(STUDY)))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{self.location}/study.toml: not valid TOML: {error}") from error
 
@@ -120,7 +126,7 @@ class Results(Directory):
         except (ValueError, RecursionError) as error:
             raise UserError(f"{self.location}/environment.json: not JSON: {error}") from error
         try:
-            read_kept(KeptEnvironment, found)
+            read_record(StoredEnvironment, found)
         except ValueError as error:
             raise UserError(f"{self.location}/environment.json: {error}") from error
         return dict(found)
@@ -147,7 +153,7 @@ class Results(Directory):
             place += "~"
         return place
 
-    def set_aside(self, name: str) -> str:
+    def quarantine(self, name: str) -> str:
         """Move a file to ``damaged/``, where nothing reads it; its new name."""
         place = self.free_place(name)
         self.make_folder(str(PurePosixPath(place).parent))

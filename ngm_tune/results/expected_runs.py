@@ -23,7 +23,7 @@ def fresh_seeds(seeds: Iterable[int], number: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Membership:
+class ExpectedRuns:
     """What runs there can be of a study.
 
     Attributes:
@@ -45,7 +45,7 @@ class Membership:
     seeds: Sequence[int]
     fresh: Sequence[int]
     racing: bool
-    given: bool
+    searched: bool
 
     def problem(self, run: str, rows: pa.Table) -> str | None:
         """Why the rows of a file in ``trials/`` are none of the study; None if they are.
@@ -68,9 +68,9 @@ class Membership:
         if number is None or number >= self.most_configurations:
             yield f"configuration {number} of a study that has {self.most_configurations}"
         confirms = trial.endswith(CONFIRM_SUFFIX)
-        if confirms and self.given:
+        if confirms and not self.searched:
             yield "confirms a search, and the study has none"
-        phase = "confirm" if confirms or self.given else "search"
+        phase = "confirm" if confirms or not self.searched else "search"
         for found in rows["phase"].unique().to_pylist():
             if found != phase:
                 yield f"phase {found!r} instead of {phase!r}"

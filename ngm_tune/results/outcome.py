@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ngm_tune.metrics.pareto import Constraint
+from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import SEARCH_PREFIX, Status
 

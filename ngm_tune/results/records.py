@@ -20,10 +20,10 @@ from pydantic import (
 )
 
 from ngm_tune.messages import keys_of, rule_of, spelled
-from ngm_tune.metrics.functional import METRICS, Metric
-from ngm_tune.metrics.pareto import Constraint
+from ngm_tune.metrics.constraints import Constraint
+from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.results.columns import Domain
-from ngm_tune.results.expected_runs import Membership, fresh_seeds, seeds_of
+from ngm_tune.results.expected_runs import ExpectedRuns, fresh_seeds, seeds_of
 
 Whole = Annotated[int, Field(ge=0)]
 SeedCount = Annotated[int, Field(ge=1, le=10_000)]
@@ -39,15 +39,15 @@ _Name = Annotated[str, AfterValidator(_named)]
 """Of a benchmark or method: files of the report are called after it."""
 
 
-class _Kept(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
-class _Titled(_Kept):
+class _Titled(_Record):
     title: str | None = None
 
 
-class Range(_Kept):
+class Range(_Record):
     """A coordinate of a search space: choices, or numbers from ``low`` to ``high``."""
 
     choices: Annotated[list[Any], Field(min_length=1)] = []
@@ -86,7 +86,7 @@ def _unlisted(value: Any) -> Any:
     return tuple(map(_unlisted, value)) if isinstance(value, list) else value
 
 
-class KeptEnvironment(_Kept):
+class StoredEnvironment(_Record):
     """Of ``environment.json``."""
 
     started: str = ""
@@ -101,17 +101,17 @@ class KeptEnvironment(_Kept):
     points: dict[str, dict[str, Whole]] = {}
 
 
-class _Confirm(_Kept):
-    top: Whole = 0
+class _Confirm(_Record):
+    max_configurations: Whole = 0
     seeds: SeedCount = 5
 
 
-class _Plateau(_Kept):
-    trials: Whole
-    growth: float
+class _Plateau(_Record):
+    patience: Whole
+    min_improvement: float
 
 
-class KeptStudy(_Kept):
+class StoredStudy(_Record):
     """Of ``study.toml``."""
 
     name: str
@@ -129,7 +129,7 @@ class KeptStudy(_Kept):
     plateau: _Plateau | None = None
     confirm: _Confirm = _Confirm()
     settings: dict[str, dict[str, Any]] | None = None
-    variant: str = "joint"
+    strategy: str = "joint"
     iterations_per_task: int | None = None
     eval_every: int = 1
     eval_examples: int | None = None
@@ -152,7 +152,7 @@ class KeptStudy(_Kept):
         return constraints
 
     @model_validator(mode="after")
-    def _reference_for_each_objective(self) -> KeptStudy:
+    def _reference_for_each_objective(self) -> StoredStudy:
         if not set(self.objectives) <= set(self.reference_point):
             raise ValueError(
                 f"reference_point = {self.reference_point}: must give a value for each of the "
@@ -181,9 +181,9 @@ class KeptStudy(_Kept):
         return self.trials * (len(self.seed_list) if self.racing is not None else 1)
 
     @property
-    def membership(self) -> Membership:
+    def expected_runs(self) -> ExpectedRuns:
         """What runs there can be of it."""
-        return Membership(
+        return ExpectedRuns(
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
@@ -191,14 +191,14 @@ class KeptStudy(_Kept):
             seeds=self.seed_list,
             fresh=fresh_seeds(self.seed_list, self.confirm.seeds),
             racing=self.racing is not None,
-            given=self.settings is not None,
+            searched=self.settings is None,
         )
 
 
-_Content = TypeVar("_Content", bound=_Kept)
+_Content = TypeVar("_Content", bound=_Record)
 
 
-def read_kept(kind: type[_Content], content: object) -> _Content:
+def read_record(kind: type[_Content], content: object) -> _Content:
     """A file's content, checked.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of, trial_of
 
 SCHEMA_VERSION = 2

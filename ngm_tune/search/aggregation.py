@@ -1,4 +1,4 @@
-"""What is known of configurations: their runs put together."""
+"""Aggregation: the outcomes of a configuration's runs, put together."""
 
 from __future__ import annotations
 
@@ -6,65 +6,66 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from optuna.trial import TrialState
 
-from ngm_tune.metrics.pareto import is_feasible
-from ngm_tune.results.outcome import Outcome
+from ngm_tune.metrics.constraints import is_feasible
+from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
-from ngm_tune.search.optuna_journal import STATES
-
-Values = tuple[float, ...]
 
 
-class Knowledge(NamedTuple):
-    """What is known of a configuration.
+class Aggregate(NamedTuple):
+    """State of a configuration after some of its runs.
 
     Attributes:
-        status: The worst of its runs; empty if none has ended.
-        values: Objectives as means over its runs; None unless every one has them.
-        violation: By how much each constraint is violated, likewise.
-        each: The objectives of each run, in their order, and after them its violation.
+        status: The most severe status of its runs; None if no run has ended.
+        values: Objectives, means over its runs; None unless every run has them.
+        violation: Violation of each constraint, means over its runs.
+        each: Objectives of each run in order, followed by its violations.
     """
 
-    status: str
+    status: Status | None
     values: Values | None
     violation: Values
     each: list[Values]
 
-    @property
-    def eligible(self) -> bool:
-        """Whether it could be on a front: no run was cut short, and the constraints hold."""
-        return self.status == "completed" and all(is_feasible(amount) for amount in self.violation)
+    def is_eligible(self, runs: int) -> bool:
+        """Whether the configuration may be on a front.
 
-    @property
-    def state(self) -> TrialState:
-        """What a sampler is told: running, or how it ended."""
-        return STATES.get(self.status, TrialState.RUNNING)
+        It must have completed with every seed and be feasible (rule 4 of fair comparison).
+
+        Args:
+            runs: Number of runs that a configuration needs.
+        """
+        return (
+            self.status is Status.COMPLETED
+            and self.values is not None
+            and len(self.each) == runs
+            and all(map(is_feasible, self.violation))
+        )
 
 
-UNKNOWN = Knowledge("", None, (), [])
-"""Of a configuration that has not ended any run."""
+PENDING = Aggregate(None, None, (), [])
+"""A configuration of which no run has ended."""
 
 
-def gather(outcomes: Iterable[tuple[int, Outcome]]) -> dict[int, Knowledge]:
-    """Put the runs of each configuration together.
+def aggregate(outcomes: Iterable[tuple[int, Outcome]]) -> dict[int, Aggregate]:
+    """Aggregate outcomes by configuration.
 
     Args:
-        outcomes: Of runs, with the number of the configuration each is of.
+        outcomes: Outcomes of runs, each with the number of its configuration.
     """
     runs: dict[int, list[Outcome]] = {}
     for configuration, outcome in outcomes:
         runs.setdefault(configuration, []).append(outcome)
-    return {configuration: _together(found) for configuration, found in runs.items()}
+    return {configuration: _aggregate(of_one) for configuration, of_one in runs.items()}
 
 
-def _together(runs: list[Outcome]) -> Knowledge:
+def _aggregate(runs: list[Outcome]) -> Aggregate:
     status = Status.worst(run.status for run in runs)
     values = [run.values for run in runs if run.values is not None]
     each = [run.values + run.violation for run in runs if run.values is not None]
     if len(each) < len(runs):
-        return Knowledge(status, None, (), each)
-    return Knowledge(status, _means(values), _means([run.violation for run in runs]), each)
+        return Aggregate(status, None, (), each)
+    return Aggregate(status, _means(values), _means([run.violation for run in runs]), each)
 
 
 def _means(rows: list[Values]) -> Values:

@@ -1,8 +1,8 @@
-"""Stopping trials early that others dominate: what Ray Tune has for one objective, for several.
+"""Early stopping of trials that other trials dominate, for several objectives.
 
 As in MO-ASHA (Schmucker et al., arXiv 2106.12639) trials are compared at rungs by their
-non-dominated rank. The rungs are tasks: after each a trial is measured by its objectives up to
-there, and only against trials at the same task, for a short run has seen fewer transitions.
+non-dominated rank. The rungs are tasks: a trial is measured by its objectives up to the end of a
+task, and only against trials at the same task, because a shorter run has seen fewer transitions.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ngm_tune.metrics.functional import Metric
 from ngm_tune.metrics.pareto import ranks
-from ngm_tune.study.sections import Stopping
+from ngm_tune.metrics.registry import Metric
+from ngm_tune.results.outcome import Values
+from ngm_tune.study.sections import EarlyStopping
 
-Values = tuple[float, ...]
 
-
-def hopeless(
-    values: Values, peers: Sequence[Values], objectives: Sequence[Metric], rule: Stopping
+def is_dominated(
+    values: Values, peers: Sequence[Values], objectives: Sequence[Metric], rule: EarlyStopping
 ) -> bool:
-    """Whether a trial should be stopped.
+    """Whether enough peers have a better non-dominated rank for a trial to be stopped.
 
     Args:
-        values: Its objectives after some task.
-        peers: Those of others after the same task.
+        values: Objectives of the trial after a task.
+        peers: Objectives of other trials after the same task.
         objectives: The metrics.
-        rule: From how many peers on, and how many of them must be of a better rank.
+        rule: How many peers are needed, and what share of them must have a better rank.
     """
-    if len(peers) < rule.peers:
+    if len(peers) < rule.min_peers:
         return False
     points = np.array([values, *peers])
     if not np.isfinite(points).all():
-        return False  # not all objectives are there yet to be compared
+        return False  # some objective is not defined yet
     rank = ranks(points, objectives)
-    return bool(np.mean(rank[1:] < rank[0]) >= rule.worse)
+    return bool(np.mean(rank[1:] < rank[0]) >= rule.quantile)

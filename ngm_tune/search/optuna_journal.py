@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.metrics.functional import Metric
+from ngm_tune.metrics.registry import Metric
 from ngm_tune.results.directory import JOURNAL, Results
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.sampling import as_trial, with_coordinates
@@ -32,7 +32,7 @@ LINK = "is a link; ngm-tune writes to no file that lies elsewhere"
 """What is the matter with a journal that is one."""
 
 
-class Record:
+class SearchRecord:
     """What Optuna's storage says of one arm.
 
     Every Optuna trial carries as user attributes the number of its run within the arm, its

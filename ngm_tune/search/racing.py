@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.functional import Floats, Metric
-from ngm_tune.metrics.pareto import Constraint, are_feasible, on_front
+from ngm_tune.metrics.constraints import Constraint, are_feasible
+from ngm_tune.metrics.curves import Floats
+from ngm_tune.metrics.pareto import on_front
+from ngm_tune.metrics.registry import Metric
 
 _DRAWS = 256
 _PRIOR_WEIGHT = 4.0

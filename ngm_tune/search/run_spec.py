@@ -1,4 +1,4 @@
-"""What the arms of a study hand out."""
+"""What a search hands out: configurations and the runs that train them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Phase = Literal["search", "confirm"]
+"""``search`` is evaluated on validation data, ``confirm`` on test data."""
 
 
 class Configuration(NamedTuple):
-    """A configuration to be run, under the name of its trial."""
+    """A configuration under the id of its trial.
+
+    Attributes:
+        trial_id: Id of the trial.
+        hyperparameters: Hyper-parameters, as the method takes them.
+        coordinates: Search coordinates; empty for fixed hyper-parameters.
+    """
 
     trial_id: str
     hyperparameters: dict[str, Any]
     coordinates: dict[str, Any]
-    """Of the search; empty where it was not searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """A run: a configuration with some seeds, a trial of Tune."""
+class RunSpec:
+    """A run to train: a configuration with some seeds, one trial of Ray Tune."""
 
     benchmark: str
     method: str

@@ -18,8 +18,9 @@ from pydantic_core import ErrorDetails
 from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import UserError
 from ngm_tune.messages import keys_of, rule_of, spelled
-from ngm_tune.study.sections import Confirm, Plateau, Racing, Resources, Stopping
+from ngm_tune.study.sections import Confirm, EarlyStopping, Plateau, Racing, Resources
 from ngm_tune.study.study import Study
+from ngm_tune.study.validation import validate
 
 _LIST_OR_TABLE = re.compile(r"\s*(\[.*\]|\{.*\})\s*")
 _KEYS = {
@@ -28,7 +29,7 @@ _KEYS = {
     "resources": tuple(Resources.model_fields),
     "confirm": tuple(Confirm.model_fields),
     "racing": tuple(Racing.model_fields),
-    "stopping": tuple(Stopping.model_fields),
+    "early_stopping": tuple(EarlyStopping.model_fields),
     "plateau": tuple(Plateau.model_fields),
 }
 """Allowed keys, by table of the file."""
@@ -67,14 +68,23 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
 
 
 def _is_valid(content: dict[str, Any]) -> bool:
-    with suppress(ValidationError):
-        Study.model_validate(content)
+    with suppress(ValueError):  # pydantic's ValidationError is one
+        validate(Study.model_validate(content))
         return True
     return False
 
 
 def validate_study(content: dict[str, Any], origin: str) -> Study:
     """The study that ``content`` describes; errors name ``origin``, key, value and the rule."""
+    study = _parsed(content, origin)
+    try:
+        validate(study)
+    except ValueError as error:
+        raise UserError(f"{origin}: {error}") from None
+    return study
+
+
+def _parsed(content: dict[str, Any], origin: str) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:

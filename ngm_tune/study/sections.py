@@ -41,7 +41,7 @@ class Resources(_Table):
 class Confirm(_Table):
     """What is run again once a search is over, on the test data and with seeds it never saw."""
 
-    top: Annotated[int, Field(ge=0, le=1000)] = 4
+    max_configurations: Annotated[int, Field(ge=0, le=1000)] = 4
     """At most so many configurations of each front, spread by hypervolume contribution; 0 for no
     confirmation, and then no claim."""
     seeds: SeedCount = 5
@@ -51,26 +51,26 @@ class Confirm(_Table):
 class Racing(_Table):
     """Seeds one by one, and further ones only for configurations that could be on the front."""
 
-    chance: Share = 0.2
+    min_probability: Share = 0.2
     """The probability of being non-dominated from which a configuration gets a further seed."""
 
 
-class Stopping(_Table):
+class EarlyStopping(_Table):
     """Trials stopped early that are dominated by their peers at the same task."""
 
-    worse: Share = 0.7
+    quantile: Share = 0.7
     """The share of peers of a better non-dominated rank at which a trial is stopped."""
-    peers: Annotated[int, Field(ge=2, le=1_000_000)] = 8
+    min_peers: Annotated[int, Field(ge=2, le=1_000_000)] = 8
     """How many peers there must be to compare with."""
-    tasks: Annotated[int, Field(ge=2, le=1_000_000)] = 2
+    grace_tasks: Annotated[int, Field(ge=2, le=1_000_000)] = 2
     """Tasks that every trial is trained on; the first transition comes with the second."""
 
 
 class Plateau(_Table):
     """The end of a search that gains nothing more."""
 
-    trials: Count = 20
+    patience: Count = 20
     """Over how many trials of every method hypervolume is looked at."""
-    growth: Share = 0.01
+    min_improvement: Share = 0.01
     """The relative growth over these, below which, for every method of a benchmark, its search
     ends; for all after the same number of trials."""

@@ -1,4 +1,4 @@
-"""What a study is: a TOML file that says what is compared, on what, and at which effort."""
+"""A study: the content of its TOML file, with the rules among its own keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from typing import Annotated, Any, get_args
 
 import tomli_w
-from optuna.distributions import FloatDistribution, IntDistribution
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -15,108 +14,120 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from torch import nn
 
-from ngm_tune.benchmarks import BENCHMARKS, CUSTOM, Benchmark, Custom, get_benchmark
-from ngm_tune.methods import Config, get_method, methods
-from ngm_tune.metrics.functional import METRICS, Metric
-from ngm_tune.metrics.pareto import Constraint
-from ngm_tune.results.columns import Domain, column_type
-from ngm_tune.results.expected_runs import Membership, fresh_seeds, seeds_of
+from ngm_tune.benchmarks import CUSTOM, Custom
+from ngm_tune.metrics.constraints import Constraint
+from ngm_tune.metrics.registry import METRICS, Metric
+from ngm_tune.results.expected_runs import ExpectedRuns, fresh_seeds, seeds_of
+from ngm_tune.study.names import require_known
 from ngm_tune.study.options import SINGLE_OBJECTIVE, Sampler
-from ngm_tune.study.search_spaces import Point, Space, located, narrowed, points_for
+from ngm_tune.study.search_spaces import Point
 from ngm_tune.study.sections import (
     Confirm,
     Count,
+    EarlyStopping,
     Plateau,
     Racing,
     Resources,
     SeedCount,
-    Stopping,
 )
-from ngm_tune.study.validation import check_search, fits, known
 from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-_TYPES = {FloatDistribution: "float", IntDistribution: "int"}
 Settings = dict[str, dict[str, bool | int | float | str]]
 """Hyper-parameters by method."""
 
 
 class Study(BaseModel):
-    """A validated study. Every method gets the same trials, seeds and iterations."""
+    """A study. Every method gets the same trials, seeds and iterations.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    Its names of methods and benchmarks are looked up by
+    :class:`~ngm_tune.study.plan.StudyPlan`; :func:`~ngm_tune.study.validation.validate` checks the
+    study against them.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """How results call it; by default the file's name."""
+    """Name of the study in results and reports; by default the name of its file."""
     title: str
-    """One line for `ngm-tune studies` and the report."""
+    """One-line title, shown by `ngm-tune studies` and in the report."""
     benchmarks: Annotated[list[str], Field(min_length=1)]
+    """Names of the benchmarks; "custom" stands for your own images."""
     methods: Annotated[list[str], Field(min_length=1)]
+    """Names of the methods to compare. The report compares the first one with all others."""
     trials: Count
-    """Configurations tried per benchmark and method."""
+    """Number of configurations for each benchmark and method."""
     seeds: SeedCount | Annotated[list[Seed], Field(min_length=1)] = 3
-    """Runs of each configuration: how many (seeds 0, 1, ...), or which."""
+    """Seeds of each configuration: a number n (seeds 0 to n - 1), or a list of seeds."""
     seed: Seed = 0
-    """Of the search: fixes every suggestion."""
+    """Seed of the searches. It determines every suggestion."""
     sampler: Sampler = "tpe"
-    """How Optuna proposes configurations."""
-    space: dict[str, dict[str, list[bool | float | int | str]]] = {}
-    """Ranges of search coordinates instead of a method's own, by method."""
-    points: list[Point] = []
-    """Settings that searches start from, each with its method: the first trials, within the same
-    number. "paper" stands for those that the paper has for the benchmark."""
+    """Algorithm that suggests configurations."""
+    search_space: dict[str, dict[str, list[bool | float | int | str]]] = {}
+    """Ranges that replace those of a method, for example
+    `search_space.sgd = { lr = [1e-3, 1e-1] }`: the lowest and the highest value, or the choices."""
+    points_to_evaluate: list[Point] = []
+    """Configurations with which the searches start; they count as trials. "paper" stands for the
+    paper's settings for the benchmark; a table such as `{ method = "sgd", lr = 0.01 }` is one
+    configuration."""
     constraints: list[str] = []
-    """Bounds that a trial must keep to be on a front, such as "avg_acc >= 0.9"."""
+    """Bounds on metrics, such as "avg_acc >= 0.9". Only feasible trials can be on a front."""
     racing: Racing | None = None
-    """Seeds one by one, further ones for configurations that could be on the front."""
-    stopping: Stopping | None = None
-    """Trials stopped early that are dominated by their peers."""
+    """Run the seeds of a configuration one by one; promising configurations get further seeds."""
+    early_stopping: EarlyStopping | None = None
+    """Prune trials that their peers dominate."""
     plateau: Plateau | None = None
-    """The end of searches that gain nothing more."""
+    """End the searches of a benchmark when their hypervolume stops growing."""
     confirm: Confirm = Confirm()
-    """What is run again on the test data, with fresh seeds."""
-    in_flight: Count = 1
-    """Trials of one method that may run at once. A suggestion has seen all results but those of
-    the in_flight - 1 trials before it, whatever order they finish in, so that a study is
-    reproducible on any number of machines; more of them use a larger cluster but inform less."""
+    """How configurations of the front are confirmed on the test data."""
+    max_concurrent_trials: Count = 1
+    """Number of trials of one method that may run at the same time. A suggestion uses the results
+    of all earlier trials except the last `max_concurrent_trials - 1`, in whatever order trials
+    finish, so a study is reproducible on any number of machines. A larger value uses more machines;
+    each suggestion is then based on fewer results."""
     objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
+    """Metrics that the searches optimize."""
     reference_point: dict[str, float]
-    """The corner from which hypervolume is measured: a value per objective, usually chance
+    """Corner from which the hypervolume is measured: a value for each objective, usually chance
     accuracy and a gap of 1."""
-    variant: Strategy = "joint"
-    """What batches are drawn from: all tasks seen so far, the current one and a buffer, or only the
-    current one."""
+    strategy: Strategy = "joint"
+    """Data from which batches are drawn: all tasks so far ("joint"), half from the current task and
+    half from a buffer ("replay"), or the current task only ("naive")."""
     buffer_size: Count | None = None
-    """Examples that are kept for variant = "replay"."""
+    """Number of examples in the buffer of `strategy = "replay"`."""
     eval_every: Count = 1
-    """Iterations between evaluations."""
+    """Number of iterations between evaluations."""
     eval_dense: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Iterations after each transition that are all evaluated."""
+    """Number of iterations after each transition that are all evaluated."""
     eval_examples: Count | None = None
-    """At most so many examples of each task are evaluated; by default all."""
-    evaluate: EvalTasks = "seen"
-    """Which tasks are evaluated while one is trained."""
+    """Largest number of examples of each task that are evaluated; all by default."""
+    eval_tasks: EvalTasks = "seen"
+    """Tasks that are evaluated during training: all tasks so far ("seen"), or only the first and
+    the previous one ("first-and-previous")."""
     eval_precision: Precision = "float32"
-    """What evaluation computes in."""
+    """Precision of evaluations. "mixed" computes in bfloat16, and again in float32 where rounding
+    could change a prediction; its accuracy equals that of "float32"."""
     iterations_per_task: Count | None = None
-    """Instead of the benchmark's own."""
+    """Training iterations of each task; by default those of the benchmark."""
     settings: Settings | None = None
-    """Hyper-parameters of every method, instead of a search: each method is one trial, trained on
+    """Hyper-parameters of each method, instead of a search. Each method has one trial, trained on
     all training data and evaluated on the test data."""
     fixed: Settings = {}
-    """Hyper-parameters that a method does not search or that its benchmark would set, by method."""
+    """Hyper-parameters that a search does not vary, by method, for example
+    `fixed.ngm-sgd = { normalise_entropy = true }`. They override those of the benchmark."""
     custom: Custom | None = None
-    """What the benchmark "custom" is."""
+    """Your own images, for the benchmark "custom"."""
     probes: list[ProbeName] = []
-    """What is looked at besides accuracy while training."""
+    """Quantities to measure besides accuracy."""
     probe_every: Count = 20
-    """Iterations between probes that are costly; after a transition there are more."""
+    """Number of iterations between costly probes. After a transition they are more frequent."""
     cost: bool = False
-    """Whether time and memory of a training step are measured, for every method against SGD."""
+    """Measure time and memory of a training step of each method, relative to SGD."""
     resources: Resources = Resources()
-    """What each trial gets of a machine."""
+    """Resources of each trial."""
 
     @field_validator("reference_point", mode="before")
     @classmethod
@@ -135,21 +146,12 @@ class Study(BaseModel):
             )
         return name
 
-    @field_validator("benchmarks")
-    @classmethod
-    def _known_benchmarks(cls, names: list[str]) -> list[str]:
-        return known(names, [*BENCHMARKS, CUSTOM], "benchmark")
-
-    @field_validator("methods")
-    @classmethod
-    def _known_methods(cls, names: list[str]) -> list[str]:
-        return known(names, methods(), "method", "others come with packages that are not installed")
-
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, names: list[str]) -> list[str]:
         bounded = [name for name, metric in METRICS.items() if metric.worst is not None]
-        return known(names, bounded, "objective")
+        require_known(names, bounded, "objective")
+        return names
 
     @field_validator("seeds")
     @classmethod
@@ -160,9 +162,9 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _keys_that_need_each_other(self) -> Study:
-        if (self.variant == "replay") != (self.buffer_size is not None):
+        if (self.strategy == "replay") != (self.buffer_size is not None):
             raise ValueError(
-                f'variant = "{self.variant}" and buffer_size = {self.buffer_size}: variant = '
+                f'strategy = "{self.strategy}" and buffer_size = {self.buffer_size}: strategy = '
                 '"replay" needs a buffer_size, such as 500, and the others have no buffer'
             )
         if (CUSTOM in self.benchmarks) != (self.custom is not None):
@@ -195,20 +197,15 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _search_makes_sense(self) -> Study:
-        check_search(self)
-        return self
-
-    @model_validator(mode="after")
     def _objectives_are_evaluated(self) -> Study:
         looked_at = [("objectives", metric) for metric in self.objective_metrics]
         looked_at += [("constraints", Constraint.parse(c).metric) for c in self.constraints]
         for key, metric in looked_at:
-            if metric.every_task and self.evaluate != "seen":
+            if metric.every_task and self.eval_tasks != "seen":
                 others = [name for name, other in METRICS.items() if not other.every_task]
                 raise ValueError(
-                    f'{key} has {metric.name}, which needs evaluate = "seen" and not '
-                    f"{self.evaluate!r}; those that do not are {', '.join(others)}"
+                    f'{key} has {metric.name}, which needs eval_tasks = "seen" and not '
+                    f"{self.eval_tasks!r}; those that do not are {', '.join(others)}"
                 )
             if metric.window is not None and self.eval_every >= metric.window:
                 raise ValueError(
@@ -217,36 +214,14 @@ class Study(BaseModel):
                 )
         return self
 
-    @model_validator(mode="after")
-    def _settings_fit_the_methods(self) -> Study:
-        for name, fixed in self.fixed.items():
-            if name not in self.methods:
-                raise ValueError(
-                    f"fixed has {name}, which is no method of the study; those are "
-                    f"{', '.join(self.methods)}"
-                )
-            fits(self, f"fixed.{name}", name, fixed, complete=False)
-        if self.settings is None:
-            return self
-        if self.trials != 1:
-            raise ValueError(f"trials = {self.trials}: with settings there is one trial per method")
-        if set(self.settings) != set(self.methods):
-            raise ValueError(
-                f"settings has {', '.join(self.settings)}: it must have the methods of the study, "
-                f"{', '.join(self.methods)}"
-            )
-        for name, settings in self.settings.items():
-            fits(self, f"settings.{name}", name, settings, complete=True)
-        return self
-
     @property
     def runs_per_trial(self) -> int:
-        """How a trial counts: once, or with racing, where each seed is a run, as often as seeds."""
+        """Runs of a trial: one, or with racing one per seed."""
         return len(self.seed_list) if self.racing else 1
 
     @property
     def runs_per_search(self) -> int:
-        """Runs of each benchmark and method, unless a plateau ends them."""
+        """Runs of each benchmark and method, unless a plateau ends the search."""
         return self.trials * self.runs_per_trial
 
     @property
@@ -255,50 +230,19 @@ class Study(BaseModel):
         return seeds_of(self.seeds)
 
     @property
-    def objective_metrics(self) -> list[Metric]:
-        """The metrics to optimise."""
-        return [METRICS[name] for name in self.objectives]
-
-    @property
-    def hyperparameters(self) -> dict[str, str]:
-        """Names and types of those of all methods together, as results have them."""
-        domains: dict[str, list[Domain]] = {}
-        for method in self.methods:
-            for name, domain in self.domains_of(method).items():
-                domains.setdefault(name, []).append(domain)
-        return {name: column_type(several).__name__ for name, several in domains.items()}
-
-    def domains_of(self, method: str) -> dict[str, Domain]:
-        """What each hyper-parameter of a method can be, of those searched and those given."""
-        domains = get_method(method).domains
-        if self.settings is not None:
-            domains = {name: type(value) for name, value in self.settings[method].items()}
-        for benchmark in self.benchmarks:
-            given = self.given(benchmark, method)
-            domains = {**{name: type(value) for name, value in given.items()}, **domains}
-        return domains
-
-    @property
-    def coordinates(self) -> dict[str, str]:
-        """Names and types of the search coordinates of all methods together."""
-        if self.settings is not None:
-            return {}
-        types: dict[str, str] = {}
-        for method in self.methods:
-            for name, where in get_method(method).space.items():
-                kind = _TYPES.get(type(where), "str")
-                types[name] = kind if types.get(name, kind) == kind else "str"
-        return types
-
-    @property
     def fresh_seeds(self) -> list[int]:
-        """The seeds of confirmation, which the search never saw."""
+        """The seeds of confirmations, which no search uses."""
         return fresh_seeds(self.seed_list, self.confirm.seeds)
 
     @property
-    def membership(self) -> Membership:
-        """What runs there can be of it."""
-        return Membership(
+    def objective_metrics(self) -> list[Metric]:
+        """The metrics to optimize."""
+        return [METRICS[name] for name in self.objectives]
+
+    @property
+    def expected_runs(self) -> ExpectedRuns:
+        """The runs that results of this study can contain."""
+        return ExpectedRuns(
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
@@ -306,72 +250,23 @@ class Study(BaseModel):
             seeds=self.seed_list,
             fresh=self.fresh_seeds,
             racing=self.racing is not None,
-            given=self.settings is not None,
+            searched=self.settings is None,
         )
 
-    def space_of(self, method: str) -> Space:
-        """What is searched of a method."""
-        return narrowed(get_method(method), self.space.get(method, {}))
-
-    def starting_points(self, benchmark: str) -> dict[str, int]:
-        """How many points the search of each method starts from."""
-        return {method: len(self.points_of(benchmark, method)) for method in self.methods}
-
-    def points_of(self, benchmark: str, method: str) -> list[Config]:
-        """Search coordinates of the points that the search of a method starts from, each once.
-
-        Raises:
-            ValueError: One of them cannot be had.
-        """
-        points = points_for(self.points, benchmark, method, self.benchmarks, self.methods)
-        space, found = self.space_of(method), []
-        for key, point in points:
-            place = located(key, get_method(method), space, point)
-            if place not in found:
-                found.append(place)
-        return found
-
-    def given(self, benchmark: str, method: str) -> Config:
-        """Hyper-parameters that are not searched: the benchmark's, then those that are fixed."""
-        built = get_method(method)
-        settings = self._outline(benchmark).settings
-        own = {name: value for name, value in settings.items() if built.accepts(name)}
-        return own | self.fixed.get(method, {})
-
-    def benchmark(self, name: str) -> Benchmark:
-        """A benchmark of the study."""
-        return get_benchmark(name, self.custom)
-
-    def tasks(self, name: str) -> int:
-        """How many tasks a benchmark has, also before the data of a custom one is there."""
-        return self._outline(name).tasks
-
-    def network(self, name: str) -> nn.Module:
-        """A network of a benchmark; before the data of a custom one is there with other outputs."""
-        return self._outline(name).build_model()
-
-    def _outline(self, name: str) -> Benchmark:
-        """A benchmark, as far as it is known before the data of a custom one is there."""
-        return get_benchmark(name, self.custom and self.custom.outline())
-
     def resolved(self) -> Study:
-        """The same with what a custom benchmark's data says of it written out.
+        """Return the study with everything written out that the data of ``custom`` determines.
 
         Raises:
-            UserError: That data is not there, is damaged, or lacks a class.
+            UserError: The data does not exist, is damaged, or lacks a class.
         """
         if self.custom is None:
             return self
         return self.model_copy(update={"custom": self.custom.resolved()})
 
-    def iterations(self, benchmark: str) -> int:
-        """Training iterations per task on ``benchmark``."""
-        return self.iterations_per_task or self.benchmark(benchmark).iterations_per_task
-
     def content(self) -> dict[str, Any]:
-        """The study as plain values, all of them, that :meth:`model_validate` takes."""
+        """Return the study as plain values that :meth:`model_validate` accepts."""
         return self.model_dump(exclude_none=True, mode="json")
 
     def to_toml(self) -> str:
-        """The study as a file that :func:`load_study` reads."""
+        """Return the study as a file that :func:`~ngm_tune.study.files.load_study` reads."""
         return tomli_w.dumps(self.content())

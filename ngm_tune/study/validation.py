@@ -1,96 +1,100 @@
-"""What must be true of a study beyond the types of its entries; errors are sentences."""
+"""Checks of a study against its methods and benchmarks; each error is one sentence."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from inspect import Parameter, signature
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from optuna.distributions import CategoricalDistribution
 
-from ngm_tune.methods import Config, Method, get_method
-from ngm_tune.methods.finite_space import grid_of
-from ngm_tune.metrics.pareto import Constraint
+from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
+from ngm_tune.methods import Config, Method, methods
+from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64
+from ngm_tune.study.names import require_known
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm
+from ngm_tune.study.study import Study
 
-if TYPE_CHECKING:
-    from ngm_tune.study.study import Study
+_OF_A_SEARCH = (
+    "search_space",
+    "points_to_evaluate",
+    "constraints",
+    "racing",
+    "early_stopping",
+    "plateau",
+    "confirm",
+)
 
-_OF_A_SEARCH = ("space", "points", "constraints", "racing", "stopping", "plateau", "confirm")
+
+def validate(study: Study) -> StudyPlan:
+    """Check a study against its methods, benchmarks and networks.
+
+    Returns:
+        The plan of the study.
+
+    Raises:
+        ValueError: Something is not allowed; the message names the key, the value and the rule.
+    """
+    _check_names(study)
+    for method in study.search_space:
+        _require_method(study, "search_space", method)
+    plan = StudyPlan.resolve(study)
+    _check_search(plan)
+    _check_fixed(plan)
+    _check_settings(plan)
+    return plan
 
 
-def check_search(study: Study) -> None:
-    """Raise unless what is said of the search fits the study."""
+def _check_names(study: Study) -> None:
+    elsewhere = "others come with packages that are not installed"
+    for key, names, known, hint in (
+        ("benchmark", study.benchmarks, [*BENCHMARKS, CUSTOM], ""),
+        ("method", study.methods, methods(), elsewhere),
+    ):
+        try:
+            require_known(names, known, key, hint)
+        except ValueError as error:
+            raise ValueError(f"{key}s = {names!r}: {error}") from None
+
+
+def _require_method(study: Study, key: str, name: str) -> None:
+    if name not in study.methods:
+        raise ValueError(
+            f"{key} has {name}, which is not a method of the study; its methods are "
+            f"{', '.join(study.methods)}"
+        )
+
+
+def _check_search(plan: StudyPlan) -> None:
+    """Raise unless the keys about the search fit the study."""
+    study = plan.study
     _check_constraints(study.constraints)
     if study.settings is not None:
         for key in _OF_A_SEARCH:
             if getattr(study, key) not in (None, [], {}, Confirm()):
-                raise ValueError(f"{key}: with settings there is no search that it could be for")
+                raise ValueError(f"{key}: a study with settings has no search")
         return
     if study.racing is not None and len(study.seed_list) < 2:
-        raise ValueError(f"racing: it needs several seeds, and seeds = {study.seeds}")
-    for benchmark in study.benchmarks if study.stopping is not None else ():
-        tasks = study.tasks(benchmark)
-        if study.stopping is not None and study.stopping.tasks >= tasks:
+        raise ValueError(f"racing: needs several seeds; seeds = {study.seeds}")
+    early = study.early_stopping
+    for benchmark in plan.outlines.values() if early is not None else ():
+        if early is not None and early.grace_tasks >= benchmark.tasks:
             raise ValueError(
-                f"stopping.tasks = {study.stopping.tasks}: must be less than the {tasks} tasks of "
-                f"{benchmark}"
+                f"early_stopping.grace_tasks = {early.grace_tasks}: must be less than the "
+                f"{benchmark.tasks} tasks of {benchmark.name}"
             )
-    _lacks_nothing(study)
-    for method in study.space:
-        if method not in study.methods:
+    _check_arguments(plan)
+    for method in study.search_space:
+        _check_corners(plan, method)
+    for benchmark_name, method in product(study.benchmarks, study.methods):
+        count = len(plan.points_of(benchmark_name, method))
+        if count > study.trials:
             raise ValueError(
-                f"space has {method}, which is no method of the study; those are "
-                f"{', '.join(study.methods)}"
+                f"points_to_evaluate has {count} for {method}, more than trials = {study.trials}"
             )
-        _corners_fit(study, method)
-    for benchmark in study.benchmarks:
-        for method in study.methods:
-            count = len(study.points_of(benchmark, method))
-            if count > study.trials:
-                raise ValueError(
-                    f"points has {count} for {method}, more than trials = {study.trials}"
-                )
-
-
-def without_effect(study: Study) -> list[str]:
-    """Rules that never come to act in a search as short as the study's, as sentences."""
-    known = max(0, study.runs_per_search - study.in_flight)  # when the last run is decided on
-    said = []
-    if study.stopping is not None and known < study.stopping.peers:
-        said.append(
-            f"stopping will stop nothing: its peers = {study.stopping.peers} are more than the "
-            f"{known} runs that a method's last run can be compared with"
-        )
-    if study.sampler != "random" and study.settings is None and known < 1 < study.in_flight:
-        said.append(
-            f"the {study.sampler} sampler will learn nothing: in_flight = {study.in_flight} lets "
-            f"all {study.trials} trials of a method start before one has ended"
-        )
-    if study.plateau is not None:
-        needed = 2 * study.plateau.trials * study.runs_per_trial
-        if known < needed:
-            said.append(
-                f"plateau will end nothing: its trials = {study.plateau.trials} need {needed} runs "
-                f"of each method that are known of, and there will be {known}"
-            )
-    return said
-
-
-def small_spaces(study: Study) -> list[str]:
-    """Which searches will end before they have had their trials, as sentences."""
-    said = []
-    for method in study.methods if study.settings is None else ():
-        grid = grid_of(study.space_of(method))
-        if grid is not None and grid.size < study.trials:
-            said.append(
-                f"{method} will have {grid.size} of {study.trials} trials: its search space has no "
-                "more configurations"
-            )
-    return said
 
 
 def _check_constraints(constraints: list[str]) -> None:
@@ -100,19 +104,19 @@ def _check_constraints(constraints: list[str]) -> None:
             limit = Constraint.parse(text)
         except ValueError as error:
             raise ValueError(f"constraints: {error}") from None
-        best, worst = limit.metric.best, limit.metric.worst
-        beyond = limit.violation(best) > 0.0 and limit.at_least == (limit.metric.sign < 0)
-        if beyond and limit.metric.bounded:
+        metric = limit.metric
+        beyond_ideal = limit.violation(metric.best) > 0.0 and limit.at_least == (metric.sign < 0)
+        if beyond_ideal and metric.bounded:
             raise ValueError(
-                f"constraints: {text!r} is beyond the ideal, {best:g}, so no trial could keep it"
+                f"constraints: {text!r} is beyond the ideal, {metric.best:g}; no trial is feasible"
             )
         if (
-            worst is not None
-            and limit.violation(worst) > 0.0
-            and limit.at_least == (limit.metric.sign > 0)
+            metric.worst is not None
+            and limit.violation(metric.worst) > 0.0
+            and limit.at_least == (metric.sign > 0)
         ):
             raise ValueError(
-                f"constraints: {text!r} is beyond the worst, {worst:g}, so no trial could keep it"
+                f"constraints: {text!r} is beyond the worst, {metric.worst:g}; no trial is feasible"
             )
         limits.append(limit)
     if len(set(limits)) != len(limits):
@@ -125,63 +129,117 @@ def _check_constraints(constraints: list[str]) -> None:
             )
 
 
-def fits(study: Study, key: str, method: str, settings: Config, *, complete: bool) -> None:
-    """Raise unless a method can be built with these settings, on each benchmark of the study."""
-    built = get_method(method)
-    searched = [] if complete else [name for name in settings if name in built.hyperparameters]
-    if searched:
-        raise ValueError(f"{key} has {searched[0]}, which {method} searches")
-    takes = signature(built.build).parameters
-    for name, value in settings.items():
-        searched_as = built.hyperparameters.get(name, str)  # which also stands for several types
-        kind = _kind(takes.get(name)) if searched_as is str else searched_as
-        if kind is not None and type(value) not in _KINDS[kind].types:
-            raise ValueError(f"{key}.{name} = {value!r}: must be {_KINDS[kind].said}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{key}.{name} = {value}: must be a finite number")
-        if type(value) is int and not -INT64 <= value < INT64:
-            raise ValueError(f"{key}.{name} = {value}: must be a whole number of 64 bits")
-    for benchmark in study.benchmarks:
-        own = {} if complete else built.example
-        arguments = own | study.given(benchmark, method) | settings
-        problem = _problem_of(study, benchmark, built, arguments)
-        if problem is not None:
-            given = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
-            where = f" on {benchmark}" if len(study.benchmarks) > 1 else ""
+def _check_arguments(plan: StudyPlan) -> None:
+    """Raise unless every required hyper-parameter of a method is searched or fixed."""
+    study = plan.study
+    unfixed = [method for method in study.methods if method not in study.fixed]
+    for benchmark, name in product(study.benchmarks, unfixed):  # _check_fixed checks the others
+        method = plan.methods[name]
+        arguments = method.example | plan.fixed_hyperparameters(benchmark, name)
+        try:
+            signature(method.build).bind(None, **arguments)
+        except TypeError as error:
             raise ValueError(
-                f"{key} has {given}{where}: {problem}; searched are "
-                f"{', '.join(built.hyperparameters) or 'none'}"
+                f"{name} needs a hyper-parameter that fixed.{name} can set: {error}"
+            ) from error
+
+
+def _check_corners(plan: StudyPlan, name: str) -> None:
+    """Raise unless a method can be built at both ends of its ranges."""
+    method = plan.methods[name]
+    for end in ("low", "high"):
+        point = {
+            coordinate: distribution.choices[0 if end == "low" else -1]
+            if isinstance(distribution, CategoricalDistribution)
+            else getattr(distribution, end)
+            for coordinate, distribution in plan.spaces[name].items()
+        }
+        for benchmark in plan.study.benchmarks:
+            arguments = plan.fixed_hyperparameters(benchmark, name) | method.settings_at(point)
+            problem = _build_problem(plan, benchmark, method, arguments)
+            if problem is not None:
+                raise ValueError(f"search_space.{name} allows {point}: {problem}")
+
+
+def _check_fixed(plan: StudyPlan) -> None:
+    for name, fixed in plan.study.fixed.items():
+        _require_method(plan.study, "fixed", name)
+        _check_hyperparameters(plan, f"fixed.{name}", name, fixed, complete=False)
+
+
+def _check_settings(plan: StudyPlan) -> None:
+    study = plan.study
+    if study.settings is None:
+        return
+    if study.trials != 1:
+        raise ValueError(f"trials = {study.trials}: a study with settings has one trial per method")
+    if set(study.settings) != set(study.methods):
+        raise ValueError(
+            f"settings has {', '.join(study.settings)}: it must have the methods of the study, "
+            f"{', '.join(study.methods)}"
+        )
+    for name, settings in study.settings.items():
+        _check_hyperparameters(plan, f"settings.{name}", name, settings, complete=True)
+
+
+def _check_hyperparameters(
+    plan: StudyPlan, key: str, name: str, settings: Config, *, complete: bool
+) -> None:
+    """Raise unless a method can be built with these hyper-parameters on each benchmark.
+
+    Args:
+        plan: The plan of the study.
+        key: Key of the hyper-parameters in the study.
+        name: Name of the method.
+        settings: The hyper-parameters.
+        complete: Whether they are all hyper-parameters, or those besides the searched ones.
+    """
+    method = plan.methods[name]
+    searched = [] if complete else [k for k in settings if k in method.hyperparameters]
+    if searched:
+        raise ValueError(f"{key} has {searched[0]}, which {name} searches")
+    parameters = signature(method.build).parameters
+    for parameter, value in settings.items():
+        # A searched hyper-parameter of type str can also stand for choices of several types.
+        searched_type = method.hyperparameters.get(parameter, str)
+        kind = _annotated(parameters.get(parameter)) if searched_type is str else searched_type
+        if kind is not None and type(value) not in _KINDS[kind].types:
+            raise ValueError(f"{key}.{parameter} = {value!r}: must be {_KINDS[kind].title}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key}.{parameter} = {value}: must be a finite number")
+        if type(value) is int and not -INT64 <= value < INT64:
+            raise ValueError(f"{key}.{parameter} = {value}: must be a whole number of 64 bits")
+    for benchmark in plan.study.benchmarks:
+        example = {} if complete else method.example
+        arguments = example | plan.fixed_hyperparameters(benchmark, name) | settings
+        problem = _build_problem(plan, benchmark, method, arguments)
+        if problem is not None:
+            values = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
+            where = f" on {benchmark}" if len(plan.study.benchmarks) > 1 else ""
+            raise ValueError(
+                f"{key} has {values}{where}: {problem}; searched are "
+                f"{', '.join(method.hyperparameters) or 'none'}"
             )
 
 
-def _problem_of(study: Study, benchmark: str, method: Method, arguments: Config) -> str | None:
-    """Why a method cannot be built so for a benchmark's network; None if it can."""
+def _build_problem(
+    plan: StudyPlan, benchmark: str, method: Method, arguments: Config
+) -> str | None:
+    """Return why a method cannot be built on a benchmark's network; None if it can."""
     try:
-        model = study.network(benchmark)
+        model = plan.network(benchmark)
         signature(method.build).bind(model, **arguments)
         method.build(model, **arguments)
     except (TypeError, ValueError) as error:
         return str(error)
-    except Exception as error:  # whatever somebody's build raises
+    except Exception as error:  # anything that a user's build raises
         return repr(error)
     return None
 
 
-def _lacks_nothing(study: Study) -> None:
-    """Raise unless what methods cannot be built without is searched or given."""
-    unfixed = [method for method in study.methods if method not in study.fixed]
-    for benchmark, method in product(study.benchmarks, unfixed):  # ``fits`` looks at the others
-        built = get_method(method)
-        there = built.example | study.given(benchmark, method)
-        try:
-            signature(built.build).bind(None, **there)
-        except TypeError as error:
-            raise ValueError(f"{method} lacks what fixed.{method} could give: {error}") from error
-
-
 class _Kind(NamedTuple):
     types: tuple[type, ...]
-    said: str
+    title: str
 
 
 _KINDS = {
@@ -190,44 +248,14 @@ _KINDS = {
     float: _Kind((int, float), "a number"),
     str: _Kind((str,), "a text"),
 }
-"""What a setting of a type may be in a study."""
+"""TOML values that a hyper-parameter of each type accepts."""
 
 
-def _kind(parameter: Parameter | None) -> type | None:
-    """The type of a parameter of a method, where it says one that a study can be held to."""
+def _annotated(parameter: Parameter | None) -> type | None:
+    """Return the type of a parameter, if its annotation or default states one of ``_KINDS``."""
     if parameter is None:
         return None
-    said = parameter.annotation
-    if said is Parameter.empty and type(parameter.default) in (bool, float, str):
+    annotation = parameter.annotation
+    if annotation is Parameter.empty and type(parameter.default) in (bool, float, str):
         return type(parameter.default)
-    return next((kind for kind in _KINDS if said in (kind, kind.__name__)), None)
-
-
-def _corners_fit(study: Study, method: str) -> None:
-    """Raise unless a method can be built at both ends of its ranges."""
-    built, space = get_method(method), study.space_of(method)
-    for end in ("low", "high"):
-        point = {
-            name: where.choices[0 if end == "low" else -1]
-            if isinstance(where, CategoricalDistribution)
-            else getattr(where, end)
-            for name, where in space.items()
-        }
-        for benchmark in study.benchmarks:
-            arguments = study.given(benchmark, method) | built.settings_at(point)
-            problem = _problem_of(study, benchmark, built, arguments)
-            if problem is not None:
-                raise ValueError(f"space.{method} allows {point}: {problem}")
-
-
-def known(names: list[str], there: Iterable[str], kind: str, hint: str = "") -> list[str]:
-    """The names, if each of them is there and no one twice; else an error, perhaps with a hint."""
-    allowed = list(there)
-    for name in names:
-        if name not in allowed:
-            found = f"no {kind} {name!r}; there are {', '.join(allowed)}"
-            raise ValueError(f"{found}; {hint}" if hint else found)
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the {kind} {name!r} is listed twice")
-    return names
+    return next((kind for kind in _KINDS if annotation in (kind, kind.__name__)), None)

@@ -103,7 +103,7 @@ def start_run(
         batch_size=16,
         iterations_per_task=iterations,
         eval_every=eval_every or iterations,
-        variant=strategy,
+        strategy=strategy,
         buffer_size=40 if strategy == "replay" else None,
     )
 

@@ -16,16 +16,6 @@ from torch import Tensor, nn
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.training.options import Precision
 
-"""What evaluation passes compute in.
-
-- ``"float32"``.
-- ``"bfloat16"``: 2 to 4 times faster on hardware that has it, many times slower where it must be
-  emulated, and less exact: a prediction can flip where two logits are close.
-- ``"mixed"``: bfloat16, and once more in float32 for every example whose two largest logits are so
-  close that rounding could have swapped them; on hardware without bfloat16, float32. Accuracy is
-  that of float32 in any case, the loss near it.
-"""
-
 _CHUNK = 1024
 """Examples per forward pass."""
 

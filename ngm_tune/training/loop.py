@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Batch, Learner
-from ngm_tune.metrics.functional import AccuracyCurves
+from ngm_tune.metrics.curves import AccuracyCurves
 from ngm_tune.optim.gain import predictive_entropy
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.options import EvalTasks, Strategy
@@ -81,12 +81,12 @@ class ContinualTraining:
         seed: Fixes initial weights and batches.
         batch_size: Examples per batch.
         iterations_per_task: Training iterations on each task.
-        variant: What batches are drawn from.
-        buffer_size: Examples kept for replay, for the variant ``"replay"``.
+        strategy: What batches are drawn from.
+        buffer_size: Examples kept for replay, for the strategy ``"replay"``.
         eval_every: Iterations between evaluations; the last iteration of a task is always
             evaluated.
         eval_dense: Iterations after each transition that are all evaluated.
-        evaluated: Which tasks.
+        eval_tasks: Which tasks are evaluated during training.
         prepare: Turns stored training examples into what the network takes, such as pixels into
             normalised float32, batch by batch.
         augment: Changes stored training examples at random before they are prepared.
@@ -124,11 +124,11 @@ class ContinualTraining:
         seed: int,
         batch_size: int,
         iterations_per_task: int,
-        variant: Strategy = "joint",
+        strategy: Strategy = "joint",
         buffer_size: int | None = None,
         eval_every: int = 1,
         eval_dense: int = 0,
-        evaluated: EvalTasks = "seen",
+        eval_tasks: EvalTasks = "seen",
         prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         probe: Probe | None = None,
@@ -147,11 +147,11 @@ class ContinualTraining:
         self._augment = augment
         self._augmentation = torch.Generator(device)
         self._evaluator = evaluator
-        self._evaluated = evaluated
+        self._eval_tasks = eval_tasks
         self._probe = probe
         self._stream = Stream(
             train.sizes,
-            variant,
+            strategy,
             batch_size=batch_size,
             iterations=iterations_per_task,
             seed=seed,
@@ -253,7 +253,7 @@ class ContinualTraining:
         dense = task > 0 and i < self.eval_dense
         if not dense and (i + 1) % self.eval_every:
             return ()
-        return range(task + 1) if self._evaluated == "seen" else sorted({0, max(0, task - 1)})
+        return range(task + 1) if self._eval_tasks == "seen" else sorted({0, max(0, task - 1)})
 
     def _by_task(self, evaluations: list[Tensor]) -> Tensor:
         """A row per evaluation and a column per task, shape (E, K), on the CPU."""

@@ -28,40 +28,40 @@ class Stream:
 
     Args:
         sizes: Training examples per task.
-        variant: What a batch is drawn from, always with replacement.
+        strategy: What a batch is drawn from, always with replacement.
         batch_size: Examples per batch.
         iterations: Batches per task.
         seed: Fixes every batch.
         buffer_size: Examples that ``"replay"`` keeps.
 
     Raises:
-        ValueError: A buffer size is missing or given for a variant that has no buffer.
+        ValueError: A buffer size is missing or given for a strategy that has no buffer.
     """
 
     def __init__(
         self,
         sizes: Sequence[int],
-        variant: Strategy = "joint",
+        strategy: Strategy = "joint",
         *,
         batch_size: int,
         iterations: int,
         seed: int,
         buffer_size: int | None = None,
     ) -> None:
-        if (buffer_size is not None) != (variant == "replay"):
-            raise ValueError(f"buffer_size is {buffer_size} with variant {variant!r}")
+        if (buffer_size is not None) != (strategy == "replay"):
+            raise ValueError(f"buffer_size is {buffer_size} with strategy {strategy!r}")
         self._ends = np.cumsum(sizes)
         self._starts = self._ends - np.asarray(sizes)
-        self._variant = variant
+        self._strategy = strategy
         self._shape = (iterations, batch_size)
         self._seed = seed
         self._buffer_size = buffer_size or 0
 
     def batches(self, task: int) -> Tensor:
         """Indices of the examples of every batch of a task, shape (iterations, batch), int64."""
-        if self._variant == "replay":
+        if self._strategy == "replay":
             return self._replayed[task]
-        start = 0 if self._variant == "joint" else int(self._starts[task])
+        start = 0 if self._strategy == "joint" else int(self._starts[task])
         return torch.randint(
             start, int(self._ends[task]), self._shape, generator=self._generator(task)
         )

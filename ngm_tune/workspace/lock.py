@@ -21,9 +21,9 @@ from uuid import uuid4
 import psutil
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from ngm_tune.command import typed_command
 from ngm_tune.errors import UserError
-from ngm_tune.results.directory import LEASE, Results
-from ngm_tune.workspace.provenance import typed_command
+from ngm_tune.results.directory import LOCK, Results
 
 RENEWAL_SECONDS = 10.0
 _WITHOUT_RENEWAL = 2.5
@@ -92,7 +92,7 @@ def holder_of(results: Results) -> Holder | None:
 
     Takes a while only where a driver on another machine holds it and may be dead.
     """
-    content = results.read_bytes(LEASE)
+    content = results.read_bytes(LOCK)
     if content is None:
         return None
     holder = Holder.parse(content)
@@ -104,7 +104,7 @@ def holder_of(results: Results) -> Holder | None:
     deadline = time.monotonic() + _WITHOUT_RENEWAL * RENEWAL_SECONDS
     while time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
-        now = results.read_bytes(LEASE)
+        now = results.read_bytes(LOCK)
         if now is None:
             return None
         if now != content:
@@ -137,7 +137,7 @@ def _namespace() -> str:
 
 
 @contextmanager
-def lease(results: Results, lost: Callable[[str], None]) -> Iterator[None]:
+def study_lock(results: Results, lost: Callable[[str], None]) -> Iterator[None]:
     """Be the only driver of a results directory for as long as the context lasts.
 
     Args:
@@ -148,8 +148,8 @@ def lease(results: Results, lost: Callable[[str], None]) -> Iterator[None]:
         UserError: Another driver holds it.
     """
     mine = Holder.this_process()
-    while not results.claim(LEASE, mine.content()):
-        before = results.read_bytes(LEASE)
+    while not results.claim(LOCK, mine.content()):
+        before = results.read_bytes(LOCK)
         other = holder_of(results)
         if other is not None:
             raise UserError(
@@ -167,18 +167,18 @@ def lease(results: Results, lost: Callable[[str], None]) -> Iterator[None]:
         renewing.join()
         with suppress(OSError):  # it is stale at once, as this process ends
             if _token(results) == mine.token:
-                results.remove(LEASE)
+                results.remove(LOCK)
 
 
 def _clear(results: Results, stale: bytes | None) -> None:
     """Take a stale lease away, and only that one: another driver may have been quicker."""
-    if stale is None or results.read_bytes(LEASE) != stale:
+    if stale is None or results.read_bytes(LOCK) != stale:
         return
-    aside = f".{LEASE}.{uuid4().hex}"
+    aside = f".{LOCK}.{uuid4().hex}"
     with suppress(FileNotFoundError):
-        results.rename(LEASE, aside)
-        if results.read_bytes(aside) != stale and not results.has(LEASE):
-            results.rename(aside, LEASE)
+        results.rename(LOCK, aside)
+        if results.read_bytes(aside) != stale and not results.has(LOCK):
+            results.rename(aside, LOCK)
         else:
             results.remove(aside)
 
@@ -195,10 +195,10 @@ def _renew(
                 lost(f"{results.location} was taken over by another run of this study")
                 return
             renewed = mine.model_copy(update={"renewals": renewals})
-            results.write_bytes(LEASE, renewed.content())
+            results.write_bytes(LOCK, renewed.content())
 
 
 def _token(results: Results) -> str | None:
-    content = results.read_bytes(LEASE)
+    content = results.read_bytes(LOCK)
     holder = None if content is None else Holder.parse(content)
     return None if holder is None else holder.token

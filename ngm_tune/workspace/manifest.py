@@ -14,27 +14,30 @@ from contextlib import suppress
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results
 from ngm_tune.results.ids import number_of, trial_of
+from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.study.files import validate_study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.provenance import describe_environment
 
 _MAY_CHANGE = {"title", "trials", "confirm", "cost", "resources"}
 
 
-def note_study(study: Study, results: Results) -> None:
+def write_manifest(plan: StudyPlan, results: Results) -> None:
     """Have a results directory say what is run in it, unless that is another study.
 
     Raises:
         UserError: It holds another study, or its files do not say which.
     """
+    study = plan.study
     trials = results.table_files("trials")
     try:
         environment = results.environment()
-        there = study_there(results, study.name)
+        there = stored_study(results, study.name)
     except UserError as error:
         hint = f"`{results.doctor}` mends what can be"
         raise UserError(f"{error}; {hint}") from error
-    copy = study_copied(results)
+    copy = copied_study(results)
     for found in (there, copy):
         if found is not None:
             _require_same(study, found, results.location)
@@ -46,14 +49,14 @@ def note_study(study: Study, results: Results) -> None:
     if there != study or "name" not in results.study():
         write_study(study, results)
     if not environment:
-        environment = describe_environment(study)
+        environment = describe_environment(plan)
         if trials:  # which were begun another time, perhaps elsewhere
             environment["resumed"] = environment.pop("started")
     if environment.get("study") != study.content():
         results.write_environment(environment | {"study": study.content()})
 
 
-def note_data(results: Results, benchmark: str, checksum: str, *, begun: bool) -> bool:
+def record_data(results: Results, benchmark: str, checksum: str, *, begun: bool) -> bool:
     """Have a results directory say of what data its runs of a benchmark are.
 
     Where that was not said of runs that there are, it stays open.
@@ -83,7 +86,7 @@ def write_study(study: Study, results: Results) -> str | None:
     before = results.read_bytes(STUDY)
     place = None
     if before is not None and not _is_former(before, study, results):
-        place = results.set_aside(STUDY)
+        place = results.quarantine(STUDY)
     results.write_text(STUDY, study.to_toml())
     return place
 
@@ -91,13 +94,13 @@ def write_study(study: Study, results: Results) -> str | None:
 def _is_former(content: bytes, study: Study, results: Results) -> bool:
     """Whether ``study.toml`` is as ngm-tune wrote it, of the same study before it was extended."""
     with suppress(UserError):
-        there = study_there(results, study.name)
+        there = stored_study(results, study.name)
         if there is not None and not differences(study, there):
             return there.to_toml().encode() == content
     return False
 
 
-def study_there(results: Results, name: str) -> Study | None:
+def stored_study(results: Results, name: str) -> Study | None:
     """The study of ``study.toml``; None if there is no such file.
 
     Args:
@@ -113,7 +116,7 @@ def study_there(results: Results, name: str) -> Study | None:
     return _whole(validate_study(content, f"{results.location}/{STUDY}"))
 
 
-def study_copied(results: Results) -> Study | None:
+def copied_study(results: Results) -> Study | None:
     """The study of ``environment.json``, whatever else is in there; None if it has none.
 
     One of another version of ngm-tune is none.
@@ -122,7 +125,7 @@ def study_copied(results: Results) -> Study | None:
         environment = json.loads(results.read_bytes(ENVIRONMENT) or b"{}")
         content = environment.get("study") if isinstance(environment, dict) else None
         if isinstance(content, dict):
-            return _whole(validate_study(content, ENVIRONMENT))
+            return _whole(validate_study(with_current_keys(content), ENVIRONMENT))
     return None
 
 
@@ -159,7 +162,7 @@ def differences(study: Study, found: Study) -> list[str]:
     asked, there = study.model_dump(), found.model_dump()
     other = [key for key in asked if key not in _MAY_CHANGE and asked[key] != there[key]]
     changes = [f"{key} is {there[key]!r} there and {asked[key]!r} here" for key in other]
-    if found.confirm.top and study.confirm.seeds != found.confirm.seeds:
+    if found.confirm.max_configurations and study.confirm.seeds != found.confirm.seeds:
         changes.append(
             f"confirm.seeds is {found.confirm.seeds} there and {study.confirm.seeds} here"
         )
@@ -176,7 +179,11 @@ def _require_same(study: Study, found: Study, location: str) -> None:
         )
     for key, before, now in (
         ("trials", found.trials, study.trials),
-        ("confirm.top", found.confirm.top, study.confirm.top),
+        (
+            "confirm.max_configurations",
+            found.confirm.max_configurations,
+            study.confirm.max_configurations,
+        ),
     ):
         if now < before:
             raise UserError(

@@ -5,30 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ngm_tune.methods import get_method
-from ngm_tune.study.study import Study
-
-COMMAND = "NGM_TUNE_COMMAND"
-"""The environment variable with the command as it was typed, where another process acts on it."""
+from ngm_tune.command import typed_command
+from ngm_tune.study.plan import StudyPlan
 
 
-def typed_command() -> str:
-    """The command of this run. A worker of Ray was not typed, and its arguments may be secret."""
-    return os.environ.get(COMMAND) or " ".join(["ngm-tune", *sys.argv[1:]])
-
-
-def describe_environment(study: Study) -> dict[str, Any]:
+def describe_environment(plan: StudyPlan) -> dict[str, Any]:
     """Where and with what a study is run, and what its names stand for."""
     packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
-    known = {name: study.benchmark(name) for name in study.benchmarks}
-    compared = {name: get_method(name) for name in study.methods}
-    points = {name: study.starting_points(name) for name in study.benchmarks}
+    known = plan.outlines
+    compared = plan.methods
+    points = {name: plan.starting_points(name) for name in plan.outlines}
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": typed_command(),
@@ -47,14 +38,14 @@ def describe_environment(study: Study) -> dict[str, Any]:
                 "source": method.source,
                 "hyperparameters": {
                     k: domain.__name__ if isinstance(domain, type) else list(domain)
-                    for k, domain in study.domains_of(name).items()
+                    for k, domain in plan.domains_of(name).items()
                     if isinstance(domain, type) or all(map(_is_plain, domain))
                 },
-                "space": {k: where._asdict() for k, where in study.space_of(name).items()},
+                "space": {k: where._asdict() for k, where in plan.spaces[name].items()},
             }
             for name, method in compared.items()
         },
-        **({"points": points} if study.points else {}),
+        **({"points": points} if plan.study.points_to_evaluate else {}),
     }
 
 

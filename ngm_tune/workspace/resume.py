@@ -13,23 +13,23 @@ from ngm_tune.errors import RecordError, UserError
 from ngm_tune.results.directory import FAILURES, JOURNAL, Results
 from ngm_tune.results.outcome import Outcome, coordinates_of, outcome_of
 from ngm_tune.results.schema import trials_schema
-from ngm_tune.search.fixed_runs import AnyArm, confirmation, given_settings
-from ngm_tune.search.method_search import Arm
+from ngm_tune.search.benchmark_search import BenchmarkSearch
+from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
 from ngm_tune.search.optuna_journal import journal
 from ngm_tune.search.sampling import problem_of_coordinates, restored_coordinates
-from ngm_tune.study.study import Study
-from ngm_tune.workspace.lock import lease
-from ngm_tune.workspace.manifest import note_study
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.workspace.lock import study_lock
+from ngm_tune.workspace.manifest import write_manifest
 
 
 @contextmanager
 def opened(
-    study: Study,
+    plan: StudyPlan,
     location: str,
     lost: Callable[[str], None] = lambda reason: None,
     *,
     retry_failed: bool = False,
-) -> Iterator[list[AnyArm]]:
+) -> Iterator[list[RunSource]]:
     """The arms of a study, reconciled with what its results directory holds, to be run.
 
     What is in ``trials/`` is the truth. However the context is left, Optuna's record is up to date
@@ -54,12 +54,12 @@ def opened(
         lost(reason)
 
     try:
-        with lease(results, told):
-            note_study(study, results)
+        with study_lock(results, told):
+            write_manifest(plan, results)
             if retry_failed:
-                _set_failed_aside(study, results)
-            with reconciled(study, results, taken_over.is_set) as arms:
-                yield arms
+                _quarantine_failed(plan, results)
+            with reconciled(plan, results, taken_over.is_set) as sources:
+                yield sources
     except OSError as error:
         raise UserError(
             f"{location}: cannot be read or written: {error}; the study goes on from there once "
@@ -69,9 +69,9 @@ def opened(
 
 @contextmanager
 def reconciled(
-    study: Study, results: Results, taken_over: Callable[[], bool] = lambda: False
-) -> Iterator[list[AnyArm]]:
-    """The arms of a study, reconciled with its results, for a caller who holds the lease.
+    plan: StudyPlan, results: Results, taken_over: Callable[[], bool] = lambda: False
+) -> Iterator[list[RunSource]]:
+    """The arms of a study, reconciled with its results, for a caller who holds the study_lock.
 
     Args:
         study: What is asked for.
@@ -83,48 +83,59 @@ def reconciled(
     """
     with journal(results, taken_over) as storage:
         try:
-            arms = list(arms_of(study, storage, outcomes_of(results, study)))
+            sources = list(sources_of(plan, storage, outcomes_of(results, plan)))
         except RecordError as error:
             raise UserError(
                 f"{results.location}/{JOURNAL}: not the record of what is in trials/: {error}; "
                 f"`{results.doctor}` makes it anew"
             ) from error
         try:
-            yield arms
+            yield sources
         finally:
-            for arm in () if taken_over() else arms:
-                arm.close()
+            for source in () if taken_over() else sources:
+                source.close()
 
 
-def _set_failed_aside(study: Study, results: Results) -> None:
+def _quarantine_failed(plan: StudyPlan, results: Results) -> None:
     """Move what there is of runs that failed to ``damaged/``."""
-    for run, outcome in outcomes_of(results, study).items():
+    for run, outcome in outcomes_of(results, plan).items():
         if outcome.finite().status == "failed":
             for name in (f"{FAILURES}/{run}.txt", f"trials/{run}.parquet"):
                 if results.has(name):
-                    results.set_aside(name)
+                    results.quarantine(name)
 
 
-def arms_of(study: Study, storage: BaseStorage, finished: dict[str, Outcome]) -> Sequence[AnyArm]:
-    """The arms of a study, as far as its runs have ended.
+def sources_of(
+    plan: StudyPlan, storage: BaseStorage, finished: dict[str, Outcome]
+) -> Sequence[RunSource]:
+    """Return the searches and fixed runs of a study, advanced as far as its runs have ended.
 
     Raises:
         RecordError: Optuna's storage is not the record of these runs.
     """
-    arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    study = plan.study
     if study.settings is not None:
-        return [given_settings(study, *arm, finished) for arm in arms]
-    searches = [Arm(study, *arm, storage=storage, finished=finished) for arm in arms]
-    for arm in searches:
-        arm.siblings = [other for other in searches if other.benchmark == arm.benchmark]
-    for arm in searches:
-        arm.advance()
-    if not study.confirm.top:
+        return [
+            fixed_hyperparameters(study, benchmark, method, finished)
+            for benchmark in study.benchmarks
+            for method in study.methods
+        ]
+    benchmarks = [
+        BenchmarkSearch(plan, benchmark, storage=storage, finished=finished)
+        for benchmark in study.benchmarks
+    ]
+    searches = [search for benchmark in benchmarks for search in benchmark.searches]
+    if not study.confirm.max_configurations:
         return searches
-    return [*searches, *(confirmation(study, arm, finished) for arm in searches)]
+    confirmations = [
+        confirmation(study, search, benchmark, finished)
+        for benchmark in benchmarks
+        for search in benchmark.searches
+    ]
+    return [*searches, *confirmations]
 
 
-def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
+def outcomes_of(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
     """How each run in ``trials/`` ended, by its id.
 
     Raises:
@@ -132,31 +143,31 @@ def outcomes_of(results: Results, study: Study) -> dict[str, Outcome]:
     """
 
     def problem(run: str, rows: pa.Table) -> str | None:
-        return problem_of_trial(run, rows, study)
+        return problem_of_trial(run, rows, plan)
 
     tasks = dict(results.runs("tasks"))
     return {
         run_id: outcome_of(
             rows.to_pylist(),
             tasks[run_id].to_pylist() if run_id in tasks else [],
-            study.objectives,
-            study.constraints,
+            plan.study.objectives,
+            plan.study.constraints,
         )
         for run_id, rows in results.runs("trials", problem)
     }
 
 
-def problem_of_trial(run: str, rows: pa.Table, study: Study) -> str | None:
+def problem_of_trial(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
     """Why the rows of a file in ``trials/`` are none of the study; None if they are."""
-    problem = study.membership.problem(run, rows)
+    problem = plan.study.expected_runs.problem(run, rows)
     if problem is not None:
         return problem
-    for column in trials_schema(study.hyperparameters, study.coordinates):
+    for column in trials_schema(plan.hyperparameters, plan.coordinates):
         if column.name in rows.schema.names and rows.schema.field(column.name).type != column.type:
             found = rows.schema.field(column.name).type
             return f"column {column.name} is of type {found} instead of {column.type}"
-    if study.settings is not None:
+    if plan.study.settings is not None:
         return None
-    space = study.space_of(rows["method"][0].as_py())
+    space = plan.spaces[rows["method"][0].as_py()]
     stored = coordinates_of(rows.slice(0, 1).to_pylist()[0])
     return problem_of_coordinates(space, restored_coordinates(space, stored))

@@ -9,15 +9,19 @@ import numpy as np
 
 from ngm_tune.errors import UserError
 from ngm_tune.methods import Config, get_method
-from ngm_tune.metrics.pareto import hypervolume_subset, is_feasible, on_front
+from ngm_tune.metrics.constraints import is_feasible
+from ngm_tune.metrics.pareto import on_front
+from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.columns import hyperparameters_of
 from ngm_tune.results.directory import Results
 from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.outcome import outcome_of
 from ngm_tune.study.files import validate_study
-from ngm_tune.study.search_spaces import IN_TOML, Point, located
+from ngm_tune.study.initial_points import located
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.search_spaces import IN_TOML, Point
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.manifest import study_copied, study_there
+from ngm_tune.workspace.manifest import copied_study, stored_study
 
 _MOST = 5
 """Points of one benchmark and method: enough to cover a front, few against usual trials."""
@@ -45,9 +49,9 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
             study does not search.
     """
     started = Results(there)
-    former = study_there(started, study.name) or study_copied(started)
+    former = stored_study(started, study.name) or copied_study(started)
     if former is not None:
-        content = study.model_dump() | {"points": former.points}
+        content = study.model_dump() | {"points_to_evaluate": former.points_to_evaluate}
         return validate_study(content, f"{there}/study.toml"), None
     if study.settings is not None:
         raise UserError(f"--warm-start {location}: with settings there is no search to start")
@@ -55,15 +59,16 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
     results.require()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
     arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    plan = StudyPlan.resolve(study)
     points: list[Point] = []
     found = outside = 0
     for benchmark, method in arms:
-        own = study.points_of(benchmark, method)
+        own = plan.points_of(benchmark, method)
         room = study.trials - len(own)
         for settings in _best(study, rows, benchmark, method):
             found += 1
             try:
-                place = located("", get_method(method), study.space_of(method), settings)
+                place = located("", plan.methods[method], plan.spaces[method], settings)
             except ValueError:
                 outside += 1
                 continue
@@ -76,22 +81,8 @@ def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | 
             f"--warm-start {location}: no completed trial there of {', '.join(study.methods)} that "
             f"has {', '.join(study.objectives)} and keeps the constraints"
         )
-    content = study.model_dump() | {"points": [*study.points, *points]}
+    content = study.model_dump() | {"points_to_evaluate": [*study.points_to_evaluate, *points]}
     return validate_study(content, f"--warm-start {location}"), outside
-
-
-def uneven_starts(study: Study) -> list[str]:
-    """Where methods start from different numbers of points, as sentences.
-
-    The effort is not equal there: who made the points has tuned some methods before.
-    """
-    said = []
-    for benchmark in study.benchmarks:
-        counts = study.starting_points(benchmark)
-        if len(set(counts.values())) > 1:
-            each = ", ".join(f"{method} {count}" for method, count in counts.items())
-            said.append(f"{benchmark}: searches start from different numbers of points: {each}")
-    return said
 
 
 def _best(study: Study, rows: Sequence[Row], benchmark: str, method: str) -> list[Config]:

@@ -1,4 +1,4 @@
-"""What a report reads of a results directory, and what it leaves out."""
+"""Reading of results directories, complete and damaged."""
 
 from __future__ import annotations
 
@@ -12,49 +12,52 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
-from ngm_tune.analysis.loading import LoadedStudy, load
+from ngm_tune.analysis.loaded_study import LoadedStudy
+from ngm_tune.analysis.loading import load
 from ngm_tune.errors import UserError
+from ngm_tune.results.directory import Results
 from tests.conftest import Command
 from tests.helpers.damage import TRIAL, one_seed, rename_trial, truncated
+from tests.helpers.fronts import STUDY
 
 
-def test_a_report_names_what_it_leaves_out(copy: Path, ngm_tune: Command) -> None:
+def test_report_lists_skipped_files(copy: Path, ngm_tune: Command) -> None:
     rename_trial(copy, f"{TRIAL[:-4]}0099")
     (copy / "steps" / "split-digits.sgd.0001.parquet").unlink()
     answer = ngm_tune("analyze", copy)
     assert (answer.code, answer.err) == (0, "")
     assert f"Left out: trials/{TRIAL[:-4]}0099.parquet: configuration 99 of a study" in answer.out
-    assert "Left out: steps/split-digits.sgd.0001.parquet: it is gone" in answer.out
+    assert "Left out: steps/split-digits.sgd.0001.parquet: missing" in answer.out
     assert "ngm-tune doctor" in answer.out
     page = (copy / "report" / "report.html").read_text()
-    assert "Left out" in page
+    assert "Skipped files" in page
     assert "steps/split-digits.sgd.0001.parquet" in page
     assert "SGD on Split-Digits has" in page
-    assert "the effort is not equal" in page
+    assert "the tuning effort is unequal" in page
 
 
 @pytest.mark.parametrize("table", ["tasks", "curves", "steps"])
-def test_what_is_gone_of_a_complete_trial_is_noticed(copy: Path, table: str) -> None:
+def test_missing_files_of_a_complete_trial_are_listed(copy: Path, table: str) -> None:
     (copy / table / f"{TRIAL}.parquet").unlink()
     left_out = load(str(copy)).results.left_out
-    assert left_out == {f"{table}/{TRIAL}.parquet": "it is gone, though its trial is complete"}
+    assert left_out == {f"{table}/{TRIAL}.parquet": "missing, although its trial is complete"}
 
 
-def test_probes_that_are_gone_are_noticed_in_a_study_that_has_them(copy: Path) -> None:
+def test_missing_probes_are_listed_if_the_study_has_probes(copy: Path) -> None:
     text = (copy / "study.toml").read_text()
     (copy / "study.toml").write_text(text.replace("probes = []", 'probes = ["curvature"]'))
     assert f"probes/{TRIAL}.parquet" in load(str(copy)).results.left_out
 
 
 @pytest.mark.parametrize("table", ["curves", "steps"])
-def test_a_damaged_table_is_left_out_as_a_chart_needs_it(copy: Path, table: str) -> None:
+def test_damaged_tables_are_skipped_when_they_are_read(copy: Path, table: str) -> None:
     truncated(copy / table / f"{TRIAL}.parquet")
     loaded = load(str(copy))
     assert loaded.results.read(table, [TRIAL]).num_rows == 0  # type: ignore[arg-type]
     assert "not readable as Parquet" in loaded.results.left_out[f"{table}/{TRIAL}.parquet"]
 
 
-def text_for_a_number(path: Path) -> None:
+def string_column(path: Path) -> None:
     rows = pq.read_table(path)
     place = rows.schema.get_field_index("config_lr")
     pq.write_table(rows.set_column(place, "config_lr", rows["config_lr"].cast(pa.string())), path)
@@ -65,7 +68,7 @@ def single_seed(path: Path) -> None:
     path.rename(path.with_name(f"{TRIAL}@7.parquet"))
 
 
-HARMS: list[tuple[Callable[[Path], None], str, str]] = [
+DAMAGES: list[tuple[Callable[[Path], None], str, str]] = [
     (truncated, TRIAL, "not readable as Parquet"),
     (one_seed, TRIAL, "seeds 7 instead of 7, 8"),
     (
@@ -73,23 +76,23 @@ HARMS: list[tuple[Callable[[Path], None], str, str]] = [
         f"{TRIAL}@7",
         "a file of one seed; this study keeps all seeds",
     ),
-    (text_for_a_number, TRIAL, "column config_lr is of type string, elsewhere of type double"),
+    (string_column, TRIAL, "column config_lr has type string, in other files double"),
 ]
 
 
-@pytest.mark.parametrize(("harm", "run", "reason"), HARMS)
-def test_a_trial_that_is_not_as_it_was_written_is_left_out(
-    copy: Path, harm: Callable[[Path], None], run: str, reason: str
+@pytest.mark.parametrize(("damage", "run", "reason"), DAMAGES)
+def test_damaged_trials_are_skipped(
+    copy: Path, damage: Callable[[Path], None], run: str, reason: str
 ) -> None:
-    harm(copy / "trials" / f"{TRIAL}.parquet")
+    damage(copy / "trials" / f"{TRIAL}.parquet")
     loaded = load(str(copy))
     assert reason in loaded.results.left_out[f"trials/{run}.parquet"]
     assert TRIAL not in set(loaded.search["trial_id"])
 
 
-def test_claims_do_not_rest_on_a_part_of_the_seeds_that_confirm(copy: Path) -> None:
+def test_claims_require_every_confirmation_seed(copy: Path) -> None:
     def evidence(loaded: LoadedStudy) -> set[str]:
-        return set(loaded.of("split-digits")["phase"])
+        return set(loaded.evidence("split-digits")["phase"])
 
     assert evidence(load(str(copy))) == {"confirm"}
     (path,) = (copy / "trials").glob("split-digits.sgd.*.confirm.parquet")
@@ -100,7 +103,7 @@ def test_claims_do_not_rest_on_a_part_of_the_seeds_that_confirm(copy: Path) -> N
 
 
 def race(location: Path) -> None:
-    """Let the study be one with racing, whose seeds have a file each."""
+    """Convert the results to those of a study with racing, with one file per seed."""
     text = (location / "study.toml").read_text()
     (location / "study.toml").write_text(text + "\n[racing]\n")
     for path in (location / "trials").iterdir():
@@ -111,7 +114,7 @@ def race(location: Path) -> None:
             path.unlink()
 
 
-def test_seeds_that_were_raced_for_count_once_each(copy: Path) -> None:
+def test_seed_runs_of_a_race_count_once(copy: Path) -> None:
     race(copy)
     before = load(str(copy))
     assert not [name for name in before.results.left_out if name.startswith("trials/")]
@@ -124,12 +127,32 @@ def test_seeds_that_were_raced_for_count_once_each(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["seeds", "confirm.seeds", "trials"])
-def test_a_study_of_impossible_size_is_one_sentence(copy: Path, key: str) -> None:
+def test_study_of_impossible_size_is_one_line(copy: Path, key: str) -> None:
     study = tomllib.loads((copy / "study.toml").read_text())
     *table, last = key.split(".")
     (study[table[0]] if table else study)[last] = 4_000_000_000
     (copy / "study.toml").write_text(tomli_w.dumps(study))
-    with pytest.raises(
-        UserError, match=rf"study.toml: no study of this version: {key}.*4000000000"
-    ):
+    with pytest.raises(UserError, match=rf"study.toml: not a valid study: {key}.*4000000000"):
         load(str(copy))
+
+
+def test_trials_are_means_over_seeds_with_their_fronts(fronts: Path) -> None:
+    loaded = load(str(fronts))
+    ngm = loaded.evidence("split-digits", "ngm-sgd").sort("trial_id")
+    assert ngm["avg_acc"].to_list() == pytest.approx([0.96, 0.93, 0.5, 0.9, 0.99])
+    assert ngm["avg_acc_sd"][0] == pytest.approx(0.01 * 2**0.5)
+    assert ngm["front"].to_list() == [True, True, True, False, False]
+    assert ngm["seeds"].to_list() == [2] * 5
+
+
+def test_results_without_a_completed_run(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    results.write_text("study.toml", STUDY)
+    with pytest.raises(UserError, match=r"no run completed, so .*: none"):
+        load(str(tmp_path))
+
+
+def test_invalid_study_file(tmp_path: Path) -> None:
+    Results(str(tmp_path)).write_text("study.toml", "x = 1\n")
+    with pytest.raises(UserError, match=r"study\.toml: not a valid study"):
+        load(str(tmp_path))

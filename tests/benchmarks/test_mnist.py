@@ -83,7 +83,7 @@ def test_a_run_agrees_with_the_published_runs(split_mnist: TaskData, method: str
         seed=42,
         batch_size=benchmark.batch_size,
         iterations_per_task=benchmark.iterations_per_task,
-        evaluated="first-and-previous",
+        eval_tasks="first-and-previous",
         eval_every=4,
         eval_dense=40,
         prepare=benchmark.prepare,

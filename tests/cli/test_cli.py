@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from ngm_tune import __version__
 from ngm_tune.cli import app, main
-from tests.conftest import SCHEMA_1, Command, Finished
+from tests.conftest import Finished
+from tests.helpers.commands import Command
+from tests.helpers.comparing import SCHEMA_1
 
 runner = CliRunner()
 
@@ -69,10 +71,19 @@ def quick(*changes: str) -> tuple[str, ...]:
         (quick("space.sgd.speed=[0, 1]"), "space.sgd has speed, which it does not search"),
         (quick("reference_point.avg_acc=1.5"), "reference_point.avg_acc = 1.5: must be a number w"),
         (quick("reference_point={ avg_sg = 1.0 }"), "must give one value for each of the obj"),
-        (quick("racing.chance=2.0"), "racing.chance = 2.0: input should be less than 1"),
+        (
+            quick("racing.min_probability=2.0"),
+            "racing.min_probability = 2.0: input should be less than 1",
+        ),
         (quick("racing={}", "seeds=1"), "racing: it needs several seeds, and seeds = 1"),
-        (quick("stopping.tasks=5"), "stopping.tasks = 5: must be less than the 5 tasks of split"),
-        (quick("confirm.topp=1"), "unknown key 'topp' in confirm (did you mean 'top'?)"),
+        (
+            quick("early_stopping.grace_tasks=5"),
+            "early_stopping.grace_tasks = 5: must be less than the 5 tasks of split",
+        ),
+        (
+            quick("confirm.max_configurationsp=1"),
+            "unknown key 'topp' in confirm (did you mean 'top'?)",
+        ),
         (quick('points=["paper"]'), "the paper has no settings for split-digits"),
         (("run", "quickstart", "--results", "/proc/none"), "/proc/none: cannot be made"),
         (("run", "quickstart", "--results", "/mnt/none/a"), "there is no folder /mnt/none to make"),

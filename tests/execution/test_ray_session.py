@@ -19,7 +19,7 @@ from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
 from ngm_tune.errors import UserError
 from ngm_tune.execution.ray_session import ray_session
 from ngm_tune.execution.signals import held
-from tests.conftest import wait_for
+from tests.helpers.waiting import wait_for
 
 TRACEBACK = """Traceback (most recent call last):
   File "proxier.py", line 765, in Datapath

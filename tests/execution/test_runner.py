@@ -19,11 +19,13 @@ from PIL import Image
 
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.methods import get_method
-from ngm_tune.metrics.functional import METRICS, AccuracyCurves, compute_metrics
+from ngm_tune.metrics.curves import AccuracyCurves
+from ngm_tune.metrics.registry import METRICS, compute_metrics
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
-from tests.conftest import Command, Finished
+from tests.conftest import Finished
+from tests.helpers.commands import Command
 
 PETS = """
     title = "Pets"
@@ -32,11 +34,11 @@ PETS = """
     trials = 1
     seeds = 1
     iterations_per_task = 6
-    variant = "replay"
+    strategy = "replay"
     buffer_size = 10
     eval_precision = "mixed"
     reference_point = { avg_acc = 0.25, avg_sg = 1.0 }
-    confirm = { top = 1, seeds = 1 }
+    confirm = { max_configurations = 1, seeds = 1 }
 
     [fixed]
     ngm-sgd = { normalise_entropy = true, layers = "output" }

@@ -8,22 +8,22 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from ngm_tune.execution.searcher import FairSearcher
+from ngm_tune.execution.searcher import ScheduleSearcher
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.fixed_runs import AnyArm, confirmation, given_settings
-from ngm_tune.search.run_spec import Proposal
-from tests.search.test_method_search import a_study, arm
+from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
+from ngm_tune.search.run_spec import RunSpec
+from tests.helpers.searches import a_study, method_search
 
 
 def searcher_of(
-    arms: Sequence[AnyArm],
+    arms: Sequence[RunSource],
     written: Mapping[str, Outcome] | None = None,
     given_up: Callable[[str], bool] = lambda run_id: True,
-) -> FairSearcher:
-    def config_of(proposal: Proposal) -> dict[str, Any]:
+) -> ScheduleSearcher:
+    def config_of(proposal: RunSpec) -> dict[str, Any]:
         return {"id": proposal.run_id, "seeds": proposal.seeds, "phase": proposal.phase}
 
-    return FairSearcher(arms, config_of, ({} if written is None else written).get, given_up)
+    return ScheduleSearcher(arms, config_of, ({} if written is None else written).get, given_up)
 
 
 def ended(status: str, *values: float) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def ended(status: str, *values: float) -> dict[str, Any]:
 
 
 def test_the_searcher_serves_all_arms_equally(tmp_path: Path) -> None:
-    arms = [arm(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")]
+    arms = [method_search(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")]
     searcher = searcher_of(arms)
     for round_ in range(4):
         ids = [f"t{round_}{n}" for n in range(3)]
@@ -48,7 +48,7 @@ def test_the_searcher_serves_all_arms_equally(tmp_path: Path) -> None:
 
 
 def test_the_searcher_counts_a_trial_that_raised_and_reopens_one_cut_off(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=1)
+    searched = method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
     searcher.on_trial_complete("t1")
@@ -59,7 +59,7 @@ def test_the_searcher_counts_a_trial_that_raised_and_reopens_one_cut_off(tmp_pat
 
 
 def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=1)
+    searched = method_search(tmp_path / "a", trials=1)
     last = iter((False, True))
     searcher = searcher_of([searched], given_up=lambda run_id: next(last))
     config = searcher.suggest("t1")
@@ -72,7 +72,7 @@ def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -
 
 
 def test_a_trial_cut_off_after_a_report_is_reopened_too(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=1)
+    searched = method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
     searcher.on_trial_complete("t1", {"interim": ((0.5, 0.5),)})
@@ -80,7 +80,7 @@ def test_a_trial_cut_off_after_a_report_is_reopened_too(tmp_path: Path) -> None:
 
 
 def test_what_a_worker_wrote_counts_whatever_tune_says_of_it(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=3)
+    searched = method_search(tmp_path / "a", trials=3)
     written: dict[str, Outcome] = {}
     searcher = searcher_of([searched], written)
     for tune_id, error in (("lost after its end", True), ("cut off after its end", False)):
@@ -95,16 +95,16 @@ def test_what_a_worker_wrote_counts_whatever_tune_says_of_it(tmp_path: Path) -> 
 
 
 def test_a_trial_stopped_early_is_counted_once(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=4, stopping={"peers": 2})
+    searched = method_search(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
     searcher = searcher_of([searched])
     for tune_id in ("t0", "t1"):
         searcher.suggest(tune_id)
         interim = ((0.9, 0.2), (0.9, 0.2), (0.9, 0.2))
         searcher.on_trial_complete(tune_id, {"outcome": ("completed", (0.9, 0.2), (), interim)})
     run_id = searcher.suggest("t2")["id"]
-    assert not searcher.is_hopeless(run_id, [(0.5, 0.5)])
+    assert not searcher.should_prune(run_id, [(0.5, 0.5)])
     bad = [(0.5, 0.5), (0.5, 0.5)]
-    assert searcher.is_hopeless(run_id, bad)
+    assert searcher.should_prune(run_id, bad)
     searcher.stopped(run_id, bad)
     searcher.on_trial_complete("t2", {"interim": bad})  # Tune says so of every trial
     assert [o.status for o in searched.outcomes] == ["completed", "completed", "stopped"]
@@ -113,8 +113,8 @@ def test_a_trial_stopped_early_is_counted_once(tmp_path: Path) -> None:
 
 
 def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> None:
-    study = a_study(trials=2, confirm={"top": 1, "seeds": 2})
-    search = arm(tmp_path / "a", trials=2, confirm={"top": 1, "seeds": 2})
+    study = a_study(trials=2, confirm={"max_configurations": 1, "seeds": 2})
+    search = method_search(tmp_path / "a", trials=2, confirm={"max_configurations": 1, "seeds": 2})
     searcher = searcher_of([search, confirmation(study, search, {})])
     for tune_id, gap in (("t0", 0.2), ("t1", 0.1)):
         assert searcher.suggest(tune_id)["phase"] == "search"
@@ -131,7 +131,7 @@ def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> Non
 
 
 def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
-    search = arm(tmp_path / "a", trials=1)
+    search = method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([search, confirmation(a_study(trials=1), search, {})])
     searcher.suggest("t0")
     searcher.on_trial_complete("t0", error=True)
@@ -140,13 +140,13 @@ def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_given_settings_are_one_run(tmp_path: Path) -> None:
     study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
-    given = given_settings(study, "split-digits", "sgd", {})
+    given = fixed_hyperparameters(study, "split-digits", "sgd", {})
     searcher = searcher_of([given])
     config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}
     assert searcher.suggest("t0") == config
     searcher.on_trial_complete("t0")
     assert searcher.suggest("t1") == config
-    assert not searcher.is_hopeless("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
+    assert not searcher.should_prune("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
     searcher.on_trial_complete("t1", ended("diverged", 0.0, 1.0))
     assert given.complete
     assert given.values == []  # what diverged is on no front

@@ -15,13 +15,14 @@ import torch
 from ray import tune
 
 from ngm_tune.benchmarks import get_benchmark
-from ngm_tune.execution.runner import splits_for, trial_config
 from ngm_tune.execution.trainable import ContinualTrainable
-from ngm_tune.metrics.functional import METRICS
-from ngm_tune.results.checkpoints import pack, unpack
+from ngm_tune.execution.trial_config import trial_config
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.directory import Results
-from ngm_tune.search.run_spec import Phase, Proposal
+from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.files import load_study
+from ngm_tune.training.checkpoints import pack, unpack
+from ngm_tune.training.splits import splits_for
 
 BENCHMARK = "split-digits"
 TABLES = ("trials", "tasks", "curves", "steps")
@@ -44,7 +45,7 @@ def config(
     study = load_study("quickstart", ["seeds=2", "iterations_per_task=20", *changes])
     trial_id = f"{BENCHMARK}.{method}.0000"
     hyperparameters = settings or {"lr": 0.05}
-    proposal = Proposal(
+    proposal = RunSpec(
         benchmark=BENCHMARK,
         method=method,
         phase="search",
@@ -103,7 +104,7 @@ def test_the_end_says_by_how_much_constraints_are_violated(tmp_path: Path, data:
 def test_a_report_carries_what_to_write_if_the_trial_is_stopped(tmp_path: Path, data: Data) -> None:
     without = start(config(tmp_path / "without"), data).step()
     assert set(without) == {"interim"}
-    trial = start(config(tmp_path / "with", "ngm-sgd", "stopping.peers=2"), data)
+    trial = start(config(tmp_path / "with", "ngm-sgd", "early_stopping.min_peers=2"), data)
     reports = [trial.step() for _ in range(3)]
     rows, tasks = reports[2]["if_stopped"]["rows"], reports[2]["if_stopped"]["tasks"]
     assert [row["status"] for row in rows] == ["stopped"] * 2
@@ -219,7 +220,7 @@ def test_an_actor_that_was_never_used_keeps_nothing(tmp_path: Path, data: Data) 
 def test_after_an_interruption_every_task_is_reported_that_stopping_asks_about(
     tmp_path: Path, data: Data
 ) -> None:
-    settings = config(tmp_path, "ngm-sgd", "stopping.peers=2")
+    settings = config(tmp_path, "ngm-sgd", "early_stopping.min_peers=2")
     first = start(settings, data)
     reports = [first.step() for _ in range(2)]
     again = start(settings, data)  # as if Tune had not heard of the second one
@@ -340,11 +341,11 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
     study = load_study(
         "quickstart",
         [
-            *("eval_every=3", "eval_dense=4", "eval_precision=mixed", "stopping.peers=2"),
-            "evaluate=first-and-previous",
+            *("eval_every=3", "eval_dense=4", "eval_precision=mixed", "early_stopping.min_peers=2"),
+            "eval_tasks=first-and-previous",
         ],
     )
-    proposal = Proposal(
+    proposal = RunSpec(
         benchmark=BENCHMARK,
         method="sgd",
         phase=phase,
@@ -355,7 +356,7 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
         coordinates={"lr": 0.1},
     )
     found = trial_config(study, str(tmp_path), proposal)
-    fidelity = [found[key] for key in ("eval_every", "eval_dense", "eval_precision", "evaluate")]
+    fidelity = [found[key] for key in ("eval_every", "eval_dense", "eval_precision", "eval_tasks")]
     assert fidelity == (
         [1, 0, "float32", "seen"] if full else [3, 4, "mixed", "first-and-previous"]
     )

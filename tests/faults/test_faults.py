@@ -14,12 +14,14 @@ import psutil
 import pytest
 
 from ngm_tune.workspace.doctor import examine
-from tests.conftest import Command, assert_the_same, environment, wait_for
+from tests.helpers.commands import Command, environment
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.waiting import wait_for
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=4"),
     *("--set", "seeds=2", "--set", "iterations_per_task=60"),
-    *("--set", "confirm={ top = 1, seeds = 1 }"),
+    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
 
 Mount = Callable[..., None]

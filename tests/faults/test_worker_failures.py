@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import environment, installed
+from tests.helpers.commands import environment, installed
 
 METHODS = """
     import os
@@ -77,7 +77,7 @@ def site(tmp_path: Path) -> Path:
 
 def trials_of(site: Path, location: Path, *changes: str) -> dict[str, str]:
     """Run a small study to its end: how each trial ended."""
-    small = ["seeds=1", "iterations_per_task=24", "confirm={top=0}", *changes]
+    small = ["seeds=1", "iterations_per_task=24", "confirm={max_configurations=0}", *changes]
     sets = [text for change in small for text in ("--set", change)]
     done = subprocess.run(
         [sys.executable, "-m", "ngm_tune", "run", "quickstart", *sets, "--results", str(location)],

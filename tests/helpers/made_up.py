@@ -1,4 +1,4 @@
-"""Results that tests of reports make up."""
+"""Synthetic results for tests of the analysis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ngm_tune.analysis.loading import LoadedStudy, load
+from ngm_tune.analysis.loaded_study import LoadedStudy
+from ngm_tune.analysis.loading import load
 from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import trials_schema
 
@@ -26,14 +27,14 @@ seed = 0
 sampler = "tpe"
 objectives = ["avg_acc", "avg_sg"]
 reference_point = { avg_acc = 0.0, avg_sg = 1.0 }
-confirm = { top = 2, seeds = 3 }
+confirm = { max_configurations = 2, seeds = 3 }
 """
 
 Point = tuple[float, float]
 
 
 class MadeUp:
-    """Results that tests write."""
+    """A results directory with the trials that a test adds."""
 
     def __init__(self, folder: Path, more: str = "", study: str = STUDY) -> None:
         self.location = str(folder)
@@ -58,7 +59,7 @@ class MadeUp:
         spread: float = 0.0,
         diverged_at: int | None = None,
     ) -> None:
-        """Seeds differ in accuracy by ``spread`` each, about that of ``point``."""
+        """Add a trial; seeds differ in accuracy by ``spread`` each, centred on ``point``."""
         trial = f"split-digits.{method}.{number:04d}"
         if phase == "confirm":
             trial, seeds = f"{trial}.confirm", (1000, 1001, 1002)
@@ -81,7 +82,7 @@ class MadeUp:
             self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, SCHEMA))
 
     def rows(self, trial: str, points: Sequence[Point], seeds: Sequence[int]) -> None:
-        """A trial on test data by its seeds."""
+        """Add a trial on test data, with one point per seed."""
         rows = [
             {
                 **identity(trial, seed), "phase": "confirm", "status": "completed",
@@ -93,11 +94,18 @@ class MadeUp:
         self.results.write("trials", trial, pa.Table.from_pylist(rows, SCHEMA))
 
     def confirmed(self, trial: str, points: Sequence[Point]) -> None:
-        """A confirmed trial by its fresh seeds."""
+        """Add a confirmed trial, with one point per fresh seed."""
         self.rows(trial, points, range(1000, 1000 + len(points)))
 
-    def given(self, method: str, point: Point, seeds: Sequence[int] = (0, 1)) -> None:
-        """A method with settings that were given, which reaches the same with every seed."""
+    def searched_and_confirmed(
+        self, method: str, number: int, estimate: Point, points: Sequence[Point]
+    ) -> None:
+        """Add a search trial and its confirmation, with one point per fresh seed."""
+        self.trial(number, estimate, method=method)
+        self.confirmed(f"split-digits.{method}.{number:04d}.confirm", points)
+
+    def fixed_run(self, method: str, point: Point, seeds: Sequence[int] = (0, 1)) -> None:
+        """Add the fixed run of a method, with the same scores for every seed."""
         self.rows(f"split-digits.{method}.0000", [point] * len(seeds), seeds)
 
     def load(self) -> LoadedStudy:

@@ -17,13 +17,15 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from ngm_tune.results.checkpoints import unpack
-from tests.conftest import Command, assert_the_same, environment, wait_for
+from ngm_tune.training.checkpoints import unpack
+from tests.helpers.commands import Command, environment
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.waiting import wait_for
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam", "er"]', "--set", "trials=2"),
     *("--set", "seeds=2", "--set", "iterations_per_task=400", "--set", "eval_every=2"),
-    *("--set", "confirm={ top = 1, seeds = 1 }"),
+    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
 SHORT = (*STUDY, "--set", "iterations_per_task=20")
 

@@ -29,7 +29,7 @@ from typer.main import get_command
 
 from ngm_tune.cli import app
 from ngm_tune.study.files import load_study, shipped_studies
-from tests.conftest import environment
+from tests.helpers.commands import environment
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "cluster"
@@ -284,7 +284,7 @@ LISTEN, WAIT = "trap 'exit 130' USR1", "while :; do sleep 0.02; done"
 
 STUDY = (
     *("--set", 'methods=["sgd"]', "--set", "seeds=1", "--set", "iterations_per_task=100"),
-    *("--set", "confirm={ top = 0, seeds = 1 }"),
+    *("--set", "confirm={ max_configurations = 0, seeds = 1 }"),
 )
 
 
@@ -536,7 +536,7 @@ def test_the_submission_to_slurm_shown_is_accepted() -> None:
     words = shlex.split(line)
     variables = dict(word.split("=", 1) for word in words[: words.index("sbatch")])
     options = run_options([variables["STUDY"], *words[words.index(SCRIPT.name) + 1 :]])
-    assert load_study(options["study"], options["set_"]).in_flight == 8
+    assert load_study(options["study"], options["set_"]).max_concurrent_trials == 8
 
 
 def test_exit_codes_and_addresses_are_those_of_the_command() -> None:

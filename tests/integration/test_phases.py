@@ -13,23 +13,25 @@ import polars as pl
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from ngm_tune.metrics.functional import METRICS
 from ngm_tune.metrics.pareto import on_front
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.directory import Results
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
 from ngm_tune.workspace.lock import holder_of
-from tests.conftest import Command, Finished, environment, wait_for
+from tests.conftest import Finished
+from tests.helpers.commands import Command, environment
+from tests.helpers.waiting import wait_for
 
 QUICK = ("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]')
 WHOLE = (
     *(*QUICK, "--set", "trials=6", "--set", "seeds=1", "--set", "iterations_per_task=120"),
-    *("--set", "stopping.peers=2", "--set", 'constraints=["avg_acc <= 0.945"]'),
-    *("--set", "confirm={ top = 2, seeds = 2 }"),
+    *("--set", "early_stopping.min_peers=2", "--set", 'constraints=["avg_acc <= 0.945"]'),
+    *("--set", "confirm={ max_configurations = 2, seeds = 2 }"),
 )
 """An upper bound, since the trial with the highest accuracy is always on the front without it."""
 
-SMALLER = (*WHOLE, "--set", "trials=3", "--set", "confirm.top=1")
+SMALLER = (*WHOLE, "--set", "trials=3", "--set", "confirm.max_configurations=1")
 TABLES = ("trials", "tasks", "curves", "steps")
 OBJECTIVES = [METRICS["avg_acc"], METRICS["avg_sg"]]
 
@@ -172,7 +174,12 @@ def raced(ngm_tune: Command, finished: Finished, tmp_path_factory: pytest.TempPa
     location = tmp_path_factory.mktemp("results") / "raced"
     done = ngm_tune(
         *(*QUICK, "--set", "trials=4", "--set", "seeds=[5, 3, 4]", "--set", "racing={}"),
-        *("--set", "iterations_per_task=10", "--set", "confirm={ top = 1, seeds = 2 }"),
+        *(
+            "--set",
+            "iterations_per_task=10",
+            "--set",
+            "confirm={ max_configurations = 1, seeds = 2 }",
+        ),
         *("--warm-start", finished.location, "--results", location),
     )
     assert (done.code, done.err) == (0, "")
@@ -208,7 +215,9 @@ def test_what_a_race_confirms_ran_with_every_seed(raced: Path) -> None:
 def test_a_warm_start_tries_the_best_of_other_results_first(
     raced: Path, finished: Finished
 ) -> None:
-    points = [p for p in load_study(str(raced / "study.toml")).points if isinstance(p, dict)]
+    points = [
+        p for p in load_study(str(raced / "study.toml")).points_to_evaluate if isinstance(p, dict)
+    ]
     assert {point["method"] for point in points} == {"ngm-sgd", "sgd"}
     ours, theirs = read(raced, "trials"), read(finished.location, "trials")
     for method in ("ngm-sgd", "sgd"):

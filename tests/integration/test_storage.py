@@ -21,13 +21,15 @@ from ngm_tune.results.directory import Results
 from ngm_tune.results.filesystem import with_retry_limit
 from ngm_tune.search.optuna_journal import journal
 from ngm_tune.workspace.doctor import examine
-from ngm_tune.workspace.lock import lease
-from tests.conftest import Command, assert_the_same, environment, wait_for
+from ngm_tune.workspace.lock import study_lock
+from tests.helpers.commands import Command, environment
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.waiting import wait_for
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=3"),
     *("--set", "seeds=2", "--set", "iterations_per_task=60"),
-    *("--set", "confirm={ top = 1, seeds = 1 }"),
+    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
 
@@ -116,9 +118,9 @@ def test_a_damaged_object_is_set_aside(s3: str, ngm_tune: Command) -> None:
 
 def test_an_object_store_has_one_driver_at_a_time(s3: str) -> None:
     results = Results(uri(s3, "held"))
-    with lease(results, print):
+    with study_lock(results, print):
         with pytest.raises(UserError, match=f"run already, by process {os.getpid()}"):
-            lease(results, print).__enter__()
+            study_lock(results, print).__enter__()
         assert results.has("driver.json")
     assert not results.has("driver.json")
 
@@ -131,7 +133,7 @@ def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(s3:
     def drive() -> str:
         together.wait()
         try:
-            with lease(Results(location), print):
+            with study_lock(Results(location), print):
                 over.wait(30)
                 return "held"
         except UserError:

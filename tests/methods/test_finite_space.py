@@ -20,9 +20,10 @@ from torch.optim import SGD
 from ngm_tune.methods import Method, methods
 from ngm_tune.methods.finite_space import Grid, grid_of
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.study.validation import small_spaces
-from tests.search.test_method_search import SEARCHES, a_study, arm, draw_and_keep, optuna_trials
-from tests.search.test_plateau import arms_of, flat, lengths, search, slow
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.warnings import small_spaces
+from tests.helpers.plateaus import flat, lengths, search, searches_of, slow
+from tests.helpers.searches import SEARCHES, a_study, draw_and_keep, method_search, optuna_trials
 
 SPACE = {
     "lr": FloatDistribution(0.01, 0.07, step=0.02),
@@ -81,13 +82,18 @@ def test_a_space_with_a_continuous_coordinate_has_no_grid() -> None:
     assert grid_of({**SPACE, "decay": FloatDistribution(0.0, 1.0)}) is None
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_configuration_is_tried_once(
-    tmp_path: Path, few: str, name: str, in_flight: int
+    tmp_path: Path, few: str, name: str, max_concurrent_trials: int
 ) -> None:
-    settings = {"methods": [few], "in_flight": in_flight, **SEARCHES[name], "trials": 12}
-    searched = arm(tmp_path / "a", few, **settings)
+    settings = {
+        "methods": [few],
+        "max_concurrent_trials": max_concurrent_trials,
+        **SEARCHES[name],
+        "trials": 12,
+    }
+    searched = method_search(tmp_path / "a", few, **settings)
     drawn, outcomes = draw_and_keep(searched, order=(0, 1, 2))
     assert searched.complete
     assert searched.exhausted
@@ -95,7 +101,7 @@ def test_every_configuration_is_tried_once(
     by_trial = {run_id.partition("@")[0]: tuple(s.values()) for run_id, s in drawn.items()}
     assert len(set(by_trial.values())) == len(by_trial) == SIZE
     if "racing" in name:
-        whole = [c for c, scores in searched._knowledge().items() if len(scores.each) == 3]
+        whole = [c for c, scores in searched._aggregates().items() if len(scores.each) == 3]
         assert {*searched.front()} <= {*whole}
         assert searched.front()
         assert searched.total < 3 * SIZE  # dominated configurations got no further seeds
@@ -105,7 +111,7 @@ def test_every_configuration_is_tried_once(
 def test_no_configuration_is_tried_twice_in_a_short_search(
     tmp_path: Path, few: str, sampler: str
 ) -> None:
-    searched = arm(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
+    searched = method_search(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
     drawn, _ = draw_and_keep(searched)
     assert len({tuple(settings.values()) for settings in drawn.values()}) == searched.total == 6
     assert not searched.exhausted
@@ -116,14 +122,14 @@ def test_no_configuration_is_tried_twice_in_a_short_search(
 def test_an_interrupted_search_of_a_finite_space_resumes(
     tmp_path: Path, few: str, name: str, kept: bool
 ) -> None:
-    settings = {"methods": [few], "in_flight": 3, **SEARCHES[name], "trials": 12}
-    whole, ends = draw_and_keep(arm(tmp_path / "whole", few, **settings))
-    first = arm(tmp_path / "a", few, **settings)
+    settings = {"methods": [few], "max_concurrent_trials": 3, **SEARCHES[name], "trials": 12}
+    whole, ends = draw_and_keep(method_search(tmp_path / "whole", few, **settings))
+    first = method_search(tmp_path / "a", few, **settings)
     before, outcomes = draw_and_keep(first, stop=5)
     first.close()
     if not kept:
         (tmp_path / "a").unlink()
-    second = arm(tmp_path / "a", few, finished=outcomes, **settings)
+    second = method_search(tmp_path / "a", few, finished=outcomes, **settings)
     after, later = draw_and_keep(second)
     assert {**before, **after} == whole
     assert {**outcomes, **later} == ends
@@ -139,7 +145,7 @@ def test_older_results_with_duplicates_are_kept(tmp_path: Path, few: str) -> Non
         )
         for n in range(12)
     }
-    searched = arm(tmp_path / "a", few, finished=twice, **settings)
+    searched = method_search(tmp_path / "a", few, finished=twice, **settings)
     assert searched.ask() is None
     assert searched.complete
     assert (searched.total, searched.exhausted) == (12, False)
@@ -149,19 +155,23 @@ def test_older_results_with_duplicates_are_kept(tmp_path: Path, few: str) -> Non
     ] * 12
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
-def test_other_searches_continue_to_their_plateau(tmp_path: Path, few: str, in_flight: int) -> None:
-    arms = arms_of(tmp_path / "a", methods=["sgd", few, "adam"], in_flight=in_flight)
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
+def test_other_searches_continue_to_their_plateau(
+    tmp_path: Path, few: str, max_concurrent_trials: int
+) -> None:
+    arms = searches_of(
+        tmp_path / "a", methods=["sgd", few, "adam"], max_concurrent_trials=max_concurrent_trials
+    )
     search(arms, [slow, flat, flat])
     first, second, third = lengths(arms)
     assert first == third > 2 * 4
     assert second == SIZE
-    assert all(arm.complete for arm in arms)
-    assert [arm.on_plateau for arm in arms] == [True, False, True]
-    assert [arm.exhausted for arm in arms] == [False, True, False]
+    assert all(method_search.complete for method_search in arms)
+    assert [method_search.on_plateau for method_search in arms] == [True, False, True]
+    assert [method_search.exhausted for method_search in arms] == [False, True, False]
 
 
 def test_searches_with_fewer_trials_are_reported(few: str) -> None:
-    (sentence,) = small_spaces(a_study(methods=["sgd", few], trials=9))
-    assert sentence == "few will have 8 of 9 trials: its search space has no more configurations"
-    assert small_spaces(a_study(methods=["sgd", few], trials=8)) == []
+    (sentence,) = small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=9)))
+    assert sentence == "few will have 8 of 9 trials: its search space has no further configuration"
+    assert not list(small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=8))))

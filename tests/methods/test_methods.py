@@ -21,7 +21,8 @@ from ngm_tune.benchmarks.models import MLP
 from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
 from ngm_tune.methods import get_method, methods
-from ngm_tune.study.search_spaces import located, narrowed
+from ngm_tune.study.initial_points import located
+from ngm_tune.study.search_spaces import narrowed
 from ngm_tune.testing.runs import corners, middle, start_run
 from ngm_tune.training.loop import ContinualTraining
 
@@ -219,7 +220,10 @@ def test_choices_that_results_cannot_store_raise(choices: tuple[Any, ...], messa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"space": {"lr": (0.1, 1.0)}}, r"Invalid range of sgd.lr: \(0.1, 1.0\) \(must be a"),
+        (
+            {"space": {"lr": (0.1, 1.0)}},
+            r"Invalid range of sgd.lr: \(0.1, 1.0\) \(must be a",
+        ),
         ({"configure": lambda point: None}, "Invalid configure of sgd: .*NoneType"),
         ({"configure": lambda point: {"lr": point["rate"]}}, "Invalid configure of sgd: .*'rate'"),
         (

@@ -25,11 +25,12 @@ from ngm_tune.methods import Method, methods
 from ngm_tune.optim.defaults import load_defaults
 from ngm_tune.results.columns import restored
 from ngm_tune.results.directory import Results
-from ngm_tune.study.search_spaces import located, narrowed
+from ngm_tune.study.initial_points import located
+from ngm_tune.study.search_spaces import narrowed
 from ngm_tune.study.study import Study
-from tests.search.test_method_search import a_study
-from tests.training.test_loop import finish, same, start
-from tests.workspace.test_warm_start import Other
+from tests.helpers.other_study import Other
+from tests.helpers.searches import a_study
+from tests.helpers.training import finish, same, start
 
 LR = FloatDistribution(0.01, 0.1, log=True)
 
@@ -135,18 +136,22 @@ def study_of(method: str, **changes: Any) -> Study:
 
 
 def test_ranges_are_tried_on_the_networks_of_the_study() -> None:
-    study_of("looks", space={"looks": {"lr": [0.02, 0.05]}})
+    study_of("looks", search_space={"looks": {"lr": [0.02, 0.05]}})
     given = {"needs": {"momentum": 0.5}}
-    study_of("needs", fixed=given, space={"needs": {"lr": [0.02, 0.05]}})
+    study_of("needs", fixed=given, search_space={"needs": {"lr": [0.02, 0.05]}})
     other = {"looks": {"lr": [0.02, 0.05]}}
     with pytest.raises(UserError, match=r"space\.looks allows .*: "):
-        study_of("looks", benchmarks=["split-cifar10"], space=other, iterations_per_task=9)
+        study_of("looks", benchmarks=["split-cifar10"], search_space=other, iterations_per_task=9)
 
 
 @pytest.mark.parametrize(
     ("method", "changes", "message"),
     [
-        ("needs", {}, "needs lacks what fixed.needs could give: missing a required .*'momentum'"),
+        (
+            "needs",
+            {},
+            "needs needs a hyper-parameter that fixed.needs can set: missing .*'momentum'",
+        ),
         ("raises", {"fixed": {"raises": {"k": 7}}}, r"has k = 7: RuntimeError\('seven'\)"),
     ],
 )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ngm_tune.metrics import functional as metrics
-from ngm_tune.metrics.functional import METRICS, AccuracyCurves, compute_metrics
+from ngm_tune.metrics.curves import AccuracyCurves
+from ngm_tune.metrics.registry import METRICS, compute_metrics
 
 NAN = math.nan
 

@@ -9,16 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.functional import METRICS
-from ngm_tune.metrics.pareto import (
-    Constraint,
-    hypervolume,
-    hypervolume_subset,
-    is_feasible,
-    knee,
-    on_front,
-    ranks,
-)
+from ngm_tune.metrics.constraints import Constraint, is_feasible
+from ngm_tune.metrics.pareto import hypervolume, on_front, ranks
+from ngm_tune.metrics.registry import METRICS
+from ngm_tune.metrics.selection import hypervolume_subset, knee
 
 Points = NDArray[np.float64]
 BOTH = [METRICS["avg_acc"], METRICS["avg_sg"]]

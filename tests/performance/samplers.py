@@ -34,13 +34,13 @@ from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
 from ngm_tune.methods import get_method
-from ngm_tune.metrics.functional import METRICS
 from ngm_tune.metrics.pareto import hypervolume
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.results.schema import SEARCH_PREFIX
-from ngm_tune.search.method_search import Arm
-from ngm_tune.search.run_spec import Proposal
+from ngm_tune.search.method_search import MethodSearch
+from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.study import Study
 
 HERE = Path(__file__).parent
@@ -56,9 +56,9 @@ BASELINE = "random"
 """What the others are compared with, repetition by repetition."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "stopping": {"stopping": {}},
+    "early_stopping": {"early_stopping": {}},
     "racing": {"racing": {}},
-    "both": {"stopping": {}, "racing": {}},
+    "both": {"early_stopping": {}, "racing": {}},
 }
 TRIALS = 40
 """The budget: what so many trials with all seeds take."""
@@ -138,7 +138,7 @@ def replay(
             **keys,
         }
     )
-    arm = Arm(study, benchmark, METHOD, storage=InMemoryStorage(), finished={})
+    arm = MethodSearch(study, benchmark, METHOD, storage=InMemoryStorage(), finished={})
     place: dict[str, int] = {}
     spent = 0
     volumes = np.zeros(100)
@@ -154,13 +154,13 @@ def replay(
     return volumes, len(place)
 
 
-def _run(table: Table, arm: Arm, proposal: Proposal, place: int) -> tuple[Outcome, int]:
+def _run(table: Table, arm: MethodSearch, proposal: RunSpec, place: int) -> tuple[Outcome, int]:
     """How a run ends, and after how many tasks."""
     seeds = list(proposal.seeds)
     means = table.values[place, seeds].mean(axis=0)
     interim = tuple(tuple(map(float, row)) for row in means)
     for tasks in range(1, len(interim)):
-        if arm.is_hopeless(proposal.run_id, interim[:tasks]):
+        if arm.should_prune(proposal.run_id, interim[:tasks]):
             return Outcome("stopped", None, interim=interim[:tasks]), tasks
     status = "diverged" if table.diverged[place, seeds].any() else "completed"
     return Outcome(status, interim[-1], interim=interim), len(interim)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngm_tune.results.columns import Domain, column_type, domain_of, restored
-from tests.conftest import command_with, installed
+from tests.helpers.commands import in_process, installed
 
 METHODS = """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -65,13 +65,13 @@ STUDY = """
     iterations_per_task = 12
     eval_every = 6
     reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
-    confirm = { top = 1, seeds = 1 }
+    confirm = { max_configurations = 1, seeds = 1 }
 """
 
 
 def test_a_study_of_such_methods_goes_on_and_gives_their_own_types_back(tmp_path: Path) -> None:
     site = installed(tmp_path, METHODS, "whole", "part", "mixed")
-    ngm_tune = command_with(site)
+    ngm_tune = in_process(site)
     study, results = tmp_path / "shared.toml", tmp_path / "results"
     study.write_text(dedent(STUDY))
     assert ngm_tune("run", study, "--results", results).code == 0

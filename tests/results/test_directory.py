@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ngm_tune.errors import UserError
-from ngm_tune.metrics.functional import METRICS
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import CURVES_SCHEMA, SCHEMA_VERSION, TASKS_SCHEMA, trials_schema
-from tests.conftest import SCHEMA_1, Command, Finished
+from tests.conftest import Finished
+from tests.helpers.commands import Command
+from tests.helpers.comparing import SCHEMA_1
 
 A, B = "digits.sgd.0000", "digits.sgd.0001"
 

@@ -11,14 +11,14 @@ import pytest
 from optuna.trial import TrialState
 
 from ngm_tune.results.outcome import Outcome, outcome_of
-from ngm_tune.search.aggregation import gather
-from ngm_tune.search.method_search import Arm
-from tests.search.test_method_search import arm, one, optuna_trials, score
+from ngm_tune.search.aggregation import aggregate
+from ngm_tune.search.method_search import MethodSearch
+from tests.helpers.searches import method_search, one, optuna_trials, score
 
 TEXTS = ["avg_acc >= 0.98", "avg_sg <= 0.2"]
 
 
-def search(searched: Arm, bounds: list[float]) -> list[float]:
+def search(searched: MethodSearch, bounds: list[float]) -> list[float]:
     """Learning rates that are proposed where accuracy must reach bounds."""
     lrs = []
     while proposal := searched.ask():
@@ -31,7 +31,7 @@ def search(searched: Arm, bounds: list[float]) -> list[float]:
 
 
 def test_optuna_is_told_by_how_much_a_trial_violates_each(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", constraints=TEXTS, trials=4)
+    searched = method_search(tmp_path / "a", constraints=TEXTS, trials=4)
     for status, violation in (("completed", (0.03, -0.1)), ("diverged", (0.98, 0.8))):
         searched.finish(one(searched).run_id, Outcome(status, (0.95, 0.1), violation))
     searched.finish(one(searched).run_id, Outcome("stopped", None))
@@ -49,14 +49,14 @@ def test_a_trial_cut_off_while_optuna_was_told_is_told_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"constraints": TEXTS, "trials": 1}
-    first = arm(tmp_path / "a", **settings)
+    first = method_search(tmp_path / "a", **settings)
     proposal, outcome = one(first), Outcome("completed", (0.95, 0.1), (0.03, -0.1))
     with monkeypatch.context() as patch:
         patch.setattr(optuna.Study, "tell", cut_off)
         with pytest.raises(KeyboardInterrupt):
             first.finish(proposal.run_id, outcome)
     assert optuna_trials(tmp_path / "a")[0].state == TrialState.RUNNING
-    arm(tmp_path / "a", finished={proposal.run_id: outcome}, **settings).close()
+    method_search(tmp_path / "a", finished={proposal.run_id: outcome}, **settings).close()
     (trial,) = optuna_trials(tmp_path / "a")
     assert trial.state == TrialState.COMPLETE
     assert trial.constraints == {TEXTS[0]: 0.03, TEXTS[1]: -0.1}
@@ -67,7 +67,7 @@ def cut_off(*_: Any, **__: Any) -> None:
 
 
 def test_what_violates_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", constraints=TEXTS, trials=4)
+    searched = method_search(tmp_path / "a", constraints=TEXTS, trials=4)
     ends = [
         ((0.99, 0.30), (-0.01, 0.1)),
         ((0.99, 0.15), (-0.01, -0.05)),
@@ -78,22 +78,22 @@ def test_what_violates_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:
         searched.finish(one(searched).run_id, Outcome("completed", values, violation))
     assert searched.front() == {1: (0.99, 0.15)}
     assert searched.values == [(0.99, 0.15)]
-    assert [chosen.trial_id for chosen in searched.chosen(4)] == ["split-digits.sgd.0001"]
+    assert [c.trial_id for c in searched.selected(4, 0.99)] == ["split-digits.sgd.0001"]
 
 
 def test_what_just_keeps_a_constraint_is_on_the_front(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", constraints=TEXTS, trials=1)
+    searched = method_search(tmp_path / "a", constraints=TEXTS, trials=1)
     searched.finish(one(searched).run_id, Outcome("completed", (0.98, 0.2), (0.0, 0.0)))
     assert list(searched.front()) == [0]
 
 
 def test_a_constraint_is_kept_by_the_mean_over_seeds() -> None:
     runs = [Outcome("completed", (a, 0.1), (0.9 - a,)) for a in (0.88, 0.94)]
-    assert gather([(0, runs[0])])[0].violation == pytest.approx((0.02,))
-    assert not gather([(0, runs[0])])[0].eligible
-    both = gather([(0, run) for run in runs])[0]
+    assert aggregate([(0, runs[0])])[0].violation == pytest.approx((0.02,))
+    assert not aggregate([(0, runs[0])])[0].is_eligible(1)
+    both = aggregate([(0, run) for run in runs])[0]
     assert both.violation == pytest.approx((-0.01,))
-    assert both.eligible
+    assert both.is_eligible(2)
 
 
 def test_a_constraint_can_be_on_what_is_no_objective() -> None:
@@ -120,7 +120,9 @@ def test_samplers_propose_more_of_what_keeps_them(
     def feasible(constraints: list[str], bounds: list[float]) -> int:
         changes: dict[str, Any] = {"sampler": sampler, "trials": trials}
         name = "with" if constraints else "without"
-        lrs = search(arm(tmp_path / name, "ngm-sgd", constraints=constraints, **changes), bounds)
+        lrs = search(
+            method_search(tmp_path / name, "ngm-sgd", constraints=constraints, **changes), bounds
+        )
         return sum(abs(math.log10(lr) + 1) < math.sqrt(0.2) for lr in lrs[random:])
 
     assert feasible(["avg_acc >= 0.98"], [0.98]) > 1.25 * feasible([], [])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ngm_tune.metrics.pareto import hypervolume_subset
+from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.fixed_runs import GivenArm, confirmation
-from ngm_tune.search.method_search import Arm
-from ngm_tune.search.run_spec import Proposal
-from tests.search.test_method_search import a_study, arm, draw, one
+from ngm_tune.search.benchmark_search import BenchmarkSearch
+from ngm_tune.search.fixed_runs import FixedRuns, confirmation
+from ngm_tune.search.method_search import MethodSearch
+from ngm_tune.search.run_spec import RunSpec
+from tests.helpers.searches import a_study, benchmark_search, draw, one
 
 FRONT = [(0.95, 0.5), (0.9, 0.3), (0.8, 0.2), (0.7, 0.15), (0.6, 0.1)]
 DOMINATED = (0.5, 0.6)
@@ -20,16 +22,24 @@ DOMINATED = (0.5, 0.6)
 
 def searched_to(
     journal: Path, values: list[tuple[float, float] | None], **changes: Any
-) -> tuple[Arm, GivenArm]:
+) -> tuple[MethodSearch, FixedRuns]:
     """A complete search with these results, and its confirmation."""
-    search = arm(journal, trials=len(values), **changes)
-    for found in values:
-        status = "completed" if found else "failed"
-        search.finish(one(search).run_id, Outcome(status, found))
-    return search, confirmation(a_study(trials=len(values), **changes), search, {})
+    benchmark = benchmark_search(journal, trials=len(values), **changes)
+    (search,) = benchmark.searches
+    for value in values:
+        status = "completed" if value else "failed"
+        search.finish(one(search).run_id, Outcome(status, value))
+    return search, confirmed(benchmark, **changes)
 
 
-def all_of(given: GivenArm) -> list[Proposal]:
+def confirmed(
+    benchmark: BenchmarkSearch, finished: Mapping[str, Outcome] | None = None, **changes: Any
+) -> FixedRuns:
+    """The confirmation of the first search of a benchmark."""
+    return confirmation(a_study(**changes), benchmark.searches[0], benchmark, finished or {})
+
+
+def all_of(given: FixedRuns) -> list[RunSpec]:
     found = []
     while proposal := given.ask():
         found.append(proposal)
@@ -38,7 +48,9 @@ def all_of(given: GivenArm) -> list[Proposal]:
 
 @pytest.mark.parametrize("top", [1, 3, 9])
 def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) -> None:
-    search, given = searched_to(tmp_path / "a", [DOMINATED, *FRONT], confirm={"top": top})
+    search, given = searched_to(
+        tmp_path / "a", [DOMINATED, *FRONT], confirm={"max_configurations": top}
+    )
     reference = {"avg_acc": 0.1, "avg_sg": 1.0}
     expected = hypervolume_subset(FRONT, search._objectives, reference, top, first=[0])
     proposals = all_of(given)
@@ -49,30 +61,33 @@ def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) ->
 
 def test_what_is_compared_with_other_methods_is_confirmed_first(tmp_path: Path) -> None:
     """The best gap within 0.01 of the best accuracy of any method; none, if all lie farther off."""
-    search, given = searched_to(tmp_path / "a", [(0.95, 0.5), (0.944, 0.4), (0.9, 0.1)])
-    other = arm(tmp_path / "b", "adam", trials=1)
-    search.siblings = other.siblings = [search, other]
-    assert given.ask() is None  # before the other method's search is complete
-    other.finish(one(other).run_id, Outcome("completed", (0.953, 0.9)))
-    assert all_of(given)[0].trial_id == "split-digits.sgd.0001.confirm"
-    other._outcomes[0] = Outcome("completed", (0.99, 0.9))
-    (first, *_) = search.chosen(3)
-    assert first.trial_id == "split-digits.sgd.0002"  # which dominates most
+    near, far = ((0.953, 0.9), "0001.confirm"), ((0.99, 0.9), "0002.confirm")  # dominates most
+    for place, (value, expected) in enumerate((near, far)):
+        benchmark = benchmark_search(tmp_path / str(place), ["sgd", "adam"], trials=3)
+        search, other = benchmark.searches
+        confirmation = confirmed(benchmark)
+        for values in ((0.95, 0.5), (0.944, 0.4), (0.9, 0.1)):
+            search.finish(one(search).run_id, Outcome("completed", values))
+            assert confirmation.ask() is None  # before the other method's search is complete
+            other.finish(one(other).run_id, Outcome("completed", value))
+        assert all_of(confirmation)[0].trial_id == f"split-digits.sgd.{expected}"
 
 
 def test_what_is_confirmed_is_what_was_searched(tmp_path: Path) -> None:
-    search = arm(tmp_path / "a", "ngm-sgd", trials=2, confirm={"top": 2})
+    changes = {"confirm": {"max_configurations": 2}}
+    benchmark = benchmark_search(tmp_path / "a", ["ngm-sgd"], trials=2, **changes)
+    (search,) = benchmark.searches
     asked = {}
     for values in FRONT[:2]:
         proposal = one(search)
         asked[f"{proposal.trial_id}.confirm"] = (proposal.hyperparameters, proposal.coordinates)
         search.finish(proposal.run_id, Outcome("completed", values))
-    again = all_of(confirmation(a_study(confirm={"top": 2}), search, {}))
+    again = all_of(confirmed(benchmark, **changes))
     assert {p.trial_id: (p.hyperparameters, p.coordinates) for p in again} == asked
 
 
 def test_seeds_of_confirmation_are_fresh(tmp_path: Path) -> None:
-    changes = {"seeds": [1000, 3, 1002], "confirm": {"top": 2, "seeds": 4}}
+    changes = {"seeds": [1000, 3, 1002], "confirm": {"max_configurations": 2, "seeds": 4}}
     _, given = searched_to(tmp_path / "a", [*FRONT], **changes)
     for proposal in all_of(given):
         assert proposal.phase == "confirm"
@@ -80,8 +95,8 @@ def test_seeds_of_confirmation_are_fresh(tmp_path: Path) -> None:
 
 
 def test_confirmation_waits_for_the_whole_search(tmp_path: Path) -> None:
-    search = arm(tmp_path / "a", trials=3)
-    given = confirmation(a_study(trials=3), search, {})
+    benchmark = benchmark_search(tmp_path / "a", trials=3)
+    (search,), given = benchmark.searches, confirmed(benchmark)
     for values in FRONT[:3]:
         assert given.ask() is None
         assert not given.complete
@@ -101,10 +116,10 @@ def test_there_is_nothing_to_confirm_without_a_front(
 
 
 def test_with_racing_only_what_ran_with_all_seeds_is_confirmed(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"racing": {"chance": 0.4}, "seeds": 3, "trials": 6}
-    search = arm(tmp_path / "a", **changes)
-    drawn = draw(search)
-    given = confirmation(a_study(**changes), search, {})
+    changes: dict[str, Any] = {"racing": {"min_probability": 0.4}, "seeds": 3, "trials": 6}
+    benchmark = benchmark_search(tmp_path / "a", **changes)
+    drawn = draw(benchmark.searches[0])
+    given = confirmed(benchmark, **changes)
     proposals = all_of(given)
     assert proposals
     for proposal in proposals:
@@ -113,10 +128,13 @@ def test_with_racing_only_what_ran_with_all_seeds_is_confirmed(tmp_path: Path) -
 
 
 def test_what_is_confirmed_already_is_not_run_again(tmp_path: Path) -> None:
-    search, given = searched_to(tmp_path / "a", [*FRONT])
-    first, *rest = all_of(given)
+    benchmark = benchmark_search(tmp_path / "a", trials=len(FRONT))
+    (search,) = benchmark.searches
+    for values in FRONT:
+        search.finish(one(search).run_id, Outcome("completed", values))
+    first, *rest = all_of(confirmed(benchmark))
     ended = Outcome("completed", (0.9, 0.2))
-    again = confirmation(a_study(trials=len(FRONT)), search, {first.run_id: ended})
+    again = confirmed(benchmark, {first.run_id: ended})
     assert again.outcomes == [ended]
     assert again.values == [(0.9, 0.2)]
     assert all_of(again) == rest
@@ -136,10 +154,10 @@ def test_a_confirmation_that_was_cut_off_is_offered_again(tmp_path: Path) -> Non
 
 
 def test_no_confirmation_is_stopped_early(tmp_path: Path) -> None:
-    _, given = searched_to(tmp_path / "a", [*FRONT], stopping={"peers": 2})
+    _, given = searched_to(tmp_path / "a", [*FRONT], early_stopping={"min_peers": 2})
     first = given.ask()
     assert first is not None
-    assert not given.is_hopeless(first.run_id, [(0.0, 1.0)] * 4)
+    assert not given.should_prune(first.run_id, [(0.0, 1.0)] * 4)
 
 
 def test_a_result_without_a_value_is_a_failed_confirmation(tmp_path: Path) -> None:

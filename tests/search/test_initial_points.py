@@ -16,8 +16,10 @@ from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.methods.built_in import BUILT_IN
 from ngm_tune.methods.method import Method
-from ngm_tune.study.search_spaces import located, narrowed, points_for, published
-from tests.search.test_method_search import SEARCHES, a_study, arm, draw, one, optuna_trials, train
+from ngm_tune.study.initial_points import located, points_for, published
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.search_spaces import narrowed
+from tests.helpers.searches import SEARCHES, a_study, draw, method_search, one, optuna_trials, train
 
 PAPER = ["domain-cifar100", "permuted-mnist", "rotated-mnist", "split-cifar10"]
 PAPER += ["split-mini-imagenet", "split-mnist"]
@@ -70,9 +72,15 @@ def test_what_a_search_can_propose_can_be_a_point(name: str, data: st.DataObject
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_points_are_the_first_configurations(tmp_path: Path, search: str) -> None:
-    changes = {**SEARCHES[search], "points": GIVEN, "in_flight": 2, "seeds": 2, "trials": 5}
+    changes = {
+        **SEARCHES[search],
+        "points_to_evaluate": GIVEN,
+        "max_concurrent_trials": 2,
+        "seeds": 2,
+        "trials": 5,
+    }
     configurations: dict[str, dict[str, Any]] = {}
-    searched = arm(tmp_path / "a", "ngm-sgd", **changes)
+    searched = method_search(tmp_path / "a", "ngm-sgd", **changes)
     while proposal := searched.ask():
         configurations.setdefault(proposal.trial_id, proposal.hyperparameters)
         searched.finish(proposal.run_id, train(searched, proposal))
@@ -88,14 +96,14 @@ def test_points_inform_what_is_proposed_after_them(tmp_path: Path) -> None:
     """They are trials like any other: TPE, past its random start, draws near good ones."""
     good = [{"method": "sgd", "lr": 0.03 + 0.001 * n} for n in range(12)]
     bad = [{"method": "sgd", "lr": 0.9 + 0.001 * n} for n in range(30)]
-    searched = arm(tmp_path / "a", points=[*good, *bad], trials=52)
+    searched = method_search(tmp_path / "a", points_to_evaluate=[*good, *bad], trials=52)
     lrs = [p["lr"] for p in draw(searched).values()]
     assert lrs[:12] == [point["lr"] for point in good]
     assert sum(0.005 < lr < 0.2 for lr in lrs[42:]) >= 8
 
 
 def test_a_point_is_in_the_record_like_any_suggestion(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", "ngm-sgd", points=GIVEN)
+    searched = method_search(tmp_path / "a", "ngm-sgd", points_to_evaluate=GIVEN)
     proposal = one(searched)
     searched.finish(proposal.run_id, train(searched, proposal))
     (trial,) = optuna_trials(tmp_path / "a", "ngm-sgd")
@@ -110,29 +118,31 @@ def test_points_are_of_a_method_and_perhaps_for_one_benchmark() -> None:
         {"method": "sgd", "benchmark": "rotated-digits", "lr": 0.2},
         {"method": "adam", "lr": 0.03},
     ]
-    study = a_study(benchmarks=["split-digits", "rotated-digits"], points=points)
-    assert study.points_of("split-digits", "sgd") == [{"lr": 0.1}]
-    assert study.points_of("rotated-digits", "sgd") == [{"lr": 0.1}, {"lr": 0.2}]
-    assert study.points_of("rotated-digits", "adam") == [{"lr": 0.03}]
-    assert study.points_of("split-digits", "ngm-sgd") == []
+    study = a_study(benchmarks=["split-digits", "rotated-digits"], points_to_evaluate=points)
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == [{"lr": 0.1}]
+    assert StudyPlan.resolve(study).points_of("rotated-digits", "sgd") == [{"lr": 0.1}, {"lr": 0.2}]
+    assert StudyPlan.resolve(study).points_of("rotated-digits", "adam") == [{"lr": 0.03}]
+    assert StudyPlan.resolve(study).points_of("split-digits", "ngm-sgd") == []
 
 
 def test_a_point_that_is_named_twice_is_one() -> None:
     points: list[Any] = ["paper", {"method": "sgd", "lr": 0.01}, {"method": "sgd", "lr": 0.02}]
-    study = a_study(benchmarks=["split-mnist"], methods=["sgd"], points=points, trials=2)
-    assert study.points_of("split-mnist", "sgd") == [{"lr": 0.01}, {"lr": 0.02}]
+    study = a_study(
+        benchmarks=["split-mnist"], methods=["sgd"], points_to_evaluate=points, trials=2
+    )
+    assert StudyPlan.resolve(study).points_of("split-mnist", "sgd") == [{"lr": 0.01}, {"lr": 0.02}]
 
 
 @pytest.mark.parametrize("benchmark", PAPER)
 def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> None:
     methods = ["ngm-sgd", "momentum-sgd", "adam", "sgd"]
-    study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points=["paper"])
+    study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points_to_evaluate=["paper"])
     for name in methods:
-        (point,) = study.points_of(benchmark, name)
+        (point,) = StudyPlan.resolve(study).points_of(benchmark, name)
         ran = get_method(name).configure(dict(point))
         theirs = published(benchmark)[name]
         assert ran == pytest.approx({k: theirs[k] for k in ran})
-    assert study.points_of(benchmark, "ema") == []  # not in the paper
+    assert StudyPlan.resolve(study).points_of(benchmark, "ema") == []  # not in the paper
 
 
 def test_every_benchmark_of_the_paper_has_points() -> None:
@@ -142,51 +152,69 @@ def test_every_benchmark_of_the_paper_has_points() -> None:
 def test_paper_points_stand_among_others() -> None:
     points: list[Any] = [{"method": "sgd", "lr": 0.3}, "paper"]
     found = points_for(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
-    assert found == [("points[0]", {"lr": 0.3}), ("points[1]", {"lr": 0.01})]
+    assert found == [
+        ("points_to_evaluate[0]", {"lr": 0.3}),
+        ("points_to_evaluate[1]", {"lr": 0.01}),
+    ]
 
 
 @pytest.mark.parametrize(
     ("points", "sentence"),
     [
-        (["paper"], 'points[0] = "paper": the paper has no settings for split-digits'),
-        (["papers"], "points[0] = 'papers': input should be 'paper'"),
-        ([{"lr": 0.1}], "points[0].method = None: must be one of the study's, sgd, warmup-oracle"),
-        ([{"method": "ema", "lr": 0.1}], "points[0].method = 'ema': must be one of the study's, s"),
+        (["paper"], 'points_to_evaluate[0] = "paper": the paper has no settings for split-digits'),
+        (["papers"], "points_to_evaluate[0] = 'papers': input should be 'paper'"),
+        (
+            [{"lr": 0.1}],
+            "points_to_evaluate[0].method = None: must be one of the study's, sgd, warmup-oracle",
+        ),
+        (
+            [{"method": "ema", "lr": 0.1}],
+            "points_to_evaluate[0].method = 'ema': must be one of the study's, s",
+        ),
         (
             [{"method": "sgd", "benchmark": "split-mnist", "lr": 0.1}],
-            "points[0].benchmark = 'split-mnist': must be one of the study's, split-digits",
+            "points_to_evaluate[0].benchmark = 'split-mnist': must be one of the study's, split-digits",
         ),
-        ([{"method": "sgd"}], "points[0] has nothing for sgd; it must have lr"),
+        ([{"method": "sgd"}], "points_to_evaluate[0] has nothing for sgd; it must have lr"),
         (
             [{"method": "sgd", "lr": 0.1, "momentum": 0.9}],
-            "points[0] has lr, momentum for sgd; it must have lr",
+            "points_to_evaluate[0] has lr, momentum for sgd; it must have lr",
         ),
         (
             [{"method": "sgd", "lr": 0.3}, {"method": "sgd", "lr": 5}],
-            "points[1] has lr = 5, which puts lr at 5, outside of what is searched of sgd: 0.2",
+            "points_to_evaluate[1] has lr = 5, which puts lr at 5, outside of what is searched of sgd: 0.2",
         ),
-        ([{"method": "sgd", "lr": float("nan")}], "points[0] has lr = nan, which puts lr at nan, "),
-        ([{"method": "sgd", "lr": "x"}], "points[0] has lr = 'x', which puts lr at 'x', outside"),
-        ([{"method": "sgd", "lr": True}], "points[0] has lr = True, which puts lr at True, outs"),
+        (
+            [{"method": "sgd", "lr": float("nan")}],
+            "points_to_evaluate[0] has lr = nan, which puts lr at nan, ",
+        ),
+        (
+            [{"method": "sgd", "lr": "x"}],
+            "points_to_evaluate[0] has lr = 'x', which puts lr at 'x', outside",
+        ),
+        (
+            [{"method": "sgd", "lr": True}],
+            "points_to_evaluate[0] has lr = True, which puts lr at True, outs",
+        ),
         (
             [{"method": "sgd", "lr": 0.1}],  # the study's own range begins at 0.2
-            "points[0] has lr = 0.1, which puts lr at 0.1, outside of what is searched of sgd: ",
+            "points_to_evaluate[0] has lr = 0.1, which puts lr at 0.1, outside of what is searched of sgd: ",
         ),
         (
             [{**GIVEN[0], "entropy_smoothing": 1}],
-            "points[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 1} are no",
+            "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 1} are no",
         ),
         (
             [{**GIVEN[0], "entropy_smoothing": "x"}],
-            "points[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 'x'} are",
+            "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 'x'} are",
         ),
         (
             [{"method": "warmup-oracle", "lr": 0.1, "warmup": 10.5}],
-            "points[0] has lr = 0.1, warmup = 10.5, which puts warmup at 10.5, outside of what is",
+            "points_to_evaluate[0] has lr = 0.1, warmup = 10.5, which puts warmup at 10.5, outside of what is",
         ),
         (
             [{"method": "sgd", "lr": lr} for lr in (0.3, 0.4, 0.5)],
-            "points has 3 for sgd, more than trials = 2",
+            "points_to_evaluate has 3 for sgd, more than trials = 2",
         ),
     ],
 )
@@ -194,8 +222,8 @@ def test_what_cannot_be_a_point_is_said_in_one_sentence(points: list[Any], sente
     with pytest.raises(UserError) as error:
         a_study(
             methods=["sgd", "warmup-oracle", "ngm-sgd"],
-            space={"sgd": {"lr": [0.2, 1.0]}},
-            points=points,
+            search_space={"sgd": {"lr": [0.2, 1.0]}},
+            points_to_evaluate=points,
             trials=2,
         )
     assert str(error.value).startswith(f"test: {sentence}")

@@ -3,140 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from ngm_tune.errors import RecordError
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.method_search import Arm
 from ngm_tune.search.optuna_journal import open_storage
-from ngm_tune.search.run_spec import Proposal
-from ngm_tune.study.files import validate_study
-from ngm_tune.study.study import Study
-
-TASKS = 5
-SEARCHES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "constrained": {"constraints": ["avg_acc >= 0.9"]},
-    "racing": {"racing": {}, "trials": 9},
-    "stopping": {"stopping": {"peers": 3}},
-    "racing and stopping": {"racing": {"chance": 0.3}, "stopping": {"peers": 2}, "trials": 9},
-}
-
-
-def a_study(**changes: Any) -> Study:
-    content = {
-        "name": "mine",
-        "title": "A study",
-        "benchmarks": ["split-digits"],
-        "methods": ["sgd", "momentum-sgd", "adam", "ngm-sgd"],
-        "trials": 14,
-        "reference_point": {"avg_acc": 0.1, "avg_sg": 1.0},
-    }
-    return validate_study({**content, **changes}, "test")
-
-
-def arm(
-    journal: Path,
-    method: str = "sgd",
-    finished: Mapping[str, Outcome] | None = None,
-    **changes: Any,
-) -> Arm:
-    return Arm(
-        a_study(**changes),
-        "split-digits",
-        method,
-        storage=open_storage(journal),
-        finished=finished or {},
-    )
-
-
-def score(proposal: Proposal) -> Outcome:
-    """An invented trade-off with its best learning rates between 0.01 and 0.1, and some noise."""
-    x = math.log10(proposal.hyperparameters["lr"])
-    key = [*proposal.trial_id.encode()]
-    noise = np.mean([np.random.default_rng([*key, seed]).normal() for seed in proposal.seeds])
-    accuracy = 1.0 - 0.1 * (x + 1) ** 2 + 0.01 * float(noise)
-    gap = 0.1 * (x + 2) ** 2 - 0.01 * float(noise)
-    interim = [(accuracy, math.nan)]
-    interim += [(accuracy + 0.02 * (TASKS - k), gap * k / TASKS) for k in range(2, TASKS + 1)]
-    return Outcome("completed", (accuracy, gap), (0.9 - accuracy,), tuple(interim))
-
-
-def train(searched: Arm, proposal: Proposal) -> Outcome:
-    """The end of a run, that may be stopped after any but the last task."""
-    outcome = score(proposal)
-    for task in range(1, TASKS):
-        if searched.is_hopeless(proposal.run_id, outcome.interim[:task]):
-            return Outcome("stopped", None, interim=outcome.interim[:task])
-    if not searched._study.constraints:
-        return Outcome(outcome.status, outcome.values, (), outcome.interim)
-    return outcome
-
-
-Drawn = dict[str, dict[str, Any]]
-Outcomes = dict[str, Outcome]
-
-
-def draw(searched: Arm, stop: int | None = None, order: tuple[int, ...] = (-1,)) -> Drawn:
-    """What is proposed to the end, or until some runs are finished; by run id."""
-    return draw_and_keep(searched, stop, order)[0]
-
-
-def draw_and_keep(
-    searched: Arm, stop: int | None = None, order: tuple[int, ...] = (-1,)
-) -> tuple[Drawn, Outcomes]:
-    """Ask for all that may run at once, finish one of these in ``order``; newest by default."""
-    drawn: Drawn = {}
-    outcomes: Outcomes = {}
-    running: list[Proposal] = []
-    while len(outcomes) != stop:
-        while proposal := searched.ask():
-            drawn[proposal.run_id] = proposal.hyperparameters
-            running.append(proposal)
-        if not running:
-            break
-        done = running.pop(min(order[len(drawn) % len(order)], len(running) - 1))
-        outcomes[done.run_id] = train(searched, done)
-        searched.finish(done.run_id, outcomes[done.run_id])
-    return drawn, outcomes
-
-
-def one(searched: Arm) -> Proposal:
-    proposal = searched.ask()
-    assert proposal is not None
-    return proposal
-
-
-def optuna_trials(journal: Path, method: str = "sgd") -> list[FrozenTrial]:
-    study = optuna.load_study(study_name=f"split-digits/{method}", storage=open_storage(journal))
-    return study.trials
+from tests.helpers.searches import (
+    SEARCHES,
+    draw,
+    draw_and_keep,
+    method_search,
+    one,
+    optuna_trials,
+    train,
+)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
 def test_a_seed_fixes_every_suggestion(tmp_path: Path, sampler: str) -> None:
     trials = 12
-    first = draw(arm(tmp_path / "a", sampler=sampler, trials=trials))
-    again = draw(arm(tmp_path / "b", sampler=sampler, trials=trials))
-    other = draw(arm(tmp_path / "c", sampler=sampler, trials=trials, seed=1))
+    first = draw(method_search(tmp_path / "a", sampler=sampler, trials=trials))
+    again = draw(method_search(tmp_path / "b", sampler=sampler, trials=trials))
+    other = draw(method_search(tmp_path / "c", sampler=sampler, trials=trials, seed=1))
     assert first == again
     assert first != other
     assert list(first) == [f"split-digits.sgd.{n:04d}" for n in range(trials)]
 
 
 def test_methods_of_one_study_draw_differently(tmp_path: Path) -> None:
-    a, b = draw(arm(tmp_path / "a")), draw(arm(tmp_path / "a", "momentum-sgd"))
+    a, b = draw(method_search(tmp_path / "a")), draw(method_search(tmp_path / "a", "momentum-sgd"))
     assert [p["lr"] for p in a.values()] != [p["lr"] for p in b.values()]
 
 
 def test_ngm_sgd_is_searched_through_dc_gain_and_decay(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", "ngm-sgd")
+    searched = method_search(tmp_path / "a", "ngm-sgd")
     proposals = []
     while proposal := searched.ask():
         proposals.append(proposal)
@@ -154,7 +60,9 @@ def test_ngm_sgd_is_searched_through_dc_gain_and_decay(tmp_path: Path) -> None:
 def test_nothing_depends_on_the_order_of_completion(tmp_path: Path, search: str) -> None:
     ends = []
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
-        searched = arm(tmp_path / str(order), **{"in_flight": 3, "trials": 24, **SEARCHES[search]})
+        searched = method_search(
+            tmp_path / str(order), **{"max_concurrent_trials": 3, "trials": 24, **SEARCHES[search]}
+        )
         drawn, outcomes = draw_and_keep(searched, order=order)
         assert len(drawn) == searched.total
         ends.append((drawn, outcomes, searched.front()))
@@ -164,7 +72,7 @@ def test_nothing_depends_on_the_order_of_completion(tmp_path: Path, search: str)
 
 
 def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", in_flight=2)
+    searched = method_search(tmp_path / "a", max_concurrent_trials=2)
     first, second = one(searched), one(searched)
     assert searched.ask() is None
     searched.finish(second.run_id, train(searched, second))
@@ -175,23 +83,30 @@ def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
 
 def interruptions() -> Iterator[Any]:
     for how in ("stopped", "killed", "record lost", "unseen result"):
-        for in_flight in (1, 3):
-            yield pytest.param(how, in_flight, {"trials": 26}, id=f"{how}-{in_flight}-tpe")
+        for max_concurrent_trials in (1, 3):
+            yield pytest.param(
+                how, max_concurrent_trials, {"trials": 26}, id=f"{how}-{max_concurrent_trials}-tpe"
+            )
             for name in ("racing", "racing and stopping"):
-                yield pytest.param(how, in_flight, SEARCHES[name], id=f"{how}-{in_flight}-{name}")
+                yield pytest.param(
+                    how,
+                    max_concurrent_trials,
+                    SEARCHES[name],
+                    id=f"{how}-{max_concurrent_trials}-{name}",
+                )
         nsga2 = {"trials": 26, "sampler": "nsga2"}
         yield pytest.param(how, 3, nsga2, id=f"{how}-3-nsga2")
 
 
-@pytest.mark.parametrize(("how", "in_flight", "changes"), list(interruptions()))
+@pytest.mark.parametrize(("how", "max_concurrent_trials", "changes"), list(interruptions()))
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, how: str, in_flight: int, changes: dict[str, Any]
+    tmp_path: Path, how: str, max_concurrent_trials: int, changes: dict[str, Any]
 ) -> None:
-    settings = {"in_flight": in_flight, **changes}
-    whole, ends = draw_and_keep(arm(tmp_path / "whole", **settings))
+    settings = {"max_concurrent_trials": max_concurrent_trials, **changes}
+    whole, ends = draw_and_keep(method_search(tmp_path / "whole", **settings))
 
     journal = tmp_path / "broken"
-    first = arm(journal, **settings)
+    first = method_search(journal, **settings)
     before, outcomes = draw_and_keep(first, stop=14)
     if how == "unseen result":  # the worker wrote it, the driver was stopped before it knew
         if cut_off := first.ask():
@@ -203,7 +118,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
         assert not any(t.state == TrialState.RUNNING for t in optuna_trials(journal))
     if how == "record lost":
         journal.unlink()
-    second = arm(journal, finished=outcomes, **settings)
+    second = method_search(journal, finished=outcomes, **settings)
     after, later = draw_and_keep(second)
     second.close()
 
@@ -220,10 +135,10 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
 
 def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> None:
     """Killed after a trial's file was written: the file is the truth."""
-    first = arm(tmp_path / "a", trials=1)
+    first = method_search(tmp_path / "a", trials=1)
     proposal = one(first)
     outcome = train(first, proposal)
-    second = arm(tmp_path / "a", trials=1, finished={proposal.run_id: outcome})
+    second = method_search(tmp_path / "a", trials=1, finished={proposal.run_id: outcome})
     assert second.ask() is None
     assert second.complete
     second.close()
@@ -233,16 +148,18 @@ def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> N
     assert trial.user_attrs["status"] == "completed"
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
 @pytest.mark.parametrize("search", ["plain", "racing"])
-def test_more_trials_extend_a_search(tmp_path: Path, in_flight: int, search: str) -> None:
+def test_more_trials_extend_a_search(
+    tmp_path: Path, max_concurrent_trials: int, search: str
+) -> None:
     journal = tmp_path / "a"
-    settings = {**SEARCHES[search], "in_flight": in_flight}
-    first = arm(journal, **{**settings, "trials": 6})
+    settings = {**SEARCHES[search], "max_concurrent_trials": max_concurrent_trials}
+    first = method_search(journal, **{**settings, "trials": 6})
     few, outcomes = draw_and_keep(first)
     first.close()
-    more, _ = draw_and_keep(arm(journal, finished=outcomes, **{**settings, "trials": 12}))
-    whole, _ = draw_and_keep(arm(tmp_path / "b", **{**settings, "trials": 12}))
+    more, _ = draw_and_keep(method_search(journal, finished=outcomes, **{**settings, "trials": 12}))
+    whole, _ = draw_and_keep(method_search(tmp_path / "b", **{**settings, "trials": 12}))
     assert {**few, **more} == whole
     assert outcomes.keys().isdisjoint(more)
 
@@ -261,7 +178,7 @@ def test_more_trials_extend_a_search(tmp_path: Path, in_flight: int, search: str
 def test_optuna_is_told_how_a_trial_ended(
     tmp_path: Path, outcome: Outcome, state: TrialState, status: str
 ) -> None:
-    searched = arm(tmp_path / "a", trials=2)
+    searched = method_search(tmp_path / "a", trials=2)
     searched.finish(one(searched).run_id, outcome)
     one(searched)  # the search goes on, whatever happened
     searched.close()
@@ -272,7 +189,7 @@ def test_optuna_is_told_how_a_trial_ended(
 
 
 def test_optuna_trials_say_what_they_are_of(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", racing={}, seeds=[4, 2], trials=2)
+    searched = method_search(tmp_path / "a", racing={}, seeds=[4, 2], trials=2)
     draw(searched)
     trials = optuna_trials(tmp_path / "a")
     assert [t.user_attrs["number"] for t in trials] == [0, 1, 2, 3]
@@ -290,31 +207,31 @@ def test_optuna_trials_say_what_they_are_of(tmp_path: Path) -> None:
 
 
 def test_a_result_without_a_value_is_a_failure_when_taken_over_too(tmp_path: Path) -> None:
-    first = arm(tmp_path / "a", trials=2)
+    first = method_search(tmp_path / "a", trials=2)
     nothing = {one(first).run_id: Outcome("completed", (math.nan, 0.1))}
-    second = arm(tmp_path / "a", trials=2, finished=nothing)
+    second = method_search(tmp_path / "a", trials=2, finished=nothing)
     one(second)
     assert [o.status for o in second.outcomes] == ["failed"]
 
 
 def test_a_failure_that_was_taken_for_cut_off_is_recorded_as_such(tmp_path: Path) -> None:
     """The worker wrote that the trial failed, the driver was stopped before it knew."""
-    first = arm(tmp_path / "a", trials=1)
+    first = method_search(tmp_path / "a", trials=1)
     failed = {one(first).run_id: Outcome("failed", None)}
     first.close()
-    second = arm(tmp_path / "a", trials=1, finished=failed)
+    second = method_search(tmp_path / "a", trials=1, finished=failed)
     second.close()
     statuses = [t.user_attrs["status"] for t in optuna_trials(tmp_path / "a")]
     assert statuses == ["cut off", "failed"]
 
 
 def test_a_trial_whose_result_was_deleted_is_run_again(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=6)
+    searched = method_search(tmp_path / "a", trials=6)
     proposals, outcomes = draw_and_keep(searched)
     searched.close()
     gone = "split-digits.sgd.0002"
     del outcomes[gone]
-    again = arm(tmp_path / "a", trials=6, finished=outcomes)
+    again = method_search(tmp_path / "a", trials=6, finished=outcomes)
     proposal = one(again)
     assert (proposal.run_id, proposal.hyperparameters) == (gone, proposals[gone])
     again.close()  # interrupted before it ended
@@ -322,7 +239,7 @@ def test_a_trial_whose_result_was_deleted_is_run_again(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", trials=1)
+    searched = method_search(tmp_path / "a", trials=1)
     first = one(searched)
     assert (searched.started, searched.ask()) == (1, None)
     searched.reopen(first.run_id)
@@ -335,15 +252,15 @@ def test_a_record_with_other_directions_is_refused(tmp_path: Path, directions: l
     storage = open_storage(tmp_path / "a")
     optuna.create_study(study_name="split-digits/sgd", storage=storage, directions=directions)
     with pytest.raises(RecordError, match="split-digits/sgd is recorded with the directions min"):
-        arm(tmp_path / "a")
+        method_search(tmp_path / "a")
 
 
 def test_trials_that_somebody_else_put_into_the_record_are_passed_over(tmp_path: Path) -> None:
-    expected = draw(arm(tmp_path / "a"))
+    expected = draw(method_search(tmp_path / "a"))
     study = optuna.create_study(
         study_name="split-digits/sgd",
         storage=open_storage(tmp_path / "b"),
         directions=["maximize", "minimize"],
     )
     study.enqueue_trial({"lr": 0.5})
-    assert draw(arm(tmp_path / "b")) == expected
+    assert draw(method_search(tmp_path / "b")) == expected

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.functional import METRICS
-from ngm_tune.metrics.pareto import Constraint, on_front
+from ngm_tune.metrics.constraints import Constraint
+from ngm_tune.metrics.pareto import on_front
+from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.method_search import Arm
+from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.racing import _variances, chances_of_front, next_in_race, polish
-from ngm_tune.search.run_spec import Proposal
-from tests.search.test_method_search import arm, draw_and_keep, one
+from ngm_tune.search.run_spec import RunSpec
+from tests.helpers.searches import draw_and_keep, method_search, one
 
 Floats = NDArray[np.float64]
 BOTH = [METRICS["avg_acc"], METRICS["avg_sg"]]
@@ -146,13 +147,13 @@ def test_of_equally_likely_ones_that_with_most_seeds_goes_on_then_the_oldest() -
     assert next_in_race(apart, [0, 1, 2], BOTH, 0.1, seed=0) == 2
 
 
-def good(proposal: Proposal) -> bool:
+def good(proposal: RunSpec) -> bool:
     """Whether the learning rate of a run is in the good half of the range."""
     return bool(proposal.hyperparameters["lr"] < 0.03)
 
 
-def race(searched: Arm, noise: float = 0.005) -> list[Proposal]:
-    """Run an arm where small learning rates are on the front and all others are dominated."""
+def race(searched: MethodSearch, noise: float = 0.005) -> list[RunSpec]:
+    """Run an method_search where small learning rates are on the front and all others are dominated."""
     random = np.random.default_rng(0)
     ran = []
     while proposal := searched.ask():
@@ -164,10 +165,16 @@ def race(searched: Arm, noise: float = 0.005) -> list[Proposal]:
     return ran
 
 
-@pytest.mark.parametrize("in_flight", [1, 3])
-def test_seeds_are_run_one_by_one_and_in_order(tmp_path: Path, in_flight: int) -> None:
+@pytest.mark.parametrize("max_concurrent_trials", [1, 3])
+def test_seeds_are_run_one_by_one_and_in_order(tmp_path: Path, max_concurrent_trials: int) -> None:
     seeds = [5, 2, 9]
-    searched = arm(tmp_path / "a", racing={}, seeds=seeds, trials=8, in_flight=in_flight)
+    searched = method_search(
+        tmp_path / "a",
+        racing={},
+        seeds=seeds,
+        trials=8,
+        max_concurrent_trials=max_concurrent_trials,
+    )
     drawn, _ = draw_and_keep(searched)
     assert len(drawn) == searched.total == len(searched.outcomes) == 8 * 3
     ran: dict[str, list[int]] = {}
@@ -180,7 +187,7 @@ def test_seeds_are_run_one_by_one_and_in_order(tmp_path: Path, in_flight: int) -
 
 
 def test_good_configurations_get_more_seeds_than_bad_ones(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", racing={}, seeds=4, trials=12, sampler="random")
+    searched = method_search(tmp_path / "a", racing={}, seeds=4, trials=12, sampler="random")
     ran = race(searched)
     assert len(ran) == searched.total == 12 * 4
     runs = {id_: [p for p in ran if p.trial_id == id_] for id_ in {p.trial_id for p in ran}}
@@ -195,7 +202,7 @@ def test_good_configurations_get_more_seeds_than_bad_ones(tmp_path: Path) -> Non
 
 
 def test_only_configurations_with_all_seeds_are_on_the_front(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", racing={"chance": 0.4}, seeds=3, trials=8)
+    searched = method_search(tmp_path / "a", racing={"min_probability": 0.4}, seeds=3, trials=8)
     drawn, outcomes = draw_and_keep(searched)
     values: dict[int, list[tuple[float, ...]]] = {}
     for run_id in drawn:
@@ -212,7 +219,7 @@ def test_only_configurations_with_all_seeds_are_on_the_front(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("status", ["diverged", "failed"])
 def test_a_configuration_with_a_bad_end_gets_no_further_seed(tmp_path: Path, status: str) -> None:
-    searched = arm(tmp_path / "a", racing={}, seeds=3, trials=4)
+    searched = method_search(tmp_path / "a", racing={}, seeds=3, trials=4)
     first = one(searched)
     searched.finish(first.run_id, Outcome("completed", (0.99, 0.0)))
     second = one(searched)
@@ -253,7 +260,9 @@ def test_a_constraint_on_an_objective_is_judged_by_the_same_draw() -> None:
 def test_a_configuration_just_beyond_a_constraint_gets_a_seed_once_noise_is_known(
     tmp_path: Path,
 ) -> None:
-    searched = arm(tmp_path / "a", racing={}, seeds=3, trials=6, constraints=["avg_acc >= 0.9"])
+    searched = method_search(
+        tmp_path / "a", racing={}, seeds=3, trials=6, constraints=["avg_acc >= 0.9"]
+    )
     beyond = one(searched)
     searched.finish(beyond.run_id, Outcome("completed", (0.899, 0.05), (0.001,)))
     order = []
@@ -268,7 +277,9 @@ def test_a_configuration_just_beyond_a_constraint_gets_a_seed_once_noise_is_know
 
 
 def test_what_violates_a_constraint_gets_no_further_seed(tmp_path: Path) -> None:
-    searched = arm(tmp_path / "a", racing={}, seeds=3, trials=4, constraints=["avg_acc >= 0.9"])
+    searched = method_search(
+        tmp_path / "a", racing={}, seeds=3, trials=4, constraints=["avg_acc >= 0.9"]
+    )
     first = one(searched)
     searched.finish(first.run_id, Outcome("completed", (0.8, 0.0), (0.1,)))
     assert one(searched).trial_id != first.trial_id

@@ -14,9 +14,10 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.study.files import load_study, shipped_studies, validate_study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.study.validation import without_effect
-from tests.search.test_method_search import a_study
+from ngm_tune.study.warnings import without_effect
+from tests.helpers.searches import a_study
 
 MINIMAL = """
 title = "A study"
@@ -39,27 +40,34 @@ def test_defaults(file: Path) -> None:
     assert study.name == "mine"
     assert study.objectives == ["avg_acc", "avg_sg"]
     assert (study.sampler, study.seed_list, study.eval_every) == ("tpe", [0, 1, 2], 1)
-    assert study.iterations("split-digits") == 200
-    assert study.hyperparameters == {"lr": "float"}
-    assert (study.variant, study.eval_precision, study.probes) == ("joint", "float32", [])
-    assert (study.racing, study.stopping, study.plateau) == (None, None, None)
-    assert (study.confirm.top, study.confirm.seeds) == (4, 5)
-    assert study.space_of("sgd") == get_method("sgd").space
-    assert study.points_of("split-digits", "sgd") == []
+    assert StudyPlan.resolve(study).iterations("split-digits") == 200
+    assert StudyPlan.resolve(study).hyperparameters == {"lr": "float"}
+    assert (study.strategy, study.eval_precision, study.probes) == ("joint", "float32", [])
+    assert (study.racing, study.early_stopping, study.plateau) == (None, None, None)
+    assert (study.confirm.max_configurations, study.confirm.seeds) == (4, 5)
+    assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == []
 
 
 def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
     """The paper's choice for ResNets is a visible setting of the trials."""
     changes = ['methods=["ngm-sgd","sgd"]', 'benchmarks=["split-digits","split-cifar10"]']
     study = load_study(str(file), changes)
-    assert study.given("split-cifar10", "ngm-sgd") == {
+    assert StudyPlan.resolve(study).fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
         "layers": "output",
         "backbone_momentum": 0.9,
     }
-    assert study.given("split-cifar10", "sgd") == study.given("split-digits", "ngm-sgd") == {}
-    assert study.hyperparameters.items() >= {"layers": "str", "backbone_momentum": "float"}.items()
+    assert (
+        StudyPlan.resolve(study).fixed_hyperparameters("split-cifar10", "sgd")
+        == StudyPlan.resolve(study).fixed_hyperparameters("split-digits", "ngm-sgd")
+        == {}
+    )
+    assert (
+        StudyPlan.resolve(study).hyperparameters.items()
+        >= {"layers": "str", "backbone_momentum": "float"}.items()
+    )
     own = load_study(str(file), [*changes, "fixed.ngm-sgd={layers='all', normalise_entropy=true}"])
-    assert own.given("split-cifar10", "ngm-sgd") == {
+    assert StudyPlan.resolve(own).fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
         "layers": "all",
         "backbone_momentum": 0.9,
         "normalise_entropy": True,
@@ -87,12 +95,17 @@ def test_overrides(file: Path) -> None:
 
 def test_ranges_of_a_study_stand_instead_of_a_methods_own(file: Path) -> None:
     changes = ['methods=["sgd", "ngm-sgd", "warmup-oracle"]']
-    ranges = ["space.ngm-sgd.dc_gain=[1, 5]", "space.warmup-oracle.warmup=[10, 20]"]
+    ranges = ["search_space.ngm-sgd.dc_gain=[1, 5]", "search_space.warmup-oracle.warmup=[10, 20]"]
     study = load_study(str(file), [*changes, *ranges])
     own = get_method("ngm-sgd").space
-    assert study.space_of("ngm-sgd") == {**own, "dc_gain": FloatDistribution(1, 5, log=True)}
-    assert study.space_of("warmup-oracle")["warmup"] == IntDistribution(10, 20, log=True)
-    assert study.space_of("sgd") == get_method("sgd").space
+    assert StudyPlan.resolve(study).spaces["ngm-sgd"] == {
+        **own,
+        "dc_gain": FloatDistribution(1, 5, log=True),
+    }
+    assert StudyPlan.resolve(study).spaces["warmup-oracle"]["warmup"] == IntDistribution(
+        10, 20, log=True
+    )
+    assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
 
 
 def test_fresh_seeds_are_none_of_the_studys(file: Path) -> None:
@@ -105,31 +118,31 @@ def test_fresh_seeds_are_none_of_the_studys(file: Path) -> None:
 
 def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
     study = load_study(str(file), ['methods=["ngm-sgd", "warmup-oracle"]'])
-    assert study.coordinates == {
+    assert StudyPlan.resolve(study).coordinates == {
         "lr": "float",
         "dc_gain": "float",
         "gain_decay": "float",
         "warmup": "int",
     }
-    assert "dc_gain" not in study.hyperparameters
+    assert "dc_gain" not in StudyPlan.resolve(study).hyperparameters
 
 
 SEARCH = [
     "seeds=4",
-    "space.sgd.lr=[0.01, 0.5]",
-    "points=[{method='sgd', lr=0.1}, {method='adam', benchmark='split-digits', lr=0.01}]",
+    "search_space.sgd.lr=[0.01, 0.5]",
+    "points_to_evaluate=[{method='sgd', lr=0.1}, {method='adam', benchmark='split-digits', lr=0.01}]",
     "constraints=['avg_acc >= 0.5', 'avg_sg <= 0.5']",
-    "racing={chance=0.2}",
-    "stopping={worse=0.6, peers=4, tasks=3}",
-    "plateau={trials=10, growth=0.02}",
-    "confirm={top=2, seeds=3}",
+    "racing={min_probability=0.2}",
+    "early_stopping={quantile=0.6, min_peers=4, grace_tasks=3}",
+    "plateau={patience=10, min_improvement=0.02}",
+    "confirm={max_configurations=2, seeds=3}",
 ]
 
 
 def test_writing_and_reading_again_gives_the_same_study(file: Path) -> None:
     study = load_study(str(file), ["iterations_per_task=50", *SEARCH])
     assert study.racing is not None
-    assert study.racing.chance == 0.2
+    assert study.racing.min_probability == 0.2
     assert validate_study(tomllib.loads(study.to_toml()), "copy") == study
 
 
@@ -156,10 +169,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "sampler = 'cmaes': it cannot search for several objectives; allowed are tpe, nsga2, "
             "gp, random",
         ),
-        ('methods=["sgdd"]', "no method 'sgdd'; there are ngm-sgd, "),
+        ('methods=["sgdd"]', "no method 'sgdd'; allowed are ngm-sgd, "),
         ("methods=[]", "methods = []: list should have at least 1 item"),
-        ('benchmarks=["mnist"]', "no benchmark 'mnist'; there are split-digits, rotated-digits"),
-        ('objectives=["accuracy"]', "no objective 'accuracy'; there are avg_acc, avg_sg, "),
+        ('benchmarks=["mnist"]', "no benchmark 'mnist'; allowed are split-digits, rotated-digits"),
+        ('objectives=["accuracy"]', "no objective 'accuracy'; allowed are avg_acc, avg_sg, "),
         ('objectives=["recovery"]', "no objective 'recovery'"),
         ('objectives=["avg_acc"]', "one value for each of the objectives avg_acc"),
         ('methods=["sgd", "sgd"]', "the method 'sgd' is listed twice"),
@@ -169,18 +182,21 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("reference_point.avg_acc=1.0", "reference_point.avg_acc = 1.0: must be a number worse"),
         ("trials=10000000000", "trials = 10000000000: input should be less than or equal to"),
         (
-            'evaluate=first-and-previous; objectives=["min_acc","avg_sg"]; '
+            'eval_tasks=first-and-previous; objectives=["min_acc","avg_sg"]; '
             "reference_point={min_acc=0.0,avg_sg=1.0}",
-            'objectives has min_acc, which needs evaluate = "seen"',
+            'objectives has min_acc, which needs eval_tasks = "seen"',
         ),
-        ("variant=replay", 'variant = "replay" and buffer_size = None: variant = "replay" needs'),
-        ("buffer_size=10", 'variant = "joint" and buffer_size = 10'),
-        ("variant=offline", "variant = 'offline': input should be 'joint', 'replay' or 'naive'"),
+        (
+            "strategy=replay",
+            'strategy = "replay" and buffer_size = None: strategy = "replay" needs',
+        ),
+        ("buffer_size=10", 'strategy = "joint" and buffer_size = 10'),
+        ("strategy=offline", "strategy = 'offline': input should be 'joint', 'replay' or 'naive'"),
         ("eval_precision=half", "eval_precision = 'half': input should be 'float32', 'mixed' or"),
-        ("fixed.adamw.lr=0.1", "fixed has adamw, which is no method of the study"),
+        ("fixed.adamw.lr=0.1", "fixed has adamw, which is not a method of the study"),
         ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which sgd searches"),
         ("fixed.sgd.layers=output", "fixed.sgd has layers = 'output': got an unexpected"),
-        ("fixed.er.momentum='x'", "fixed has er, which is no method of the study"),
+        ("fixed.er.momentum='x'", "fixed has er, which is not a method of the study"),
         ("settings={sgd={lr='0.1'}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = '0.1': must be"),
         ("settings={sgd={lr=nan}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = nan: must be a"),
         ("settings={sgd={lr=-1}, adam={lr=0.1}}; trials=1", "settings.sgd has lr = -1: Invalid"),
@@ -215,7 +231,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "delay = 2.5: must be a whole",
         ),
         (
-            "methods=['warmup-oracle']; space.warmup-oracle.warmup=[5, 9223372036854775808]",
+            "methods=['warmup-oracle']; search_space.warmup-oracle.warmup=[5, 9223372036854775808]",
             "warmup = [5, 9223372036854775808]: must be its lowest and its highest value, whole",
         ),
         (
@@ -234,32 +250,47 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("seeds={a=1}", "seeds = {'a': 1}: "),
         ("resources.gpu=inf", "resources.gpu = inf: input should be a finite number"),
         ('probes=["hessian"]', "probes[0] = 'hessian': input should be 'curvature' or"),
-        ("space.sgd.lr=[0.5, 0.1]", "space.sgd.lr = [0.5, 0.1]: the range is empty; the first"),
-        ("space.sgd.lr=[0.5, 0.5]", "space.sgd.lr = [0.5, 0.5]: the range is empty"),
-        ("space.sgd.lr=[0.5]", "space.sgd.lr = [0.5]: must be its lowest and its highest value"),
-        ("space.sgd.lr=[0.1, nan]", "space.sgd.lr = [0.1, nan]: must be its lowest"),
-        ("space.sgd.lr=[0.1, inf]", "space.sgd.lr = [0.1, inf]: "),
-        ("space.sgd.lr=[0, 1]", "space.sgd.lr = [0, 1]: `low > 0` must hold"),
-        ("space.sgd.lr=['a', 'b']", "space.sgd.lr = ['a', 'b']: must be its lowest and"),
-        ("space.sgd.momentum=[0, 1]", "space.sgd has momentum, which it does not search; searched"),
         (
-            "space.adamw.lr=[0.1, 1]",
-            "space has adamw, which is no method of the study; those",
+            "search_space.sgd.lr=[0.5, 0.1]",
+            "search_space.sgd.lr = [0.5, 0.1]: the range is empty; the first",
         ),
-        ("methods=['ema']; space.ema.renewal=[0.1, 1.5]", "space.ema allows {'lr': 1.0, 'renewal'"),
+        ("search_space.sgd.lr=[0.5, 0.5]", "search_space.sgd.lr = [0.5, 0.5]: the range is empty"),
         (
-            "methods=['warmup-oracle']; space.warmup-oracle.warmup=[5.5, 20.7]",
-            "space.warmup-oracle.warmup = [5.5, 20.7]: ",
+            "search_space.sgd.lr=[0.5]",
+            "search_space.sgd.lr = [0.5]: must be its lowest and its highest value",
+        ),
+        ("search_space.sgd.lr=[0.1, nan]", "search_space.sgd.lr = [0.1, nan]: must be its lowest"),
+        ("search_space.sgd.lr=[0.1, inf]", "search_space.sgd.lr = [0.1, inf]: "),
+        ("search_space.sgd.lr=[0, 1]", "search_space.sgd.lr = [0, 1]: `low > 0` must hold"),
+        (
+            "search_space.sgd.lr=['a', 'b']",
+            "search_space.sgd.lr = ['a', 'b']: must be its lowest and",
+        ),
+        (
+            "search_space.sgd.momentum=[0, 1]",
+            "space.sgd has momentum, which it does not search; searched",
+        ),
+        (
+            "search_space.adamw.lr=[0.1, 1]",
+            "space has adamw, which is not a method of the study; its",
+        ),
+        (
+            "methods=['ema']; search_space.ema.renewal=[0.1, 1.5]",
+            "space.ema allows {'lr': 1.0, 'renewal'",
+        ),
+        (
+            "methods=['warmup-oracle']; search_space.warmup-oracle.warmup=[5.5, 20.7]",
+            "search_space.warmup-oracle.warmup = [5.5, 20.7]: ",
         ),
         ("constraints=['avg_acc > 0.9']", "'avg_acc > 0.9' is no constraint; it must be like"),
         (
             "constraints=['accuracy >= 0.9']",
             "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",
         ),
-        ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0, so no trial could keep it"),
-        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal, 1, so no trial could keep it"),
-        ("constraints=['gap_area <= -0.1']", "is beyond the ideal, 0, so no trial could keep it"),
-        ("constraints=['avg_sg >= 2']", "is beyond the worst, 1, so no trial could keep it"),
+        ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0; no trial is feasible"),
+        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal, 1; no trial is feasible"),
+        ("constraints=['gap_area <= -0.1']", "is beyond the ideal, 0; no trial is feasible"),
+        ("constraints=['avg_sg >= 2']", "is beyond the worst, 1; no trial is feasible"),
         ("constraints=['avg_acc >= 0.9', 'avg_acc>=0.90']", "constraints: one is listed twice"),
         (
             "constraints=['avg_acc >= 0.9', 'avg_acc <= 0.5']",
@@ -271,21 +302,45 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "constraints has wf_100, which needs evaluations less than 100 iterations apart",
         ),
         (
-            "evaluate=first-and-previous; constraints=['min_acc >= 0.5']",
-            'constraints has min_acc, which needs evaluate = "seen"',
+            "eval_tasks=first-and-previous; constraints=['min_acc >= 0.5']",
+            'constraints has min_acc, which needs eval_tasks = "seen"',
         ),
-        ("racing={}; seeds=1", "racing: it needs several seeds, and seeds = 1"),
-        ("racing={}; seeds=[4]", "racing: it needs several seeds, and seeds = [4]"),
-        ("racing.chance=1", "racing.chance = 1: input should be less than 1"),
-        ("racing.chances=1", "unknown key 'chances' in racing (did you mean 'chance'?)"),
-        ("stopping.tasks=5", "stopping.tasks = 5: must be less than the 5 tasks of split-digits"),
-        ("stopping.tasks=1", "stopping.tasks = 1: input should be greater than or equal to 2"),
-        ("stopping.peers=1", "stopping.peers = 1: input should be greater than or equal to 2"),
-        ("stopping.worse=0.0", "stopping.worse = 0.0: input should be greater than 0"),
-        ("stopping.better=0.0", "unknown key 'better' in stopping; allowed are worse, peers, task"),
-        ("plateau.trials=0", "plateau.trials = 0: input should be greater than or equal to 1"),
-        ("plateau.growth=0.0", "plateau.growth = 0.0: input should be greater than 0"),
-        ("confirm.top=-1", "confirm.top = -1: input should be greater than or equal to 0"),
+        ("racing={}; seeds=1", "racing: needs several seeds; seeds = 1"),
+        ("racing={}; seeds=[4]", "racing: needs several seeds; seeds = [4]"),
+        ("racing.min_probability=1", "racing.min_probability = 1: input should be less than 1"),
+        (
+            "racing.min_probabilities=1",
+            "unknown key 'min_probabilities' in racing (did you mean 'min_probability'?)",
+        ),
+        (
+            "early_stopping.grace_tasks=5",
+            "early_stopping.grace_tasks = 5: must be less than the 5 tasks of split-digits",
+        ),
+        (
+            "early_stopping.grace_tasks=1",
+            "early_stopping.grace_tasks = 1: input should be greater than or equal to 2",
+        ),
+        (
+            "early_stopping.min_peers=1",
+            "early_stopping.min_peers = 1: input should be greater than or equal to 2",
+        ),
+        (
+            "early_stopping.quantile=0.0",
+            "early_stopping.quantile = 0.0: input should be greater than 0",
+        ),
+        (
+            "early_stopping.better=0.0",
+            "unknown key 'better' in early_stopping; allowed are quantile, min_pe",
+        ),
+        ("plateau.patience=0", "plateau.patience = 0: input should be greater than or equal to 1"),
+        (
+            "plateau.min_improvement=0.0",
+            "plateau.min_improvement = 0.0: input should be greater than 0",
+        ),
+        (
+            "confirm.max_configurations=-1",
+            "confirm.max_configurations = -1: input should be greater than or equal to 0",
+        ),
         ("confirm.seeds=0", "confirm.seeds = 0: input should be greater than or equal to 1"),
         (
             "reference_point.avg_acc=-0.1",
@@ -331,7 +386,7 @@ def test_a_file_whose_name_makes_no_name_of_a_study(file: Path) -> None:
 def test_with_settings_there_is_no_search_to_say_anything_about(file: Path, search: str) -> None:
     changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1"]
     key = search.partition("=")[0].partition(".")[0]
-    with pytest.raises(UserError, match=f": {key}: with settings there is no search that it could"):
+    with pytest.raises(UserError, match=f": {key}: a study with settings has no search"):
         load_study(str(file), [*changes, search])
     assert load_study(str(file), changes).settings is not None
 
@@ -376,15 +431,17 @@ ranges = st.dictionaries(
     st.sampled_from(["lr", "dc_gain", "warmup", "x"]),
     st.lists(st.integers() | st.floats() | st.text(max_size=2), max_size=3),
 )
-points = st.dictionaries(
+points_to_evaluate = st.dictionaries(
     st.sampled_from(["method", "benchmark", "lr", "gain_sensitivity", "entropy_smoothing"]),
     st.sampled_from(["sgd", "ngm-sgd", "split-digits", 1, 0.1, True]) | json_values,
 )
 STEADY = {"method": "ngm-sgd", "lr": 0.1, "gain_sensitivity": 0.1}
 plausible = {
     "methods": st.just(["sgd", "ngm-sgd", "warmup-oracle"]),
-    "space": st.dictionaries(st.sampled_from(["sgd", "ngm-sgd", "warmup-oracle", "x"]), ranges),
-    "points": st.lists(points | st.just("paper")),
+    "search_space": st.dictionaries(
+        st.sampled_from(["sgd", "ngm-sgd", "warmup-oracle", "x"]), ranges
+    ),
+    "points_to_evaluate": st.lists(points_to_evaluate | st.just("paper")),
     "constraints": st.lists(st.sampled_from(["avg_acc >= 0.5", "recovery <= 1"]) | st.text()),
 }
 
@@ -393,8 +450,10 @@ plausible = {
     st.dictionaries(st.sampled_from([*Study.model_fields, "x"]), json_values),
     st.fixed_dictionaries({}, optional=plausible),
 )
-@example({}, {"space": {"sgd": {"lr": [0.1, 10**400]}}})
-@example({}, {"methods": ["ngm-sgd"], "points": [{**STEADY, "entropy_smoothing": 10**400}]})
+@example({}, {"search_space": {"sgd": {"lr": [0.1, 10**400]}}})
+@example(
+    {}, {"methods": ["ngm-sgd"], "points_to_evaluate": [{**STEADY, "entropy_smoothing": 10**400}]}
+)
 def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
     changes: dict[str, object], more: dict[str, object]
 ) -> None:
@@ -408,21 +467,33 @@ def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"trials": 9, "stopping": {}}, []),
-        ({"trials": 8, "stopping": {}}, ["stopping will stop nothing: its peers = 8 are more"]),
-        ({"trials": 10, "stopping": {}, "in_flight": 3}, ["than the 7 runs that a method's last"]),
-        ({"trials": 4, "stopping": {}, "racing": {}}, []),  # up to twelve configurations
+        ({"trials": 9, "early_stopping": {}}, []),
+        (
+            {"trials": 8, "early_stopping": {}},
+            ["early_stopping will stop no trial: min_peers = 8 is more"],
+        ),
+        (
+            {"trials": 10, "early_stopping": {}, "max_concurrent_trials": 3},
+            ["than the 7 runs with which the last"],
+        ),
+        ({"trials": 4, "early_stopping": {}, "racing": {}}, []),  # up to twelve configurations
         ({"trials": 41, "plateau": {}}, []),
-        ({"trials": 40, "plateau": {}}, ["its trials = 20 need 40 runs of each method"]),
+        ({"trials": 40, "plateau": {}}, ["patience = 20 needs the outcomes of 40 runs of each"]),
         ({"trials": 41, "plateau": {}, "racing": {}}, []),
-        ({"trials": 40, "plateau": {}, "racing": {}}, ["need 120 runs", "there will be 119"]),
-        ({"trials": 10, "in_flight": 10}, ["the tpe sampler will learn nothing: in_flight = 10"]),
-        ({"trials": 10, "in_flight": 10, "sampler": "random"}, []),
-        ({"trials": 10, "in_flight": 9}, []),
+        (
+            {"trials": 40, "plateau": {}, "racing": {}},
+            ["needs the outcomes of 120 runs", "119 will be known"],
+        ),
+        (
+            {"trials": 10, "max_concurrent_trials": 10},
+            ["the tpe sampler will learn nothing: max_concurrent_trials = 10"],
+        ),
+        ({"trials": 10, "max_concurrent_trials": 10, "sampler": "random"}, []),
+        ({"trials": 10, "max_concurrent_trials": 9}, []),
         ({"trials": 1}, []),
     ],
 )
 def test_rules_that_never_come_to_act_are_said(changes: dict[str, Any], said: list[str]) -> None:
-    found = without_effect(a_study(**changes))
+    found = list(without_effect(a_study(**changes)))
     assert len(found) == bool(said)
     assert all(text in found[0] for text in said)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD
 
 from ngm_tune import NGMSGD
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
@@ -18,24 +16,8 @@ from ngm_tune.benchmarks.models import MLP
 from ngm_tune.methods import get_method
 from ngm_tune.metrics.functional import average_stability_gap
 from ngm_tune.training.evaluation import Evaluator
-from ngm_tune.training.loop import ContinualTraining, TaskRecord
-
-DIGITS = get_benchmark("split-digits").load()
-
-
-def sgd(model: nn.Module) -> Optimizer:
-    return SGD(model.parameters(), lr=0.1)
-
-
-def start(build: Callable[[nn.Module], Optimizer] = sgd, **settings: Any) -> ContinualTraining:
-    defaults = {"seed": 3, "batch_size": 16, "iterations_per_task": 30, "eval_every": 1}
-    return ContinualTraining(
-        DIGITS.train,
-        Evaluator(DIGITS.validation),
-        get_benchmark("split-digits").build_model,
-        build,
-        **{**defaults, **settings},
-    )
+from ngm_tune.training.loop import ContinualTraining
+from tests.helpers.training import DIGITS, finish, same, sgd, start
 
 
 def test_what_a_method_draws_is_of_the_seed_alone() -> None:
@@ -50,19 +32,6 @@ def test_what_a_method_draws_is_of_the_seed_alone() -> None:
         torch.rand(1)  # as what ran before in the same worker might
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
-
-
-def finish(run: ContinualTraining) -> ContinualTraining:
-    while not run.finished:
-        run.train_task()
-    return run
-
-
-def same(a: TaskRecord, b: TaskRecord) -> bool:
-    return all(
-        torch.equal(torch.nan_to_num(x, -1.0), torch.nan_to_num(y, -1.0))
-        for x, y in ((a.steps, b.steps), (a.accuracy, b.accuracy), (a.loss, b.loss))
-    )
 
 
 def test_the_same_call_twice_gives_identical_curves() -> None:
@@ -162,7 +131,7 @@ def test_evaluation_can_be_dense_after_transitions_and_sparse_later() -> None:
 
 
 def test_evaluating_the_first_and_previous_task_only() -> None:
-    every, some = finish(start()), finish(start(evaluated="first-and-previous"))
+    every, some = finish(start()), finish(start(eval_tasks="first-and-previous"))
     looked_at = [[0], [0], [0, 1], [0, 2], [0, 3]]
     for task, (a, b) in enumerate(zip(every.records, some.records, strict=True)):
         assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))

@@ -13,8 +13,8 @@ from ngm_tune.training.streams import Stream
 SIZES = (40, 10, 50)
 
 
-def stream(variant: str, **settings: int) -> Stream:
-    return Stream(SIZES, variant, batch_size=20, iterations=30, **{"seed": 0, **settings})  # type: ignore[arg-type]
+def stream(strategy: str, **settings: int) -> Stream:
+    return Stream(SIZES, strategy, batch_size=20, iterations=30, **{"seed": 0, **settings})  # type: ignore[arg-type]
 
 
 def test_naive_batches_come_from_the_current_task_only() -> None:
@@ -55,16 +55,16 @@ def test_every_example_ever_offered_is_equally_likely_to_be_kept() -> None:
 
 
 def test_a_seed_fixes_the_batches_and_tasks_do_not_depend_on_what_was_asked_before() -> None:
-    for variant, settings in (("joint", {}), ("naive", {}), ("replay", {"buffer_size": 8})):
-        in_order = [stream(variant, **settings).batches(task) for task in range(3)]
-        assert torch.equal(stream(variant, **settings).batches(2), in_order[2])
-        assert not torch.equal(stream(variant, seed=1, **settings).batches(2), in_order[2])
+    for strategy, settings in (("joint", {}), ("naive", {}), ("replay", {"buffer_size": 8})):
+        in_order = [stream(strategy, **settings).batches(task) for task in range(3)]
+        assert torch.equal(stream(strategy, **settings).batches(2), in_order[2])
+        assert not torch.equal(stream(strategy, seed=1, **settings).batches(2), in_order[2])
 
 
 def test_a_buffer_belongs_to_replay() -> None:
-    for variant, settings in (("replay", {}), ("joint", {"buffer_size": 8})):
+    for strategy, settings in (("replay", {}), ("joint", {"buffer_size": 8})):
         with pytest.raises(ValueError, match="buffer_size"):
-            stream(variant, **settings)
+            stream(strategy, **settings)
 
 
 def test_a_reservoir_can_be_saved_and_restored() -> None:

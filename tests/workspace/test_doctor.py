@@ -16,13 +16,15 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from ngm_tune.errors import UserError
-from ngm_tune.results.checkpoints import pack
 from ngm_tune.results.directory import Results
 from ngm_tune.search import optuna_journal as optuna_record
 from ngm_tune.search.optuna_journal import open_storage
+from ngm_tune.training.checkpoints import pack
 from ngm_tune.workspace.doctor import examine
-from ngm_tune.workspace.lock import lease
-from tests.conftest import SCHEMA_1, Command, Finished
+from ngm_tune.workspace.lock import study_lock
+from tests.conftest import Finished
+from tests.helpers.commands import Command
+from tests.helpers.comparing import SCHEMA_1
 from tests.helpers.damage import (
     HARMS,
     TRIAL,
@@ -188,7 +190,7 @@ def test_a_run_that_diverged_before_it_was_evaluated_is_no_damage(
     tmp_path: Path, ngm_tune: Command
 ) -> None:
     changes = ('methods=["diverges"]', "trials=1", "seeds=1", "iterations_per_task=24")
-    changes += ("eval_every=24", "confirm={top=0}")
+    changes += ("eval_every=24", "confirm={max_configurations=0}")
     options = [text for change in changes for text in ("--set", change)]
     assert ngm_tune("run", "quickstart", *options, "--results", tmp_path / "study").code == 0
     (curves,) = (tmp_path / "study" / "curves").iterdir()
@@ -449,7 +451,7 @@ def test_an_older_schema_is_named_and_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_study_that_is_being_run_is_only_looked_at(copy: Path) -> None:
     truncated(copy / "trials" / f"{TRIAL}.parquet")
-    with lease(Results(str(copy)), lambda reason: None):
+    with study_lock(Results(str(copy)), lambda reason: None):
         found = damage(copy)
     assert "being run by process" in found["driver.json"][0]
     assert [mended for _, mended in found.values()] == [None, None]

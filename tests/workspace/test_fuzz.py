@@ -27,7 +27,7 @@ from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.resume import opened
-from tests.conftest import SCHEMA_1
+from tests.helpers.comparing import SCHEMA_1
 
 COMMANDS = ("analyze", "doctor", "defaults")
 

@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from ngm_tune.errors import UserError
-from ngm_tune.results.directory import LEASE, Results
+from ngm_tune.results.directory import LOCK, Results
 from ngm_tune.workspace import lock as leases
-from ngm_tune.workspace.lock import Holder, holder_of, lease
-from tests.conftest import wait_for
+from ngm_tune.workspace.lock import Holder, holder_of, study_lock
+from tests.helpers.waiting import wait_for
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(**changes: object) -> bytes:
-    """The lease of this process, with changes."""
+    """The study_lock of this process, with changes."""
     return json.dumps({**Holder.this_process().model_dump(), **changes}).encode()
 
 
@@ -47,17 +47,17 @@ def ignore(reason: str) -> None:
 
 def leave(results: Results, **changes: object) -> None:
     """What another driver left in the directory."""
-    results.write_bytes(LEASE, written(token="x", **changes))
+    results.write_bytes(LOCK, written(token="x", **changes))
 
 
 def test_a_second_driver_is_refused_and_told_who_holds_the_directory(results: Results) -> None:
-    with lease(results, ignore):
-        with pytest.raises(UserError) as refused, lease(results, ignore):
+    with study_lock(results, ignore):
+        with pytest.raises(UserError) as refused, study_lock(results, ignore):
             pass
         assert f"run already, by process {os.getpid()} on " in str(refused.value)
-    with lease(results, ignore):  # which the first one has left by now
-        assert results.has(LEASE)
-    assert not results.has(LEASE)
+    with study_lock(results, ignore):  # which the first one has left by now
+        assert results.has(LOCK)
+    assert not results.has(LOCK)
 
 
 def test_a_driver_that_was_killed_and_not_waited_for_is_dead(results: Results) -> None:
@@ -77,7 +77,7 @@ def test_a_driver_that_died_is_replaced_at_once(results: Results) -> None:
     dead.wait()
     leave(results, pid=dead.pid)
     started = time.monotonic()
-    with lease(results, ignore):
+    with study_lock(results, ignore):
         assert time.monotonic() - started < leases.RENEWAL_SECONDS / 2
         assert holder_of(results) is not None
 
@@ -86,14 +86,14 @@ def test_a_driver_that_died_is_replaced_at_once(results: Results) -> None:
 def test_a_process_that_has_the_number_of_a_dead_driver_is_not_it(results: Results) -> None:
     leave(results, born=Holder.this_process().born - 3600.0)
     assert holder_of(results) is None
-    with lease(results, ignore):
+    with study_lock(results, ignore):
         pass
 
 
 @pytest.mark.usefixtures("hurried")
 def test_a_driver_elsewhere_that_does_not_renew_is_taken_for_dead(results: Results) -> None:
     leave(results, host="elsewhere")
-    with lease(results, ignore):
+    with study_lock(results, ignore):
         pass
 
 
@@ -107,11 +107,11 @@ def test_a_driver_that_renews_holds_the_directory(tmp_path: Path, other: str, ho
     """Also where its process cannot be told by its birth, as the clock was set since."""
     code = (
         "import socket, time\n"
-        "from ngm_tune import lease\n"
+        "from ngm_tune import study_lock\n"
         f"{other}\n"
         "from ngm_tune.results.directory import Results\n"
         "lease.RENEWAL_SECONDS = 0.2\n"
-        f"with lease.lease(Results({str(tmp_path)!r}), print):\n"
+        f"with study_lock.lease(Results({str(tmp_path)!r}), print):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -120,11 +120,11 @@ def test_a_driver_that_renews_holds_the_directory(tmp_path: Path, other: str, ho
         assert driver.stdout is not None
         assert driver.stdout.readline() == "held\n"
         results = Results(str(tmp_path))
-        with pytest.raises(UserError, match=f"on {host}, since"), lease(results, ignore):
+        with pytest.raises(UserError, match=f"on {host}, since"), study_lock(results, ignore):
             pass
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        with lease(results, ignore):  # nobody renews it any longer
+        with study_lock(results, ignore):  # nobody renews it any longer
             pass
     finally:
         driver.kill()
@@ -133,21 +133,21 @@ def test_a_driver_that_renews_holds_the_directory(tmp_path: Path, other: str, ho
 @pytest.mark.usefixtures("hurried")
 def test_a_driver_whose_directory_was_taken_over_is_told(results: Results) -> None:
     told: list[str] = []
-    with lease(results, told.append):
+    with study_lock(results, told.append):
         leave(results, host="elsewhere")
         deadline = time.monotonic() + 10
         while not told and time.monotonic() < deadline:
             time.sleep(0.02)
     assert "was taken over by another run of this study" in told[0]
-    assert results.has(LEASE)  # that of the other one
+    assert results.has(LOCK)  # that of the other one
 
 
 @pytest.mark.usefixtures("hurried")
 def test_a_lease_is_renewed(results: Results) -> None:
-    with lease(results, ignore):
-        first = json.loads(results.read_bytes(LEASE) or b"")
+    with study_lock(results, ignore):
+        first = json.loads(results.read_bytes(LOCK) or b"")
         deadline = time.monotonic() + 10
-        while (now := json.loads(results.read_bytes(LEASE) or b"")) == first:
+        while (now := json.loads(results.read_bytes(LOCK) or b"")) == first:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert now["renewals"] > 0
@@ -157,16 +157,16 @@ def test_a_lease_is_renewed(results: Results) -> None:
 @pytest.mark.parametrize("content", NO_LEASES)
 @pytest.mark.usefixtures("hurried")
 def test_what_is_no_lease_holds_nobody_up(results: Results, content: bytes) -> None:
-    results.write_bytes(LEASE, content)
-    with lease(results, ignore):
+    results.write_bytes(LOCK, content)
+    with study_lock(results, ignore):
         pass
 
 
 def test_a_stale_lease_is_cleared_and_not_the_one_that_took_its_place(results: Results) -> None:
     leave(results, pid=1)
-    fresh = results.read_bytes(LEASE)
+    fresh = results.read_bytes(LOCK)
     leases._clear(results, b"what was judged dead before another driver was quicker")
-    assert results.read_bytes(LEASE) == fresh
+    assert results.read_bytes(LOCK) == fresh
     leases._clear(results, fresh)
     assert results.files() == []
 
@@ -177,7 +177,7 @@ def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     location = tmp_path / "study"
     results = Results(str(location))
     results.create()
-    with lease(results, ignore):
+    with study_lock(results, ignore):
         shutil.rmtree(location)
         time.sleep(1.0)  # several renewals
         assert not location.exists()

@@ -9,8 +9,8 @@ import pytest
 
 from ngm_tune.analysis.loading import load
 from ngm_tune.results.directory import Results
-from ngm_tune.workspace.manifest import note_data
-from tests.conftest import Command
+from ngm_tune.workspace.manifest import record_data
+from tests.helpers.commands import Command
 from tests.helpers.damage import TRIAL, contents, damage, notes, one_seed, truncated
 
 pytestmark = pytest.mark.usefixtures("own_methods")
@@ -193,9 +193,9 @@ def test_a_study_that_is_put_there_by_hand_needs_no_name(
 
 ODD_TYPES = [
     '{"versions": []}',
-    '{"methods": {"sgd": {"space": {"lr": {}}}}}',
-    '{"methods": {"sgd": {"space": {"lr": {"low": 1, "high": 0}}}}}',
-    '{"methods": {"sgd": {"space": {"lr": {"low": 0, "high": 1, "log": true}}}}}',
+    '{"methods": {"sgd": {"search_space": {"lr": {}}}}}',
+    '{"methods": {"sgd": {"search_space": {"lr": {"low": 1, "high": 0}}}}}',
+    '{"methods": {"sgd": {"search_space": {"lr": {"low": 0, "high": 1, "log": true}}}}}',
 ]
 
 
@@ -251,12 +251,12 @@ def test_of_what_data_runs_are_is_written_down(
 def test_data_that_no_run_is_of_leave_no_trace(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
     results.write_environment({"platform": "here"})
-    assert not note_data(results, "split-digits", "a", begun=True)  # nobody knows of what it is
+    assert not record_data(results, "split-digits", "a", begun=True)  # nobody knows of what it is
     assert results.environment() == {"platform": "here"}
     for checksum in ("a", "b"):  # and the study was stopped before a run had begun
-        assert not note_data(results, "split-digits", checksum, begun=False)
-    assert not note_data(results, "split-digits", "b", begun=True)
+        assert not record_data(results, "split-digits", checksum, begun=False)
+    assert not record_data(results, "split-digits", "b", begun=True)
     assert results.environment()["data"] == {"split-digits": ["b"]}
-    assert note_data(results, "split-digits", "a", begun=True)
-    assert note_data(results, "split-digits", "b", begun=True)
+    assert record_data(results, "split-digits", "a", begun=True)
+    assert record_data(results, "split-digits", "b", begun=True)
     assert results.environment()["data"] == {"split-digits": ["b", "a"]}

@@ -10,7 +10,8 @@ import polars as pl
 from optuna.trial import TrialState
 
 from ngm_tune.search.optuna_journal import open_storage
-from tests.conftest import assert_the_same, environment, installed
+from tests.helpers.commands import environment, installed
+from tests.helpers.comparing import assert_the_same
 
 METHODS = """
     import os
@@ -35,7 +36,12 @@ METHODS = """
         build=build,
     )
 """
-CHANGES = ("trials=3", "seeds=1", "iterations_per_task=24", "confirm={top=1, seeds=1}")
+CHANGES = (
+    "trials=3",
+    "seeds=1",
+    "iterations_per_task=24",
+    "confirm={max_configurations=1, seeds=1}",
+)
 
 
 def test_failed_trials_are_run_again_where_that_is_asked_for(tmp_path: Path) -> None:

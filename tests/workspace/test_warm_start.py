@@ -12,67 +12,18 @@ import pytest
 
 from ngm_tune.benchmarks import BENCHMARKS
 from ngm_tune.errors import UserError
-from ngm_tune.execution.recording import trial_identity, write_failure, write_trial
+from ngm_tune.execution.recording import write_failure
 from ngm_tune.results.directory import Results
 from ngm_tune.study.files import load_study
-from ngm_tune.study.search_spaces import published
+from ngm_tune.study.initial_points import published
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.warm_start import uneven_starts, warm_started
-from tests.search.test_method_search import a_study
+from ngm_tune.study.warnings import unequal_starts
+from ngm_tune.workspace.warm_start import warm_started
+from tests.helpers.other_study import Other
+from tests.helpers.searches import a_study
 
 SCHEMA_1 = Path(__file__).parents[1] / "data" / "schema-1"
-
-
-class Other:
-    """The results of another study, of which every trial is a learning rate and its end."""
-
-    def __init__(self, location: Path) -> None:
-        self.location = str(location)
-        self._trials = 0
-        results = Results(self.location)
-        results.create()
-        results.write_text("study.toml", a_study(name="other").to_toml())
-
-    def config(self, settings: dict[str, float], **changes: Any) -> dict[str, Any]:
-        self._trials += 1
-        arm = [changes.get("benchmark", "split-digits"), changes.get("method", "sgd")]
-        name = ".".join([*arm, f"{self._trials:04d}"])
-        return {
-            "study": "other",
-            "results": self.location,
-            "benchmark": "split-digits",
-            "method": "sgd",
-            "trial_id": name,
-            "run_id": name,
-            "phase": "search",
-            "seeds": [0, 1],
-            "hyperparameters": settings,
-            "hyperparameter_columns": dict.fromkeys(settings, "float"),
-            "coordinates": {},
-            "coordinate_columns": {},
-            **changes,
-        }
-
-    def ran(
-        self,
-        settings: float | dict[str, float],
-        values: tuple[float, float],
-        status: str = "completed",
-        **changes: Any,
-    ) -> None:
-        """One trial, whose seeds are beside its values by as much to either side."""
-        searched = settings if isinstance(settings, dict) else {"lr": settings}
-        config = self.config(searched, **changes)
-        rows = [
-            {
-                **trial_identity(config, seed),
-                "avg_acc": values[0] + 0.01 * (-1) ** n,
-                "avg_sg": values[1],
-                "status": status,
-            }
-            for n, seed in enumerate(config["seeds"])
-        ]
-        write_trial(config, rows, [])
 
 
 @pytest.fixture
@@ -81,7 +32,7 @@ def other(tmp_path: Path) -> Other:
 
 
 def points(study: Study) -> list[dict[str, Any]]:
-    return [dict(point) for point in study.points if not isinstance(point, str)]
+    return [dict(point) for point in study.points_to_evaluate if not isinstance(point, str)]
 
 
 WHOLE, PART = "split-digits.sgd.0000", "split-digits.sgd.0001"
@@ -173,8 +124,8 @@ def test_a_front_is_not_taken_over_whole(other: Other) -> None:
 def test_points_of_the_study_itself_come_first(other: Other) -> None:
     other.ran(0.1, (0.9, 0.5))
     own = {"method": "sgd", "lr": 0.7}
-    study, _ = warm_started(a_study(methods=["sgd"], points=[own]), other.location, NEW)
-    assert study.points_of("split-digits", "sgd") == [{"lr": 0.7}, {"lr": 0.1}]
+    study, _ = warm_started(a_study(methods=["sgd"], points_to_evaluate=[own]), other.location, NEW)
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == [{"lr": 0.7}, {"lr": 0.1}]
 
 
 def test_a_benchmark_takes_its_own_front_and_an_unknown_one_those_of_all(other: Other) -> None:
@@ -201,9 +152,9 @@ def test_methods_take_their_own_fronts(other: Other) -> None:
     study, _ = warm_started(
         a_study(methods=["sgd", "ngm-sgd", "adam"]), other.location, "not-started"
     )
-    assert study.points_of("split-digits", "sgd") == [{"lr": 0.2}]
-    assert study.points_of("split-digits", "adam") == []
-    (point,) = study.points_of("split-digits", "ngm-sgd")
+    assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == [{"lr": 0.2}]
+    assert StudyPlan.resolve(study).points_of("split-digits", "adam") == []
+    (point,) = StudyPlan.resolve(study).points_of("split-digits", "ngm-sgd")
     assert point == pytest.approx({"lr": 0.1, "dc_gain": 2.0, "gain_decay": 0.1})
 
 
@@ -219,7 +170,7 @@ def test_results_that_know_nothing_of_a_constraint_are_no_start(tmp_path: Path) 
     for file in (older / "trials").iterdir():
         pq.write_table(pq.read_table(file).drop_columns(["wp_10"]), file)
     study = a_study(methods=["sgd"], constraints=["wp_10 >= 0"])
-    assert warm_started(study, str(SCHEMA_1), NEW)[0].points
+    assert warm_started(study, str(SCHEMA_1), NEW)[0].points_to_evaluate
     with pytest.raises(UserError, match="no completed trial there of sgd that has"):
         warm_started(study, str(older), NEW)
 
@@ -242,17 +193,24 @@ def test_there_must_be_a_completed_trial_of_a_method_of_the_study(other: Other) 
 
 def test_searches_that_start_from_more_points_than_others_are_named() -> None:
     point = {"method": "sgd", "lr": 0.7}
-    assert uneven_starts(a_study(methods=["sgd"], points=[point])) == []
-    assert uneven_starts(a_study(methods=["sgd", "adam"], points=[point])) == [
-        "split-digits: searches start from different numbers of points: sgd 1, adam 0"
-    ]
+    assert (
+        list(
+            unequal_starts(StudyPlan.resolve(a_study(methods=["sgd"], points_to_evaluate=[point])))
+        )
+        == []
+    )
+    assert list(
+        unequal_starts(
+            StudyPlan.resolve(a_study(methods=["sgd", "adam"], points_to_evaluate=[point]))
+        )
+    ) == ["split-digits: searches start from different numbers of points: sgd 1, adam 0"]
 
 
 @pytest.mark.parametrize("benchmark", sorted(n for n in BENCHMARKS if published(n)))
 def test_the_studies_that_come_with_ngm_tune_start_evenly(benchmark: str) -> None:
     study = load_study(f"tune-{benchmark}")
-    assert uneven_starts(study) == []
-    assert all(study.points_of(benchmark, method) for method in study.methods)
+    assert list(unequal_starts(StudyPlan.resolve(study))) == []
+    assert all(StudyPlan.resolve(study).points_of(benchmark, method) for method in study.methods)
 
 
 def test_points_must_fit_into_the_trials(other: Other) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from ngm_tune.errors import UserError
-from ngm_tune.results.directory import DAMAGED, LEASE, Results
+from ngm_tune.results.directory import DAMAGED, LOCK, Results
 from ngm_tune.results.schema import Table
 from ngm_tune.workspace.doctor.files import (
     A_FOLDER,
@@ -18,10 +18,10 @@ from ngm_tune.workspace.doctor.files import (
     folders_for_files,
     strangers,
 )
-from ngm_tune.workspace.doctor.finding import Finding, set_aside
+from ngm_tune.workspace.doctor.finding import Finding, quarantine
 from ngm_tune.workspace.doctor.journal import examine_journal
 from ngm_tune.workspace.doctor.study import examine_study
-from ngm_tune.workspace.lock import holder_of, lease
+from ngm_tune.workspace.lock import holder_of, study_lock
 
 
 def examine(location: str, *, repair: bool = True) -> list[Finding]:
@@ -41,12 +41,12 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
         found = []
         # What is damaged is moved to a folder, for which there may be no room.
         repair = repair and DAMAGED not in results.files()
-        if repair and LEASE in results.folders():  # nobody can hold the study by it
-            found.append(set_aside(results, Finding(LEASE, A_FOLDER)))
+        if repair and LOCK in results.folders():  # nobody can hold the study by it
+            found.append(quarantine(results, Finding(LOCK, A_FOLDER)))
         found += _lease(results)
         if not repair or any(finding.kind == "damage" and not finding.mended for finding in found):
             return found + _looked_at(results, repair=False)
-        with lease(results, lambda reason: None):
+        with study_lock(results, lambda reason: None):
             return found + _looked_at(results, repair=True)
     except OSError as error:
         hint = "; with --look nothing need be written" if repair else ""
@@ -55,7 +55,7 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
 
 def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
     def seen_to(harmed: Iterable[Finding]) -> list[Finding]:
-        return [set_aside(results, finding) if repair else finding for finding in harmed]
+        return [quarantine(results, finding) if repair else finding for finding in harmed]
 
     found = seen_to([*folders_for_files(results), *files_for_folders(results)])
     study, problems = examine_study(results, repair=repair)
@@ -73,10 +73,10 @@ def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
 
 
 def _lease(results: Results) -> Iterator[Finding]:
-    if not results.has(LEASE):
+    if not results.has(LOCK):
         return
     holder = holder_of(results)
     if holder is None:
-        yield Finding(LEASE, "left by a driver that is dead; the next one takes its place", "note")
+        yield Finding(LOCK, "left by a driver that is dead; the next one takes its place", "note")
     else:
-        yield Finding(LEASE, f"the study is being run by {holder}, so nothing is mended now")
+        yield Finding(LOCK, f"the study is being run by {holder}, so nothing is mended now")

@@ -10,29 +10,31 @@ from typing import get_args
 import pyarrow as pa
 
 from ngm_tune.errors import NewerResultsError, UserError
-from ngm_tune.results.checkpoints import checkpoint_of, unpack
 from ngm_tune.results.directory import (
     CHECKPOINTS,
     DAMAGED,
     ENVIRONMENT,
     FAILURES,
     JOURNAL,
-    LEASE,
+    LOCK,
     REPORT,
     STUDY,
     Results,
+    checkpoint_of,
     is_whole,
     reason_of,
 )
 from ngm_tune.results.schema import SCHEMA_VERSION, Table, version_of
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
+from ngm_tune.training.checkpoints import unpack
 from ngm_tune.workspace.doctor.finding import Finding, Kind, unread
 from ngm_tune.workspace.resume import problem_of_trial
 
 A_FOLDER = "a folder where a file should be"
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
-_FILES = {STUDY, ENVIRONMENT, JOURNAL, LEASE, "defaults.toml"}
+_FILES = {STUDY, ENVIRONMENT, JOURNAL, LOCK, "defaults.toml"}
 _NEEDED = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT}
 _FOLDERS = {*_NEEDED, "tune"}
 
@@ -75,6 +77,7 @@ def examine_environment(results: Results) -> Iterator[Finding]:
 
 def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
     """Each file of a table by itself, those of trials also against the study."""
+    plan = StudyPlan.resolve(study) if study is not None else None
     for table in get_args(Table):
         for name in results.table_files(table):
             try:
@@ -91,7 +94,7 @@ def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
                 )
                 continue
             run = name.removesuffix(".parquet")
-            of_study = study if table == "trials" else None
+            of_study = plan if table == "trials" else None
             problem = problem_of_trial(run, rows, of_study) if of_study else None
             if problem is not None:
                 yield Finding(f"{table}/{name}", problem)

@@ -27,11 +27,11 @@ class Finding(NamedTuple):
     mended: str | None = None
 
 
-def set_aside(results: Results, finding: Finding) -> Finding:
+def quarantine(results: Results, finding: Finding) -> Finding:
     """Move a damaged file to ``damaged/``; anything else stays where it is."""
     if finding.kind != "damage":
         return finding
-    place = results.set_aside(finding.name)
+    place = results.quarantine(finding.name)
     table = finding.name.partition("/")[0]
     then = {
         "trials": "; what the study lacks now is run again when it goes on",

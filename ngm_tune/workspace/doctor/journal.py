@@ -10,9 +10,10 @@ from typing import Literal
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import JOURNAL, Results
 from ngm_tune.search.optuna_journal import LINK, cut_tail, is_link, open_storage
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.doctor.finding import Finding, unread
-from ngm_tune.workspace.resume import arms_of, outcomes_of, reconciled
+from ngm_tune.workspace.resume import outcomes_of, reconciled, sources_of
 
 
 def examine_journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:
@@ -33,7 +34,7 @@ def examine_journal(results: Results, study: Study | None, *, repair: bool) -> I
         if state == "damaged":
             found = Finding(JOURNAL, "not readable as Optuna's journal of this study")
             if repair and searched:
-                place = results.set_aside(JOURNAL)
+                place = results.quarantine(JOURNAL)
                 found = found._replace(mended=f"moved to {place}; made anew from trials/")
         elif len(whole) < len(before):
             found = Finding(JOURNAL, "its last line was cut off while it was written")
@@ -46,7 +47,7 @@ def examine_journal(results: Results, study: Study | None, *, repair: bool) -> I
     if repair and searched and study is not None:
         start = results.read_bytes(JOURNAL)
         try:
-            with reconciled(study, results):
+            with reconciled(StudyPlan.resolve(study), results):
                 pass
         except UserError as error:
             yield Finding(JOURNAL, f"not brought up to date: {error}")
@@ -65,8 +66,10 @@ def _state_of(
         path.write_bytes(content)
         try:
             storage = open_storage(path)
-            for arm in arms_of(study, storage, outcomes_of(known, study)) if study else ():
-                arm.close()
+            if study is not None:
+                plan = StudyPlan.resolve(study)
+                for source in sources_of(plan, storage, outcomes_of(known, plan)):
+                    source.close()
         except OSError:
             raise
         except Exception:  # whatever somebody's lines make Optuna raise

@@ -8,14 +8,15 @@ import pyarrow as pa
 
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results, reason_of
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.doctor.files import read_trials
-from ngm_tune.workspace.doctor.finding import Finding, set_aside, unread
+from ngm_tune.workspace.doctor.finding import Finding, quarantine, unread
 from ngm_tune.workspace.manifest import (
+    copied_study,
     differences,
     extended,
-    study_copied,
-    study_there,
+    stored_study,
     write_study,
 )
 from ngm_tune.workspace.resume import problem_of_trial
@@ -31,7 +32,7 @@ def examine_study(results: Results, *, repair: bool) -> tuple[Study | None, list
     from before the study was extended.
     """
     runs = read_trials(results)
-    copy = study_copied(results)
+    copy = copied_study(results)
     try:
         there, problem = _study_there(results, copy, runs)
     except OSError as error:
@@ -46,7 +47,7 @@ def examine_study(results: Results, *, repair: bool) -> tuple[Study | None, list
             findings = [*_of_the_file(results, there, study, problem, repair=repair)]
             if copy is not None and differences(copy, study):
                 foreign = Finding(ENVIRONMENT, "has another study than the trials are of")
-                findings.append(set_aside(results, foreign) if repair else foreign)
+                findings.append(quarantine(results, foreign) if repair else foreign)
             return study, findings
         run, reason = next(iter(strange.items()))
         problem = problem or (
@@ -69,7 +70,7 @@ def _study_there(results: Results, copy: Study | None, runs: Runs) -> tuple[Stud
     try:
         if known is None and "name" not in results.study():
             return None, "says no name of the study"
-        return study_there(results, known or ""), ""
+        return stored_study(results, known or ""), ""
     except UserError as error:
         return None, reason_of(error, STUDY)
 
@@ -100,5 +101,6 @@ def _of_the_file(
 
 def _none_of(study: Study, runs: Runs) -> dict[str, str]:
     """Runs that are none of a study, and why."""
-    problems = {run: problem_of_trial(run, rows, study) for run, rows in runs.items()}
+    plan = StudyPlan.resolve(study)
+    problems = {run: problem_of_trial(run, rows, plan) for run, rows in runs.items()}
     return {run: problem for run, problem in problems.items() if problem is not None}

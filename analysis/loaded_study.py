@@ -1,0 +1,164 @@
+"""A study and its results as tables of trials."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from ngm_tune.metrics.functional import Metric
+from ngm_tune.results.columns import Domain
+from ngm_tune.results.directory import Results
+from ngm_tune.results.records import KeptEnvironment, KeptStudy, Range
+
+PARTIAL = "partial"
+"""Status of a trial without results for every seed: racing ended it early, or it still runs."""
+
+ELIGIBLE = (pl.col("status") == "completed") & pl.col("feasible")
+"""Selects the trials that can be on a front: completed with every seed, and feasible."""
+
+
+class LoadedStudy(NamedTuple):
+    """A study with one row per trial.
+
+    ``search`` and ``confirmed`` contain the identifying columns of ``trials/*.parquet``, the
+    configuration, ``status`` (the worst over seeds), ``seeds`` (their number), the mean over seeds
+    of every metric and, in ``<metric>_sd``, its sample standard deviation (n - 1; null for a single
+    seed), ``feasible``, and ``front``: whether no other eligible trial of the same benchmark and
+    method dominates the trial.
+
+    Attributes:
+        results: The results directory.
+        study: Contents of ``study.toml``.
+        environment: Contents of ``environment.json``.
+        runs: One row per seed, as in ``trials/*.parquet``.
+        search: Trials evaluated on validation data.
+        confirmed: Trials evaluated on test data: configurations of a search front with fresh seeds,
+            or the fixed runs of a study without a search. ``origin`` is the id of the search trial
+            that has the same configuration.
+    """
+
+    results: Results
+    study: KeptStudy
+    environment: KeptEnvironment
+    runs: pl.DataFrame
+    search: pl.DataFrame
+    confirmed: pl.DataFrame
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """Benchmarks with at least one trial, in the study's order."""
+        with_trials = {*self.search["benchmark"], *self.confirmed["benchmark"]}
+        return [name for name in self.study.benchmarks if name in with_trials]
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods with at least one trial, in the study's order."""
+        with_trials = {*self.search["method"], *self.confirmed["method"]}
+        return [name for name in self.study.methods if name in with_trials]
+
+    @property
+    def objectives(self) -> list[Metric]:
+        """The optimized metrics."""
+        return self.study.objective_metrics
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of seeds per trial of the search."""
+        return len(self.study.seed_list)
+
+    @property
+    def n_fresh_seeds(self) -> int:
+        """Largest number of seeds of a confirmed trial; 0 without confirmed trials."""
+        return int(self.confirmed["seeds"].max() or 0)  # type: ignore[arg-type]
+
+    @property
+    def has_fixed_runs(self) -> bool:
+        """Whether the study runs fixed hyper-parameters instead of a search."""
+        return self.study.settings is not None
+
+    @property
+    def has_racing(self) -> bool:
+        """Whether the search allocates seeds by racing."""
+        return self.study.racing is not None
+
+    def n_due(self, benchmark: str) -> int:
+        """Return the number of configurations of a benchmark that the study confirms."""
+        fronts = self.search_trials(benchmark).filter("front").group_by("method").len()["len"]
+        return int(fronts.clip(upper_bound=self.study.confirm.top).sum())
+
+    def is_confirmed(self, benchmark: str) -> bool:
+        """Return whether claims about a benchmark rest on test data.
+
+        A search counts as confirmed once every configuration due has been confirmed; before that,
+        methods would be compared on different data.
+        """
+        confirmed = self.confirmed_trials(benchmark).height
+        return confirmed > 0 and (self.has_fixed_runs or confirmed == self.n_due(benchmark))
+
+    def benchmark_title(self, name: str) -> str:
+        """Return the display name of a benchmark."""
+        record = self.environment.benchmarks.get(name)
+        return name if record is None or record.title is None else record.title
+
+    def method_title(self, name: str) -> str:
+        """Return the display name of a method."""
+        record = self.environment.methods.get(name)
+        return name if record is None or record.title is None else record.title
+
+    @property
+    def method_titles(self) -> list[str]:
+        """Display names of the methods with at least one trial, in the study's order."""
+        return [self.method_title(name) for name in self.methods]
+
+    def search_space(self, method: str) -> dict[str, Range]:
+        """Return the range of each searched coordinate; empty if the results lack it."""
+        record = self.environment.methods.get(method)
+        return {} if record is None else record.space
+
+    def domains(self, method: str) -> dict[str, Domain]:
+        """Return the type or choices of each hyper-parameter; empty if the results lack them."""
+        record = self.environment.methods.get(method)
+        return {} if record is None else record.domains
+
+    @property
+    def runs_at_plateau(self) -> dict[str, int]:
+        """Runs per method after which the search of a benchmark ended on a plateau."""
+        return self.environment.plateaus
+
+    def runs_at_exhaustion(self, benchmark: str) -> dict[str, int]:
+        """Return the runs after which a method search had tried its whole finite search space."""
+        return self.environment.exhausted.get(benchmark, {})
+
+    def expected_runs(self, benchmark: str, method: str) -> int:
+        """Return the trials (with racing: seed-runs) of a complete method search."""
+        budget = self.runs_at_plateau.get(benchmark, self.study.runs_per_search)
+        return self.runs_at_exhaustion(benchmark).get(method, budget)
+
+    def initial_points(self, benchmark: str) -> dict[str, int]:
+        """Return the number of ``points_to_evaluate`` of each method search, by display name."""
+        counts = self.environment.points.get(benchmark, {})
+        return {self.method_title(method): count for method, count in counts.items()}
+
+    def evidence(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
+        """Return the trials on which claims rest: confirmed trials if the benchmark has them."""
+        trials = self.confirmed if self.is_confirmed(benchmark) else self.search
+        return _select(trials, benchmark, method)
+
+    def search_trials(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
+        """Return the search trials of a benchmark, or of one of its method searches."""
+        return _select(self.search, benchmark, method)
+
+    def confirmed_trials(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
+        """Return the confirmed trials of a benchmark, or of one of its methods."""
+        return _select(self.confirmed, benchmark, method)
+
+    def first_phase_trials(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
+        """Return the search trials or, in a study without a search, the fixed runs."""
+        select = self.confirmed_trials if self.has_fixed_runs else self.search_trials
+        return select(benchmark, method)
+
+
+def _select(trials: pl.DataFrame, benchmark: str, method: str | None) -> pl.DataFrame:
+    selected = trials.filter(pl.col("benchmark") == benchmark)
+    return selected if method is None else selected.filter(pl.col("method") == method)

@@ -1,0 +1,125 @@
+"""The report: one self-contained HTML page, and its charts and tables as separate files."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import altair as alt
+import vl_convert
+
+from ngm_tune import __version__
+from ngm_tune.errors import UserError
+
+from ..loaded_study import LoadedStudy
+from ..loading import load, output_beside
+from ..statistics.answer import answers
+from ..statistics.choice import choose
+from ..statistics.facts import facts
+from ..statistics.methods import methods_table
+from ..statistics.published import protocol_departures, replications
+from .rendering import render
+from .sections import Figure, Section, sections
+from .tables import Row, markdown_table, method_rows, published_rows
+
+_PNG_SCALE = 2.0
+_VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+
+
+class Report(NamedTuple):
+    """A written report.
+
+    Attributes:
+        page: Path of the HTML page.
+        published: Published values next to replicated ones, as in the page.
+        departures: Settings in which the study departs from the paper's protocol.
+        left_out: Message for each file that was skipped because it is damaged, missing, or not part
+            of the study.
+    """
+
+    page: Path
+    published: list[Row]
+    departures: list[str]
+    left_out: dict[str, str]
+
+
+def write_report(location: str, output: Path | None = None, pick: str = "knee") -> Report:
+    """Write the report of a results directory.
+
+    Besides ``report.html``, the folder contains every chart as PNG and SVG, the table of methods as
+    ``methods.csv`` (all columns, full precision) and ``methods.md``, and for fixed runs of the
+    paper's benchmarks ``published.md``.
+
+    Args:
+        location: Path or URI of the results directory.
+        output: The folder to write; by default ``report`` in the results directory.
+        pick: Which configuration of each front is shown in detail, as in
+            :func:`~analysis.statistics.choice.choose`.
+
+    Raises:
+        UserError: The results cannot be read, or the report cannot be written.
+    """
+    loaded = load(location)
+    choices = choose(loaded, pick)
+    table = methods_table(loaded, choices)
+    replicated = replications(loaded)
+    published = published_rows(loaded, replicated)
+    with alt.data_transformers.disable_max_rows():  # the statistics thin their data already
+        parts = sections(loaded, choices, table, replicated)
+    folder = output or output_beside(location, "report")
+    titles = [loaded.benchmark_title(name) for name in table["benchmark"]]
+    methods = [
+        {"Benchmark": title} | row
+        for title, row in zip(titles, method_rows(loaded, table), strict=True)
+    ]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for section in parts:
+            for figure in section.figures:
+                _write_images(figure, folder)
+        (folder / "methods.csv").write_text(table.write_csv(), encoding="utf-8")
+        (folder / "methods.md").write_text(markdown_table(methods), encoding="utf-8")
+        if published:
+            (folder / "published.md").write_text(markdown_table(published), encoding="utf-8")
+        page = folder / "report.html"
+        draft = page.with_suffix(".html.part")
+        draft.write_text(_page(loaded, parts, pick), encoding="utf-8")
+        os.replace(draft, page)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error}") from error
+    return Report(page, published, protocol_departures(loaded), loaded.results.left_out)
+
+
+def _write_images(figure: Figure, folder: Path) -> None:
+    svg = vl_convert.vegalite_to_svg(figure.spec, vl_version=_VEGA_LITE)
+    png = vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
+    (folder / f"{figure.name}.svg").write_text(svg, encoding="utf-8")
+    (folder / f"{figure.name}.png").write_bytes(png)
+
+
+def _page(loaded: LoadedStudy, parts: list[Section], pick: str) -> str:
+    specs = {figure.name: figure.spec for section in parts for figure in section.figures}
+    return render(
+        "page.html.jinja",
+        loaded=loaded,
+        sections=parts,
+        answers=answers(loaded),
+        facts=facts(loaded),
+        departures=protocol_departures(loaded),
+        pick=pick,
+        version=__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        # A "<" could end the script element that contains the specifications.
+        specs=json.dumps(specs, ensure_ascii=False).replace("<", "\\u003c"),
+        bundle=_bundle(),
+    )
+
+
+@cache
+def _bundle() -> str:
+    """Return the JavaScript that draws the charts; bundling takes seconds."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE)

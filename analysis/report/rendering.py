@@ -1,0 +1,43 @@
+"""Rendering of the report's Jinja templates."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jinja2
+
+from ngm_tune.metrics.pareto import NEAR
+
+from ..formatting import counted, number, percent, signed
+
+
+def render(template: str, **context: Any) -> str:
+    """Render a template of the folder ``templates``.
+
+    Values are escaped as HTML, because titles and settings in results are untrusted.
+
+    Args:
+        template: File name relative to ``templates``.
+        context: Variables of the template; an undefined variable raises.
+    """
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "counted": counted,
+        "number": number,
+        "percent": percent,
+        "signed": signed,
+    }
+    environment.globals["NEAR"] = NEAR
+    return environment

@@ -1,0 +1,141 @@
+"""Sections of the report: the figures and tables of every benchmark, and of the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from ..charts.effort import effort_chart, robustness_chart
+from ..charts.mechanism import cost_chart, curvature_chart, fast_and_slow_chart
+from ..charts.pareto import pareto_chart
+from ..charts.transitions import gain_chart, transition_chart
+from ..loaded_study import LoadedStudy
+from ..statistics.choice import Choice
+from ..statistics.effort import EffortInfo, effort_info
+from ..statistics.mechanism import (
+    CostInfo,
+    CurvatureInfo,
+    FastAndSlowInfo,
+    cost_info,
+    curvature_info,
+    fast_and_slow_info,
+)
+from ..statistics.pareto import ParetoInfo, pareto_info
+from ..statistics.published import Replication
+from ..statistics.robustness import RobustnessInfo, robustness_info
+from ..statistics.transitions import GainInfo, TransitionInfo, gain_info, transition_info
+from .tables import Row, method_rows, optimism_rows, published_rows, stopped_rows
+
+Info = (
+    ParetoInfo
+    | TransitionInfo
+    | GainInfo
+    | CurvatureInfo
+    | FastAndSlowInfo
+    | CostInfo
+    | EffortInfo
+    | RobustnessInfo
+)
+"""Data of a chart."""
+
+
+class Figure(NamedTuple):
+    """A chart of the report.
+
+    Attributes:
+        name: Name of its files, and of its element in the page.
+        kind: Its heading and caption are in ``templates/figures/<kind>.html.jinja``.
+        info: The data that the chart shows.
+        spec: Its Vega-Lite specification.
+    """
+
+    name: str
+    kind: str
+    info: Info
+    spec: dict[str, Any]
+
+
+class Section(NamedTuple):
+    """A section of the report.
+
+    Attributes:
+        title: Its heading.
+        benchmark: Name of the benchmark; None for the section on cost.
+        figures: Charts, the Pareto chart first.
+        methods: Table of methods.
+        optimism: Table of the search's optimism.
+        stopped: Table of the trials that were stopped early.
+        published: Table of published and replicated values.
+    """
+
+    title: str
+    benchmark: str | None
+    figures: list[Figure]
+    methods: Sequence[Row] = ()
+    optimism: Sequence[Row] = ()
+    stopped: Sequence[Row] = ()
+    published: Sequence[Row] = ()
+
+
+def sections(
+    loaded: LoadedStudy,
+    choices: list[Choice],
+    table: pl.DataFrame,
+    replications: list[Replication],
+) -> list[Section]:
+    """Return a section for every benchmark and, if the study measured cost, one for the cost.
+
+    Args:
+        loaded: The study.
+        choices: The configurations shown in detail.
+        table: The table of methods.
+        replications: Published and replicated values.
+    """
+    result = [
+        Section(
+            loaded.benchmark_title(benchmark),
+            benchmark,
+            _figures(loaded, benchmark, choices),
+            method_rows(loaded, table.filter(benchmark=benchmark)),
+            optimism_rows(loaded, benchmark),
+            stopped_rows(loaded, benchmark),
+            published_rows(loaded, [each for each in replications if each.benchmark == benchmark]),
+        )
+        for benchmark in loaded.benchmarks
+    ]
+    costs = cost_info(loaded)
+    if costs is not None:
+        figure = Figure("cost", "cost", costs, cost_chart(costs).to_dict())
+        result.append(Section("Cost", None, [figure]))
+    return result
+
+
+def _figures(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> list[Figure]:
+    figures = []
+
+    def add(kind: str, info: Info, chart: Any) -> None:
+        figures.append(Figure(f"{benchmark}-{kind}", kind, info, chart.to_dict()))
+
+    pareto = pareto_info(loaded, benchmark, choices)
+    add("pareto", pareto, pareto_chart(pareto))
+    transitions = transition_info(loaded, benchmark, choices)
+    if transitions.accuracy.height:
+        add("transitions", transitions, transition_chart(transitions))
+    gain = gain_info(loaded, benchmark, choices)
+    if gain.traces.height:
+        add("gain", gain, gain_chart(gain))
+    curvature = curvature_info(loaded, benchmark, choices)
+    if curvature is not None:
+        add("curvature", curvature, curvature_chart(curvature))
+    weights = fast_and_slow_info(loaded, benchmark, choices)
+    if weights is not None:
+        add("fast-and-slow", weights, fast_and_slow_chart(weights))
+    effort = effort_info(loaded, benchmark)
+    if effort is not None:
+        add("effort", effort, effort_chart(effort))
+    robustness = robustness_info(loaded, benchmark)
+    if robustness is not None:
+        add("robustness", robustness, robustness_chart(robustness))
+    return figures

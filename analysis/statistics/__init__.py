@@ -1,0 +1,1 @@
+"""Statistics of a report, as data classes and tables."""

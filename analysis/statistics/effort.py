@@ -1,0 +1,116 @@
+"""Tuning effort: hypervolume as a function of the tuning budget.
+
+A method that is easier to tune wins at small budgets regardless of its best performance, so the
+report shows the budget: the hypervolume of the first n trials, and its mean over re-orderings of
+the trials, as Dodge et al. 2019 ("Show Your Work", arXiv 1909.03004) do for one objective and
+random search. For a sampler that learns, the mean over re-orderings is biased upwards at small
+budgets, because the later trials are better.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ngm_tune.metrics.functional import Floats
+from ngm_tune.metrics.pareto import hypervolume, shortfall
+
+from ..loaded_study import ELIGIBLE, LoadedStudy
+
+_N_ORDERS = 200
+_N_BUDGETS = 40
+_BAND = (0.1, 0.9)
+
+
+class EffortInfo(NamedTuple):
+    """Hypervolume by tuning budget.
+
+    Attributes:
+        growth: One row per method, ``unit`` (``"trials"``, with racing ``"seed-runs"``, or
+            ``"hours"``) and ``budget``: ``Method``, ``mean`` over re-orderings of the trials,
+            ``low`` and ``high`` (10 % and 90 % quantiles), and ``observed``, the hypervolume in the
+            order of the search. With racing, trials differ in cost and have no such order, so
+            ``observed`` is null.
+        methods: Display names of all methods, in the order of colours.
+    """
+
+    growth: pl.DataFrame
+    methods: list[str]
+
+
+def effort_info(loaded: LoadedStudy, benchmark: str) -> EffortInfo | None:
+    """Return the hypervolume of each method search by budget, on validation data.
+
+    Returns:
+        None if no method search has more than one trial.
+    """
+    parts = [
+        _growth(loaded, loaded.search_trials(benchmark, method)).with_columns(
+            Method=pl.lit(loaded.method_title(method))
+        )
+        for method in loaded.methods
+        if loaded.search_trials(benchmark, method).height > 1
+    ]
+    return EffortInfo(pl.concat(parts), loaded.method_titles) if parts else None
+
+
+def _growth(loaded: LoadedStudy, trials: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of :class:`EffortInfo` for the trials of one method search."""
+    objectives, reference_point = loaded.objectives, loaded.study.reference_point
+    values = trials.select(metric.name for metric in objectives).to_numpy()
+    losses = shortfall(values, objectives, reference_point)
+    eligible = trials.select(ELIGIBLE).to_series().to_numpy() & np.isfinite(values).all(axis=1)
+    hours = trials["wall_seconds"].fill_null(0.0).to_numpy() / 3600
+    runs = trials["seeds"].to_numpy() if loaded.has_racing else np.ones(trials.height, dtype=int)
+    budgets = np.unique(np.linspace(1, runs.sum(), _N_BUDGETS).round().astype(int))
+    times = np.linspace(hours.sum() / _N_BUDGETS, hours.sum(), _N_BUDGETS)
+    rng = np.random.default_rng(0)
+    orders = [np.arange(trials.height), *(rng.permutation(trials.height) for _ in range(_N_ORDERS))]
+    by_runs = np.zeros((len(orders), len(budgets)))
+    by_hours = np.zeros((len(orders), len(times)))
+    for row, order in enumerate(orders):
+        volumes = np.zeros(trials.height + 1)
+        front: list[int] = []
+        for position in np.flatnonzero(eligible[order]):
+            trial = int(order[position])
+            if (losses[front] <= losses[trial]).all(axis=1).any():
+                continue
+            front = [i for i in front if (losses[i] < losses[trial]).any()] + [trial]
+            volumes[position + 1 :] = hypervolume(values[front], objectives, reference_point)
+        spent_runs, spent_hours = np.cumsum(runs[order]), np.cumsum(hours[order])
+        by_runs[row] = volumes[np.searchsorted(spent_runs, budgets, side="right")]
+        by_hours[row] = volumes[np.searchsorted(spent_hours, times * (1 + 1e-9), side="right")]
+    ordered = not loaded.has_racing
+    unit = "trials" if ordered else "seed-runs"
+    return pl.concat(
+        [
+            _summary(unit, budgets, by_runs, ordered=ordered),
+            _summary("hours", times, by_hours, ordered=ordered),
+        ]
+    )
+
+
+def _summary(unit: str, budgets: NDArray[Any], volumes: Floats, *, ordered: bool) -> pl.DataFrame:
+    """Summarize hypervolumes by budget.
+
+    Args:
+        unit: Unit of the budgets.
+        budgets: Shape (B,).
+        volumes: Shape (1 + orders, B); the first row is in the order of the search.
+        ordered: Whether the first row is meaningful.
+    """
+    low, high = np.quantile(volumes[1:], _BAND, axis=0)
+    return pl.DataFrame(
+        {
+            "unit": [unit] * len(budgets),
+            "budget": budgets.astype(np.float64),
+            "mean": volumes[1:].mean(axis=0),
+            "low": low,
+            "high": high,
+            "observed": volumes[0] if ordered else [None] * len(budgets),
+        },
+        schema_overrides={"observed": pl.Float64},
+    )

@@ -1,0 +1,165 @@
+"""Facts that a reader needs to judge a study: effort, evaluation data and completeness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from ..loaded_study import LoadedStudy
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress of one method on one benchmark.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        method: Name of the method.
+        runs: Number of trials, with racing seed-runs, in the results.
+        expected: Their number in a complete study.
+    """
+
+    benchmark: str
+    method: str
+    runs: int
+    expected: int
+
+
+@dataclass(frozen=True)
+class ExhaustedSearch:
+    """A method search that tried its whole finite search space.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        method: Name of the method.
+        n_configurations: Number of configurations in the search space.
+    """
+
+    benchmark: str
+    method: str
+    n_configurations: int
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Confirmation of a benchmark's search fronts.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        n_confirmed: Number of confirmed configurations.
+        n_due: Number of configurations that the study confirms.
+        complete: Whether claims about the benchmark rest on test data.
+    """
+
+    benchmark: str
+    n_confirmed: int
+    n_due: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Search trials that were stopped early.
+
+    Attributes:
+        n_trials: Number of stopped trials.
+        n_search_trials: Number of all search trials.
+        saved_share: Saved iterations as a share of the search's iterations without early stopping.
+        n_diverged: Number of stopped trials in which a seed had diverged.
+    """
+
+    n_trials: int
+    n_search_trials: int
+    saved_share: float
+    n_diverged: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts about a study.
+
+    Attributes:
+        exhausted: Method searches that tried their whole search space.
+        confirmations: One entry per benchmark with trials.
+        initial_points: Number of ``points_to_evaluate`` by display name of the method, for each
+            benchmark where any method has one.
+        incomplete: Methods whose trials are not all in the results.
+        early_stopping: None if no trial was stopped early.
+        seconds: Time spent on training and evaluation.
+    """
+
+    exhausted: list[ExhaustedSearch]
+    confirmations: list[Confirmation]
+    initial_points: dict[str, dict[str, int]]
+    incomplete: list[Progress]
+    early_stopping: EarlyStopping | None
+    seconds: float
+
+
+def facts(loaded: LoadedStudy) -> Facts:
+    """Collect the facts about a study."""
+    initial_points = {name: loaded.initial_points(name) for name in loaded.benchmarks}
+    return Facts(
+        [
+            ExhaustedSearch(benchmark, method, loaded.search_trials(benchmark, method).height)
+            for benchmark in loaded.benchmarks
+            for method in loaded.runs_at_exhaustion(benchmark)
+        ],
+        [
+            Confirmation(
+                name,
+                loaded.confirmed_trials(name).height,
+                loaded.n_due(name),
+                loaded.is_confirmed(name),
+            )
+            for name in loaded.benchmarks
+        ],
+        {name: counts for name, counts in initial_points.items() if any(counts.values())},
+        _incomplete(loaded),
+        None if loaded.has_fixed_runs else _early_stopping(loaded),
+        sum(float(t["wall_seconds"].sum()) for t in (loaded.search, loaded.confirmed)),
+    )
+
+
+def _incomplete(loaded: LoadedStudy) -> list[Progress]:
+    incomplete = []
+    for benchmark in loaded.study.benchmarks:
+        for method in loaded.study.methods:
+            trials = loaded.first_phase_trials(benchmark, method)
+            runs = int(trials["seeds"].sum()) if loaded.has_racing else trials.height
+            expected = loaded.expected_runs(benchmark, method)
+            if runs != expected:
+                incomplete.append(Progress(benchmark, method, runs, expected))
+    return incomplete
+
+
+def _early_stopping(loaded: LoadedStudy) -> EarlyStopping | None:
+    stopped = stopped_runs(loaded)
+    if not stopped.height:
+        return None
+    saved = float((stopped["full_iterations"] - stopped["iterations"]).sum())
+    return EarlyStopping(
+        stopped["trial_id"].n_unique(),
+        loaded.search.height,
+        saved / (float(loaded.search["iterations"].sum()) + saved),
+        stopped.filter(pl.col("diverged_at").is_not_null())["trial_id"].n_unique(),
+    )
+
+
+def stopped_runs(loaded: LoadedStudy) -> pl.DataFrame:
+    """Return the runs that were stopped early, one row per seed.
+
+    Columns are those of ``trials/``, ``full_iterations`` (of the benchmark's longest run), and
+    ``tasks`` (number of tasks trained; null if unknown).
+    """
+    tasks = pl.DataFrame(loaded.results.read("tasks"))
+    trained = tasks.group_by("trial_id", "seed").agg((pl.col("task").max() + 1).alias("tasks"))
+    full = loaded.runs.group_by("benchmark").agg(
+        pl.col("iterations").max().alias("full_iterations")
+    )
+    return (
+        loaded.runs.filter(status="stopped")
+        .join(full, on="benchmark")
+        .join(trained, on=["trial_id", "seed"], how="left", maintain_order="left")
+    )

@@ -1,0 +1,170 @@
+"""Data of the Pareto chart: trials, fronts, and the chosen and compared configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+from ngm_tune.metrics.functional import METRICS, Metric
+
+from ..loaded_study import LoadedStudy
+from .choice import Choice
+from .comparison import compared_contenders
+from .optimism import SEARCHED, confirmation_pairs
+
+
+class ParetoInfo(NamedTuple):
+    """Data of the Pareto chart.
+
+    Attributes:
+        trials: One row per completed trial, search and confirmed: ``Method`` (display name),
+            ``trial_id``, the configuration, all metrics, ``claim`` (whether claims rest on it),
+            ``front``, ``chosen`` and ``compared`` (by the answer).
+        attained: The points of each method's front and, at the reference point, the end of its
+            attainment line. Empty for fixed runs and with a number of objectives other than two,
+            because that front is not one in the plane of x and y.
+        spread: Range of one standard deviation over seeds around each point on test data, in
+            columns ``x_low``, ``x_high``, ``y_low`` and ``y_high``.
+        pairs: One row per confirmed configuration with its metrics and, under
+            ``searched_<metric>``, the search's estimates. Empty until every configuration due is
+            confirmed.
+        methods: Display names of all methods, in the order of colours.
+        x: Metric of the horizontal axis.
+        y: Metric of the vertical axis.
+        x_domain: Visible range of ``x``: chosen and compared points and most of the fronts, or all
+            fixed runs.
+        y_domain: Visible range of ``y``.
+        n_hidden: Number of trials outside the visible range.
+        n_hidden_claims: Number of these on which claims rest.
+    """
+
+    trials: pl.DataFrame
+    attained: pl.DataFrame
+    spread: pl.DataFrame
+    pairs: pl.DataFrame
+    methods: list[str]
+    x: Metric
+    y: Metric
+    x_domain: tuple[float, float]
+    y_domain: tuple[float, float]
+    n_hidden: int
+    n_hidden_claims: int
+
+    @property
+    def n_compared(self) -> int:
+        """Number of configurations that the answer compares."""
+        return self.trials.filter("compared").height
+
+
+def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> ParetoInfo:
+    """Collect the completed trials of a benchmark.
+
+    The study's first objective is on the y axis and the second on the x axis. With a single
+    objective, the x axis shows the stability gap or, if the objective is the stability gap, the
+    average accuracy.
+    """
+    y, x = _axes(loaded.objectives)
+    confirmed = loaded.is_confirmed(benchmark)
+    marked = not loaded.has_fixed_runs  # with one point per method, marks carry no information
+    chosen = [choice.trial_id for choice in choices if marked and choice.benchmark == benchmark]
+    has_answer = marked and len(loaded.objectives) > 1
+    compared = compared_contenders(loaded, benchmark) if has_answer else []
+    parts = [loaded.evidence(benchmark).with_columns(claim=pl.lit(value=True))]
+    if confirmed:
+        parts.append(loaded.search_trials(benchmark).with_columns(claim=False, front=False))
+    trials = (
+        pl.concat(parts, how="diagonal")
+        .filter(pl.col("status") == "completed")
+        .with_columns(
+            _titles(loaded).alias("Method"),
+            pl.col("trial_id").is_in(chosen).alias("chosen"),
+            pl.col("trial_id").is_in([each.trial_id for each in compared]).alias("compared"),
+        )
+        .sort(x.name)
+    )
+    pairs = confirmation_pairs(loaded, benchmark).filter(pl.col("status") == "completed")
+    if not confirmed:  # no claim rests on a part of the configurations due
+        pairs = pairs.clear()
+    pairs = pairs.with_columns(_titles(loaded).alias("Method"))
+    front = trials.filter("front")
+    always = trials if not marked else trials.filter(pl.col("chosen") | pl.col("compared"))
+    x_domain = _visible_range(front, always, pairs, x)
+    y_domain = _visible_range(front, always, pairs, y)
+    visible = pl.col(x.name).is_between(*x_domain) & pl.col(y.name).is_between(*y_domain)
+    hidden = trials.filter(~visible)
+    has_line = len(loaded.objectives) == 2 and marked
+    reference_point = loaded.study.reference_point
+    return ParetoInfo(
+        trials=trials,
+        attained=_attained(front if has_line else front.clear(), x, y, reference_point),
+        spread=_spread(trials, x, y),
+        pairs=pairs,
+        methods=loaded.method_titles,
+        x=x,
+        y=y,
+        x_domain=x_domain,
+        y_domain=y_domain,
+        n_hidden=hidden.height,
+        n_hidden_claims=hidden.filter("claim").height,
+    )
+
+
+def _attained(
+    front: pl.DataFrame, x: Metric, y: Metric, reference_point: Mapping[str, float]
+) -> pl.DataFrame:
+    """Return the front points sorted by x, extended at the best y to the reference point."""
+    points = front.select("Method", x.name, y.name)
+    if front.is_empty():
+        return points
+    best = pl.col(y.name).max() if y.direction == "maximize" else pl.col(y.name).min()
+    ends = points.group_by("Method", maintain_order=True).agg(
+        pl.lit(float(reference_point[x.name])).alias(x.name), best
+    )
+    return pl.concat([points, ends]).sort("Method", x.name)
+
+
+def _spread(trials: pl.DataFrame, x: Metric, y: Metric) -> pl.DataFrame:
+    """Return the range of one standard deviation around each point on test data."""
+    bounds: dict[str, pl.Expr] = {}
+    for axis, metric in (("x", x), ("y", y)):
+        value, sd = pl.col(metric.name), pl.col(f"{metric.name}_sd")
+        bounds |= {f"{axis}_low": value - sd, f"{axis}_high": value + sd}
+    return trials.filter(phase="confirm").select("Method", x.name, y.name, **bounds).drop_nulls()
+
+
+def _titles(loaded: LoadedStudy) -> pl.Expr:
+    return pl.col("method").replace({name: loaded.method_title(name) for name in loaded.methods})
+
+
+def _axes(objectives: list[Metric]) -> tuple[Metric, Metric]:
+    if len(objectives) > 1:
+        return objectives[0], objectives[1]
+    other = "avg_sg" if objectives[0].name != "avg_sg" else "avg_acc"
+    return objectives[0], METRICS[other]
+
+
+def _visible_range(
+    front: pl.DataFrame, always: pl.DataFrame, pairs: pl.DataFrame, metric: Metric
+) -> tuple[float, float]:
+    """Return the range of an axis.
+
+    Args:
+        front: Points of the fronts; the worst 15 % may be hidden.
+        always: Points that are always visible, even beyond the ideal.
+        pairs: Confirmed configurations, whose search estimates count as points of the fronts.
+        metric: Metric of the axis.
+    """
+    ideal = metric.best * metric.sign
+    values = front[metric.name]
+    if pairs.height:
+        values = pl.concat([values, pairs[SEARCHED + metric.name]]).drop_nulls()
+    losses = (values * metric.sign).clip(ideal)
+    low = float(losses.quantile(0.0) or 0.0)
+    high = float(losses.quantile(0.85, "linear") or 0.0)
+    required = (always[metric.name] * metric.sign).to_list()
+    low, high = min([low, *required]), max([high, *required])
+    margin = 0.08 * (high - low) or 0.05
+    edges = sorted((metric.sign * (low - margin), metric.sign * (high + margin)))
+    return edges[0], edges[1]

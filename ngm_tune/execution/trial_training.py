@@ -1,0 +1,259 @@
+"""Training of one trial, task by task: the part of a worker that does not depend on Ray."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from ngm_tune.benchmarks import Benchmark, Custom, TaskSplit, get_benchmark
+from ngm_tune.errors import UserError
+from ngm_tune.execution.recording import (
+    curves_table,
+    probes_table,
+    steps_table,
+    stopped_row,
+    task_rows,
+    trial_identity,
+    trial_row,
+    write_failure,
+    write_trial,
+)
+from ngm_tune.execution.split_cache import SplitCache
+from ngm_tune.execution.trial_config import TrialConfig
+from ngm_tune.execution.trial_report import PartialRows, TrialReport
+from ngm_tune.methods import get_method
+from ngm_tune.results.directory import Results, checkpoint_of
+from ngm_tune.results.outcome import Outcome, interim_of, outcome_of, read_outcome
+from ngm_tune.results.schema import Status
+from ngm_tune.training.checkpoints import pack, unpack
+from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.probes import Probes
+
+logger = logging.getLogger(__name__)
+
+
+class TrialTraining:
+    """Train one configuration with each of its seeds, one task per step.
+
+    A seed that diverges counts with the worst value of each metric; the other seeds go on. A method
+    that raises makes its trial a failed one. The last step writes the trial's Parquet files.
+
+    Checkpoints go to the results directory after a task of a seed, at most every
+    ``checkpoint_seconds``. A trial that finds its checkpoint continues from it, on any machine.
+    Results that cannot be read or written are not the trial's fault: it reports a problem, which
+    stops the study.
+
+    Args:
+        config: What to train, by :func:`ngm_tune.execution.trial_config.trial_config`.
+        splits: Task data of this worker.
+    """
+
+    def __init__(self, config: TrialConfig, splits: SplitCache) -> None:
+        self.config = config
+        self.runs: list[ContinualTraining] = []
+        self._splits = splits
+        self._saved_at = time.monotonic()
+        self._unsaved = False
+        self._reported = False
+        self._discarded: str | None = None
+        self._end: TrialReport | None = None
+        try:
+            self._results = Results(config["results"])
+            self._end = self._existing_end()
+            if self._end is None:
+                self._build(self._results.read_bytes(checkpoint_of(config["run_id"])))
+        except (OSError, UserError) as error:
+            self._end = self._problem(error)
+
+    def train_next_task(self) -> TrialReport:
+        """Train the next task with every seed that has not diverged, and report."""
+        if self._end is None and not self._owes_report():
+            try:
+                self._end = self._train()
+            except OSError as error:  # from writing results; errors of a method are caught there
+                self._end = self._problem(error)
+        self._reported = True
+        return self._progress() if self._end is None else self._end
+
+    def save_unsaved(self) -> None:
+        """Write a checkpoint if a task was trained since the last one and the trial has not ended.
+
+        Tune also creates actors that it never uses; such an actor has trained nothing, and its
+        older state must not replace the checkpoint of another one.
+        """
+        with suppress(OSError):
+            if (
+                self._unsaved
+                and self._end is None
+                and not self._results.has_run(self.config["run_id"])
+            ):
+                self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of every seed."""
+        content = pack(self._identity(), [run.state_dict() for run in self.runs])
+        self._results.write_bytes(checkpoint_of(self.config["run_id"]), content)
+        self._saved_at = time.monotonic()
+        self._unsaved = False
+
+    def _existing_end(self) -> TrialReport | None:
+        """Return the report of a trial that ended before: its worker was lost after writing it."""
+        config = self.config
+        if not self._results.exists():
+            return self._problem("no study.toml there; every node must reach the results there")
+        outcome = read_outcome(
+            self._results, config["run_id"], config["objectives"], config["constraints"]
+        )
+        return None if outcome is None else TrialReport(outcome=outcome)
+
+    def _build(self, checkpoint: bytes | None) -> None:
+        config = self.config
+        custom = config["custom"]
+        benchmark = get_benchmark(
+            config["benchmark"], Custom.model_validate(custom) if custom else None
+        )
+        train, evaluator = self._splits.get(config["phase"], benchmark, config["eval_precision"])
+        try:
+            trial_identity(config, config["seeds"][0])  # raises early for values no column holds
+            self.runs = self._resumed(
+                lambda: [self._build_run(benchmark, train, evaluator, s) for s in config["seeds"]],
+                checkpoint,
+            )
+        except Exception:
+            self._end = self._fail()
+
+    def _resumed(
+        self, build: Callable[[], list[ContinualTraining]], content: bytes | None
+    ) -> list[ContinualTraining]:
+        """Build the runs, and load the checkpoint of an interrupted trial if it is usable."""
+        runs = build()
+        if content is None:
+            return runs
+        try:
+            checkpoint = unpack(content, self.config["device"])
+            if checkpoint.of != self._identity():
+                raise ValueError("it belongs to another trial")
+            for run, state in zip(runs, checkpoint.states, strict=True):
+                run.load_state_dict(state)
+        except Exception as error:  # damaged, or written by another version
+            self._discarded = f"{checkpoint_of(self.config['run_id'])}: {error}"
+            logger.warning("checkpoint not used, trial starts over: %s", self._discarded)
+            return build()  # the first runs may have loaded a part of it
+        return runs
+
+    def _build_run(
+        self, benchmark: Benchmark, train: TaskSplit, evaluator: Evaluator, seed: int
+    ) -> ContinualTraining:
+        config = self.config
+        method = get_method(config["method"])
+        probe = Probes(
+            config["probes"], train, benchmark.prepare, seed=seed, every=config["probe_every"]
+        )
+        return ContinualTraining(
+            train,
+            evaluator,
+            benchmark.build_model,
+            partial(method.build, **config["hyperparameters"]),
+            seed=seed,
+            batch_size=benchmark.batch_size,
+            iterations_per_task=config["iterations_per_task"],
+            strategy=config["strategy"],
+            buffer_size=config["buffer_size"],
+            eval_every=config["eval_every"],
+            eval_dense=config["eval_dense"],
+            eval_tasks=config["eval_tasks"],
+            prepare=benchmark.prepare,
+            augment=benchmark.augment,
+            probe=probe if config["probes"] else None,
+            device=config["device"],
+        )
+
+    def _owes_report(self) -> bool:
+        """Whether a task was trained before an interruption and may not have been reported.
+
+        Early stopping judges a trial after every task, so every task must be reported.
+        """
+        if self._reported or not self.config["early_stopping"]:
+            return False
+        progress = {len(run.records) for run in self.runs if not run.finished}
+        return len(progress) == 1 and progress != {0}
+
+    def _train(self) -> TrialReport | None:
+        """Train the next task; return the last report if the trial ended."""
+        unfinished = [run for run in self.runs if not run.finished]
+        task = min((len(run.records) for run in unfinished), default=0)
+        for run in unfinished:
+            if len(run.records) == task:  # a checkpoint can have seeds at different tasks
+                try:
+                    run.train_task()
+                except Exception:
+                    return self._fail()
+                self._unsaved = True
+                if time.monotonic() - self._saved_at >= self.config["checkpoint_seconds"]:
+                    self.save()
+        return self._finish() if all(run.finished for run in self.runs) else None
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a checkpoint must match for this trial to continue from it."""
+        config = self.config
+        return {
+            "run_id": config["run_id"],
+            "phase": config["phase"],
+            "seeds": list(config["seeds"]),
+            "hyperparameters": config["hyperparameters"],
+            "iterations_per_task": config["iterations_per_task"],
+        }
+
+    def _problem(self, reason: object) -> TrialReport:
+        return TrialReport(problem=f"{self.config['results']} on {socket.gethostname()}: {reason}")
+
+    def _progress(self) -> TrialReport:
+        """Report a task that is not the last, with the rows to write if the trial is pruned here."""
+        tasks = max(len(run.records) for run in self.runs)
+        rows = [
+            row
+            for run in self.runs
+            for row in task_rows(self.config["trial_id"], run)
+            if row["task"] < tasks
+        ]
+        partial_rows = None
+        if self.config["early_stopping"]:
+            partial_rows = PartialRows([stopped_row(self.config, run) for run in self.runs], rows)
+        return TrialReport(
+            interim=interim_of(rows, self.config["objectives"]),
+            partial=partial_rows,
+            discarded_checkpoint=self._take_discarded(),
+        )
+
+    def _take_discarded(self) -> str | None:
+        """Return why a checkpoint was not used, once."""
+        discarded, self._discarded = self._discarded, None
+        return discarded
+
+    def _fail(self) -> TrialReport:
+        """Write the rows of a trial whose method raised, and the traceback."""
+        write_failure(self.config, traceback.format_exc())
+        return TrialReport(
+            outcome=Outcome(Status.FAILED, None), discarded_checkpoint=self._take_discarded()
+        )
+
+    def _finish(self) -> TrialReport:
+        """Write the trial's files, its rows in ``trials/`` last."""
+        results = self._results
+        trial_id, run_id = self.config["trial_id"], self.config["run_id"]
+        rows = [trial_row(self.config, run) for run in self.runs]
+        tasks = [row for run in self.runs for row in task_rows(trial_id, run)]
+        results.write("curves", run_id, curves_table(trial_id, self.runs))
+        results.write("steps", run_id, steps_table(trial_id, self.runs))
+        if self.config["probes"]:
+            results.write("probes", run_id, probes_table(trial_id, self.runs))
+        write_trial(self.config, rows, tasks)
+        outcome = outcome_of(rows, tasks, self.config["objectives"], self.config["constraints"])
+        return TrialReport(outcome=outcome, discarded_checkpoint=self._take_discarded())

@@ -1,0 +1,22 @@
+"""Plateaus: searches that no longer increase their hypervolume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ngm_tune.study.sections import Plateau
+
+
+def has_levelled_off(volume: Callable[[int], float], runs: int, window: int, rule: Plateau) -> bool:
+    """Whether a search improved by at most ``rule.min_improvement`` over its last runs.
+
+    Args:
+        volume: Returns the hypervolume after a number of runs.
+        runs: Number of runs so far.
+        window: Number of last runs over which the improvement is measured.
+        rule: The plateau of the study.
+    """
+    if runs < 2 * window:
+        return False
+    now, before = volume(runs), volume(runs - window)
+    return now - before <= rule.min_improvement * now

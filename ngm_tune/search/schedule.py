@@ -1,0 +1,68 @@
+"""The schedule of a study: which run comes next, drawn fairly from all searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ngm_tune.results.outcome import Outcome, Values
+from ngm_tune.results.schema import Status
+from ngm_tune.search.fixed_runs import RunSource
+from ngm_tune.search.run_spec import RunSpec
+
+
+class Schedule:
+    """Draws the next run from the source that has started the fewest.
+
+    So all methods make progress together and end with the same number of runs. A schedule holds
+    nothing that must be saved: every decision is a function of the outcomes.
+
+    Args:
+        sources: All searches and fixed runs of a study.
+    """
+
+    def __init__(self, sources: Sequence[RunSource]) -> None:
+        self._sources = sources
+        self._running: dict[str, RunSource] = {}
+        self._pruned: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run has ended."""
+        return all(source.complete for source in self._sources)
+
+    def ask(self) -> RunSpec | None:
+        """Start the next run; None while every source waits for outcomes or is complete."""
+        for source in sorted(self._sources, key=lambda source: source.started):
+            spec = source.ask()
+            if spec is not None:
+                self._running[spec.run_id] = source
+                return spec
+        return None
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether a run was started and has no outcome yet."""
+        return run_id in self._running
+
+    def tell(self, run_id: str, outcome: Outcome) -> None:
+        """Record the outcome of a run."""
+        self._running.pop(run_id).finish(run_id, outcome)
+
+    def reopen(self, run_id: str) -> None:
+        """Offer a run again that was cut off before it ended."""
+        self._running.pop(run_id).reopen(run_id)
+
+    def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
+        """Whether a run should be stopped early, given its objectives after each task so far."""
+        if run_id in self._pruned:
+            return True  # its worker was lost before the executor could stop it
+        return self._running[run_id].should_prune(run_id, interim)
+
+    def prune(self, run_id: str, interim: Sequence[Values]) -> None:
+        """Record that a run was stopped early."""
+        if run_id in self._pruned:
+            return
+        self._pruned.add(run_id)
+        self.tell(run_id, Outcome(Status.STOPPED, None, interim=tuple(map(tuple, interim))))

@@ -1,0 +1,103 @@
+"""Suggestions: the configurations of one method's search, as a function of what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from ngm_tune.methods import Config
+from ngm_tune.methods.finite_space import grid_of
+from ngm_tune.metrics.registry import Metric
+from ngm_tune.search.sampling import suggest, with_coordinates
+from ngm_tune.study.search_spaces import SearchSpace
+
+
+class Suggestions:
+    """Suggests the configurations of one method on one benchmark.
+
+    The same arguments give the same configuration. In a finite search space each configuration is
+    suggested once: running it again with the same seeds would give the same numbers.
+
+    Args:
+        name: Name of the search; part of the seed.
+        sampler: Name of the sampler.
+        seed: Seed of the study.
+        space: Search coordinates and their ranges.
+        objectives: The metrics to optimise.
+        points: Coordinates of the first configurations.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sampler: str,
+        seed: int,
+        space: SearchSpace,
+        objectives: Sequence[Metric],
+        points: Sequence[Config],
+    ) -> None:
+        self._name = name
+        self._sampler = sampler
+        self._seed = seed
+        self._space = space
+        self._directions = [metric.direction for metric in objectives]
+        self._points = points
+        self._grid = grid_of(space)
+
+    @property
+    def size(self) -> int | None:
+        """Number of configurations in the search space; None if it is infinite."""
+        return None if self._grid is None else self._grid.size
+
+    def seed_of(self, number: int) -> int:
+        """Return the seed of everything random in the decision about run ``number``."""
+        entropy = (self._seed, number, *self._name.encode())
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+    def suggest(
+        self,
+        configuration: int,
+        number: int,
+        trials: Iterable[FrozenTrial],
+        tried: Iterable[Mapping[str, object]],
+    ) -> FrozenTrial:
+        """Suggest a configuration.
+
+        Args:
+            configuration: Its number.
+            number: Number of its first run.
+            trials: Optuna trials of the earlier configurations, as far as their outcomes are known.
+            tried: Coordinates of the earlier configurations; read for finite spaces only.
+        """
+        suggestion = suggest(
+            self._sampler,
+            self._space,
+            self._directions,
+            trials,
+            self.seed_of(number),
+            self._points[configuration] if configuration < len(self._points) else None,
+        )
+        return suggestion if self._grid is None else self._untried(suggestion, tried)
+
+    def all_tried(self, tried: Iterable[Mapping[str, object]]) -> bool:
+        """Whether every configuration of the search space was tried."""
+        return self._grid is not None and len(self._places(tried)) == self._grid.size
+
+    def _untried(
+        self, suggestion: FrozenTrial, tried: Iterable[Mapping[str, object]]
+    ) -> FrozenTrial:
+        """Return the suggestion, or the next configuration that was not tried."""
+        assert self._grid is not None
+        places, place = self._places(tried), self._grid.number(suggestion.params)
+        if place not in places or len(places) == self._grid.size:
+            return suggestion
+        while place in places:
+            place = (place + 1) % self._grid.size
+        return with_coordinates(suggestion, self._grid.at(place))
+
+    def _places(self, tried: Iterable[Mapping[str, object]]) -> set[int]:
+        assert self._grid is not None
+        return {self._grid.number(coordinates) for coordinates in tried}

@@ -1,0 +1,105 @@
+"""Wording of the facts about a study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.made_up import STUDY, MadeUp
+from tests.helpers.report_text import fact_texts
+
+SPLIT = "split-digits"
+
+
+def annotate(made: MadeUp, **entries: object) -> None:
+    """Add entries to environment.json."""
+    made.results.write_text("environment.json", json.dumps(made.results.environment() | entries))
+
+
+@pytest.mark.parametrize(
+    ("points", "text"),
+    [
+        ({"ngm-sgd": 2, "sgd": 2}, "2 initial points for every method on split-digits"),
+        (
+            {"ngm-sgd": 12, "sgd": 0},
+            "initial points on split-digits: NGM-SGD 12, SGD 0; the tuning effort is unequal if "
+            "they come from earlier tuning",
+        ),
+        ({"ngm-sgd": 0, "sgd": 0}, None),
+    ],
+)
+def test_initial_points(made: MadeUp, points: dict[str, int], text: str | None) -> None:
+    made.trial(0, (0.9, 0.1))
+    annotate(made, points={SPLIT: points})
+    assert fact_texts(made.load()).get("Initial points") == text
+
+
+def test_early_stopping(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
+    text = fact_texts(made.load())["Stopped early"]
+    assert text == "1 of 2 trials, which saved 30 % of the search's iterations"
+    made.trial(2, (0.0, 0.0), status="stopped", iterations=40, diverged_at=30)
+    assert "in 1 of them a seed had diverged" in fact_texts(made.load())["Stopped early"]
+
+
+def test_plateau_and_exhausted_search_space(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "plateau = { trials = 2, growth = 0.01 }\n")
+    for number in range(4):
+        made.trial(number, (0.9, 0.1))
+    made.trial(0, (0.9, 0.1), method="ngm-sgd")
+    annotate(made, plateaus={SPLIT: 4})
+    texts = fact_texts(made.load())
+    assert texts["Incomplete"] == (
+        "NGM-SGD on split-digits has 1 of 4 trials; until they are complete, the tuning effort is "
+        "unequal"
+    )
+    assert texts["Effort"].startswith("8 trials of 2 seeds for every method and benchmark")
+    assert texts["Effort"].endswith("on split-digits the search ended after 4 trials per method")
+    annotate(made, exhausted={SPLIT: {"ngm-sgd": 1}})
+    texts = fact_texts(made.load())
+    assert "Incomplete" not in texts
+    assert texts["Effort"].endswith(
+        "; the search space of NGM-SGD on split-digits has only 1 configuration"
+    )
+
+
+def test_racing_allocates_seed_runs(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
+    made.trial(0, (0.5, 0.5))
+    texts = fact_texts(made.load())
+    assert texts["Effort"].endswith("; racing allocates 16 seed-runs per method")
+    assert "SGD on split-digits has 2 of 16 seed-runs" in texts["Incomplete"]
+
+
+def test_singular_counts(tmp_path: Path) -> None:
+    study = STUDY.replace("seeds = 3", "seeds = 1").replace("seeds = 2", "seeds = 1")
+    made = MadeUp(tmp_path, study=study.replace("trials = 8", "trials = 1"))
+    made.trial(0, (0.9, 0.3), seeds=[0])
+    made.confirmed(f"{SPLIT}.sgd.0000.confirm", [(0.8, 0.4)])
+    texts = fact_texts(made.load())
+    assert texts["Effort"].startswith("1 trial of 1 seed for every method")
+    assert texts["Evaluated on"].endswith("1 configuration of the fronts re-run with 1 fresh seed")
+
+
+def test_chosen_configurations(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    assert fact_texts(made.load())["Chosen configurations"] == (
+        "the knee of each front, which is the point nearest to the ideal"
+    )
+    made.trial(0, (0.85, 0.15), phase="confirm")
+    assert fact_texts(made.load(), "avg_acc")["Chosen configurations"] == (
+        "the point of each front that is best in avg_acc, among confirmed configurations, by their "
+        "search scores"
+    )
+
+
+def test_incomplete_confirmation(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.3), method="ngm-sgd")
+    made.trial(0, (0.9, 0.3))
+    made.trial(0, (0.8, 0.4), phase="confirm")
+    assert fact_texts(made.load())["Evaluated on"] == (
+        "validation data only; not confirmed: split-digits (1 of 2 configurations re-run)"
+    )

@@ -1,0 +1,54 @@
+"""Facts about a study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ngm_tune.analysis.statistics.facts import (
+    Confirmation,
+    EarlyStopping,
+    ExhaustedSearch,
+    Progress,
+    facts,
+)
+from tests.helpers.made_up import MadeUp
+
+SPLIT = "split-digits"
+
+
+def test_stopped_trials_and_their_saving(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    assert facts(made.load()).early_stopping is None
+    made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
+    # 2 seeds with 60 of 400 iterations each.
+    assert facts(made.load()).early_stopping == EarlyStopping(1, 2, pytest.approx(0.3), 0)
+    made.trial(2, (0.0, 0.0), status="stopped", iterations=40, diverged_at=30)
+    stopped = facts(made.load()).early_stopping
+    assert stopped is not None
+    assert (stopped.n_trials, stopped.n_diverged) == (2, 1)
+
+
+def test_exhausted_search_is_complete(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "plateau = { trials = 2, growth = 0.01 }\n")
+    for number in range(4):
+        made.trial(number, (0.9, 0.1))
+    made.trial(0, (0.9, 0.1), method="ngm-sgd")
+    environment = made.results.environment() | {"plateaus": {SPLIT: 4}}
+    made.results.write_text("environment.json", json.dumps(environment))
+    assert facts(made.load()).incomplete == [Progress(SPLIT, "ngm-sgd", 1, 4)]
+    environment["exhausted"] = {SPLIT: {"ngm-sgd": 1}}
+    made.results.write_text("environment.json", json.dumps(environment))
+    assert facts(made.load()).incomplete == []
+    assert facts(made.load()).exhausted == [ExhaustedSearch(SPLIT, "ngm-sgd", 1)]
+
+
+def test_confirmation_is_complete_once_all_configurations_due_are_confirmed(made: MadeUp) -> None:
+    for method in ("ngm-sgd", "sgd"):
+        made.trial(0, (0.9, 0.3), method=method)
+    made.trial(0, (0.8, 0.4), phase="confirm")
+    assert facts(made.load()).confirmations == [Confirmation(SPLIT, 1, 2, complete=False)]
+    made.trial(0, (0.8, 0.4), method="ngm-sgd", phase="confirm")
+    assert facts(made.load()).confirmations == [Confirmation(SPLIT, 2, 2, complete=True)]

@@ -1,0 +1,49 @@
+"""Trials on which claims rest, and fronts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ngm_tune.analysis.loaded_study import PARTIAL
+from tests.helpers.made_up import MadeUp
+
+SPLIT = "split-digits"
+
+
+def test_claims_rest_on_confirmed_trials(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.1))
+    made.trial(1, (0.8, 0.3))
+    assert not made.load().is_confirmed(SPLIT)
+    assert set(made.load().evidence(SPLIT)["phase"]) == {"search"}
+    made.trial(0, (0.85, 0.15), phase="confirm")
+    loaded = made.load()
+    assert loaded.is_confirmed(SPLIT)
+    assert loaded.evidence(SPLIT)["trial_id"].to_list() == ["split-digits.sgd.0000.confirm"]
+    assert loaded.search_trials(SPLIT).height == 2
+
+
+def test_confirmed_trials_per_method_are_limited_to_those_due(made: MadeUp) -> None:
+    for number, point in enumerate(((0.9, 0.3), (0.8, 0.2), (0.7, 0.1), (0.6, 0.5))):
+        made.trial(number, point)
+        made.trial(number, point, phase="confirm")
+    confirmed = made.load().confirmed
+    assert confirmed.height == 2
+    assert "split-digits.sgd.0003" not in confirmed["origin"]  # no longer on the front
+
+
+def test_partial_and_stopped_trials_are_not_on_a_front(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "racing = { chance = 0.2 }\n")
+    made.trial(0, (0.5, 0.5))
+    made.trial(1, (0.99, 0.0), seeds=(0,))
+    made.trial(2, (0.99, 0.0), status="stopped", iterations=40)
+    trials = made.load().search_trials("split-digits")
+    assert made.results.files("trials")[2] == "split-digits.sgd.0001@0.parquet"
+    assert trials["status"].to_list() == ["completed", PARTIAL, "stopped"]
+    assert trials["front"].to_list() == [True, False, False]
+
+
+def test_infeasible_trials_are_not_on_a_front(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.8"]\n')
+    made.trial(0, (0.9, 0.5))
+    made.trial(1, (0.7, 0.0))
+    assert made.load().search_trials("split-digits")["front"].to_list() == [True, False]

@@ -1,0 +1,87 @@
+"""The examples of the documentation work: Python runs, studies are valid, commands parse."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from unittest import SkipTest
+
+import pytest
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+from typer.main import get_command
+
+from ngm_tune.cli import app
+from ngm_tune.methods import Method, methods
+from ngm_tune.study.files import load_study, shipped_studies
+
+ROOT = Path(__file__).parents[2]
+OUTSIDE_OF_SITE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES = sorted({*OUTSIDE_OF_SITE, *(ROOT / "docs").rglob("*.md")})
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+
+
+@cache
+def shipped() -> set[str]:
+    return set(shipped_studies())
+
+
+def validate_study(example: Example) -> None:
+    """Load a TOML block as `ngm-tune run` does."""
+    study = Path("example.toml")
+    study.write_text(example.parsed, encoding="utf-8")
+    load_study(str(study))
+
+
+def parse_commands(example: Example) -> None:
+    """Parse every `ngm-tune` command of a block, and load its study if ngm-tune ships it."""
+    for line in example.parsed.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        command = words[words.index("ngm-tune") + 1 :] if "ngm-tune" in words else []
+        if not command or command == ["--help"]:
+            continue
+        values = COMMANDS[command[0]].make_context(command[0], command[1:]).params
+        if values.get("study") in shipped():
+            load_study(values["study"], values["set_"] or [])
+
+
+SYBIL = Sybil(
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser(language="toml", evaluator=validate_study),
+        CodeBlockParser(language="sh", evaluator=parse_commands),
+        SkipParser(),
+    ]
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_blocks_of_a_page_work_in_order(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "tests/data/schema-1", tmp_path / "results/quickstart")
+    monkeypatch.chdir(tmp_path)
+    document = SYBIL.parse(page)
+    document.namespace["no_testing"] = find_spec("ngm_tune.testing") is None
+    for example in document.examples():
+        with suppress(SkipTest):
+            example.evaluate()
+        for value in list(document.namespace.values()):
+            if isinstance(value, Method):  # as if its entry point were installed
+                monkeypatch.setitem(methods(), value.name, value)
+
+
+@pytest.mark.parametrize("page", OUTSIDE_OF_SITE, ids=lambda page: page.name)
+def test_links_of_pages_outside_of_the_site_lead_to_files(page: Path) -> None:
+    """`mkdocs build --strict` checks the links of the other pages."""
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130

@@ -1,0 +1,42 @@
+"""Text of rendered report templates."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from ngm_tune.analysis.loaded_study import LoadedStudy
+from ngm_tune.analysis.report.rendering import render
+from ngm_tune.analysis.report.sections import Figure, Section
+from ngm_tune.analysis.statistics.answer import answers
+from ngm_tune.analysis.statistics.facts import facts
+from ngm_tune.analysis.statistics.pareto import ParetoInfo
+
+
+def plain_text(markup: str) -> str:
+    """Return the text of HTML with single spaces."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+def answer_texts(loaded: LoadedStudy) -> list[str]:
+    """Return the text of the answer for each benchmark."""
+    return [
+        plain_text(render("answer.html.jinja", loaded=loaded, answer=answer))
+        for answer in answers(loaded)
+    ]
+
+
+def fact_texts(loaded: LoadedStudy, pick: str = "knee") -> dict[str, str]:
+    """Return the text of each fact by its term."""
+    page = render("facts.html.jinja", loaded=loaded, facts=facts(loaded), departures=[], pick=pick)
+    entries = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page, re.DOTALL)
+    return {plain_text(term): plain_text(text) for term, text in entries}
+
+
+def pareto_caption(loaded: LoadedStudy, benchmark: str, info: ParetoInfo) -> str:
+    """Return the heading and caption of the Pareto chart."""
+    figure = Figure(f"{benchmark}-pareto", "pareto", info, {})
+    section = Section(benchmark, benchmark, [figure])
+    return plain_text(
+        render("figures/pareto.html.jinja", loaded=loaded, section=section, figure=figure)
+    )
