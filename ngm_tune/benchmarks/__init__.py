@@ -1,5 +1,10 @@
-"""Benchmarks by name."""
+"""Benchmarks by name. Importing this package does not import torch; loading data does."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ngm_tune.benchmarks.benchmark import Benchmark
 from ngm_tune.benchmarks.cifar import (
     DOMAIN_CIFAR100,
     SPLIT_CIFAR10,
@@ -16,7 +21,9 @@ from ngm_tune.benchmarks.mnist import (
     SPLIT_FASHION_MNIST,
     SPLIT_MNIST,
 )
-from ngm_tune.benchmarks.tasks import Benchmark, TaskData, TaskSplit
+
+if TYPE_CHECKING:
+    from ngm_tune.benchmarks.tasks import TaskData, TaskSplit
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
@@ -34,23 +41,31 @@ BENCHMARKS: dict[str, Benchmark] = {
         SPLIT_MINI_IMAGENET,
     )
 }
-"""Those that come with ngm-tune."""
+"""The built-in benchmarks by name."""
 
 __all__ = ["BENCHMARKS", "CUSTOM", "Benchmark", "Custom", "TaskData", "TaskSplit", "get_benchmark"]
 
 
 def get_benchmark(name: str, custom: Custom | None = None) -> Benchmark:
-    """The benchmark of that name.
+    """Return a benchmark by name.
 
     Args:
-        name: One of :data:`BENCHMARKS`, or :data:`CUSTOM`.
-        custom: What that is, resolved.
+        name: A key of :data:`BENCHMARKS`, or :data:`CUSTOM`.
+        custom: The description of the custom benchmark, with its classes resolved.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No benchmark has this name.
     """
     if name == CUSTOM and custom is not None:
         return custom.benchmark()
     if name not in BENCHMARKS:
-        raise ValueError(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+        raise ValueError(f"no benchmark {name!r}; the benchmarks are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("TaskData", "TaskSplit"):
+        from ngm_tune.benchmarks import tasks
+
+        return getattr(tasks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

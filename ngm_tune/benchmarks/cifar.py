@@ -1,23 +1,19 @@
-"""The benchmarks on CIFAR-10 and CIFAR-100 (arXiv 2507.14056, section 3)."""
+"""Benchmarks on CIFAR-10 and CIFAR-100 (arXiv 2507.14056, section 3)."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+from ngm_tune.benchmarks.augmentation import crop_and_flip
+from ngm_tune.benchmarks.benchmark import Benchmark
+from ngm_tune.benchmarks.networks import RESNET_SETTINGS, build_slim_resnet18
+from ngm_tune.benchmarks.sources import Source
+from ngm_tune.benchmarks.torchvision_files import cifar_layout
 
-from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.models import SlimResNet18
-from ngm_tune.benchmarks.sources import Source, cifar_layout
-from ngm_tune.benchmarks.tasks import (
-    Benchmark,
-    TaskData,
-    TaskSplit,
-    by_class,
-    crop_and_flip,
-    three_splits,
-)
+if TYPE_CHECKING:
+    from ngm_tune.benchmarks.decoding import Images
+    from ngm_tune.benchmarks.tasks import TaskData, TaskSplit
 
 CIFAR10 = Source(
     name="CIFAR-10",
@@ -69,20 +65,29 @@ SUPERCLASSES = (
 
 _DOMAIN_TASKS = 3
 
-RESNET_SETTINGS: dict[str, str | float] = {"layers": "output", "backbone_momentum": 0.9}
-"""The authors train ResNets with gain on the head only, and the backbone with momentum."""
-
 
 def _split(source: Source, tasks: int) -> TaskData:
+    from ngm_tune.benchmarks.tasks import TaskData, by_class, three_splits
+
     return TaskData(*(by_class(images, tasks) for images in three_splits(source)))
 
 
 def _domain() -> TaskData:
+    from ngm_tune.benchmarks.tasks import TaskData, three_splits
+
     return TaskData(*(by_domain(images) for images in three_splits(CIFAR100)))
 
 
 def by_domain(images: Images) -> TaskSplit:
-    """Task k holds the k-th fine class of each superclass, labelled by superclass."""
+    """Cut CIFAR-100 into tasks: task k has the k-th fine class of each superclass.
+
+    Labels are superclasses.
+    """
+    import numpy as np
+    import torch
+
+    from ngm_tune.benchmarks.tasks import TaskSplit
+
     parts = []
     for task in range(_DOMAIN_TASKS):
         fine = [classes[task] for classes in SUPERCLASSES]
@@ -121,7 +126,7 @@ SPLIT_CIFAR10 = _cifar10(
     tasks=5,
     classes=10,
     load=partial(_split, CIFAR10, tasks=5),
-    build_model=partial(SlimResNet18, classes=10),
+    build_model=partial(build_slim_resnet18, classes=10),
 )
 
 SPLIT_CIFAR100_10 = _cifar100(
@@ -131,7 +136,7 @@ SPLIT_CIFAR100_10 = _cifar100(
     tasks=10,
     classes=100,
     load=partial(_split, CIFAR100, tasks=10),
-    build_model=partial(SlimResNet18, classes=100),
+    build_model=partial(build_slim_resnet18, classes=100),
 )
 
 SPLIT_CIFAR100_20 = _cifar100(
@@ -141,7 +146,7 @@ SPLIT_CIFAR100_20 = _cifar100(
     tasks=20,
     classes=100,
     load=partial(_split, CIFAR100, tasks=20),
-    build_model=partial(SlimResNet18, classes=100),
+    build_model=partial(build_slim_resnet18, classes=100),
 )
 
 DOMAIN_CIFAR100 = _cifar100(
@@ -151,5 +156,5 @@ DOMAIN_CIFAR100 = _cifar100(
     tasks=_DOMAIN_TASKS,
     classes=20,
     load=_domain,
-    build_model=partial(SlimResNet18, classes=20),
+    build_model=partial(build_slim_resnet18, classes=20),
 )

@@ -1,19 +1,17 @@
-"""Encoded images to arrays: decoded once, and kept as memory-mapped files.
+"""Decoding of images into arrays, with a cache of memory-mapped files.
 
-Images are read from Parquet as the Hugging Face hub serves it, or from folders with one folder per
-class. What was decoded is kept in ``~/.cache/ngm-tune/decoded`` (below ``XDG_CACHE_HOME``, where
-that is set) under a name that changes with the files it came from.
+The cache is the folder ``decoded`` in the user's cache folder, on Linux
+``~/.cache/ngm-tune/decoded``. The name of a cache entry changes with the files it was decoded from.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -22,35 +20,33 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ngm_tune.benchmarks.encoded import Encoded, EncodedImage
+from ngm_tune.benchmarks.sources import cache_folder
 from ngm_tune.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-_MOST_CLASSES = 100_000
 _AT_ONCE = 256
-"""Encoded images held in memory."""
+"""Number of encoded images in memory at once."""
 
-_OF_16_BITS = ("PNG", "PPM")
-"""Formats that Pillow may open with 32 bits per pixel though they have 16."""
+_FORMATS_OF_16_BITS = ("PNG", "PPM")
+"""Formats with 16 bits per pixel that Pillow may open with 32 bits."""
 
 _VERSION = 3
-"""Of the decoding: another one gives other pixels, or refuses others."""
+"""Version of the decoding; a change that affects pixels or accepted images increases it."""
 
 _ABANDONED = 24 * 3600.0
-"""Seconds after which what a process was decoding is that of one that was killed."""
+"""Age in seconds at which an unfinished cache entry is deleted: its process was killed."""
 
 
 class Images(NamedTuple):
-    """A labelled set of images.
+    """A set of labelled images.
 
     Attributes:
         pixels: Shape (N, channels, height, width), uint8; may be a read-only memory map.
         labels: Class indices, shape (N,), int64.
-        origin: Where they were found.
+        origin: The folder or file of the images, for messages.
     """
 
     pixels: NDArray[np.uint8]
@@ -58,62 +54,33 @@ class Images(NamedTuple):
     origin: str
 
     def checksum(self) -> str:
-        """SHA-256 of the pixels and labels, in hexadecimal; the same in whatever order they lie."""
+        """Return the SHA-256 checksum of the images in hexadecimal, independent of their order."""
         labelled = zip(self.pixels, self.labels.astype("<i8"), strict=True)
         each = [hashlib.sha256(image.tobytes() + label.tobytes()) for image, label in labelled]
         return hashlib.sha256(b"".join(sorted(one.digest() for one in each))).hexdigest()
 
 
-class EncodedImage(NamedTuple):
-    """An image as it lies in a file: what messages call it, its file format's bytes, its class."""
-
-    name: str
-    content: bytes
-    label: int
-
-
-class Encoded(NamedTuple):
-    """A set of encoded images.
-
-    Attributes:
-        origin: Where they are.
-        total: How many.
-        fingerprint: Changes whenever the files do.
-        read: Goes through them.
-    """
-
-    origin: str
-    total: int
-    fingerprint: str
-    read: Callable[[], Iterator[EncodedImage]]
-
-
-def cache_folder() -> Path:
-    """Where ngm-tune keeps what can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ngm-tune"
-
-
 def decoded(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = False) -> Images:
-    """Decode images, or map into memory what an earlier call left.
+    """Decode images, or map the result of an earlier call into memory.
 
-    Several processes may do so at once: whichever is done first is taken. What was left and is
-    damaged is decoded again.
+    Several processes may decode the same images at once; the first one to finish fills the cache.
+    Damaged cache entries are decoded again.
 
     Args:
-        encoded: The images, of any size and mode.
-        shape: Channels (1 or 3), height and width that they are brought to: scaled to cover it, and
-            cut evenly on both sides.
-        exact: Refuse images of another height or width.
+        encoded: Images of any size and mode.
+        shape: Channels (1 or 3), height and width of the result. Images are scaled to cover it and
+            cropped at the centre.
+        exact: Whether to reject images of another height or width.
 
     Raises:
-        UserError: An image cannot be decoded, or what was decoded cannot be kept.
+        UserError: An image cannot be decoded, or the cache cannot be written.
     """
     key = f"{_VERSION} {shape} {exact} {encoded.fingerprint}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     place = cache_folder() / "decoded" / f"{Path(encoded.origin).name}-{digest}"
-    found = _kept(place, encoded, shape)
-    if found is not None:
-        return found
+    images = _cached(place, encoded, shape)
+    if images is not None:
+        return images
     draft, damaged = (place.with_name(f"{place.name}.{uuid4().hex}") for _ in range(2))
     try:
         with suppress(FileNotFoundError):
@@ -122,31 +89,31 @@ def decoded(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = Fals
         _decode_into(draft, encoded, shape, exact=exact)
         draft.rename(place)
     except OSError as error:
-        if not place.is_dir():  # else another process was faster
+        if not place.is_dir():  # otherwise another process finished first
             raise UserError(
-                f"{place}: cannot be written: {error}; XDG_CACHE_HOME can name another folder"
+                f"{place}: cannot be written: {error}; set XDG_CACHE_HOME to another folder"
             ) from error
     finally:
         _clear(draft, damaged, *_abandoned(place))
-    found = _kept(place, encoded, shape)
-    if found is None:
-        raise UserError(f"{place}: what was decoded there cannot be read again")
-    return found
+    images = _cached(place, encoded, shape)
+    if images is None:
+        raise UserError(f"{place}: the decoded images cannot be read back")
+    return images
 
 
-def _kept(place: Path, encoded: Encoded, shape: tuple[int, int, int]) -> Images | None:
-    """What was decoded before; None if it is not there, or damaged."""
+def _cached(place: Path, encoded: Encoded, shape: tuple[int, int, int]) -> Images | None:
+    """Return cached images; None if they are missing or damaged."""
     try:
         pixels = np.load(place / "pixels.npy", mmap_mode="r")
         labels = np.load(place / "labels.npy")
     except (OSError, ValueError, EOFError):
         return None
-    whole = pixels.shape == (encoded.total, *shape) and labels.shape == (encoded.total,)
-    return Images(pixels, labels, encoded.origin) if whole else None
+    complete = pixels.shape == (encoded.total, *shape) and labels.shape == (encoded.total,)
+    return Images(pixels, labels, encoded.origin) if complete else None
 
 
 def _abandoned(place: Path) -> Iterator[Path]:
-    """What processes left that were killed while they decoded the same images."""
+    """Yield unfinished cache entries of killed processes."""
     for draft in place.parent.glob(f"{place.name}.*"):
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > _ABANDONED:
@@ -167,7 +134,7 @@ def _decode_into(
     labels = np.empty(encoded.total, dtype=np.int64)
     images = encoded.read()
     done = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL decodes outside the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL releases the GIL
         while chunk := list(islice(images, _AT_ONCE)):
             for image, array in zip(
                 chunk, pool.map(lambda i: _decode(i, shape, exact=exact), chunk), strict=True
@@ -185,160 +152,25 @@ def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) ->
         opened: Image.Image = Image.open(io.BytesIO(image.content))
         if exact and opened.size != (width, height):
             raise ValueError(f"its size is {opened.size}, expected {(width, height)}")
-        opened.draft("RGB", (2 * width, 2 * height))  # large JPEGs: decode no more than is needed
-        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _OF_16_BITS):
-            raise ValueError("its pixels are numbers of an unknown range; store 8 or 16 bits")
-        if opened.mode.startswith("I"):  # of 16 bits, which a conversion would cut off at 8
+        opened.draft("RGB", (2 * width, 2 * height))  # scales large JPEGs during decoding
+        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _FORMATS_OF_16_BITS):
+            raise ValueError("the range of its pixels is unknown; store 8 or 16 bits per pixel")
+        if opened.mode.startswith("I"):  # 16 bits: a conversion would clip at 255
             opened = Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
-        if opened.has_transparency_data:  # upon white, as it is mostly shown
+        if opened.has_transparency_data:  # composited on white
             opened = opened.convert("RGBA")
             white = Image.new("RGBA", opened.size, (255, 255, 255, 255))
             opened = Image.alpha_composite(white, opened)
-        whole = opened.convert("L" if channels == 1 else "RGB")
-        fitted = whole if whole.size == (width, height) else ImageOps.fit(whole, (width, height))
+        converted = opened.convert("L" if channels == 1 else "RGB")
+        fitted = (
+            converted
+            if converted.size == (width, height)
+            else ImageOps.fit(converted, (width, height))
+        )
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{image.name} cannot be decoded as an image: it is in no format that is known"
+            f"{image.name} cannot be decoded as an image: its format is unknown"
         ) from error
-    except Exception as error:  # damaged files of many formats fail in many ways
+    except Exception as error:  # formats differ in the exceptions for damaged files
         raise UserError(f"{image.name} cannot be decoded as an image: {error}") from error
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def parquet_images(files: Sequence[Path], label: str) -> Encoded:
-    """The images of some Parquet files.
-
-    Args:
-        files: Each with a column ``img`` or ``image``, a struct of ``bytes`` and ``path``.
-        label: The column of class indices.
-
-    Raises:
-        UserError: A file is not readable, or lacks a column.
-    """
-    opened = []
-    for path in files:
-        try:
-            opened.append(pq.ParquetFile(path))
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: not readable as Parquet: {error}") from error
-    columns = [
-        _image_column(path, file.schema_arrow, label)
-        for path, file in zip(files, opened, strict=True)
-    ]
-
-    def read() -> Iterator[EncodedImage]:
-        for path, column in zip(files, columns, strict=True):
-            try:
-                number = 0
-                for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE, columns=[column, label]):
-                    contents = batch[column].field("bytes").to_pylist()
-                    classes = batch[label].to_pylist()
-                    for content, of_class in zip(contents, classes, strict=True):
-                        name = f"{path}: image {number}"
-                        if content is None or of_class is None:
-                            raise UserError(f"{name} has no bytes or no {label}")
-                        if not 0 <= of_class < _MOST_CLASSES:
-                            raise UserError(
-                                f"{name}: {label} = {of_class}; class indices count from 0 and "
-                                f"stay below {_MOST_CLASSES}"
-                            )
-                        yield EncodedImage(name, content, of_class)
-                        number += 1
-            except (pa.ArrowException, OSError) as error:
-                raise UserError(f"{path}: not readable as Parquet: {error}") from error
-
-    total = sum(file.metadata.num_rows for file in opened)
-    if not total:
-        raise UserError(f"{files[0]}: no rows")
-    origin = str(files[0].parent / files[0].name.partition("-")[0])
-    return Encoded(origin, total, f"{label} {_fingerprint(files)}", read)
-
-
-def _image_column(path: Path, schema: pa.Schema, label: str) -> str:
-    if label not in schema.names or not pa.types.is_integer(schema.field(label).type):
-        raise UserError(
-            f"{path}: no column {label} of whole numbers; there are {', '.join(schema.names)}"
-        )
-    for name in ("img", "image"):
-        kind = schema.field(name).type if name in schema.names else pa.null()
-        if pa.types.is_struct(kind) and any(field.name == "bytes" for field in kind):
-            return name
-    raise UserError(f"{path}: no column of images (img or image: a struct of bytes and path)")
-
-
-def parquet_class_names(path: Path, label: str) -> list[str]:
-    """Names of the classes, from the metadata that the Hugging Face hub writes; else none.
-
-    Raises:
-        UserError: The file is not readable as Parquet.
-    """
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not readable as Parquet: {error}") from error
-    try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features[label]["names"]]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return []
-
-
-def folder_classes(folder: Path) -> list[str]:
-    """The classes that a folder of images has: the names of the folders in it, sorted.
-
-    Raises:
-        UserError: One of them is no text.
-    """
-    names = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"{folder}: the folder {name!r} has a name that is no text") from error
-    return names
-
-
-def has_images(folder: Path) -> bool:
-    """Whether there are images in a folder itself."""
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*"))
-
-
-def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
-    """The images of ``folder/<class>/``, in the order of the classes and of their names.
-
-    Raises:
-        UserError: A class has no images.
-    """
-    found: list[tuple[Path, int]] = []
-    for label, name in enumerate(classes):
-        files = sorted(
-            path for path in (folder / name).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES
-        )
-        if not files:
-            raise UserError(
-                f"{folder / name}: no images there; read are {', '.join(IMAGE_SUFFIXES)}"
-            )
-        found += [(path, label) for path in files]
-
-    def read() -> Iterator[EncodedImage]:
-        for path, label in found:
-            try:
-                yield EncodedImage(str(path), path.read_bytes(), label)
-            except OSError as error:
-                raise UserError(f"{path}: cannot be read: {error}") from error
-
-    files = [path for path, _ in found]
-    return Encoded(str(folder), len(found), _fingerprint(files), read)
-
-
-def _fingerprint(files: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        found = path.stat()
-        digest.update(os.fsencode(path.resolve()))
-        digest.update(f" {found.st_size} {found.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

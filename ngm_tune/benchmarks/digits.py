@@ -1,27 +1,34 @@
-"""Benchmarks on scikit-learn's 1,797 handwritten digits (8 x 8 pixels), which need no download."""
+"""Benchmarks on the 1,797 handwritten digits (8 x 8 pixels) of scikit-learn; no download needed."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor
+from ngm_tune.benchmarks.benchmark import Benchmark
+from ngm_tune.benchmarks.networks import build_mlp
 
-from ngm_tune.benchmarks.models import MLP
-from ngm_tune.benchmarks.tasks import Benchmark, TaskData, TaskSplit
+if TYPE_CHECKING:
+    from torch import Tensor
 
-_MEAN, _STD = 0.3039, 0.3752  # of the training split's pixels, scaled to [0, 1]
+    from ngm_tune.benchmarks.tasks import TaskData, TaskSplit
+
+_MEAN, _STD = 0.3039, 0.3752  # of the training split, with pixels in [0, 1]
 _SPLIT_SEED = 0
 ANGLES = (0.0, 80.0, 160.0)
 
 
 def _splits() -> list[tuple[Tensor, Tensor]]:
-    """Train, validation and test images (N, 1, 8, 8) in [0, 1] and labels: 50, 25 and 25 %.
+    """Split the digits into 50 % training, 25 % validation and 25 % test images.
 
     The split is stratified by class and always the same.
+
+    Returns:
+        Images of shape (N, 1, 8, 8) in [0, 1], and labels of shape (N,), for each split.
     """
-    # Imported here and below: slow to import, and not needed by workers that get the data.
+    # Slow to import, and workers receive the data from the driver.
+    import numpy as np
+    import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -39,12 +46,18 @@ def _splits() -> list[tuple[Tensor, Tensor]]:
 
 
 def _in_tasks(tasks: list[tuple[Tensor, Tensor]]) -> TaskSplit:
+    import torch
+
+    from ngm_tune.benchmarks.tasks import TaskSplit
+
     inputs = torch.cat([images for images, _ in tasks])
     labels = torch.cat([labels for _, labels in tasks])
     return TaskSplit((inputs - _MEAN) / _STD, labels, tuple(len(labels) for _, labels in tasks))
 
 
 def _load_split_digits() -> TaskData:
+    from ngm_tune.benchmarks.tasks import TaskData
+
     def by_class(images: Tensor, labels: Tensor) -> TaskSplit:
         pairs = [labels // 2 == task for task in range(5)]
         return _in_tasks([(images[mask], labels[mask]) for mask in pairs])
@@ -55,6 +68,8 @@ def _load_split_digits() -> TaskData:
 def _load_rotated_digits() -> TaskData:
     from torchvision.transforms.functional import InterpolationMode, rotate
 
+    from ngm_tune.benchmarks.tasks import TaskData
+
     def by_angle(images: Tensor, labels: Tensor) -> TaskSplit:
         turn = partial(rotate, images, interpolation=InterpolationMode.BILINEAR)
         return _in_tasks([(turn(angle), labels) for angle in ANGLES])
@@ -62,14 +77,12 @@ def _load_rotated_digits() -> TaskData:
     return TaskData(*(by_angle(*split) for split in _splits()))
 
 
-def _mlp() -> MLP:
-    """The paper's MLP at the digits' size: 64-100-100-10.
+_mlp = partial(build_mlp, (64, 100, 100, 10), hidden_std=0.03, output_std=0.1)
+"""The paper's MLP, scaled to the digits: 64-100-100-10.
 
-    Initial weights stand to the fan-in as in the 784-400-400-10 network: hidden layers at 0.2 of
-    Kaiming's standard deviation, the output layer at 1/sqrt(fan-in).
-    """
-    return MLP((64, 100, 100, 10), hidden_std=0.03, output_std=0.1)
-
+The initial weights have the same ratio to the fan-in as in the 784-400-400-10 network: hidden
+layers have 0.2 times Kaiming's standard deviation, the output layer has 1/sqrt(fan-in).
+"""
 
 SPLIT_DIGITS = Benchmark(
     name="split-digits",

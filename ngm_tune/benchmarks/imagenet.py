@@ -1,13 +1,17 @@
-"""The benchmark on mini-ImageNet (arXiv 2507.14056, section 3)."""
+"""Benchmark on mini-ImageNet (arXiv 2507.14056, section 3)."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ngm_tune.benchmarks.cifar import RESNET_SETTINGS
-from ngm_tune.benchmarks.models import SlimResNet18
+from ngm_tune.benchmarks.augmentation import crop_and_flip
+from ngm_tune.benchmarks.benchmark import Benchmark
+from ngm_tune.benchmarks.networks import RESNET_SETTINGS, build_slim_resnet18
 from ngm_tune.benchmarks.sources import Source, load_images
-from ngm_tune.benchmarks.tasks import Benchmark, TaskData, crop_and_flip, in_groups
+
+if TYPE_CHECKING:
+    from ngm_tune.benchmarks.tasks import TaskData
 
 MINI_IMAGENET = Source(
     name="mini-ImageNet",
@@ -20,15 +24,18 @@ MINI_IMAGENET = Source(
     torchvision=None,
     command="hf download timm/mini-imagenet --repo-type dataset --local-dir DIR/mini-imagenet",
 )
-"""100 classes of ImageNet (Vinyals et al. 2016) with 500, 100 and 50 images each, as the Hugging
-Face hub has them, brought to the usual 84 x 84 pixels. A search trains on the 500 and sees the 100;
-what is confirmed trains on these 600 and is tested on the 50. In continual learning 500 and 100 of
-the 600 are usual."""
+"""100 classes of ImageNet (Vinyals et al. 2016), resized to the usual 84 x 84 pixels.
+
+The version of the Hugging Face hub has 500 training, 100 validation and 50 test images per class. A
+search trains on the 500 and is evaluated on the 100. The confirm phase trains on these 600 and is
+evaluated on the 50. Continual-learning papers usually split the 600 into 500 and 100."""
 
 _TASKS, _CLASSES_PER_TASK = 5, 10
 
 
 def _split() -> TaskData:
+    from ngm_tune.benchmarks.tasks import TaskData, in_groups
+
     groups = [range(k * _CLASSES_PER_TASK, (k + 1) * _CLASSES_PER_TASK) for k in range(_TASKS)]
     return TaskData(
         *(
@@ -51,5 +58,5 @@ SPLIT_MINI_IMAGENET = Benchmark(
     settings=RESNET_SETTINGS,
     source=MINI_IMAGENET,
     load=_split,
-    build_model=partial(SlimResNet18, classes=_TASKS * _CLASSES_PER_TASK),
+    build_model=partial(build_slim_resnet18, classes=_TASKS * _CLASSES_PER_TASK),
 )

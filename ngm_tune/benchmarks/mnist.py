@@ -1,17 +1,21 @@
-"""The benchmarks on MNIST and Fashion-MNIST (arXiv 2507.14056, section 3)."""
+"""Benchmarks on MNIST and Fashion-MNIST (arXiv 2507.14056, section 3)."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from ngm_tune.benchmarks.benchmark import Benchmark
+from ngm_tune.benchmarks.networks import build_mlp
+from ngm_tune.benchmarks.sources import Source
+from ngm_tune.benchmarks.torchvision_files import mnist_layout
 
-from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.models import MLP
-from ngm_tune.benchmarks.sources import Source, mnist_layout
-from ngm_tune.benchmarks.tasks import Benchmark, TaskData, by_class, in_tasks, three_splits
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ngm_tune.benchmarks.decoding import Images
+    from ngm_tune.benchmarks.tasks import TaskData
 
 MNIST = Source(
     name="MNIST",
@@ -48,43 +52,48 @@ _PERMUTATIONS = 2
 _PERMUTATION_SEED = 0
 
 
-def _mlp() -> MLP:
-    """The paper's 784-400-400-10."""
-    return MLP((784, 400, 400, 10), hidden_std=0.01, output_std=0.05)
-
-
 def _split(source: Source) -> TaskData:
+    from ngm_tune.benchmarks.tasks import TaskData, by_class, three_splits
+
     return TaskData(*(by_class(images, tasks=5) for images in three_splits(source)))
 
 
 def _rotated(source: Source) -> TaskData:
-    def turned(images: Images) -> list[NDArray[np.uint8]]:
+    from ngm_tune.benchmarks.tasks import TaskData, in_tasks, three_splits
+
+    def rotated(images: Images) -> list[NDArray[np.uint8]]:
         return [_rotate(images.pixels, angle) for angle in ANGLES]
 
-    return TaskData(*(in_tasks(turned(images), images.labels) for images in three_splits(source)))
+    return TaskData(*(in_tasks(rotated(images), images.labels) for images in three_splits(source)))
 
 
 def _permuted(source: Source) -> TaskData:
-    """The identity, then pixel permutations that are the same every time."""
+    """Cut into tasks: the original images, then fixed random permutations of their pixels."""
+    import numpy as np
+
+    from ngm_tune.benchmarks.tasks import TaskData, in_tasks, three_splits
+
     random = np.random.default_rng(_PERMUTATION_SEED)
     orders = [np.arange(784), *(random.permutation(784) for _ in range(_PERMUTATIONS))]
 
-    def shuffled(images: Images) -> list[NDArray[np.uint8]]:
+    def permuted(images: Images) -> list[NDArray[np.uint8]]:
         shape = images.pixels.shape
         return [images.pixels.reshape(-1, 784)[:, order].reshape(shape) for order in orders]
 
-    return TaskData(*(in_tasks(shuffled(images), images.labels) for images in three_splits(source)))
+    return TaskData(*(in_tasks(permuted(images), images.labels) for images in three_splits(source)))
 
 
 def _rotate(pixels: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
-    """Turn images counter-clockwise by ``angle`` degrees, bilinearly."""
+    """Rotate images counter-clockwise by ``angle`` degrees with bilinear interpolation."""
+    import numpy as np
+    import torch
     from torchvision.transforms.functional import InterpolationMode, rotate
 
     if angle == 0.0:
         return pixels
     images = torch.from_numpy(np.array(pixels))
-    turned = rotate(images, angle, interpolation=InterpolationMode.BILINEAR)
-    return np.asarray(turned.numpy())
+    rotated = rotate(images, angle, interpolation=InterpolationMode.BILINEAR)
+    return np.asarray(rotated.numpy())
 
 
 _mnist = partial(
@@ -92,7 +101,7 @@ _mnist = partial(
     classes=10,
     batch_size=128,
     normalisation=((0.1307,), (0.3081,)),
-    build_model=_mlp,
+    build_model=partial(build_mlp, (784, 400, 400, 10), hidden_std=0.01, output_std=0.05),
     source=MNIST,
 )
 

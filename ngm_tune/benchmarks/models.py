@@ -1,4 +1,4 @@
-"""The networks of the protocol."""
+"""Networks of the protocol (arXiv 2507.14056, section 3)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Sequential):
-    """Multilayer perceptron without biases: flatten, then linear layers with ReLU in between.
+    """A multilayer perceptron with ReLU and without biases, on flattened inputs.
 
-    The paper's 784-400-400-C network starts with N(0, 0.01²) hidden and N(0, 0.05²) output weights,
-    and its biases are zero and stay zero. Without biases a ReLU network is positively homogeneous:
-    a gain g on all L layers scales the logits by g^L and leaves the predictions unchanged.
+    The paper's 784-400-400-C network has initial weights from N(0, 0.01²) in hidden layers and
+    N(0, 0.05²) in the output layer, and zero biases that are not trained. A ReLU network without
+    biases is positively homogeneous: a gain g on all L layers multiplies the logits by g^L and does
+    not change the predictions.
 
     Args:
-        widths: Units per layer, from input to classes, e.g. ``(784, 400, 400, 10)``.
+        widths: Units per layer, from inputs to classes, e.g. ``(784, 400, 400, 10)``.
         hidden_std: Standard deviation of the initial hidden weights.
         output_std: Standard deviation of the initial output weights.
     """
@@ -36,15 +37,16 @@ class MLP(nn.Sequential):
 
 
 class SlimResNet18(nn.Sequential):
-    """The reduced ResNet-18 of continual learning (Lopez-Paz and Ranzato 2017; arXiv 2507.14056).
+    """The slim ResNet-18 of continual learning (Lopez-Paz and Ranzato 2017; arXiv 2507.14056).
 
-    Four stages of two basic blocks with 20, 40, 80 and 160 channels, a 3x3 stem without pooling,
-    global average pooling, and a linear head without bias whose weights start at N(0, 0.05²).
+    The network has a 3x3 stem without pooling, four stages of two basic blocks with 20, 40, 80 and
+    160 channels, global average pooling, and a linear head without a bias. The initial weights of
+    the head are from N(0, 0.05²).
 
     Args:
-        classes: Outputs of the head.
+        classes: Outputs C of the head.
         width: Channels of the first stage.
-        channels: Of the images.
+        channels: Channels of the images.
         blocks: Basic blocks per stage.
     """
 
@@ -72,20 +74,20 @@ class SlimResNet18(nn.Sequential):
         self._channels_last = width >= 8
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (B, channels, 32, 32) or larger to logits (B, classes).
+        """Compute logits of shape (B, classes) from images of shape (B, channels, H, W).
 
-        On a CPU activations have their channels last, which it convolves faster; parameters keep
-        torch's layout, which optimizers may take for granted. Not with fewer than 8 channels: the
-        gradient of a 1x1 convolution of those writes past its memory on a processor with AVX2 only
-        (oneDNN 3.13.3, in torch 2.15.0).
+        On a CPU, activations are stored with channels last, because convolutions are then faster.
+        Parameters keep torch's default layout, which optimizers may rely on. Networks with fewer
+        than 8 channels do not use channels last: the gradient of their 1x1 convolutions writes out
+        of bounds on processors with AVX2 only (oneDNN 3.13.3, in torch 2.15.0).
         """
         if x.device.type == "cpu" and self._channels_last:
-            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # which vmap takes
+            x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # works under vmap
         return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016)."""
+    """Two 3x3 convolutions with a shortcut connection (He et al. 2016)."""
 
     def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (B, channels, H, W) to (B, out_channels, H / stride, W / stride)."""
+        """Map shape (B, channels, H, W) to (B, out_channels, H / stride, W / stride)."""
         return torch.relu(self.residual(x) + self.shortcut(x))
 
 

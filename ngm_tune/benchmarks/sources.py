@@ -1,17 +1,18 @@
-"""Where images come from: files that are there already, or torchvision's downloads.
+"""Datasets: local files in two layouts, or downloads with torchvision.
 
-Data is looked for in the folder that ``NGM_TUNE_DATA`` names, which the command line's ``--data``
-sets (without it ``~/.cache/ngm-tune/data``), in two layouts:
+The data folder is the environment variable ``NGM_TUNE_DATA``, which the option ``--data`` sets. The
+default is ``data`` in the user's cache folder, on Linux ``~/.cache/ngm-tune/data``. Two layouts of
+files are supported:
 
-- torchvision's own: ``MNIST/raw/``, ``FashionMNIST/raw/``, ``cifar-10-batches-py/``,
-  ``cifar-100-python/``, the first two perhaps gzipped;
-- Parquet as the Hugging Face hub serves it: ``<folder>/train-*.parquet``, or the same in a folder
-  within, such as ``data/`` or ``plain_text/``, with a column of images (a struct of ``bytes`` and
-  ``path``) and one of labels.
+- torchvision's: ``MNIST/raw/``, ``FashionMNIST/raw/``, ``cifar-10-batches-py/`` and
+  ``cifar-100-python/``; files of the first two may be gzipped;
+- Parquet files of the Hugging Face hub: ``<folder>/train-*.parquet``, or the same in a subfolder
+  such as ``data/`` or ``plain_text/``, with a column of images (a struct of ``bytes`` and ``path``)
+  and a column of labels.
 
-If neither is there, torchvision downloads what it knows. Counts, shapes, classes and the checksums
-that are known are verified whenever a dataset is loaded. The order of the images is that of the
-files, which may differ between the two layouts: the same seed then draws other batches.
+If no files exist, torchvision downloads the datasets that it supports. Every load verifies counts,
+shapes, classes and, if a reference exists, checksums. Images keep the order of the files. The order
+can differ between the two layouts, and the same seed then draws different batches.
 """
 
 from __future__ import annotations
@@ -20,34 +21,33 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+from platformdirs import user_cache_path
 
-from ngm_tune.benchmarks.decoding import Images, cache_folder, decoded, parquet_images
 from ngm_tune.errors import UserError
 
-Split = Literal["train", "validation", "test"]
+if TYPE_CHECKING:
+    from ngm_tune.benchmarks.decoding import Images
 
-_UNREADABLE = (AssertionError, KeyError, IndexError, TypeError, ValueError, RuntimeError, OSError)
-"""What torchvision raises of a file that it cannot read."""
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset as torchvision lays it out.
+    """The files of a dataset in torchvision's layout.
 
     Attributes:
-        read: Reads a split below a folder, downloading it first if told to; fails with
-            ``RuntimeError`` or ``FileNotFoundError`` where there is nothing to read.
-        files: The files that reading takes, as seen from the folder; some may be gzipped.
+        read: Reads a split from a folder, after a download if the last argument is true. Raises
+            ``RuntimeError`` or ``FileNotFoundError`` if the files are missing.
+        files: Returns the paths of the files, relative to the folder. Files may also be gzipped.
     """
 
     read: Callable[[Path, Split, bool], Images]
     files: Callable[[], list[str]]
 
     def absent(self, folder: Path) -> list[str]:
-        """The files that are not there."""
+        """Return the files that are missing in a folder."""
         return [
             name
             for name in self.files()
@@ -57,20 +57,20 @@ class Layout:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset and the ways to get it.
+    """A dataset and its possible sources.
 
     Attributes:
-        name: How people call it.
-        folders: Names that its Parquet folder may have.
-        label: Its column of labels there.
-        counts: Images per split, to be verified.
-        shape: Channels, height, width.
+        name: Name in messages.
+        folders: Possible names of the folder with Parquet files.
+        label: Column of labels in the Parquet files.
+        counts: Expected number of images in each split.
+        shape: Channels, height and width.
         classes: Number of classes.
-        torchvision: The other layout; None where torchvision does not know the dataset.
-        command: What a person can run to get the data where downloading is not possible.
-        same_size: Whether all images have that size; else they are brought to it.
-        balanced: Whether all classes have as many images.
-        checksums: Those of the splits (:meth:`Images.checksum`), as far as they are known.
+        torchvision: Torchvision's layout; None if torchvision does not have the dataset.
+        command: Shell command that downloads the data; ``DIR`` stands for the data folder.
+        same_size: Whether all images have this size; otherwise they are resized to it.
+        balanced: Whether all classes have the same number of images.
+        checksums: Reference checksums of splits (:meth:`Images.checksum`); may be incomplete.
     """
 
     name: str
@@ -86,18 +86,26 @@ class Source:
     checksums: Mapping[Split, str] = field(default_factory=dict)
 
 
+def cache_folder() -> Path:
+    """Return the cache folder, on Linux ``ngm-tune`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    return user_cache_path("ngm-tune", appauthor=False)
+
+
 def data_folder() -> Path:
-    """The folder that data is looked for in and downloaded to."""
-    given = os.environ.get("NGM_TUNE_DATA")
-    return Path(given) if given else cache_folder() / "data"
+    """Return the folder that holds datasets and receives downloads."""
+    folder = os.environ.get("NGM_TUNE_DATA")
+    return Path(folder) if folder else cache_folder() / "data"
 
 
 def load_images(source: Source, split: Split) -> Images:
-    """Find, decode and verify one split of a dataset.
+    """Find, decode and verify a split of a dataset.
 
     Raises:
-        UserError: It is neither there nor can be downloaded, or what is there is damaged.
+        UserError: The split is missing and cannot be downloaded, or its files are damaged.
     """
+    from ngm_tune.benchmarks.decoding import decoded
+    from ngm_tune.benchmarks.encoded import parquet_images
+
     folder = data_folder()
     places = (parquet_files(folder / name, split) for name in source.folders)
     files = next(filter(None, places), None)
@@ -114,26 +122,26 @@ def load_images(source: Source, split: Split) -> Images:
 def _missing(
     source: Source, folder: Path, split: Split, absent: Sequence[str], why: str = ""
 ) -> str:
-    """What is not there of a split.
+    """Compose the message about a missing split.
 
     Args:
         source: The dataset.
-        folder: Where it was looked for.
-        split: Which.
-        absent: Files of torchvision's layout.
-        why: Downloading them failed; empty if nothing was tried.
+        folder: The data folder.
+        split: The missing split.
+        absent: Missing files of torchvision's layout.
+        why: Reason of a failed download; empty if no download was tried.
     """
     parquet = " or ".join(f"{name}/{split}-*.parquet" for name in source.folders)
-    others = f", nor {', '.join(absent)}" if absent else ""
-    tried = f", and downloading failed: {why}" if why else ""
+    others = f", and no {', '.join(absent)}" if absent else ""
+    tried = f", and the download failed: {why}" if why else ""
     return (
-        f"{source.name}: there is no {parquet} in {folder}{others}{tried}; get it by "
-        f"`{source.command}`, and name the folder that holds it with --data or NGM_TUNE_DATA"
+        f"{source.name}: {folder} has no {parquet}{others}{tried}; download it with "
+        f"`{source.command}`, and name its folder with --data or NGM_TUNE_DATA"
     )
 
 
 def _damaged(source: Source, folder: Path, error: Exception) -> str:
-    reason = " ".join(str(error).split()) or "its files are not of its format"
+    reason = " ".join(str(error).split()) or "its files have another format"
     return f"{source.name} in {folder} is damaged: {reason}"
 
 
@@ -144,7 +152,7 @@ def _from_torchvision(source: Source, layout: Layout, folder: Path, split: Split
     except (RuntimeError, FileNotFoundError) as error:
         if isinstance(error, RuntimeError) and "not found" not in str(error):
             raise UserError(_damaged(source, folder, error)) from error
-        # Else it is not there, or not whole, and is to be fetched.
+        # Otherwise files are missing or incomplete: download them.
     except (AssertionError, KeyError, IndexError, ValueError, OSError, EOFError) as error:
         raise UserError(_damaged(source, folder, error)) from error
     try:
@@ -156,40 +164,45 @@ def _from_torchvision(source: Source, layout: Layout, folder: Path, split: Split
 
 
 def parquet_files(folder: Path, split: Split) -> list[Path]:
-    """The Parquet files of a split in a folder, or in one within; none if there are none.
+    """Return the Parquet files of a split in a folder or in one of its subfolders.
+
+    Returns:
+        Sorted paths; empty if the split has no Parquet files.
 
     Raises:
-        UserError: Several folders within have some, which may be of different datasets.
+        UserError: Several subfolders have Parquet files of the split.
     """
     name = f"{split}-*.parquet"
-    if here := sorted(folder.glob(name)):
-        return here
+    if files := sorted(folder.glob(name)):
+        return files
     places = sorted({file.parent for file in folder.glob(f"*/{name}")})
     if len(places) > 1:
         raise UserError(
             f"{folder}: {name} is in {', '.join(place.name for place in places)}; keep or name one "
-            "of them"
+            "of these folders"
         )
     return sorted(places[0].glob(name)) if places else []
 
 
 def _verify(source: Source, split: Split, images: Images) -> None:
+    import numpy as np
+
     expected = (source.counts[split], *source.shape)
     if images.pixels.shape != expected:
         raise UserError(
-            f"{source.name} in {images.origin} is not whole: its {split} images have shape "
+            f"{source.name} in {images.origin} is incomplete: its {split} images have shape "
             f"{images.pixels.shape}, expected {expected}"
         )
-    found, numbers = np.unique(images.labels, return_counts=True)
-    if not np.array_equal(found, np.arange(source.classes)):
+    classes, counts = np.unique(images.labels, return_counts=True)
+    if not np.array_equal(classes, np.arange(source.classes)):
         raise UserError(
-            f"{source.name} in {images.origin}: its {split} labels have {len(found)} classes from "
-            f"{found.min()} to {found.max()}, expected {source.classes} from 0"
+            f"{source.name} in {images.origin}: its {split} labels have {len(classes)} classes, "
+            f"from {classes.min()} to {classes.max()}, expected {source.classes} from 0"
         )
-    if source.balanced and numbers.min() != numbers.max():
+    if source.balanced and counts.min() != counts.max():
         raise UserError(
-            f"{source.name} in {images.origin}: its {split} images are {numbers.min()} to "
-            f"{numbers.max()} of each class, expected {len(images.labels) // source.classes}"
+            f"{source.name} in {images.origin}: its {split} classes have {counts.min()} to "
+            f"{counts.max()} images, expected {len(images.labels) // source.classes} each"
         )
     checksum = source.checksums.get(split)
     if checksum is not None and images.checksum() != checksum:
@@ -197,84 +210,3 @@ def _verify(source: Source, split: Split, images: Images) -> None:
             f"{source.name} in {images.origin} is damaged: the checksum of its {split} images and "
             f"labels is {images.checksum()}, expected {checksum}"
         )
-
-
-def _require_whole(folder: Path, sums: Mapping[str, str]) -> None:
-    """Raise ``ValueError`` if a file that is there has another MD5 sum than it should."""
-    from torchvision.datasets.utils import check_integrity
-
-    for name, md5 in sums.items():
-        file = folder / name
-        if file.exists() and not check_integrity(file, md5):
-            raise ValueError(f"the MD5 sum of {file} is not {md5}")
-
-
-def mnist_layout(dataset: str) -> Layout:
-    """Torchvision's MNIST or FashionMNIST.
-
-    Archives that lie beside the files are held against torchvision's MD5 sums.
-    """
-
-    def read(folder: Path, split: Split, download: bool) -> Images:
-        from torchvision import datasets
-
-        of = getattr(datasets, dataset)
-        if not download:  # which would replace what is damaged
-            _require_whole(folder / dataset / "raw", dict(of.resources))
-        try:
-            data = of(folder, train=split == "train", download=download)
-        except _UNREADABLE as error:
-            damaged = _first_damaged(folder, files())
-            if damaged is None:
-                raise
-            raise ValueError(f"{damaged} is cut off or in another format") from error
-        pixels = data.data.unsqueeze(1).numpy()
-        return Images(pixels, data.targets.numpy(), str(folder / dataset))
-
-    def files() -> list[str]:
-        from torchvision import datasets
-
-        archives = [name for name, _ in getattr(datasets, dataset).resources]
-        return [f"{dataset}/raw/{name.removesuffix('.gz')}" for name in archives]
-
-    return Layout(read, files)
-
-
-def _first_damaged(folder: Path, files: Sequence[str]) -> Path | None:
-    """The first of torchvision's MNIST files that is there and cannot be read."""
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
-    for file in map(folder.joinpath, files):
-        try:
-            if file.exists():
-                (read_image_file if "images" in file.name else read_label_file)(str(file))
-        except _UNREADABLE:
-            return file
-    return None
-
-
-def cifar_layout(dataset: str) -> Layout:
-    """Torchvision's CIFAR10 or CIFAR100 (fine labels), whose files it holds against MD5 sums."""
-
-    def read(folder: Path, split: Split, download: bool) -> Images:
-        from torchvision import datasets
-
-        of = getattr(datasets, dataset)
-        try:
-            data = of(folder, train=split == "train", download=download)
-        except RuntimeError:  # which does not say of which file, nor whether it is there
-            sums = {**dict(of.train_list + of.test_list), of.meta["filename"]: of.meta["md5"]}
-            _require_whole(folder / of.base_folder, sums)
-            raise
-        pixels = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))
-        labels = np.asarray(data.targets, dtype=np.int64)
-        return Images(pixels, labels, str(folder / data.base_folder))
-
-    def files() -> list[str]:
-        from torchvision import datasets
-
-        of = getattr(datasets, dataset)
-        names = [name for name, _ in of.train_list + of.test_list] + [of.meta["filename"]]
-        return [f"{of.base_folder}/{name}" for name in names]
-
-    return Layout(read, files)

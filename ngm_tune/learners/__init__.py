@@ -1,4 +1,4 @@
-"""Ways of learning that are more than an optimizer."""
+"""Training rules that are more than an optimizer."""
 
 from ngm_tune.learners.averaging import ExponentialAverage
 from ngm_tune.learners.controls import EntropyLearningRate, GainDecoy, MeanEntropy

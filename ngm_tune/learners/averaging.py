@@ -13,46 +13,49 @@ from ngm_tune.optim.gain import attached_gains
 
 
 class ExponentialAverage(Learner):
-    """Trains as the optimizer does, and is evaluated with an exponential average of its weights.
+    """Train with an optimizer and evaluate an exponential moving average of the weights.
 
     Args:
         model: The network.
-        optimizer: Of its parameters.
-        decay: Share of the average kept from step to step, in [0, 1).
+        optimizer: Optimizer of the network's parameters.
+        decay: Weight of the previous average in each update, in [0, 1).
+
+    Raises:
+        ValueError: ``decay`` is out of range.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, decay: float) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"Invalid decay: {decay} (must be in [0, 1))")
         super().__init__(model, optimizer)
-        # Buffers too: running statistics must fit the weights they are evaluated with.
+        # Average the buffers too: running statistics must match the averaged weights.
         follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
         self._gains = attached_gains(model)
 
     @property
     def evaluated(self) -> nn.Module:
-        """The model with averaged weights."""
+        """The model with the averaged weights."""
         return self._average
 
     def learn(self, batch: Batch) -> Step:
-        """A step, which the average then follows."""
+        """Do one training step and update the average."""
         step = super().learn(batch)
         self._average.update_parameters(self.model)
         self._share_gain()
         return step
 
     def _share_gain(self) -> None:
-        """The average computes with the gain of the model, which none of its weights is."""
+        """Set the gain of the averaged model, which is not among its weights."""
         for gain in self._gains:
             gain.copy_to(self._average)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Return the state of the learner: tensors and plain Python values."""
         return {**super().state_dict(), "average": self._average.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         super().load_state_dict(state)
         self._average.load_state_dict(state["average"])
         self._share_gain()

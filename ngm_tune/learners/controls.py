@@ -1,7 +1,8 @@
-"""Controls: what remains of NGM-SGD's effect when one part of its mechanism is taken away.
+"""Controls of NGM-SGD, each of which changes one part of its mechanism.
 
-Each keeps the dynamics of the gain, ``g_{t+1} = gamma g_t + (1 - gamma) g_0 + eta H_t``, and
-changes what it is driven by, when it acts, or what it acts on.
+Each control keeps the dynamics of the gain, ``g_{t+1} = gamma g_t + (1 - gamma) g_0 + eta H_t``. It
+changes the input of the dynamics, the time at which the gain acts, or the quantity that the gain
+multiplies.
 """
 
 from __future__ import annotations
@@ -16,21 +17,25 @@ from torch import Tensor, nn
 
 from ngm_tune.learners.learner import Batch, Learner, Step
 from ngm_tune.optim import NGMSGD
-from ngm_tune.optim.gain import check_dynamics, next_gain, predictive_entropy
+from ngm_tune.optim.dynamics import check_dynamics, next_gain
+from ngm_tune.optim.gain import predictive_entropy
 
 
 class EntropyLearningRate(Learner):
-    """SGD whose learning rate, not whose network, is multiplied by the gain.
+    """SGD with a gain that multiplies the learning rate instead of the weights.
 
     Args:
         model: The network.
-        lr: That of iteration t is ``g_t ** exponent * lr``.
+        lr: Base learning rate. Iteration t uses ``g_t ** exponent * lr``.
         gain_sensitivity: eta.
         entropy_smoothing: gamma.
-        baseline_gain: g_0, of the learning rate; the network has none.
-        exponent: With 2 a step is as long as NGM-SGD's is by its effective weights, whose learning
-            rate is ``g_t ** 2 * lr``.
-        **settings: Other arguments of :class:`ngm_tune.NGMSGD`, such as the momentum of a backbone.
+        baseline_gain: g_0. The network itself has no gain.
+        exponent: Exponent of the gain. With 2, the learning rate equals the effective learning rate
+            of NGM-SGD, ``g_t ** 2 * lr``.
+        **settings: Other arguments of :class:`ngm_tune.NGMSGD`, e.g. ``backbone_momentum``.
+
+    Raises:
+        ValueError: A setting is out of range.
     """
 
     optimizer: NGMSGD
@@ -58,11 +63,11 @@ class EntropyLearningRate(Learner):
 
     @property
     def gain(self) -> Tensor:
-        """g_t, of the latest step."""
+        """g_t of the latest step, a scalar."""
         return self._value
 
     def learn(self, batch: Batch) -> Step:
-        """A step at the present learning rate, which then follows the batch's entropy."""
+        """Do one step with ``g_t ** exponent * lr``, and compute g_{t+1} from its entropy."""
         self._value = self._next
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr * float(self._value) ** self._exponent
@@ -74,20 +79,19 @@ class EntropyLearningRate(Learner):
         return step
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Return the state of the learner: tensors and plain Python values."""
         return {**super().state_dict(), "value": self._value, "next": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         super().load_state_dict(state)
         self._value, self._next = state["value"], state["next"]
 
 
 class MeanEntropy(Learner):
-    """NGM-SGD driven by the mean of all entropies so far instead of the latest one.
+    """NGM-SGD with a gain that follows the mean entropy of all batches so far.
 
-    The gain keeps the level that entropy gives it in the long run and loses its answer to a
-    transition.
+    The gain keeps its long-term level but does not respond to transitions.
 
     Args:
         model: The network.
@@ -102,7 +106,7 @@ class MeanEntropy(Learner):
         self._steps = 0
 
     def learn(self, batch: Batch) -> Step:
-        """A step, after which the gain follows the mean entropy."""
+        """Do one step, and compute g_{t+1} from the mean entropy of all batches so far."""
         step = super().learn(batch)
         self._sum = self._sum + predictive_entropy(step.logits).mean()
         self._steps += 1
@@ -111,25 +115,29 @@ class MeanEntropy(Learner):
         return step
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Return the state of the learner: tensors and plain Python values."""
         return {**super().state_dict(), "sum": self._sum, "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         super().load_state_dict(state)
         self._sum, self._steps = state["sum"], state["steps"]
 
 
 class GainDecoy(Learner):
-    """The gain of another run, late: the right amplitudes at the wrong times.
+    """SGD with the delayed gain of a reference run: the amplitudes are right, the times are wrong.
 
-    The other run is one of NGM-SGD, from the same initial weights on the same batches, trained
-    beside this one; its gain acts here ``delay`` iterations later, and until then the gain rests.
+    The reference run trains a copy of the network with NGM-SGD on the same batches. Its gain of
+    iteration t acts here in iteration ``t + delay``. In the first ``delay`` iterations the gain is
+    at its baseline.
 
     Args:
         model: The network.
-        delay: Iterations by which the gain is late, at least 0.
+        delay: Delay of the gain in iterations, at least 0.
         **settings: Arguments of :class:`ngm_tune.NGMSGD`.
+
+    Raises:
+        ValueError: A setting is out of range.
     """
 
     optimizer: NGMSGD
@@ -137,33 +145,33 @@ class GainDecoy(Learner):
     def __init__(self, model: nn.Module, delay: int, **settings: Any) -> None:
         if delay < 0:
             raise ValueError(f"Invalid delay: {delay} (must be >= 0)")
-        other = deepcopy(model)
-        self._recorder = NGMSGD(other, **settings)
-        self._other = Learner(other, self._recorder)
+        copy = deepcopy(model)
+        self._recorder = NGMSGD(copy, **settings)
+        self._reference = Learner(copy, self._recorder)
         super().__init__(model, NGMSGD(model, **{**settings, "gain_sensitivity": 0.0}))
         self._delay = delay
-        self._rest = self.optimizer.gain
+        self._baseline = self.optimizer.gain
         self._trace: deque[Tensor] = deque()
 
     def learn(self, batch: Batch) -> Step:
-        """A step of either run."""
-        self._other.model.train()
-        self._other.learn(batch)
+        """Do one step of the reference run and one of this run."""
+        self._reference.model.train()
+        self._reference.learn(batch)
         self._trace.append(self._recorder.gain)
-        late = len(self._trace) > self._delay
-        self.optimizer.modulation.override(self._trace.popleft() if late else self._rest)
+        delayed = len(self._trace) > self._delay
+        self.optimizer.modulation.override(self._trace.popleft() if delayed else self._baseline)
         return super().learn(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Return the state of the learner: tensors and plain Python values."""
         return {
             **super().state_dict(),
-            "other": self._other.state_dict(),
+            "other": self._reference.state_dict(),
             "trace": torch.stack(list(self._trace)) if self._trace else torch.empty(0),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         super().load_state_dict(state)
-        self._other.load_state_dict(state["other"])
+        self._reference.load_state_dict(state["other"])
         self._trace = deque(state["trace"].unbind())

@@ -1,4 +1,4 @@
-"""A model and the way it learns: one batch at a time, and perhaps something at a task's edges."""
+"""The interface between the training loop and a training rule."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.optim import Optimizer
 
 
 class Batch(NamedTuple):
-    """Training examples.
+    """A batch of training examples.
 
     Attributes:
-        inputs: As the network takes them, shape (B, ...).
-        labels: Class indices, shape (B,).
-        tasks: The task each belongs to, shape (B,); for methods that are told.
+        inputs: Inputs of the network, shape (B, ...), float32.
+        labels: Class indices, shape (B,), int64.
+        tasks: Task of each example, shape (B,), for task-aware methods only.
     """
 
     inputs: Tensor
@@ -25,11 +25,11 @@ class Batch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a training step saw.
+    """The loss and logits of a training step.
 
     Attributes:
-        loss: Mean cross-entropy of the batch before the step, a detached scalar in nats.
-        logits: Of the batch before the step, detached, shape (B, C).
+        loss: Mean cross-entropy of the batch before the update, a detached scalar in nats.
+        logits: Logits of the batch before the update, detached, shape (B, C).
     """
 
     loss: Tensor
@@ -37,20 +37,22 @@ class Step(NamedTuple):
 
 
 Draw = Callable[[int], Batch]
-"""Draws that many examples from what a task is trained on."""
+"""A function that draws a number of examples from the batches of a task."""
 
 
 class Learner:
-    """A model trained by an optimizer: one step per batch, and nothing else.
+    """A training rule that does one step of an optimizer per batch.
 
-    Methods that are more than an optimizer derive from this: they add to the loss
-    (:meth:`penalty`), do a step differently (:meth:`learn`), act when tasks begin and end, or are
-    evaluated with other weights than they train. What they draw at random may come from the global
-    generators of torch, NumPy or Python: the seed of the run fixes them.
+    Methods that are more than an optimizer derive from this class. They can add a term to the loss
+    (:meth:`penalty`), change the training step (:meth:`learn`), act when tasks begin and end
+    (:meth:`begin_task`, :meth:`end_task`), or evaluate other weights than they train
+    (:attr:`evaluated`). They may draw random numbers from the global generators of torch, NumPy and
+    Python, which the run seeds.
 
     Args:
         model: The network.
-        optimizer: Of its parameters. One with a ``gain`` (a scalar tensor) has it recorded.
+        optimizer: Optimizer of the network's parameters. If it has an attribute ``gain``, a scalar
+            tensor, the run records it.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
@@ -59,7 +61,7 @@ class Learner:
 
     @property
     def gain(self) -> Tensor | None:
-        """The gain of the latest training pass, a scalar; None for methods that have none."""
+        """The gain of the latest training pass, a scalar; None if the method has no gain."""
         return getattr(self.optimizer, "gain", None)
 
     @property
@@ -68,23 +70,28 @@ class Learner:
         return self.model
 
     def begin_task(self, task: int) -> None:
-        """Called before the first batch of a task, counted from 0."""
+        """Called before the first batch of a task; tasks count from 0."""
 
     def end_task(self, task: int, draw: Draw) -> None:
-        """Called after the last batch of a task."""
+        """Called after the last batch of a task.
+
+        Args:
+            task: Number of the task, from 0.
+            draw: Draws examples from the batches of the task.
+        """
 
     def penalty(self) -> Tensor | None:
-        """A scalar to be added to the loss, of the present parameters."""
+        """Return a scalar that is added to the loss, or None."""
         return None
 
     def learn(self, batch: Batch) -> Step:
-        """One training step; the model is in training mode."""
+        """Do one training step. The caller sets the model to training mode."""
         step = self.backward(batch)
         self.optimizer.step()
         return step
 
     def backward(self, batch: Batch) -> Step:
-        """Replace the gradients by those of the batch's loss and the penalty."""
+        """Compute the gradients of the batch's loss plus the penalty."""
         logits = self.model(batch.inputs)
         loss = F.cross_entropy(logits, batch.labels)
         penalty = self.penalty()
@@ -93,10 +100,10 @@ class Learner:
         return Step(loss.detach(), logits.detach())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on; tensors and plain values."""
+        """Return everything that is needed to resume training: tensors and plain Python values."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

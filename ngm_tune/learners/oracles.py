@@ -1,4 +1,4 @@
-"""Methods that are told when a task begins, which in practice nobody tells: upper bounds."""
+"""Oracles: methods that know when a task begins, which serve as upper bounds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from ngm_tune.learners.learner import Batch, Learner, Step
 
 
 class WarmUp(Learner):
-    """Raises the learning rate linearly from near zero after every transition.
+    """Linear warm-up of the learning rate after every transition.
 
-    The first task is trained at the full learning rate: nothing is there yet to be kept.
+    The first task uses the full learning rate, because it has no earlier task to protect.
 
     Args:
         model: The network.
-        optimizer: Whose learning rate is changed.
-        iterations: Until the learning rate is the optimizer's own again.
+        optimizer: Optimizer of the network's parameters.
+        iterations: Length of the warm-up. Its n-th iteration uses ``n / iterations`` of the
+            optimizer's learning rate.
+
+    Raises:
+        ValueError: ``iterations`` is less than 1.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, iterations: int) -> None:
@@ -29,7 +33,7 @@ class WarmUp(Learner):
         self._schedule: LambdaLR | None = None
 
     def begin_task(self, task: int) -> None:
-        """Start again from near zero."""
+        """Restart the warm-up, except in the first task."""
         if task == 0:
             return
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
@@ -37,7 +41,7 @@ class WarmUp(Learner):
         self._schedule = LambdaLR(self.optimizer, lambda n: min(1.0, (n + 1) / self._iterations))
 
     def learn(self, batch: Batch) -> Step:
-        """A step at the present learning rate, which then rises."""
+        """Do one step and increase the learning rate."""
         step = super().learn(batch)
         if self._schedule is not None:
             self._schedule.step()
@@ -45,8 +49,8 @@ class WarmUp(Learner):
 
 
 class MomentumReset(Learner):
-    """Forgets the momentum of old tasks at every transition."""
+    """Reset of the optimizer's state, e.g. its momentum, at every transition."""
 
     def begin_task(self, task: int) -> None:
-        """Drop the optimizer's state, as if it were new."""
+        """Clear the optimizer's state."""
         self.optimizer.state.clear()

@@ -15,16 +15,16 @@ from ngm_tune.learners.learner import Batch, Learner, Step
 
 
 class GradientProjection(Learner):
-    """Follows the joint gradient as far as it raises the loss of no old task.
+    """Joint training with gradient projection (joint + GEM).
 
-    The gradient of the whole batch is projected onto the cone of directions that do not oppose the
-    gradient of any old task, the optimisation routine of GEM (Lopez-Paz and Ranzato, NeurIPS 2017,
-    eq. 8 to 11). An old task's gradient is that of its examples in the batch, so a task that has
-    none there constrains nothing.
+    The gradient of the whole batch is projected onto the cone of vectors that have a non-negative
+    inner product with the gradient of every old task, as in GEM (Lopez-Paz and Ranzato, NeurIPS
+    2017, eq. 8 to 11). The gradient of an old task is computed from its examples in the batch. A
+    task without examples in the batch adds no constraint.
 
     Args:
         model: The network.
-        optimizer: Follows the projected gradient.
+        optimizer: Optimizer that applies the projected gradient.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
@@ -32,11 +32,11 @@ class GradientProjection(Learner):
         self._task = 0
 
     def begin_task(self, task: int) -> None:
-        """Constrain by the tasks before this one."""
+        """Make the tasks before ``task`` constraints."""
         self._task = task
 
     def backward(self, batch: Batch) -> Step:
-        """Replace the gradients by the projected one of the batch's loss."""
+        """Compute the projected gradient of the batch's loss."""
         logits = self.model(batch.inputs)
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
         old = [batch.tasks == task for task in range(self._task)]
@@ -55,25 +55,25 @@ class GradientProjection(Learner):
 
 
 def project(gradient: Tensor, constraints: Tensor) -> Tensor:
-    """The vector nearest to ``gradient`` that has no negative inner product with any constraint.
+    """Project a gradient onto the cone of vectors with non-negative products with all constraints.
 
-    Solves the dual of GEM's quadratic programme, min_{v >= 0} |G^T v + g|, as a non-negative least
-    squares problem of as many unknowns as there are constraints.
+    Solves the dual of GEM's quadratic program, min_{v >= 0} |G^T v + g|, as a non-negative least
+    squares problem with one unknown per constraint.
 
     Args:
         gradient: g, shape (P,).
         constraints: G, shape (k, P).
 
     Returns:
-        g + G^T v, shape (P,).
+        g + G^T v, shape (P,). A non-finite gradient is returned unchanged.
     """
     from scipy.optimize import nnls
 
     products = constraints @ gradient
     if bool((products >= 0).all()) or not bool(products.isfinite().all()):
-        return gradient  # which opposes nothing, or is that of a run that diverged
-    # In the coordinates of an orthonormal basis of the span of the constraints the problem has
-    # k instead of P rows; what lies outside that span cannot be changed by v.
+        return gradient  # no constraint is violated, or the run has diverged
+    # In an orthonormal basis of the constraints' span the problem has k rows instead of P; v does
+    # not affect the component outside that span.
     basis, triangle = torch.linalg.qr(constraints.T)
     weights: NDArray[np.float64]
     weights, _ = nnls(_numpy(triangle), _numpy(-(basis.T @ gradient)))

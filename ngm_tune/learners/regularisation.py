@@ -1,4 +1,4 @@
-"""Penalties on leaving the weights that old tasks rely on: EWC and SI."""
+"""Quadratic penalties on changes of important weights: EWC and SI."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ from torch.optim import Optimizer
 from ngm_tune.learners.learner import Batch, Draw, Learner, Step
 
 _FISHER_CHUNK = 32
-"""Examples whose gradients are held at once."""
+"""Number of per-example gradients in memory at once."""
 
 
 class ElasticWeightConsolidation(Learner):
     """EWC (Kirkpatrick et al., PNAS 2017, arXiv 1612.00796, eq. 3).
 
-    Adds ``strength/2 * sum_k sum_i F_ki (theta_i - theta_ki)^2``, with theta_k the parameters at
-    the end of task k and F_k the diagonal of their Fisher information there. The sum over tasks is
-    kept as one quadratic, so memory does not grow with their number.
+    Adds ``strength/2 * sum_k sum_i F_ki (theta_i - theta_ki)^2`` to the loss. theta_k are the
+    parameters at the end of task k, and F_k is the diagonal of their Fisher information. The sum
+    over tasks is stored as one quadratic, so memory does not grow with the number of tasks.
 
     Args:
         model: The network.
-        optimizer: Of its parameters.
-        strength: lambda.
-        fisher_examples: Examples that a task's Fisher information is estimated on, drawn as its
-            batches were: in joint training from all tasks up to it.
+        optimizer: Optimizer of the network's parameters.
+        strength: lambda >= 0.
+        fisher_examples: Number of examples on which the Fisher information is estimated at the end
+            of a task. They are drawn from the batches of the task, which in joint training hold
+            examples of all tasks so far.
+
+    Raises:
+        ValueError: A setting is out of range.
     """
 
     def __init__(
@@ -46,12 +50,12 @@ class ElasticWeightConsolidation(Learner):
         self._strength = strength
         self._fisher_examples = fisher_examples
         self._fisher: dict[str, Tensor] = {}
-        """sum_k F_k, by parameter; empty before the first task ends."""
+        """sum_k F_k by parameter name; empty before the first task ends."""
         self._anchor: dict[str, Tensor] = {}
-        """sum_k F_k theta_k / sum_k F_k: where the sum of the penalties is smallest."""
+        """sum_k F_k theta_k / sum_k F_k by parameter name: the minimum of the penalty."""
 
     def penalty(self) -> Tensor | None:
-        """The penalty, but for a constant, in nats."""
+        """Return the penalty in nats, up to a constant; None in the first task."""
         if not self._fisher:
             return None
         parameters = dict(self.model.named_parameters())
@@ -62,40 +66,41 @@ class ElasticWeightConsolidation(Learner):
         return 0.5 * self._strength * torch.stack(terms).sum()
 
     def end_task(self, task: int, draw: Draw) -> None:
-        """Add the task's quadratic."""
-        found = fisher_diagonal(self.model, draw(self._fisher_examples).inputs)
+        """Add the quadratic penalty of the task."""
+        fisher = fisher_diagonal(self.model, draw(self._fisher_examples).inputs)
         for name, parameter in self.model.named_parameters():
-            if name not in found:
+            if name not in fisher:
                 continue
-            here = parameter.detach().clone()
-            before = self._fisher.get(name, torch.zeros_like(here))
-            total = before + found[name]
-            mean = (before * self._anchor.get(name, here) + found[name] * here) / total
+            value = parameter.detach().clone()
+            before = self._fisher.get(name, torch.zeros_like(value))
+            total = before + fisher[name]
+            mean = (before * self._anchor.get(name, value) + fisher[name] * value) / total
             self._fisher[name] = total
-            self._anchor[name] = torch.where(total > 0, mean, here)
+            self._anchor[name] = torch.where(total > 0, mean, value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Return the state of the learner: tensors and plain Python values."""
         return {**super().state_dict(), "fisher": self._fisher, "anchor": self._anchor}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         super().load_state_dict(state)
         self._fisher, self._anchor = state["fisher"], state["anchor"]
 
 
 def fisher_diagonal(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """Diagonal of the Fisher information of a model's predictions.
+    """Estimate the diagonal of the Fisher information of a model's predictions.
 
-    The mean over examples of ``sum_c p_c (d log p_c / d theta)^2``, whose expectation over the
-    model's own classes is taken by drawing one class per example from torch's global random state.
+    The Fisher information is the mean over examples of ``sum_c p_c (d log p_c / d theta)^2``. The
+    sum over classes is estimated with one class per example, which is drawn from the model's
+    predictive distribution with torch's global generator.
 
     Args:
-        model: Evaluated as it is in evaluation.
-        inputs: Shape (N, ...).
+        model: The network. It is evaluated in evaluation mode, and its mode is restored.
+        inputs: Inputs of the network, shape (N, ...).
 
     Returns:
-        Shape of each parameter that requires a gradient, by name.
+        A tensor of the shape of each parameter that requires gradients, by name.
     """
     mode = model.training
     model.eval()
@@ -124,17 +129,20 @@ def _check_strength(strength: float) -> None:
 class SynapticIntelligence(Learner):
     """SI (Zenke, Poole and Ganguli, ICML 2017, arXiv 1703.04200, eq. 4 and 5).
 
-    Adds ``strength * sum_i Omega_i (theta_i - theta*_i)^2``, with theta* the parameters at the end
-    of the last task and Omega_i how much of the loss's fall each parameter was responsible for, per
-    squared distance it went. What a task would take off Omega_i is left out, as is usual: with
-    noisy gradients the loss can seem to rise along a parameter's path, and a negative Omega_i would
-    drive it away.
+    Adds ``strength * sum_i Omega_i (theta_i - theta*_i)^2`` to the loss. theta* are the parameters
+    at the end of the last task. Omega_i is the decrease of the loss that is attributed to parameter
+    i, divided by the square of its displacement. Negative contributions of a task to Omega_i are
+    clamped to zero, as is usual: with noisy gradients the loss can appear to increase along a
+    parameter's path, and a negative Omega_i would repel the parameter.
 
     Args:
         model: The network.
-        optimizer: Of its parameters.
-        strength: c.
-        damping: xi, which keeps Omega finite for parameters that hardly moved.
+        optimizer: Optimizer of the network's parameters.
+        strength: c >= 0.
+        damping: xi > 0, which bounds Omega for parameters with a small displacement.
+
+    Raises:
+        ValueError: A setting is out of range.
     """
 
     def __init__(
@@ -152,9 +160,9 @@ class SynapticIntelligence(Learner):
         self._reference = [p.detach().clone() for p in self._parameters]
 
     def learn(self, batch: Batch) -> Step:
-        """A step, whose share in the fall of the loss is credited to each parameter."""
+        """Do one step and attribute the decrease of the loss to the parameters."""
         step = super().backward(batch)
-        # The path integral is that of the loss alone.
+        # The path integral excludes the gradient of the penalty.
         gradients = [
             p.grad - 2 * self._strength * omega * (p.detach() - reference)
             if p.grad is not None
@@ -172,7 +180,7 @@ class SynapticIntelligence(Learner):
         return step
 
     def penalty(self) -> Tensor | None:
-        """The penalty."""
+        """Return the penalty in nats."""
         terms = [
             (omega * (p - reference).square()).sum()
             for p, omega, reference in zip(
@@ -182,7 +190,7 @@ class SynapticIntelligence(Learner):
         return self._strength * torch.stack(terms).sum()
 
     def end_task(self, task: int, draw: Draw) -> None:
-        """Turn the task's path integrals into importance, and start anew."""
+        """Add the task's path integrals to the importance, and reset them."""
         for i, p in enumerate(self._parameters):
             moved = p.detach() - self._reference[i]
             gained = self._path[i] / (moved.square() + self._damping)
@@ -191,7 +199,7 @@ class SynapticIntelligence(Learner):
             self._reference[i] = p.detach().clone()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Return the state of the learner: tensors and plain Python values."""
         return {
             **super().state_dict(),
             "importance": self._importance,
@@ -200,7 +208,7 @@ class SynapticIntelligence(Learner):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         super().load_state_dict(state)
         self._importance = state["importance"]
         self._path = state["path"]

@@ -13,15 +13,18 @@ from ngm_tune.learners.reservoir import Reservoir
 
 
 class ExperienceReplay(Learner):
-    """Trains on each batch together with as many examples from a buffer of its own.
+    """Training on each batch together with an equal number of examples from a buffer.
 
-    The buffer is filled by reservoir sampling from the current task's examples, as they come:
-    augmented, where training examples are. A step looks at twice the examples that the batch has.
+    Reservoir sampling fills the buffer with examples of the current task, after augmentation if the
+    benchmark has one. A step processes twice the batch size.
 
     Args:
         model: The network.
-        optimizer: Of its parameters.
-        buffer_size: Examples to keep.
+        optimizer: Optimizer of the network's parameters.
+        buffer_size: Capacity of the buffer in examples.
+
+    Raises:
+        ValueError: ``buffer_size`` is less than 1.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, buffer_size: int) -> None:
@@ -30,11 +33,11 @@ class ExperienceReplay(Learner):
         self._task = 0
 
     def begin_task(self, task: int) -> None:
-        """Tell new examples from those that a stream with a buffer of its own repeats."""
+        """Remember the current task: only its examples enter the buffer."""
         self._task = task
 
     def learn(self, batch: Batch) -> Step:
-        """A step on the batch and as many replayed examples; it reports on both."""
+        """Do one step on the batch and the replayed examples; the returned step covers both."""
         if not self._buffer.filled:
             step = super().learn(batch)
         else:
@@ -45,10 +48,10 @@ class ExperienceReplay(Learner):
         return step
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Return the state of the learner: tensors and plain Python values."""
         return {**super().state_dict(), "buffer": self._buffer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         super().load_state_dict(state)
         self._buffer.load_state_dict(state["buffer"])

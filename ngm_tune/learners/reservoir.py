@@ -9,13 +9,16 @@ from torch import Tensor
 
 
 class Reservoir:
-    """A uniform sample, of bounded size, of everything that was offered (Vitter 1985, algorithm R).
+    """A uniform sample of bounded size from a stream of items (Vitter 1985, algorithm R).
 
-    An item is a row of one or several tensors. Randomness is that of a generator on the CPU, by
-    default torch's global one.
+    An item is a row of one or several tensors. Random numbers come from a generator on the CPU, by
+    default torch's global generator.
 
     Args:
-        size: How many items to keep.
+        size: Capacity in items.
+
+    Raises:
+        ValueError: ``size`` is not a whole number of at least 1.
     """
 
     def __init__(self, size: int) -> None:
@@ -27,11 +30,16 @@ class Reservoir:
 
     @property
     def filled(self) -> int:
-        """How many items there are."""
+        """Number of items in the reservoir."""
         return min(self._offered, self._size)
 
     def offer(self, *columns: Tensor, generator: torch.Generator | None = None) -> None:
-        """Take some rows in, each with the chance that keeps the sample uniform."""
+        """Offer rows, each of which enters with the probability that keeps the sample uniform.
+
+        Args:
+            *columns: Tensors with the same number of rows.
+            generator: A generator on the CPU.
+        """
         count = len(columns[0])
         order = torch.arange(self._offered, self._offered + count)
         drawn = torch.rand(count, generator=generator, dtype=torch.float64) * (order + 1)
@@ -44,15 +52,23 @@ class Reservoir:
         self._offered += count
 
     def draw(self, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
-        """Rows chosen uniformly and with replacement, of every column."""
+        """Draw rows uniformly and with replacement.
+
+        Args:
+            count: Number of rows.
+            generator: A generator on the CPU.
+
+        Returns:
+            A tensor with ``count`` rows for each column.
+        """
         rows = torch.randint(self.filled, (count,), generator=generator)
         return tuple(kept[rows.to(kept.device)] for kept in self._kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything there is to it."""
+        """Return the number of offered items and the columns of the reservoir."""
         return {"offered": self._offered, "kept": list(self._kept)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Load a state from :meth:`state_dict`."""
         self._offered = state["offered"]
         self._kept = tuple(state["kept"])

@@ -8,16 +8,16 @@ from ngm_tune.learners.learner import Batch, Learner, Step
 
 
 class SharpnessAware(Learner):
-    """SGD along the gradient found at the worst point within a radius of the weights.
+    """SGD with the gradient at the worst point in a ball around the weights.
 
-    A step costs two passes. The second leaves the running statistics of batch normalisation alone,
-    as its weights are not those that will be evaluated.
+    A step costs two forward and backward passes. The second pass does not update the running
+    statistics of batch normalisation, because its weights are never evaluated.
 
     Args:
         model: The network.
         lr: Learning rate.
-        radius: rho, the distance within which the worst point is sought.
-        momentum: Of SGD; the paper's is 0.9.
+        radius: rho, the radius of the ball.
+        momentum: Momentum of SGD; 0.9 in the paper.
     """
 
     def __init__(self, model: nn.Module, lr: float, radius: float, momentum: float = 0.9) -> None:
@@ -27,7 +27,7 @@ class SharpnessAware(Learner):
         super().__init__(model, SAM(model.parameters(), SGD, rho=radius, lr=lr, momentum=momentum))
 
     def learn(self, batch: Batch) -> Step:
-        """Two passes and a step."""
+        """Do one step of two passes; the returned step is from the first pass."""
         from pytorch_optimizer import (  # type: ignore[attr-defined]
             disable_running_stats,
             enable_running_stats,

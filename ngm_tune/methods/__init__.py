@@ -1,7 +1,7 @@
-"""What is compared: every method with the space its hyper-parameters are searched in.
+"""The methods that studies compare, each with its search space.
 
-A package of your own adds its methods without touching this one, by naming them as entry points of
-the group ``ngm_tune.methods``.
+Other packages can add methods with entry points of the group ``ngm_tune.methods``. Importing this
+package does not import torch.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["Config", "Method", "get_method", "log_uniform", "methods"]
 
 @cache
 def methods() -> dict[str, Method]:
-    """Every method by name: the built-in ones, then those of installed packages.
+    """Return all methods by name: the built-in methods, then methods of installed packages.
 
     Raises:
-        UserError: An entry point cannot be loaded or is no :class:`Method`, or two methods have the
-            same name.
+        UserError: An entry point cannot be loaded or is not a :class:`Method`, or two methods have
+            the same name.
     """
-    found = {method.name: method for method in BUILT_IN}
+    by_name = {method.name: method for method in BUILT_IN}
     for entry_point in entry_points(group="ngm_tune.methods"):
         try:
             method = entry_point.load()
@@ -34,19 +34,21 @@ def methods() -> dict[str, Method]:
                 f"{type(error).__name__}: {error}"
             ) from error
         if not isinstance(method, Method):
-            raise UserError(f"entry point {entry_point.value} is no ngm_tune.methods.Method")
-        if method.name in found:
-            raise UserError(f"entry point {entry_point.value}: {method.name!r} exists already")
-        found[method.name] = method
-    return found
+            raise UserError(f"entry point {entry_point.value} is not an ngm_tune.methods.Method")
+        if method.name in by_name:
+            raise UserError(
+                f"entry point {entry_point.value}: the method {method.name!r} already exists"
+            )
+        by_name[method.name] = method
+    return by_name
 
 
 def get_method(name: str) -> Method:
-    """The method of that name.
+    """Return a method by name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No method has this name.
     """
     if name not in methods():
-        raise ValueError(f"no method {name!r}; there are {', '.join(methods())}")
+        raise ValueError(f"no method {name!r}; the methods are {', '.join(methods())}")
     return methods()[name]

@@ -1,4 +1,4 @@
-"""Search spaces that have so many configurations and no more, each with a number."""
+"""Finite search spaces and an index for each of their configurations."""
 
 from __future__ import annotations
 
@@ -16,81 +16,81 @@ from optuna.distributions import (
 
 
 class Grid:
-    """The configurations of a search space whose every coordinate has a number of values.
+    """The configurations of a search space without continuous coordinates.
 
-    One without coordinates, of a method that leaves nothing to be tuned, has one configuration.
+    The search space of a method without searched hyper-parameters has one configuration.
 
     Args:
-        space: Search coordinates and their ranges, none of them of real numbers.
+        space: Distributions of the search coordinates, none of them continuous.
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution]) -> None:
         self._space = space
-        self._counts = {name: _count(where) for name, where in space.items()}
+        self._counts = {name: _count(axis) for name, axis in space.items()}
 
     @property
     def size(self) -> int:
-        """How many configurations there are."""
+        """Number of configurations."""
         return math.prod(self._counts.values())
 
     def number(self, coordinates: Mapping[str, Any]) -> int:
-        """The number of a configuration, from 0, by its search coordinates."""
+        """Return the index of a configuration, from 0, for its search coordinates."""
         number = 0
         for name, count in self._counts.items():
-            number = number * count + _place(self._space[name], coordinates[name])
+            number = number * count + _position(self._space[name], coordinates[name])
         return number
 
     def at(self, number: int) -> dict[str, Any]:
-        """The search coordinates of a configuration by its number."""
-        found = {}
+        """Return the search coordinates of the configuration with an index."""
+        coordinates = {}
         for name, count in reversed(self._counts.items()):
-            number, place = divmod(number, count)
-            found[name] = _value(self._space[name], place)
-        return dict(reversed(found.items()))
+            number, position = divmod(number, count)
+            coordinates[name] = _value(self._space[name], position)
+        return dict(reversed(coordinates.items()))
 
 
 def grid_of(space: Mapping[str, BaseDistribution]) -> Grid | None:
-    """The grid of a search space; None if something is searched among real numbers."""
-    return None if any(map(_is_real, space.values())) else Grid(space)
+    """Return the grid of a search space; None if a coordinate is continuous."""
+    return None if any(map(_is_continuous, space.values())) else Grid(space)
 
 
 def scattered(space: Mapping[str, BaseDistribution], count: int) -> list[dict[str, Any]]:
-    """So many points from all over a search space, always the same."""
+    """Return ``count`` random points of a search space, the same in every call."""
     random = np.random.default_rng(0)
-    return [{name: _drawn(where, random) for name, where in space.items()} for _ in range(count)]
+    return [{name: _draw(axis, random) for name, axis in space.items()} for _ in range(count)]
 
 
-def _drawn(where: BaseDistribution, random: np.random.Generator) -> Any:
-    if not _is_real(where):
-        return _value(where, int(random.integers(min(_count(where), 2**62))))
-    assert isinstance(where, FloatDistribution)
-    if where.log:
-        return math.exp(random.uniform(math.log(where.low), math.log(where.high)))
-    return random.uniform(where.low, where.high)
+def _draw(axis: BaseDistribution, random: np.random.Generator) -> Any:
+    if not _is_continuous(axis):
+        return _value(axis, int(random.integers(min(_count(axis), 2**62))))
+    assert isinstance(axis, FloatDistribution)
+    if axis.log:
+        return math.exp(random.uniform(math.log(axis.low), math.log(axis.high)))
+    return random.uniform(axis.low, axis.high)
 
 
-def _is_real(where: BaseDistribution) -> bool:
-    return isinstance(where, FloatDistribution) and where.step is None and not where.single()
+def _is_continuous(axis: BaseDistribution) -> bool:
+    return isinstance(axis, FloatDistribution) and axis.step is None and not axis.single()
 
 
-def _count(where: BaseDistribution) -> int:
-    """How many values a coordinate has that is not of real numbers."""
-    if isinstance(where, CategoricalDistribution):
-        return len(where.choices)
-    assert isinstance(where, IntDistribution | FloatDistribution)
-    return 1 if where.single() else _place(where, where.high) + 1
+def _count(axis: BaseDistribution) -> int:
+    """Return the number of values of a coordinate that is not continuous."""
+    if isinstance(axis, CategoricalDistribution):
+        return len(axis.choices)
+    assert isinstance(axis, IntDistribution | FloatDistribution)
+    return 1 if axis.single() else _position(axis, axis.high) + 1
 
 
-def _place(where: BaseDistribution, value: Any) -> int:
-    if isinstance(where, CategoricalDistribution):
-        return int(where.to_internal_repr(value))
-    assert isinstance(where, IntDistribution | FloatDistribution)
-    place: int = round((value - where.low) / (where.step or 1))
-    return place
+def _position(axis: BaseDistribution, value: Any) -> int:
+    if isinstance(axis, CategoricalDistribution):
+        return int(axis.to_internal_repr(value))
+    assert isinstance(axis, IntDistribution | FloatDistribution)
+    position: int = round((value - axis.low) / (axis.step or 1))
+    return position
 
 
-def _value(where: BaseDistribution, place: int) -> Any:
-    if isinstance(where, CategoricalDistribution):
-        return where.choices[place]
-    assert isinstance(where, IntDistribution | FloatDistribution)
-    return min(where.low + place * (where.step or 1), where.high)
+def _value(axis: BaseDistribution, position: int) -> Any:
+    if isinstance(axis, CategoricalDistribution):
+        return axis.choices[position]
+    assert isinstance(axis, IntDistribution | FloatDistribution)
+    return min(axis.low + position * (axis.step or 1), axis.high)

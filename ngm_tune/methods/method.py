@@ -1,4 +1,4 @@
-"""What a method is: a way of training, and where its hyper-parameters are searched."""
+"""The description of a method: how it is built, and its search space."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
 from math import isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from torch import Tensor
-from torch.optim import Optimizer
 
-from ngm_tune.learners import Learner
 from ngm_tune.methods.finite_space import scattered
 from ngm_tune.results.columns import INT64, Domain, column_type, domain_of
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from ngm_tune.learners import Learner
 
 Config = dict[str, Any]
 _CHOICES = (type(None), bool, int, float, str)
@@ -32,32 +33,34 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def log_uniform(low: float, high: float) -> FloatDistribution:
-    """A positive parameter searched on a logarithmic scale."""
+    """Return a distribution on a logarithmic scale; both bounds are positive."""
     return FloatDistribution(low, high, log=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A way of training, and where its hyper-parameters are searched.
+    """A training method and its search space.
 
     Attributes:
-        name: How studies and results call it, and their files: ASCII letters, digits, ``_``, ``-``.
-        title: How reports call it.
-        source: The paper it comes from.
-        space: Search coordinates and their ranges.
-        build: Makes the optimizer, ``build(model, **hyperparameters)``, or for what is more than an
-            optimizer a :class:`~ngm_tune.learners.Learner`.
-        configure: From search coordinates to hyper-parameters, where they differ; of every point
-            the same ones.
-        locate: From hyper-parameters back to search coordinates, the inverse of ``configure``.
-        task_aware: Whether it is told when a task begins or ends, or of which task an example is.
-            What nobody tells in practice makes an upper bound, an "oracle".
+        name: Name in studies, results and file names: ASCII letters, digits, ``_`` and ``-``.
+        title: Name in tables and reports.
+        source: The paper that describes the method.
+        space: Distributions of the search coordinates, by name.
+        build: Builds the method with ``build(model, **hyperparameters)``. Returns a
+            ``torch.optim.Optimizer`` or a :class:`~ngm_tune.learners.Learner`.
+        configure: Converts search coordinates to hyper-parameters. The names of the
+            hyper-parameters are the same at every point. The default is the identity.
+        locate: Converts hyper-parameters to search coordinates, the inverse of ``configure``. The
+            default is the identity.
+        task_aware: Whether the method uses the beginning or end of tasks, or the task of an
+            example. In practice this information is unavailable, so such a method is an upper
+            bound (an "oracle").
 
     Raises:
-        ValueError: The name is another one; ``configure`` or ``build`` do not go with ``space``; a
-            hyper-parameter is called ``method`` or ``benchmark``; or choices cannot be kept in
-            results: they must be None, truth values, numbers or texts, and no two of them equal or
-            spelled alike.
+        ValueError: The name has other characters; ``configure`` or ``build`` does not fit
+            ``space``; a hyper-parameter has the name ``method`` or ``benchmark``; or results cannot
+            store the choices of a coordinate. Choices must be None, bool, int, float or str, and
+            differ in value and in their string representation.
     """
 
     name: str
@@ -74,107 +77,109 @@ class Method:
             raise ValueError(
                 f"Invalid method name: {self.name!r} (must be ASCII letters, digits, _ and -)"
             )
-        for name, where in self.space.items():
-            _check_range(f"{self.name}.{name}", where)
+        for name, distribution in self.space.items():
+            _check_range(f"{self.name}.{name}", distribution)
         try:
             settings = self.domains
-        except Exception as error:  # whatever somebody's configure raises
+        except Exception as error:  # configure may raise any exception
             raise ValueError(
-                f"Invalid configure of {self.name}: it does not make the same hyper-parameters of "
-                f"all points in space ({error!r})"
+                f"Invalid configure of {self.name}: it must return the same hyper-parameters for "
+                f"all points of the space ({error!r})"
             ) from error
         reserved = [name for name in settings if name in _RESERVED]
         if reserved:
             raise ValueError(
-                f"Invalid hyper-parameter of {self.name}: {reserved[0]} (what points of a study "
-                "are of and for is called so)"
+                f"Invalid hyper-parameter of {self.name}: {reserved[0]} (the name is reserved for "
+                "the points of a study)"
             )
         try:
             signature(self.build).bind_partial(None, **dict.fromkeys(settings))
         except TypeError as error:
             raise ValueError(
-                f"Invalid build of {self.name}: it does not take "
+                f"Invalid build of {self.name}: it does not accept "
                 f"{', '.join(settings) or 'a model'} ({error})"
             ) from error
 
     def settings_at(self, point: Config) -> Config:
-        """The hyper-parameters at search coordinates, as plain Python values."""
+        """Return the hyper-parameters at search coordinates, as plain Python values."""
         return _plain(self.configure(dict(point)))
 
     def coordinates_of(self, settings: Config) -> Config:
-        """The search coordinates of hyper-parameters, as plain Python values."""
+        """Return the search coordinates of hyper-parameters, as plain Python values."""
         return _plain(self.locate(dict(settings)))
 
     def accepts(self, hyperparameter: str) -> bool:
-        """Whether ``build`` takes a hyper-parameter of that name."""
+        """Whether ``build`` accepts a hyper-parameter."""
         return hyperparameter in signature(self.build).parameters
 
     @property
     def hyperparameters(self) -> dict[str, type]:
-        """Names and types of the hyper-parameters of ``build``; text where types are mixed."""
+        """Types of the hyper-parameters by name; ``str`` for mixed types."""
         return {name: column_type([domain]) for name, domain in self.domains.items()}
 
     @cached_property
     def domains(self) -> dict[str, Domain]:
-        """What each hyper-parameter of ``build`` can be: its type, or values of several types.
+        """The domain of each hyper-parameter: a type, or a list of values if the types are mixed.
 
-        As far as points from all over the search space tell, every choice among them.
+        Domains are determined from random points of the search space and all choices.
         """
-        choices = {n: w for n, w in self.space.items() if isinstance(w, CategoricalDistribution)}
-        tried = [
+        categorical = {
+            n: d for n, d in self.space.items() if isinstance(d, CategoricalDistribution)
+        }
+        samples = [
             self.example,
             *(
                 self.settings_at({**self._corner, name: choice})
-                for name, where in choices.items()
-                for choice in where.choices
+                for name, distribution in categorical.items()
+                for choice in distribution.choices
             ),
             *map(self.settings_at, scattered(self.space, _SCATTERED)),
         ]
-        names = list(tried[0])
-        for settings in tried:
+        names = list(samples[0])
+        for settings in samples:
             if set(settings) != set(names):
                 raise ValueError(f"{', '.join(settings) or 'none'} or {', '.join(names) or 'none'}")
-        return {name: domain_of([settings[name] for settings in tried]) for name in names}
+        return {name: domain_of([settings[name] for settings in samples]) for name in names}
 
     @property
     def example(self) -> Config:
-        """The hyper-parameters of one corner of the search space: the smallest values."""
+        """The hyper-parameters at the lowest corner of the search space."""
         return self.settings_at(self._corner)
 
     @property
     def _corner(self) -> Config:
-        return {name: _some_value(where) for name, where in self.space.items()}
+        return {name: _lowest(distribution) for name, distribution in self.space.items()}
 
 
-def _check_range(name: str, where: object) -> None:
-    if not isinstance(where, CategoricalDistribution):
-        if not isinstance(where, FloatDistribution | IntDistribution):
+def _check_range(name: str, distribution: object) -> None:
+    if not isinstance(distribution, CategoricalDistribution):
+        if not isinstance(distribution, FloatDistribution | IntDistribution):
             raise ValueError(
-                f"Invalid range of {name}: {where!r} (must be a FloatDistribution, IntDistribution "
-                "or CategoricalDistribution of Optuna)"
+                f"Invalid range of {name}: {distribution!r} (must be a FloatDistribution, "
+                "IntDistribution or CategoricalDistribution of Optuna)"
             )
         return
-    choices = where.choices
+    choices = distribution.choices
     numbers = [choice for choice in choices if isinstance(choice, float)]
     if not all(isinstance(choice, _CHOICES) for choice in choices) or any(map(isnan, numbers)):
         raise ValueError(
             f"Invalid choices of {name}: {choices} (must be None, bool, int, float or str, "
-            "and not NaN; configure makes anything else of them)"
+            "and not NaN; configure can convert them to other objects)"
         )
     if any(isinstance(choice, int) and not -INT64 <= choice < INT64 for choice in choices):
-        raise ValueError(f"Invalid choices of {name}: {choices} (one has more than 64 bits)")
+        raise ValueError(f"Invalid choices of {name}: {choices} (an integer has more than 64 bits)")
     if min(len(set(choices)), len(set(map(str, choices)))) < len(choices):
-        raise ValueError(f"Invalid choices of {name}: {choices} (two are equal or spelled alike)")
+        raise ValueError(
+            f"Invalid choices of {name}: {choices} (two are equal or have the same string)"
+        )
 
 
 def _plain(values: Config) -> Config:
-    return {
-        k: v.item() if isinstance(v, np.generic | np.ndarray | Tensor) and v.ndim == 0 else v
-        for k, v in values.items()
-    }
+    """Replace scalars of NumPy and torch by Python values."""
+    return {k: v.item() if getattr(v, "ndim", None) == 0 else v for k, v in values.items()}
 
 
-def _some_value(distribution: BaseDistribution) -> Any:
+def _lowest(distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[0]
     return distribution.low  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The optimizer and its gain. Needs torch and nothing else of ngm-tune."""
+"""The NGM-SGD optimizer and its neuronal gain. Depends on torch only."""
 
 from ngm_tune.optim.gain import NeuronalGain, predictive_entropy
 from ngm_tune.optim.ngm_sgd import NGMSGD

@@ -1,4 +1,4 @@
-"""Tuned settings, as ``ngm-tune defaults`` writes them and optimizers read them."""
+"""Tuned hyper-parameters in the file format of ``ngm-tune defaults``."""
 
 from __future__ import annotations
 
@@ -12,37 +12,39 @@ from typing import Any
 def load_defaults(
     method: str, benchmark: str | None = None, path: str | PathLike[str] | None = None
 ) -> dict[str, Any]:
-    """Hyper-parameters of ``method`` on ``benchmark``.
+    """Return the tuned hyper-parameters of a method on a benchmark.
 
     Args:
         method: Name of a method, e.g. ``"ngm-sgd"``.
-        benchmark: Name of a benchmark; may be left out where the file knows one only.
-        path: A file written by ``ngm-tune defaults``; without it, the one shipped with ngm-tune.
+        benchmark: Name of a benchmark. Optional if the file has the method on one benchmark only.
+        path: A file written by ``ngm-tune defaults``; by default the file shipped with ngm-tune.
 
     Returns:
         Keyword arguments for the method's optimizer.
 
     Raises:
-        ValueError: The file is no defaults file, or holds none for this method and benchmark.
-        FileNotFoundError: There is no file at ``path``.
+        ValueError: The file is not a defaults file, or has no entry for the method and benchmark.
+        FileNotFoundError: ``path`` does not exist.
     """
     source = files("ngm_tune.optim") / "defaults.toml" if path is None else Path(path)
     name = "the shipped defaults" if path is None else str(path)
     try:
         entries = tomllib.loads(source.read_text(encoding="utf-8"))["defaults"]
-        found = {
+        settings = {
             entry["benchmark"]: {
-                name: None if value == "None" else value  # which TOML does not have
+                name: None if value == "None" else value  # TOML has no null value
                 for name, value in entry["hyperparameters"].items()
             }
             for entry in entries
             if entry["method"] == method
         }
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no file of ngm-tune defaults: {error!r}") from error
-    known = ", ".join(map(repr, found)) or "none"
-    if benchmark is None and len(found) != 1:
-        raise ValueError(f"name a benchmark: {name} has {method} settings for {known}")
-    if benchmark is not None and benchmark not in found:
-        raise ValueError(f"{name} has no {method} settings for {benchmark!r}, only for {known}")
-    return found[benchmark] if benchmark is not None else next(iter(found.values()))
+        raise ValueError(f"{name} is not a file of ngm-tune defaults: {error!r}") from error
+    benchmarks = ", ".join(map(repr, settings)) or "no benchmark"
+    if benchmark is None and len(settings) != 1:
+        raise ValueError(f"name a benchmark: {name} has {method} settings for {benchmarks}")
+    if benchmark is not None and benchmark not in settings:
+        raise ValueError(
+            f"{name} has no {method} settings for {benchmark!r}, only for {benchmarks}"
+        )
+    return settings[benchmark] if benchmark is not None else next(iter(settings.values()))

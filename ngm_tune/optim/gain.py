@@ -1,6 +1,6 @@
-"""Neuronal gain: one number that scales the effective weights of a network and follows its entropy.
+"""Neuronal gain: a scalar that multiplies a network's weights and follows its predictive entropy.
 
-The equations are those of NGM-SGD (arXiv 2507.14056, section 2 of the method):
+The equations of NGM-SGD (arXiv 2507.14056):
 
     z_t     = f(x_t; g_t * W_t)                               logits of a training batch
     H_t     = mean over the batch of -sum_c pi_c log pi_c     nats, pi = softmax(z_t)
@@ -18,24 +18,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ngm_tune.optim.dynamics import check_dynamics, next_gain
+from ngm_tune.optim.layers import Weighted, layers_with_weights_of, select_layers, units
+
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-_Weighted = nn.Linear | nn.modules.conv._ConvNd
-_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
-"""The output projection of ``nn.MultiheadAttention``."""
-
 
 def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
-    """Entropy of the softmax of ``logits``, one value per prediction.
+    """Compute the entropy of the softmax of ``logits``.
 
     Args:
         logits: Unnormalised log-probabilities, classes along ``dim``.
         dim: The class dimension.
 
     Returns:
-        Entropies in nats, between 0 and ln C, of the shape of ``logits`` without ``dim``. Half
-        precision is computed in float32.
+        Entropies in nats, from 0 to ln C. The shape is that of ``logits`` without ``dim``. Inputs
+        in half precision give float32.
     """
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
@@ -43,76 +42,48 @@ def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
     return entropy
 
 
-def next_gain(
-    gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: float
-) -> Tensor:
-    """g_{t+1} from g_t and H_t: the leaky integrator of arXiv 2507.14056.
-
-    Args:
-        gain: g_t, a scalar.
-        entropy: H_t, a scalar in nats.
-        sensitivity: eta.
-        smoothing: gamma.
-        baseline: g_0.
-
-    Returns:
-        A scalar.
-    """
-    return baseline + smoothing * (gain - baseline) + sensitivity * entropy
-
-
-def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:
-    """Raise ``ValueError`` unless the gain has dynamics with these settings that are stable."""
-    if not 0.0 <= sensitivity < math.inf:
-        raise ValueError(f"Invalid gain sensitivity: {sensitivity} (must be finite and >= 0)")
-    if not 0.0 <= smoothing < 1.0:
-        raise ValueError(f"Invalid entropy smoothing: {smoothing} (must be in [0, 1))")
-    if not 0.0 < baseline < math.inf:
-        raise ValueError(f"Invalid baseline gain: {baseline} (must be finite and > 0)")
-
-
 class NeuronalGain:
-    """The gain of a network: attached to its layers, moved by the entropy of its own predictions.
+    """A gain that is attached to the layers of a network and follows its predictive entropy.
 
-    Every gained layer computes with ``W_eff = g * W`` (a bias is not multiplied). All gains start
-    at the baseline and are driven by the same batch entropy, so the gain per neuron of the paper is
-    one number per network, and since layers are linear in their weights it is applied to their
-    output: ``g (W x) = (g W) x``, at the cost of one multiplication per output element and of no
-    memory, as the backward pass needs neither the product nor what it was made of.
+    Every gained layer computes with ``W_eff = g * W``; biases are not multiplied. All gains start
+    at the baseline and follow the same batch entropy, so the paper's gain per neuron is one scalar
+    per network. Layers are linear in their weights, so the gain multiplies their outputs:
+    ``(g W) x = g (W x)``. This costs one multiplication per output element and no memory.
 
-    The gain changes only between training passes (``module.training`` and gradients enabled): an
-    evaluation pass computes with the gain of the last training pass and leaves it alone. Entropies
-    of several passes before one step (gradient accumulation) are averaged over all predictions, but
-    for those that are no numbers: a batch whose logits overflow leaves no mark. Where only its
-    gradients do, and a ``GradScaler`` skips the step, its predictions count with those of the next.
+    The gain changes between training passes only. A training pass is a forward pass in training
+    mode with gradients enabled. Evaluation passes use the gain of the latest training pass. If
+    several passes precede a step (gradient accumulation), the entropy is averaged over all of their
+    predictions. Predictions with a non-finite entropy are left out, so a batch whose logits
+    overflow has no effect. If only the gradients overflow and a ``GradScaler`` skips the step, the
+    predictions of the batch count in the next step.
 
-    A training pass begins with a call of ``model`` and takes up the gain for all layers, also for
-    those that are frozen (``eval()``, ``no_grad``) or checkpointed. Where parts of the model are
-    called by themselves, it begins with the first gained layer that is in training mode with
-    gradients. Passes within the transforms of ``torch.func`` are not observed.
+    A training pass begins with a call of ``model``, and all layers then use the new gain, including
+    frozen layers (``eval()``, ``no_grad``) and checkpointed layers. If submodules are called
+    without ``model``, the pass begins with the first gained layer in training mode. Passes inside
+    transforms of ``torch.func`` are not observed.
 
     Args:
-        model: The network. Names of parameters and keys of its ``state_dict`` stay as they are. A
-            gain attached to it earlier is removed.
-        sensitivity: eta >= 0, how strongly entropy raises the gain.
-        smoothing: gamma in [0, 1), the share of the gain's elevation kept from step to step.
+        model: The network. Its parameter names and ``state_dict`` keys do not change. A gain that
+            was attached earlier is removed.
+        sensitivity: eta >= 0, the increase of the gain per nat of entropy and step.
+        smoothing: gamma in [0, 1), the fraction of ``g - g_0`` that remains after a step.
         baseline: g_0 > 0, the resting gain.
-        layers: ``"all"`` linear and convolutional layers, only the ``"output"`` layer, or the names
-            of modules. A layer is gained where it is called: not within ``nn.MultiheadAttention``,
-            which computes with the weights of its layers instead, or where your code does the same.
-        output: Name of the module that returns the logits; by default the linear or convolutional
-            layer registered last.
-        normalise_entropy: Divide the entropy by ln C, so that it lies in [0, 1] whatever the number
-            of classes and one sensitivity can be carried between benchmarks.
+        layers: ``"all"`` for all linear and convolutional layers, ``"output"`` for the output layer
+            only, or names of modules. The gain acts in the layer's ``forward``. It has no effect
+            where code uses the weight directly, as ``nn.MultiheadAttention`` does.
+        output: Name of the module that returns the logits. The default is the linear or
+            convolutional layer that is registered last.
+        normalise_entropy: Divide the entropy by ln C, which maps it to [0, 1]. One sensitivity then
+            transfers between benchmarks with different numbers of classes.
 
     Raises:
-        ValueError: A setting is out of range, a name is not that of a linear or convolutional
+        ValueError: A setting is out of range, a name does not belong to a linear or convolutional
             layer, or the output layer has a single unit.
     """
 
     value: Tensor
     """g_t, the gain of the latest training pass; a scalar."""
-    layers: tuple[_Weighted, ...]
+    layers: tuple[Weighted, ...]
     """The gained layers."""
 
     def __init__(
@@ -134,14 +105,14 @@ class NeuronalGain:
 
         output_layer, gained = select_layers(model, layers, output)
         self.layers = tuple(gained)
-        self._tied = _layers_with_weights_of(gained, model)
+        self._tied = layers_with_weights_of(gained, model)
         weight = output_layer.weight
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
         self._forget()
         self._unseen_steps: int | None = 0
 
-        for former in attached_gains(model):  # or both would multiply, unnoticed
+        for former in attached_gains(model):  # two attached gains would both multiply
             former.remove()
         self._handles = [
             model.register_forward_pre_hook(self._begin),
@@ -150,22 +121,22 @@ class NeuronalGain:
         ]
         linear = isinstance(output_layer, nn.Linear)
         self._class_dim = -1 if linear else -1 - len(output_layer.kernel_size)  # type: ignore[arg-type]
-        self._classes = _units(output_layer)
+        self._classes = units(output_layer)
 
     def _forget(self) -> None:
-        """Start to observe anew."""
+        """Discard the observed entropies."""
         self._seen: Tensor | None = None
         self._trained = False
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Take up the gain, if a training pass comes through the module."""
+        """Use g_{t+1} from now on if this call of the module is part of a training pass."""
         if module.training and torch.is_grad_enabled():
             self.value = self._next
             self._trained, self._unseen_steps = True, None
 
-    def _modulate(self, layer: _Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    def _modulate(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
         self._begin(layer, args)
-        if output.is_nested:  # which no bias can be added to
+        if output.is_nested:  # nested tensors do not support the addition of a bias
             return F.linear(args[0], self.value * layer.weight, layer.bias)
         if layer.bias is None:
             return output * self.value
@@ -182,15 +153,17 @@ class NeuronalGain:
             self._unseen_steps = None
 
     def advance(self, processes: ProcessGroup | None = None) -> None:
-        """Compute g_{t+1}, for the next training pass, from the entropy seen since the last call.
+        """Compute g_{t+1} from the entropy of the training passes since the last call.
 
-        Without a training pass in between the gain stays as it is. It also does, with a warning,
-        where the output layer took no part in the training pass, or none was seen by the second
-        step (a first step without one is how distributed checkpoints set an optimizer up).
+        The next training pass uses g_{t+1}. Without a training pass since the last call, the gain
+        does not change. A warning is issued if the output layer took no part in a training pass, or
+        if no training pass precedes the second step. The first step may lack one, because
+        distributed checkpoints initialise optimizers with such a step.
 
         Args:
-            processes: Those that train replicas of the network, each on examples of its own, and
-                all call this: their predictions count together and their gains stay the same.
+            processes: The process group of the replicas of the network. All of its processes must
+                call this method. The entropy is averaged over the predictions of all processes, so
+                their gains stay equal.
         """
         seen = self._seen
         if seen is None:
@@ -210,21 +183,25 @@ class NeuronalGain:
             self._unseen_steps += 1
             if self._unseen_steps == 2 and self.sensitivity > 0.0:
                 warnings.warn(
-                    "the gain saw no training pass before the second step: give the optimizer the "
-                    "model that is trained, call model.train(), and build the optimizer before a "
-                    "compiled model is first called",
+                    "the gain saw no training pass before the second step; pass the trained model "
+                    "to the optimizer, call model.train(), and build the optimizer before the "
+                    "first call of a compiled model",
                     stacklevel=5,
                 )
         if self._trained:
             warnings.warn(
-                "the gain saw no logits: the layer taken for the output layer took no part in the "
-                "training pass, or is in evaluation mode; name the right one with output=... (what "
-                "torch.func transforms is not seen)",
+                "the gain saw no logits: the output layer took no part in the training pass, or is "
+                "in evaluation mode; name the output layer with output=... (calls inside "
+                "torch.func transforms are not observed)",
                 stacklevel=5,
             )
 
     def after(self, entropy: Tensor) -> Tensor:
-        """g_{t+1}, were ``entropy``, a scalar in nats, that of the latest training pass."""
+        """Return g_{t+1} for an entropy of the latest training pass; both are scalars.
+
+        Args:
+            entropy: H_t in nats.
+        """
         return next_gain(
             self.value,
             entropy / math.log(self._classes) if self.normalise_entropy else entropy,
@@ -234,47 +211,50 @@ class NeuronalGain:
         )
 
     def override(self, gain: Tensor) -> None:
-        """Take up this gain, a scalar, at the next training pass instead of that found."""
+        """Use ``gain``, a scalar, in the next training pass instead of the computed g_{t+1}."""
         self._next = gain
 
     def copy_to(self, copy: nn.Module) -> None:
-        """Give a deep copy of the model the gain of now.
+        """Set the gain of a deep copy of the model to the current gain.
 
-        A copy, such as a teacher or the moving average of ``torch.optim.swa_utils``, is made with
-        the gain of that moment, which moves no more, also where its weights are replaced later.
+        A deep copy, such as a teacher or an average of ``torch.optim.swa_utils``, keeps the gain
+        that the model had when it was copied. The gain of the copy does not follow the model.
 
         Args:
-            copy: A deep copy of the model, made with the gain attached, or a module around one.
+            copy: A deep copy of the model, made while the gain was attached, or a module that
+                contains such a copy.
 
         Raises:
-            ValueError: It has no gain.
+            ValueError: ``copy`` has no gain.
         """
         gains = attached_gains(copy)
         if not gains:
-            raise ValueError(f"{type(copy).__name__} has no gain: it is no copy of a gained model")
+            raise ValueError(
+                f"{type(copy).__name__} has no gain: it is not a copy of a gained model"
+            )
         for gain in gains:
             gain.value = gain._next = self.value
 
     def remove(self) -> None:
-        """Detach from the model, which from then on computes with its plain weights."""
+        """Detach the gain; the model then computes with its plain weights."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Multiply the weights by the gain, for good, and detach from the model.
+        """Multiply the weights by the gain in place, and detach the gain from the model.
 
-        Its ``state_dict`` is then all that the network is: for evaluation elsewhere, or for export.
+        The ``state_dict`` of the model then describes the network completely, for evaluation
+        without ngm-tune or for export.
 
         Raises:
-            RuntimeError: The gain is not attached (any longer), or the weight of a gained layer is
-                not its own: computed from other parameters, as by
-                ``torch.nn.utils.parametrizations``, or that of a layer without gain, such as an
-                embedding, which would be multiplied with it.
+            RuntimeError: The gain is not attached; or the weight of a gained layer is computed from
+                other parameters, as by ``torch.nn.utils.parametrizations``; or it is shared with a
+                module without a gain, such as an embedding.
         """
         if not self._handles:
-            raise RuntimeError("the gain is not attached to the model: there is nothing to fold")
+            raise RuntimeError("the gain is not attached to the model, so it cannot be folded")
         for layer in self.layers:
             if "weight" not in layer._parameters:
                 raise RuntimeError(
@@ -287,12 +267,12 @@ class NeuronalGain:
                 "and would be multiplied as well; give one of them a copy of the weight, and build "
                 "the gain after that"
             )
-        for weight in dict.fromkeys(layer.weight for layer in self.layers):  # some may be shared
+        for weight in dict.fromkeys(layer.weight for layer in self.layers):  # shared weights once
             weight.mul_(self.value)
         self.remove()
 
     def state_dict(self) -> dict[str, Any]:
-        """Settings and both gains: g_t, which evaluation uses, and g_{t+1}."""
+        """Return the settings, g_t (``value``) and g_{t+1} (``next``)."""
         return {
             "sensitivity": self.sensitivity,
             "smoothing": self.smoothing,
@@ -303,7 +283,7 @@ class NeuronalGain:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; entropy not yet used by a step is dropped."""
+        """Load a state from :meth:`state_dict`; entropies observed since the last step are lost."""
         self.sensitivity = state["sensitivity"]
         self.smoothing = state["smoothing"]
         self.baseline = state["baseline"]
@@ -313,80 +293,15 @@ class NeuronalGain:
         self._forget()
 
 
-def select_layers(
-    model: nn.Module, layers: str | Iterable[str], output: str | None
-) -> tuple[_Weighted, list[_Weighted]]:
-    """The output layer and the gained layers that the names stand for.
-
-    Args:
-        model: The network.
-        layers: ``"all"``, ``"output"``, or names of modules.
-        output: Name of the output layer; by default the one registered last.
-
-    Raises:
-        ValueError: A name is not that of a linear or convolutional layer.
-    """
-    weighted = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, _Weighted) and not isinstance(module, _NEVER_CALLED)
-    }
-    if not weighted:
-        raise ValueError(f"{type(model).__name__} has no linear or convolutional layer to gain")
-
-    def find(name: str, argument: str) -> _Weighted:
-        if name not in weighted:
-            raise ValueError(
-                f"{argument} names {name!r}, which is no linear or convolutional layer of "
-                f"{type(model).__name__}; those are {', '.join(map(repr, weighted))}"
-            )
-        return weighted[name]
-
-    output_layer = find(output, "output") if output is not None else [*weighted.values()][-1]
-    if _units(output_layer) < 2:
-        raise ValueError(
-            "the output layer has a single unit, whose predictions have no entropy; name the layer "
-            "that returns the logits with output=..."
-        )
-    if layers == "all":
-        return output_layer, [*weighted.values()]
-    if layers == "output":
-        return output_layer, [output_layer]
-    if isinstance(layers, str):
-        raise ValueError(
-            f"Invalid layers: {layers!r} (must be 'all', 'output' or a list of module names)"
-        )
-    gained = [*dict.fromkeys(find(name, "layers") for name in layers)]
-    if not gained:
-        raise ValueError("Invalid layers: an empty list (name at least one module)")
-    return output_layer, gained
-
-
-def _units(layer: _Weighted) -> int:
-    """The outputs of a layer, or its output channels."""
-    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
-
-
 def _is_transformed(values: Tensor) -> bool:
-    """Whether these are of a ``torch.func`` transform, which they must not be kept beyond."""
+    """Whether a tensor belongs to a ``torch.func`` transform, which it must not outlive."""
     return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(
         values
     )
 
 
-def _layers_with_weights_of(gained: list[_Weighted], model: nn.Module) -> tuple[str, ...]:
-    """The modules without gain that hold the weight of a gained layer, by name."""
-    weights = {id(layer._parameters.get("weight")) for layer in gained}
-    return tuple(
-        name or type(model).__name__
-        for name, module in model.named_modules()
-        if module not in gained
-        and any(p is not None and id(p) in weights for p in module._parameters.values())
-    )
-
-
 def attached_gains(model: nn.Module) -> list[NeuronalGain]:
-    """The gains attached to a model or to parts of it, each once: usually one, or none."""
+    """Return the gains attached to a model or to its submodules, without duplicates."""
     hooks = (hook for module in model.modules() for hook in module._forward_hooks.values())
     owners = (getattr(hook, "__self__", None) for hook in hooks)
     return [*dict.fromkeys(owner for owner in owners if isinstance(owner, NeuronalGain))]

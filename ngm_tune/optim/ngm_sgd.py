@@ -1,4 +1,4 @@
-"""NGM-SGD: stochastic gradient descent on a network whose gain follows its entropy."""
+"""The NGM-SGD optimizer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from ngm_tune.optim.defaults import load_defaults
-from ngm_tune.optim.gain import NeuronalGain, select_layers
+from ngm_tune.optim.gain import NeuronalGain
+from ngm_tune.optim.layers import select_layers
 
 
 class NGMSGD(SGD):
-    """Noradrenergic gain-modulated SGD (arXiv 2507.14056).
+    """Implements noradrenergic gain-modulated SGD (arXiv 2507.14056).
 
-    Plain SGD on the weights W of a network that computes with ``g * W``. The gain g rises with the
-    entropy of the network's predictions and decays back to its baseline, so that a new task, which
-    makes predictions uncertain, briefly raises both the effective weights and, by g², their
-    effective learning rate::
+    The optimizer applies SGD to the weights W of a network that computes with ``g * W``. The gain g
+    rises with the entropy of the network's predictions and decays to its baseline. A new task makes
+    predictions uncertain, which temporarily raises the effective weights by g and their effective
+    learning rate by g²::
 
         W_{t+1} = W_t - lr * dL/dW
         g_{t+1} = gamma * g_t + (1 - gamma) * g_0 + eta * H_t
@@ -28,32 +29,33 @@ class NGMSGD(SGD):
     At a constant entropy H the gain settles at ``g_0 + eta * H / (1 - gamma)``. With
     ``gain_sensitivity=0`` and ``baseline_gain=1`` this is ``torch.optim.SGD``, bit for bit.
 
-    The training loop is the usual one: the gain sees the logits by itself, in training passes of
-    the output layer, and moves with every ``step()``. Evaluation passes use the gain of the latest
-    training pass and never move it. The gain is part of ``state_dict()``, in its parameter groups,
-    where distributed checkpoints keep what belongs to no single parameter.
+    The training loop needs no changes. A hook on the output layer observes the logits of training
+    passes, and each ``step()`` updates the gain. Evaluation passes use the gain of the latest
+    training pass and do not change it. ``state_dict()`` stores the gain in every parameter group,
+    because distributed checkpoints keep values there that belong to no single parameter.
 
     Args:
-        model: The network to train; all its parameters that require gradients are optimised. With
-            ``DistributedDataParallel`` give the wrapped one: the entropy is then that of the whole
-            batch, and the gain the same in all processes. Names of layers are those within it.
+        model: The network to train. All of its parameters that require gradients are optimized. If
+            it is wrapped in ``DistributedDataParallel``, pass the wrapper: the entropy is then
+            averaged over the whole batch, and the gain is equal in all processes. Layer names refer
+            to the wrapped module.
         lr: Learning rate.
         gain_sensitivity: eta, the increase of the gain per nat of entropy and step.
-        entropy_smoothing: gamma in [0, 1); the gain forgets in about 1/(1 - gamma) steps.
-        baseline_gain: g_0, where the gain starts and rests.
-        layers: Which layers are gained: ``"all"`` linear and convolutional ones, only the
-            ``"output"`` layer (the paper's choice for ResNets), or a list of module names.
-        output: Name of the module that returns the logits; by default the linear or convolutional
-            layer registered last.
-        backbone_momentum: Momentum of the parameters that belong to no gained layer. The authors
-            train ResNets with gain on the output layer and a backbone momentum of 0.9.
-        normalise_entropy: Divide the entropy by ln C, so that one ``gain_sensitivity`` can be
-            carried between benchmarks of different numbers of classes.
+        entropy_smoothing: gamma in [0, 1). The time constant of the gain is 1 / (1 - gamma) steps.
+        baseline_gain: g_0 > 0, the initial gain, to which the gain decays.
+        layers: The gained layers: ``"all"`` for all linear and convolutional layers, ``"output"``
+            for the output layer only (the paper's choice for ResNets), or a list of module names.
+        output: Name of the module that returns the logits. The default is the linear or
+            convolutional layer that is registered last.
+        backbone_momentum: Momentum of the parameters outside gained layers. The authors train
+            ResNets with a gain on the output layer and a backbone momentum of 0.9.
+        normalise_entropy: Divide the entropy by ln C. One ``gain_sensitivity`` then transfers
+            between benchmarks with different numbers of classes.
         weight_decay: L2 penalty, as in ``torch.optim.SGD``.
 
     Raises:
-        TypeError: ``model`` is no module.
-        ValueError: A setting is out of range, a name is not that of a linear or convolutional
+        TypeError: ``model`` is not a module.
+        ValueError: A setting is out of range, a name does not belong to a linear or convolutional
             layer, or the output layer has a single unit.
 
     Example:
@@ -64,7 +66,7 @@ class NGMSGD(SGD):
         >>> loss = torch.nn.functional.cross_entropy(model(torch.zeros(2, 4)), torch.tensor([0, 1]))
         >>> loss.backward()
         >>> optimizer.step()
-        >>> logits = model(torch.zeros(2, 4))  # the next training pass takes up the new gain
+        >>> logits = model(torch.zeros(2, 4))  # the next training pass uses the new gain
         >>> round(optimizer.gain.item(), 4)  # 1 + 0.4 * ln 3
         1.4394
     """
@@ -85,8 +87,7 @@ class NGMSGD(SGD):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
-                f"NGMSGD takes the model, whose gain it moves, and not a {type(model).__name__} of "
-                "its parameters"
+                f"NGMSGD takes the model, not its parameters: got a {type(model).__name__}"
             )
         if not 0.0 <= backbone_momentum < 1.0:
             raise ValueError(f"Invalid backbone momentum: {backbone_momentum} (must be in [0, 1))")
@@ -131,12 +132,12 @@ class NGMSGD(SGD):
         self.register_step_post_hook(advance)
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = {"modulation": self.modulation, "_replica": self._replica}
-        return {**super().__getstate__(), **ours}
+        extra = {"modulation": self.modulation, "_replica": self._replica}
+        return {**super().__getstate__(), **extra}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        # load_state_dict comes here too, with a state that has no gain of its own.
+        # Optimizer.load_state_dict also calls this method, with a state that has no modulation.
         if "modulation" in state:
             self._follow_steps()
 
@@ -149,19 +150,19 @@ class NGMSGD(SGD):
         path: str | PathLike[str] | None = None,
         **overrides: Any,
     ) -> Self:
-        """Build the optimizer with settings that a study found.
+        """Build the optimizer with the tuned hyper-parameters of a study.
 
         Args:
             model: The network to train.
-            benchmark: Whose settings to take, e.g. ``"split-digits"``. May be left out where the
-                file holds settings for one benchmark only.
-            path: A file written by ``ngm-tune defaults``; without it, the settings shipped with
+            benchmark: Name of the benchmark, e.g. ``"split-digits"``. Optional if the file has one
+                benchmark only.
+            path: A file written by ``ngm-tune defaults``. The default is the file shipped with
                 ngm-tune.
-            **overrides: Arguments of the constructor that replace those found.
+            **overrides: Arguments of the constructor that replace values of the file.
 
         Raises:
-            ValueError: The file is no defaults file, or holds none for this benchmark.
-            FileNotFoundError: There is no file at ``path``.
+            ValueError: The file is not a defaults file, or has no entry for the benchmark.
+            FileNotFoundError: ``path`` does not exist.
         """
         settings = load_defaults("ngm-sgd", benchmark, path)
         return cls(model, **{**settings, **overrides})
@@ -172,21 +173,21 @@ class NGMSGD(SGD):
         return self.modulation.value
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of SGD, with that of the gain in every parameter group."""
+        """Return the state of SGD, with the state of the gain in every parameter group."""
         state = super().state_dict()
         gain = {f"gain_{key}": value for key, value in self.modulation.state_dict().items()}
         return {**state, "param_groups": [{**group, **gain} for group in state["param_groups"]]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned.
+        """Load a state from :meth:`state_dict`.
 
         Raises:
-            ValueError: ``state_dict`` holds no gain, or not all of one.
+            ValueError: ``state_dict`` lacks the gain or a part of its state.
         """
         names = {f"gain_{key}": key for key in self.modulation.state_dict()}
         groups = state_dict["param_groups"]
         if not all(names.keys() <= group.keys() for group in groups):
-            raise ValueError("state_dict holds no gain: it is not that of an NGMSGD")
+            raise ValueError("state_dict holds no gain: it is not the state of an NGMSGD optimizer")
         plain = [{k: v for k, v in group.items() if k not in names} for group in groups]
         super().load_state_dict({**state_dict, "param_groups": plain})
         self.modulation.load_state_dict({key: groups[0][name] for name, key in names.items()})

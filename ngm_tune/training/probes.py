@@ -22,7 +22,8 @@ from torch.func import functional_call, grad, vjp
 
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Learner
-from ngm_tune.optim.gain import NeuronalGain, attached_gains, select_layers
+from ngm_tune.optim.gain import NeuronalGain, attached_gains
+from ngm_tune.optim.layers import select_layers
 from ngm_tune.training.options import ProbeName
 from ngm_tune.training.seeding import derive_seed
 

@@ -1,4 +1,4 @@
-"""The CIFAR benchmarks: tasks and augmentation, and the real data where it is."""
+"""The CIFAR benchmarks: tasks, augmentation, and the real data if it is present."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.benchmarks.augmentation import crop_and_flip
 from ngm_tune.benchmarks.cifar import SUPERCLASSES, by_domain
-from ngm_tune.benchmarks.sources import Images
-from ngm_tune.benchmarks.tasks import crop_and_flip
+from ngm_tune.benchmarks.decoding import Images
 
 
-def test_superclasses_hold_every_fine_class_once() -> None:
+def test_superclasses_contain_every_fine_class_once() -> None:
     assert len(SUPERCLASSES) == 20
     assert sorted(np.ravel(SUPERCLASSES)) == list(range(100))
 
 
-def test_superclasses_are_those_of_the_real_data() -> None:
+def test_superclasses_match_the_real_data() -> None:
     folder = os.environ.get("NGM_TUNE_DATA")
     files = sorted(Path(folder).glob("cifar100/test-*.parquet")) if folder else []
     if not files:
@@ -31,7 +31,7 @@ def test_superclasses_are_those_of_the_real_data() -> None:
     assert pairs == {(c, n) for n, classes in enumerate(SUPERCLASSES) for c in classes}
 
 
-def test_a_domain_task_is_one_fine_class_of_every_superclass() -> None:
+def test_a_domain_task_has_one_fine_class_of_every_superclass() -> None:
     labels = np.arange(200) % 100
     pixels = labels.astype(np.uint8).reshape(-1, 1, 1, 1)
     split = by_domain(Images(pixels, labels, "here"))
@@ -45,7 +45,7 @@ def test_a_domain_task_is_one_fine_class_of_every_superclass() -> None:
             assert number == SUPERCLASSES[superclass][task]
 
 
-def test_crops_and_flips_are_of_each_image_alone() -> None:
+def test_each_image_has_its_own_crop_and_flip() -> None:
     generator = torch.Generator().manual_seed(0)
     height, width = 8, 6
     base = torch.arange(1, height * width + 1, dtype=torch.uint8).view(1, 1, height, width)

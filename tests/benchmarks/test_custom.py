@@ -1,4 +1,4 @@
-"""A benchmark of one's own: folders of images and Parquet files, cut into tasks by a study."""
+"""Custom benchmarks: folders of images and Parquet files, cut into tasks by a study."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def picture(label: int, number: int) -> Image.Image:
-    """Of a brightness that tells class and number: 50 times the class, plus the number."""
+    """Return an image whose brightness is 50 times the class plus the number."""
     return Image.new("RGB", (12, 10), (50 * label + number,) * 3)
 
 
@@ -79,7 +79,11 @@ def test_a_folder_of_images_is_cut_into_tasks(data: Path) -> None:
     loaded = benchmark.load()
     assert (benchmark.tasks, benchmark.classes, benchmark.kind) == (2, 4, "class-incremental")
     parts = (loaded.train, loaded.validation, loaded.test)
-    assert [len(part.labels) for part in parts] == [57, 7, 16]  # a fifth, then a tenth set aside
+    assert [len(part.labels) for part in parts] == [
+        57,
+        7,
+        16,
+    ]  # a fifth for testing, then a tenth for validation
     everything = sorted(value for part in parts for value in brightness(part.inputs))
     assert everything == sorted(50 * c + n for c in range(4) for n in range(PER_CLASS))
     for part in parts:
@@ -101,7 +105,7 @@ def test_tasks_can_be_named_class_by_class(data: Path) -> None:
     ]
 
 
-def test_train_and_test_folders_are_kept_apart(data: Path) -> None:
+def test_train_and_test_folders_are_separate_splits(data: Path) -> None:
     write_folder(data / "pets" / "train", suffix="jpg")
     write_folder(data / "pets" / "test", count=3, suffix="webp")
     loaded = get_benchmark("custom", custom()).load()
@@ -121,12 +125,12 @@ def test_train_and_test_folders_are_kept_apart(data: Path) -> None:
 def test_parquet_with_and_without_class_names(data: Path, place: str, names: bool) -> None:
     write_parquet(data / place, names)
     chosen = [["dog"], ["bee"]] if names else [["3"], ["1"]]
-    found = custom(path=place.partition("/")[0], tasks=chosen)
-    test = get_benchmark("custom", found).load().test
+    resolved = custom(path=place.partition("/")[0], tasks=chosen)
+    test = get_benchmark("custom", resolved).load().test
     assert {value // 50 for value in brightness(test.inputs)} == {1, 3}
 
 
-def test_normalisation_is_found_from_the_training_images(data: Path) -> None:
+def test_normalisation_is_computed_from_the_training_images(data: Path) -> None:
     write_folder(data / "pets")
     benchmark = get_benchmark("custom", custom())
     values = np.array([50 * c + n for c in range(4) for n in range(PER_CLASS)]) / 255
@@ -135,11 +139,11 @@ def test_normalisation_is_found_from_the_training_images(data: Path) -> None:
     assert mean == pytest.approx([train.mean().item()] * 3)
     assert deviation == pytest.approx([train.std(correction=0).item()] * 3)
     assert mean == pytest.approx([values.mean()] * 3, rel=0.05)
-    own = custom(normalisation=[[0.5] * 3, [0.25] * 3])
-    assert get_benchmark("custom", own).normalisation == ((0.5,) * 3, (0.25,) * 3)
+    given = custom(normalisation=[[0.5] * 3, [0.25] * 3])
+    assert get_benchmark("custom", given).normalisation == ((0.5,) * 3, (0.25,) * 3)
 
 
-def test_the_network_fits_the_images(data: Path) -> None:
+def test_the_network_depends_on_the_images(data: Path) -> None:
     write_folder(data / "pets")
     grey = get_benchmark("custom", custom(channels=1))
     assert isinstance(model := grey.build_model(), MLP)
@@ -154,41 +158,44 @@ def test_the_network_fits_the_images(data: Path) -> None:
     assert one.build_model()(one.prepare(one.load().test.inputs)).shape == (16, 4)
 
 
-def test_what_is_resolved_can_be_written_down_and_read_again(data: Path) -> None:
+def test_a_resolved_table_can_be_serialised(data: Path) -> None:
     write_folder(data / "pets")
-    found = custom()
-    assert found.tasks == [["ant", "bee"], ["cat", "dog"]]
-    assert Custom.model_validate(found.model_dump(mode="json")) == found
+    resolved = custom()
+    assert resolved.tasks == [["ant", "bee"], ["cat", "dog"]]
+    assert Custom.model_validate(resolved.model_dump(mode="json")) == resolved
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"path": "nothing"}, "custom.path = 'nothing': there is no .*nothing"),
-        ({"path": "empty"}, "has neither train-.*parquet nor folders of images"),
-        ({"path": "hollow"}, "hollow/ant: no images there; read are .png"),
-        ({"tasks": 9}, "custom.tasks = 9: 4 classes cannot be cut into so many tasks evenly"),
+        ({"path": "nothing"}, "custom.path = 'nothing': .*nothing does not exist"),
+        ({"path": "empty"}, "has neither train-.*parquet nor one folder of images"),
+        ({"path": "hollow"}, "hollow/ant: no images; supported are .png"),
+        ({"tasks": 9}, "custom.tasks = 9: must divide the number of classes, 4; or list the"),
         ({"tasks": 3}, "list the classes of each task, out of ant, bee, cat, dog"),
         ({"path": "apart"}, "apart/test: the class bee has no folder in train/"),
-        ({"tasks": [["ant"], ["cow"]]}, "custom.tasks has 'cow', which is no class of pets"),
+        ({"tasks": [["ant"], ["cow"]]}, "custom.tasks has 'cow', which is not a class of pets"),
         ({"path": "broken"}, "broken/ant/000.png cannot be decoded"),
         ({"path": "empty.parquet"}, "empty.parquet: no rows"),
-        ({"path": "huge.parquet"}, "huge.parquet: image 0: label = 1099511627776; class indices"),
-        ({"path": "twice.parquet"}, "two classes are called crane"),
+        (
+            {"path": "huge.parquet"},
+            "huge.parquet: image 0: label = 1099511627776; must be a class index",
+        ),
+        ({"path": "twice.parquet"}, "two classes have the name crane"),
         ({"path": "hollow.parquet"}, "no column of images"),
         ({"path": "torn.parquet"}, "torn.parquet: not readable as Parquet"),
-        ({"path": "loose"}, "has neither train-.*parquet nor folders of images"),
-        ({"path": "valid"}, "valid: beside train/ there is val, but only test/ is read with it"),
-        ({"path": "other", "tasks": [["8"], ["9"]]}, "no image to train on is of a class of the"),
-        ({"test_share": 0.01}, "to set 1% of .* aside: there are 20, 20, 20, 20 of the 4 classes"),
-        ({"path": "mixed"}, "mixed: train-.*parquet is in coarse, fine; keep or name one of them"),
-        ({"path": "few.parquet"}, "few.parquet: it names 3 classes, and .* images with label = 3"),
-        ({"path": "order"}, "order/test-0.parquet: its classes are called otherwise than those of"),
-        ({"path": "nested.parquet", "tasks": [["ant"], ["bee"]]}, "those are 0, 1, 2, 3"),
-        ({"path": "pets.parquet", "label": "kind"}, "no column kind of whole numbers; there are"),
+        ({"path": "loose"}, "has neither train-.*parquet nor one folder of images"),
+        ({"path": "valid"}, "valid: has val besides train/, but only test/ is supported"),
+        ({"path": "other", "tasks": [["8"], ["9"]]}, "no training image has a class of the tasks"),
+        ({"test_share": 0.01}, "to set 1% of .* aside: the 4 classes have 20, 20, 20, 20 images"),
+        ({"path": "mixed"}, "mixed: train-.*parquet is in coarse, fine; keep or name one of these"),
+        ({"path": "few.parquet"}, "few.parquet: it names 3 classes and has images with label = 3"),
+        ({"path": "order"}, "order/test-0.parquet: its class names differ from those of"),
+        ({"path": "nested.parquet", "tasks": [["ant"], ["bee"]]}, "its classes are 0, 1, 2, 3"),
+        ({"path": "pets.parquet", "label": "kind"}, "no column kind of integers; its columns are"),
     ],
 )
-def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) -> None:
+def test_invalid_data_is_a_user_error(data: Path, settings: dict[str, Any], sentence: str) -> None:
     write_folder(data / "pets")
     (data / "empty").mkdir()
     (data / "hollow" / "ant").mkdir(parents=True)
@@ -234,12 +241,12 @@ def test_bad_data_is_named(data: Path, settings: dict[str, Any], sentence: str) 
     assert "\n" not in str(error.value)
 
 
-def test_without_a_test_folder_some_of_train_is_set_aside(data: Path) -> None:
+def test_without_a_test_folder_training_images_are_split(data: Path) -> None:
     write_folder(data / "pets" / "train")
     assert get_benchmark("custom", custom()).load().test.sizes == (8, 8)
 
 
-def test_a_class_may_be_called_train(data: Path) -> None:
+def test_a_class_can_have_the_name_train(data: Path) -> None:
     write_folder(data / "pets")
     (data / "pets" / "ant").rename(data / "pets" / "train")
     (data / "pets" / "train" / "thumbs").mkdir()
@@ -247,23 +254,23 @@ def test_a_class_may_be_called_train(data: Path) -> None:
 
 
 @pytest.mark.parametrize("test", ["train/test-0.parquet", "test/test-0.parquet", "test-0.parquet"])
-def test_test_data_in_parquet_may_lie_beside(data: Path, test: str) -> None:
+def test_parquet_test_files_can_be_in_several_places(data: Path, test: str) -> None:
     write_parquet(data / "pets" / "train" / "train-0.parquet", names=True)
     write_parquet(data / "pets" / test, names=True, count=3)
     assert len(get_benchmark("custom", custom()).load().test.labels) == 12
 
 
-def test_names_of_files_need_not_be_text(data: Path) -> None:
+def test_file_names_need_not_be_valid_text_but_class_names_must(data: Path) -> None:
     write_folder(data / "pets")
     strange = os.fsdecode(b"\xe9t\xe9.png")
     (data / "pets" / "ant" / "000.png").rename(data / "pets" / "ant" / strange)
     assert len(get_benchmark("custom", custom()).load().test.labels) == 16
     (data / "pets" / "dog").rename(data / "pets" / os.fsdecode(b"\xe9"))
-    with pytest.raises(UserError, match=r"the folder '\\udce9' has a name that is no text"):
+    with pytest.raises(UserError, match=r"the name of the folder '\\udce9' is not valid text"):
         custom()
 
 
-def test_a_class_of_no_task_may_have_a_single_image(data: Path) -> None:
+def test_a_class_outside_the_tasks_can_have_a_single_image(data: Path) -> None:
     write_folder(data / "pets")
     (data / "pets" / "yak").mkdir()
     picture(4, 0).save(data / "pets" / "yak" / "0.png")
@@ -273,7 +280,7 @@ def test_a_class_of_no_task_may_have_a_single_image(data: Path) -> None:
         custom(tasks=[["ant", "bee"], ["yak"]])
 
 
-def test_a_channel_of_one_value_is_only_shifted(data: Path) -> None:
+def test_a_constant_channel_has_standard_deviation_one(data: Path) -> None:
     for label, name in enumerate(CLASSES[:2]):
         (data / "flat" / name).mkdir(parents=True)
         for number in range(20):
@@ -286,7 +293,7 @@ def test_a_channel_of_one_value_is_only_shifted(data: Path) -> None:
     assert 0.0 < deviation[1] < 0.5
 
 
-def test_what_is_transparent_is_white(data: Path) -> None:
+def test_transparent_pixels_become_white(data: Path) -> None:
     for name in CLASSES[:2]:
         (data / "clear" / name).mkdir(parents=True)
         for number in range(10):
@@ -298,13 +305,13 @@ def test_what_is_transparent_is_white(data: Path) -> None:
     assert (inputs[:, 1:, :4] == 0).all()
 
 
-def test_too_few_images_to_set_some_aside(data: Path) -> None:
+def test_too_few_images_for_a_split_are_a_user_error(data: Path) -> None:
     write_folder(data / "pets", count=1)
     with pytest.raises(UserError, match="too few images to set 20% of every class aside"):
         custom()
 
 
-def test_a_class_without_images_in_a_split_is_named(data: Path) -> None:
+def test_a_class_without_images_in_a_split_is_a_user_error(data: Path) -> None:
     write_folder(data / "pets" / "train")
     write_folder(data / "pets" / "test", count=3)
     write_parquet(data / "flat" / "train-0.parquet", names=True)
@@ -317,7 +324,7 @@ def test_a_class_without_images_in_a_split_is_named(data: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
-def test_pictures_of_sixteen_bits_keep_their_greys(data: Path, suffix: str) -> None:
+def test_images_with_16_bits_keep_their_grey_levels(data: Path, suffix: str) -> None:
     for name in ("dark", "light"):
         (data / "deep" / name).mkdir(parents=True)
         for number in range(10):
@@ -330,14 +337,14 @@ def test_pictures_of_sixteen_bits_keep_their_greys(data: Path, suffix: str) -> N
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
-def test_pixels_of_an_unknown_range_are_refused(data: Path, kind: type) -> None:
+def test_pixels_with_an_unknown_range_are_a_user_error(data: Path, kind: type) -> None:
     (data / "wide" / "ant").mkdir(parents=True)
     Image.fromarray(np.full((8, 8), 200, dtype=kind)).save(data / "wide" / "ant" / "0.tif")
-    with pytest.raises(UserError, match=r"0\.tif cannot be .* numbers of an unknown range"):
+    with pytest.raises(UserError, match=r"0\.tif cannot be .* the range of its pixels is unknown"):
         custom(path="wide", tasks=[["ant"], ["bee"]])
 
 
-def test_a_cache_that_cannot_be_written_is_named(
+def test_a_cache_that_cannot_be_written_is_a_user_error(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(data / "pets")

@@ -1,4 +1,4 @@
-"""The embedded benchmarks."""
+"""The digits benchmarks, whose data is part of scikit-learn."""
 
 from __future__ import annotations
 
@@ -17,32 +17,11 @@ DIGITS = ("split-digits", "rotated-digits")
 SPLIT, ROTATED = get_benchmark("split-digits"), get_benchmark("rotated-digits")
 
 
-@pytest.mark.parametrize("name", DIGITS)
-def test_loading_twice_gives_the_same_data(name: str) -> None:
-    a, b = get_benchmark(name).load(), get_benchmark(name).load()
-    for split in ("train", "validation", "test"):
-        assert torch.equal(getattr(a, split).inputs, getattr(b, split).inputs)
-        assert torch.equal(getattr(a, split).labels, getattr(b, split).labels)
-
-
-@pytest.mark.parametrize("name", DIGITS)
-def test_splits_fit_the_benchmark(name: str) -> None:
-    benchmark = get_benchmark(name)
-    data = benchmark.load()
-    for split in (data.train, data.validation, data.test):
-        assert len(split.sizes) == benchmark.tasks
-        assert sum(split.sizes) == len(split.labels) == len(split.inputs)
-        assert split.inputs.dtype == torch.float32
-        assert set(split.labels.tolist()) == set(range(benchmark.classes))
-        model = benchmark.build_model()
-        assert model(split.inputs[:2]).shape == (2, benchmark.classes)
-
-
 def images(data: TaskData) -> list[torch.Tensor]:
     return [split.inputs[: split.sizes[0]] for split in (data.train, data.validation, data.test)]
 
 
-def test_all_1797_digits_are_used_once_and_stratified() -> None:
+def test_splits_are_stratified_and_contain_all_1797_digits_once() -> None:
     data = SPLIT.load()
     splits = (data.train, data.validation, data.test)
     assert [len(s.labels) for s in splits] == [898, 449, 450]
@@ -59,7 +38,7 @@ def test_split_digits_has_two_new_classes_per_task() -> None:
             assert set(labels.tolist()) == {2 * task, 2 * task + 1}
 
 
-def test_rotated_digits_are_the_same_images_turned() -> None:
+def test_rotated_digits_are_rotations_of_the_same_images() -> None:
     train = ROTATED.load().train
     upright, turned, upside = train.inputs.split(train.sizes)
     labels = train.labels.split(train.sizes)
@@ -82,7 +61,7 @@ def test_training_pixels_are_normalised() -> None:
 
 @pytest.mark.parametrize("name", DIGITS)
 def test_accuracy_has_levelled_off_at_each_tasks_end(name: str) -> None:
-    """The last quarter of a task changes accuracy over the seen tasks by under two points."""
+    """Mean accuracy on seen tasks changes by less than two points in the last quarter of a task."""
     benchmark = get_benchmark(name)
     data = benchmark.load()
     change = torch.zeros(benchmark.tasks)
@@ -106,11 +85,11 @@ def test_accuracy_has_levelled_off_at_each_tasks_end(name: str) -> None:
 
 
 def test_unknown_benchmark() -> None:
-    with pytest.raises(ValueError, match="no benchmark 'mnist'; there are split-digits"):
+    with pytest.raises(ValueError, match="no benchmark 'mnist'; the benchmarks are split-digits"):
         get_benchmark("mnist")
 
 
-def test_mlp_starts_as_asked_and_has_no_bias() -> None:
+def test_mlp_has_the_given_initial_weights_and_no_bias() -> None:
     torch.manual_seed(0)
     model = MLP((64, 100, 100, 10), hidden_std=0.03, output_std=0.1)
     weights = list(model.parameters())

@@ -1,4 +1,4 @@
-"""Split-mini-ImageNet, on a small copy of its layout."""
+"""Split-mini-ImageNet on small generated files in its layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mini-imagenet" / "data"
 
 
-def test_fifty_classes_in_five_tasks_at_84_pixels(data: Path) -> None:
+def test_split_mini_imagenet_has_fifty_classes_in_five_tasks(data: Path) -> None:
     data.mkdir(parents=True)
     random = np.random.default_rng(0)
     for split, count in COUNTS.items():
@@ -48,8 +48,8 @@ def test_fifty_classes_in_five_tasks_at_84_pixels(data: Path) -> None:
     assert model(benchmark.prepare(loaded.test.inputs[:2])).shape == (2, 50)
 
 
-def test_without_the_data_the_way_to_get_it_is_told(data: Path) -> None:
+def test_missing_data_names_the_download_command(data: Path) -> None:
     with pytest.raises(
-        UserError, match=r"mini-ImageNet: there is no .*; get it by `hf download timm/mini-"
+        UserError, match=r"mini-ImageNet: .* has no .*; download it with `hf download timm/mini-"
     ):
         get_benchmark("split-mini-imagenet").load()

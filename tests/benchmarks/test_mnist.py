@@ -1,4 +1,4 @@
-"""The MNIST benchmarks on the real data, against the paper's published runs."""
+"""The MNIST benchmarks on real data, compared with the published runs of the paper."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def split_mnist(data: Path) -> TaskData:
     return get_benchmark("split-mnist").load()
 
 
-def test_split_mnist_is_all_of_mnist_two_digits_a_task(split_mnist: TaskData) -> None:
+def test_split_mnist_has_two_digits_per_task_and_all_images(split_mnist: TaskData) -> None:
     everything = split_mnist.train.joined(split_mnist.validation)
     assert everything.sizes == (12665, 12089, 11263, 12183, 11800)
     assert split_mnist.test.sizes == (2115, 2042, 1874, 1986, 1983)
@@ -42,7 +42,7 @@ def test_split_mnist_is_all_of_mnist_two_digits_a_task(split_mnist: TaskData) ->
     assert pixels.std().item() == pytest.approx(0.3081, abs=1e-4)
 
 
-def test_rotated_and_permuted_mnist_show_the_same_digits_three_times(data: Path) -> None:
+def test_rotated_and_permuted_mnist_have_the_same_digits_in_three_tasks(data: Path) -> None:
     for name in ("rotated-mnist", "permuted-mnist"):
         test = get_benchmark(name).load().test
         assert test.sizes == (10_000,) * 3
@@ -53,7 +53,7 @@ def test_rotated_and_permuted_mnist_show_the_same_digits_three_times(data: Path)
         assert not torch.equal(second, third)
         if name == "permuted-mnist":
             pixels = torch.from_numpy(load_images(MNIST, "test").pixels)
-            assert torch.equal(first, pixels)  # as they are
+            assert torch.equal(first, pixels)  # unchanged
             for other in (second, third):
                 sums = (t.flatten(1).long().sum(1) for t in (first, other))
                 assert torch.equal(*sums)
@@ -64,15 +64,15 @@ TASK_ENDS = {
     "momentum-sgd": (0.9993, 0.9919, 0.9900, 0.9889, 0.9841),
     "sgd": (0.9982, 0.9853, 0.9805, 0.9769, 0.9741),
 }
-"""The published first-task accuracy at the end of each task."""
+"""Published accuracy on the first task at the end of each task."""
 GAPS = {"ngm-sgd": 0.028, "momentum-sgd": 0.274, "sgd": 0.010}
-"""The published stability gap on the first task, as the mean over transitions, per seed."""
+"""Published stability gap on the first task: the mean over transitions, per seed."""
 GAINS = (1.31, 1.68, 1.89, 1.94, 2.11)
 
 
 @pytest.mark.parametrize("method", TASK_ENDS)
-def test_a_run_is_like_those_of_the_authors(split_mnist: TaskData, method: str) -> None:
-    """Their settings, one of their seeds, every task; Adam's seeds differ too much for a bound."""
+def test_a_run_agrees_with_the_published_runs(split_mnist: TaskData, method: str) -> None:
+    """The run has the authors' settings and one of their seeds. Adam's seeds vary too much."""
     benchmark = get_benchmark("split-mnist")
     gain = {"gain_sensitivity": 0.4, "entropy_smoothing": 0.9} if method == "ngm-sgd" else {}
     run = ContinualTraining(
@@ -95,8 +95,8 @@ def test_a_run_is_like_those_of_the_authors(split_mnist: TaskData, method: str) 
     gaps = stability_gaps(run.curves(), "first")
     assert gaps.mean() == pytest.approx(GAPS[method], abs=0.01)
     if method == "momentum-sgd":
-        assert gaps[0] >= 0.95  # it forgets everything for a moment
+        assert gaps[0] >= 0.95  # accuracy drops to zero temporarily
     if method == "ngm-sgd":
-        found = [record.steps[:, 2] for record in run.records]
-        assert [float(gains[-1]) for gains in found] == pytest.approx(GAINS, abs=0.1)
-        assert float(torch.cat(found).max()) == pytest.approx(3.09, abs=0.3)
+        gains_of_tasks = [record.steps[:, 2] for record in run.records]
+        assert [float(gains[-1]) for gains in gains_of_tasks] == pytest.approx(GAINS, abs=0.1)
+        assert float(torch.cat(gains_of_tasks).max()) == pytest.approx(3.09, abs=0.3)

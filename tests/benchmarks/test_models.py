@@ -1,4 +1,4 @@
-"""The networks."""
+"""Networks of the benchmarks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_output_layer_of_a_resnet_is_its_head() -> None:
     assert len(backbone["params"]) == len(list(model.parameters())) - 1
 
 
-def test_the_layout_of_activations_changes_rounding_only() -> None:
+def test_channels_last_changes_rounding_only() -> None:
     torch.manual_seed(0)
     model = SlimResNet18(classes=10)
     x, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
@@ -55,12 +55,12 @@ def test_the_layout_of_activations_changes_rounding_only() -> None:
 
 
 @pytest.mark.parametrize("width", [4, 8])
-def test_gradients_of_single_examples(width: int) -> None:
-    """As EWC takes them, on either layout: their squares are the Fisher information."""
+def test_per_example_gradients_of_a_resnet(width: int) -> None:
+    """EWC squares these gradients for the Fisher information; both memory layouts are tested."""
     torch.manual_seed(0)
     model = SlimResNet18(classes=3, width=width, blocks=1)
     inputs = torch.randn(5, 3, 32, 32)
-    found = fisher_diagonal(model, inputs)
+    fisher = fisher_diagonal(model, inputs)
     torch.manual_seed(0)
     model = SlimResNet18(classes=3, width=width, blocks=1).eval()
     torch.testing.assert_close(torch.randn(5, 3, 32, 32), inputs)
@@ -73,12 +73,12 @@ def test_gradients_of_single_examples(width: int) -> None:
             assert parameter.grad is not None
             expected[name] += parameter.grad.square() / 5
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(fisher[name], value, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 6, 8, 12])
 def test_networks_of_any_width_have_gradients(width: int) -> None:
-    """With channels last and fewer than 8, oneDNN ends the process where it has AVX2 only."""
+    """oneDNN crashes with fewer than 8 channels in channels-last layout on AVX2-only processors."""
     torch.manual_seed(0)
     model = SlimResNet18(classes=3, width=width, blocks=1)
     for _ in range(10):

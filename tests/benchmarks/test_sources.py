@@ -1,4 +1,4 @@
-"""Finding, downloading, decoding and verifying images, on small files made here."""
+"""Reading, downloading, decoding and verifying datasets, with small generated files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pixels(count: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """The file format of MNIST: magic number, dimensions, bytes."""
+    """Write the file format of MNIST: magic number, dimensions, bytes."""
     header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
     path.write_bytes(header + array.astype(np.uint8).tobytes())
 
@@ -106,7 +106,7 @@ def test_torchvision_layout(data: Path) -> None:
 
 @pytest.fixture
 def cifar(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small copy of torchvision's CIFAR-10: pickles of flat images, held against MD5 sums."""
+    """A small copy of torchvision's CIFAR-10: pickled flat images with MD5 sums."""
     folder = data / "cifar-10-batches-py"
     folder.mkdir()
 
@@ -148,7 +148,9 @@ def test_a_damaged_file_of_cifar_is_named(cifar: Path) -> None:
 
 def test_a_missing_file_of_cifar_is_named(cifar: Path) -> None:
     (cifar / "data_batch_3").unlink()
-    with pytest.raises(UserError, match=r", nor cifar-10-batches-py/data_batch_3, and downloading"):
+    with pytest.raises(
+        UserError, match=r", and no cifar-10-batches-py/data_batch_3, and the download"
+    ):
         load_images(SMALL_CIFAR10, "train")
 
 
@@ -159,7 +161,7 @@ def test_torchvision_layout_of_fashion_mnist(data: Path) -> None:
     assert np.array_equal(images.pixels[:, 0], pixels(20, (28, 28)))
 
 
-def test_a_checksum_does_not_depend_on_the_order(data: Path) -> None:
+def test_the_checksum_of_images_does_not_depend_on_their_order(data: Path) -> None:
     write_mnist(data)
     images = load_images(SMALL_MNIST, "train")
     order = np.random.default_rng(1).permutation(30)
@@ -167,8 +169,8 @@ def test_a_checksum_does_not_depend_on_the_order(data: Path) -> None:
     assert shuffled.checksum() == images.checksum()
     swapped = images._replace(labels=images.labels[order])
     assert swapped.checksum() != images.checksum()
-    known = replace(SMALL_MNIST, checksums={"train": images.checksum()})
-    assert load_images(known, "train").labels.tolist() == images.labels.tolist()
+    referenced = replace(SMALL_MNIST, checksums={"train": images.checksum()})
+    assert load_images(referenced, "train").labels.tolist() == images.labels.tolist()
     with pytest.raises(UserError, match="is damaged: the checksum of its train images and labels"):
         load_images(replace(SMALL_MNIST, checksums={"train": swapped.checksum()}), "train")
 
@@ -188,14 +190,12 @@ def test_parquet_layout(data: Path, place: str, kind: str, column: str) -> None:
     [
         b"<html>not here</html>",
         b"abc",
-        b"\0\0\x08\x03\0\0\0\x1e",  # cut off
+        b"\0\0\x08\x03\0\0\0\x1e",  # truncated
         b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + b"\0" * 7,
-        b"\0\0\x0d\x01\0\0\0\x01" + b"\0" * 4,  # a number that is no byte
+        b"\0\0\x0d\x01\0\0\0\x01" + b"\0" * 4,  # float values
     ],
 )
-def test_files_that_are_not_what_they_should_be_are_called_damaged(
-    data: Path, content: bytes
-) -> None:
+def test_files_in_another_format_are_damaged(data: Path, content: bytes) -> None:
     write_mnist(data)
     damaged = data / "MNIST" / "raw" / "train-images-idx3-ubyte"
     damaged.write_bytes(content)
@@ -227,9 +227,7 @@ def test_changed_files_are_decoded_again(data: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["truncated", "gone", "of another shape"])
-def test_what_was_decoded_and_is_damaged_is_decoded_again(
-    data: Path, tmp_path: Path, harm: str
-) -> None:
+def test_damaged_cache_entries_are_decoded_again(data: Path, tmp_path: Path, harm: str) -> None:
     write_parquet(data / "tiny", "train")
     before = load_images(COLOURED, "train").pixels.copy()
     (place,) = (tmp_path / "cache" / "ngm-tune" / "decoded").iterdir()
@@ -248,7 +246,7 @@ def test_what_was_decoded_and_is_damaged_is_decoded_again(
     assert set(place.parent.iterdir()) == {place, young}
 
 
-def test_data_that_is_known_to_be_uniform_is_held_to_it(data: Path) -> None:
+def test_uniform_sizes_and_balanced_classes_are_verified(data: Path) -> None:
     uniform = replace(COLOURED, same_size=True, balanced=True)
     write_parquet(data / "tiny", "train")
     assert load_images(uniform, "train").pixels.shape == (30, 3, 8, 8)
@@ -258,7 +256,7 @@ def test_data_that_is_known_to_be_uniform_is_held_to_it(data: Path) -> None:
         rows = pq.read_table(path)
         labels = pa.array([max(label, 1) for label in rows["label"].to_pylist()[:-1]] + [0])
         pq.write_table(rows.set_column(1, "label", labels), path)
-    with pytest.raises(UserError, match=r"2 to 12 of each class, expected 6"):
+    with pytest.raises(UserError, match=r"train classes have 2 to 12 images, expected 6 each"):
         load_images(uniform, "train")
 
 
@@ -266,7 +264,7 @@ def _load(_: int) -> int:
     return int(load_images(COLOURED, "train").pixels.sum())
 
 
-def test_several_processes_may_decode_at_once(data: Path, tmp_path: Path) -> None:
+def test_several_processes_can_decode_the_same_images(data: Path, tmp_path: Path) -> None:
     write_parquet(data / "tiny", "train")
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         sums = pool.map(_load, range(8))
@@ -276,7 +274,7 @@ def test_several_processes_may_decode_at_once(data: Path, tmp_path: Path) -> Non
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A web server on this machine, and the folder it serves."""
+    """A local web server and the folder that it serves."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
@@ -287,10 +285,10 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         server.shutdown()
 
 
-def test_torchvision_downloads_what_is_missing(
+def test_torchvision_downloads_missing_files(
     data: Path, mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its real download code, from a server on this machine."""
+    """The test runs torchvision's download code against a local server."""
     url, folder = mirror
     write_mnist(folder)
     resources = []
@@ -304,15 +302,15 @@ def test_torchvision_downloads_what_is_missing(
     assert (data / "MNIST" / "raw" / "t10k-images-idx3-ubyte").is_file()
 
 
-def test_a_download_that_fails_says_what_would_get_the_data(
+def test_a_failed_download_names_the_command(
     mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", [mirror[0]])
-    with pytest.raises(UserError, match=r"downloading failed: .*MNIST\('DIR', download=True"):
+    with pytest.raises(UserError, match=r"the download failed: .*MNIST\('DIR', download=True"):
         load_images(SMALL_MNIST, "test")
 
 
-def test_a_file_that_is_missing_is_named_and_no_other(
+def test_only_missing_files_are_named(
     data: Path, mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", [mirror[0]])
@@ -320,18 +318,18 @@ def test_a_file_that_is_missing_is_named_and_no_other(
     (data / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(UserError) as error:
         load_images(SMALL_MNIST, "test")
-    before, _, _ = str(error.value).partition(", and downloading failed")
+    before, _, _ = str(error.value).partition(", and the download failed")
     assert before == (
-        "MNIST: there is no mnist/test-*.parquet or MNIST/test-*.parquet in "
-        f"{data}, nor MNIST/raw/t10k-labels-idx1-ubyte"
+        f"MNIST: {data} has no mnist/test-*.parquet or MNIST/test-*.parquet, and no "
+        "MNIST/raw/t10k-labels-idx1-ubyte"
     )
     write_parquet(data / "tiny", "train")
-    with pytest.raises(UserError, match=r"Tiny: there is no tiny/test-\*\.parquet in "):
+    with pytest.raises(UserError, match=r"Tiny: .* has no tiny/test-\*\.parquet"):
         load_images(COLOURED, "test")
 
 
 @pytest.mark.parametrize(("split", "change"), [("train", "count"), ("test", "labels")])
-def test_data_that_is_not_whole_is_refused(data: Path, split: str, change: str) -> None:
+def test_incomplete_data_is_a_user_error(data: Path, split: str, change: str) -> None:
     write_parquet(data / "tiny", split)
     odd = (
         replace(COLOURED, counts={"train": 31, "test": 20})
@@ -342,14 +340,14 @@ def test_data_that_is_not_whole_is_refused(data: Path, split: str, change: str) 
         load_images(odd, split)  # type: ignore[arg-type]
 
 
-def test_missing_data_says_what_would_get_it(data: Path) -> None:
+def test_missing_data_names_folder_command_and_option(data: Path) -> None:
     with pytest.raises(UserError) as error:
         load_images(COLOURED, "train")
     for part in ("Tiny", str(data), "tiny", "fetch-tiny", "--data", "NGM_TUNE_DATA"):
         assert part in str(error.value)
 
 
-def test_what_stands_in_a_parquet_file_is_checked(data: Path) -> None:
+def test_columns_and_images_of_parquet_files_are_verified(data: Path) -> None:
     (data / "tiny").mkdir()
     path = data / "tiny" / "train-0.parquet"
     pq.write_table(pa.table({"label": [1]}), path)
@@ -357,7 +355,7 @@ def test_what_stands_in_a_parquet_file_is_checked(data: Path) -> None:
         load_images(COLOURED, "train")
     pq.write_table(pa.table({"img": [{"bytes": b"x", "path": None}]}), path)
     with pytest.raises(
-        UserError, match=r"train-0\.parquet: no column label of whole numbers; there are img"
+        UserError, match=r"train-0\.parquet: no column label of integers; its columns are img"
     ):
         load_images(COLOURED, "train")
     pq.write_table(pa.table({"img": [{"bytes": b"x", "path": None}], "label": [0]}), path)

@@ -1,4 +1,4 @@
-"""Cutting images into tasks."""
+"""Cutting datasets into tasks."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ PROTOCOL = {
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
-def test_benchmarks_are_as_in_the_paper(name: str) -> None:
+def test_benchmarks_follow_the_protocol_of_the_paper(name: str) -> None:
     b = get_benchmark(name)
     augmented = b.augment is not None
-    found = (b.kind, b.tasks, b.classes, b.batch_size, b.iterations_per_task, augmented)
-    assert found == PROTOCOL[name]
+    protocol = (b.kind, b.tasks, b.classes, b.batch_size, b.iterations_per_task, augmented)
+    assert protocol == PROTOCOL[name]
 
 
-def test_digits_are_turned_by_the_angles_of_the_paper() -> None:
+def test_rotation_angles_are_those_of_the_paper() -> None:
     assert mnist.ANGLES == (0.0, 80.0, 160.0)
 
 
 def images(count: int = 40, classes: int = 10) -> Images:
-    """Every image holds its own number."""
+    """Return images whose pixels equal their index."""
     pixels = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(4, axis=3)
     return Images(pixels, np.arange(count) * 7 % classes, "here")
 
 
-def test_tasks_by_class_take_classes_in_order_and_keep_every_example() -> None:
+def test_by_class_takes_classes_in_order_and_keeps_every_example() -> None:
     split = by_class(images(), tasks=5)
     assert split.sizes == (8, 8, 8, 8, 8)
     for task, labels in enumerate(split.labels.split(split.sizes)):
@@ -51,13 +51,13 @@ def test_tasks_by_class_take_classes_in_order_and_keep_every_example() -> None:
     assert torch.equal(split.labels, numbers * 7 % 10)
 
 
-def test_classes_that_do_not_fill_a_task_are_left_out() -> None:
+def test_by_class_leaves_out_remaining_classes() -> None:
     split = by_class(images(), tasks=3)
     assert set(split.labels.tolist()) == set(range(9))
     assert split.sizes == (12, 12, 12)
 
 
-def test_guises_follow_each_other() -> None:
+def test_in_tasks_concatenates_the_domains() -> None:
     original = images(4)
     split = in_tasks([original.pixels, 255 - original.pixels], original.labels)
     assert split.sizes == (4, 4)
@@ -74,7 +74,7 @@ def test_validation_is_a_stratified_tenth_and_always_the_same() -> None:
     assert np.array_equal(again.pixels, validation.pixels)
 
 
-def test_joining_keeps_tasks_together() -> None:
+def test_joined_splits_stay_ordered_by_task() -> None:
     a = TaskSplit(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 0, 1]), (2, 1))
     b = TaskSplit(torch.tensor([4.0, 5.0]), torch.tensor([0, 1]), (1, 1))
     both = a.joined(b)
@@ -83,7 +83,7 @@ def test_joining_keeps_tasks_together() -> None:
     assert both.sizes == (3, 2)
 
 
-def test_pixels_are_normalised_on_the_fly_and_floats_left_alone() -> None:
+def test_prepare_normalises_pixels_and_returns_floats_unchanged() -> None:
     mnist, digits = get_benchmark("split-mnist"), get_benchmark("split-digits")
     white = torch.full((2, 1, 28, 28), 255, dtype=torch.uint8)
     torch.testing.assert_close(
@@ -95,7 +95,7 @@ def test_pixels_are_normalised_on_the_fly_and_floats_left_alone() -> None:
     assert torch.equal(split.prepared(mnist.prepare).inputs, mnist.prepare(white))
 
 
-def test_arrays_and_back_share_memory() -> None:
+def test_a_split_from_arrays_shares_their_memory() -> None:
     split = by_class(images(), tasks=5)
     arrays = split.arrays()
     arrays[0].flags.writeable = False
@@ -104,7 +104,7 @@ def test_arrays_and_back_share_memory() -> None:
     assert again.inputs.data_ptr() == split.inputs.data_ptr()
 
 
-def test_a_checksum_is_of_every_example_and_of_their_order() -> None:
+def test_the_checksum_of_data_covers_all_examples_and_their_order() -> None:
     data = get_benchmark("split-digits").load()
     checksum = data.checksum()
     assert get_benchmark("split-digits").load().checksum() == checksum
@@ -119,7 +119,7 @@ def test_a_checksum_is_of_every_example_and_of_their_order() -> None:
     assert len({checksum, *(replace(data, test=other).checksum() for other in others)}) == 5
 
 
-def test_a_capped_split_has_so_many_examples_of_each_task_at_most() -> None:
+def test_capped_limits_the_examples_of_each_task() -> None:
     labels = torch.tensor([0] * 10 + [1] * 10 + [2] * 3)
     split = TaskSplit(torch.arange(23).unsqueeze(1), labels, (20, 3))
     capped = split.capped(4)

@@ -95,7 +95,7 @@ def quick(*changes: str) -> tuple[str, ...]:
         ),
         (("analyze", "nowhere"), "nowhere: no results there"),
         (("analyze", "s3x://a"), "s3x://a: no usable results location"),
-        (("data", "mnist"), "no benchmark 'mnist'; there are split-digits"),
+        (("data", "mnist"), "no benchmark 'mnist'; the benchmarks are split-digits"),
         (("data", "split-mnist", "--data", "nowhere"), "--data nowhere: no such folder"),
         (("defaults", "nowhere"), "nowhere: no results there"),
         (("doctor", "nowhere"), "nowhere: no results there"),

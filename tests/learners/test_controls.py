@@ -1,4 +1,4 @@
-"""The controls of NGM-SGD: each keeps the gain's dynamics and changes one other thing."""
+"""Controls of NGM-SGD: each keeps the dynamics of the gain and changes one other part."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def batches(count: int, seed: int = 1) -> list[Batch]:
 
 
 def gains(learner: Learner, given: list[Batch]) -> Tensor:
-    """The gain of each step."""
-    found = []
+    """Train on batches; return the gain of each step."""
+    values = []
     for batch in given:
         learner.learn(batch)
         assert learner.gain is not None
-        found.append(learner.gain.clone())
-    return torch.stack(found)
+        values.append(learner.gain.clone())
+    return torch.stack(values)
 
 
 @pytest.mark.parametrize(("normalised", "exponent"), [(False, 1.0), (True, 1.0), (False, 2.0)])
 @pytest.mark.parametrize("baseline", [1.0, 2.0])
-def test_the_learning_rate_follows_entropy_and_the_network_does_not(
+def test_entropy_lr_scales_the_learning_rate_and_not_the_network(
     baseline: float, normalised: bool, exponent: float
 ) -> None:
     learner = EntropyLearningRate(
@@ -63,7 +63,7 @@ def test_the_learning_rate_follows_entropy_and_the_network_does_not(
         loss = nn.functional.cross_entropy(logits, batch.labels)
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         step = learner.learn(batch)
-        assert torch.equal(step.logits, logits)  # computed without any gain
+        assert torch.equal(step.logits, logits)  # computed without a gain
         for p, old, gradient in zip(model.parameters(), before, gradients, strict=True):
             torch.testing.assert_close(p.detach(), old - 0.05 * expected_gain**exponent * gradient)
         entropy = float(predictive_entropy(step.logits).mean())
@@ -83,7 +83,7 @@ def test_mean_entropy_drives_the_gain_by_the_mean_of_all_entropies_so_far() -> N
         gain = 0.9 * gain + 0.1 + 0.4 * sum(entropies) / len(entropies)
 
 
-def test_a_decoy_has_the_gain_that_ngm_sgd_had_earlier() -> None:
+def test_a_decoy_has_the_delayed_gain_of_ngm_sgd() -> None:
     given = batches(12)
     real = Learner(model := network(), NGMSGD(model, **GAIN))
     trace = gains(real, given)

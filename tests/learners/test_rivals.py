@@ -1,4 +1,4 @@
-"""Each rival does what its paper says, on cases small enough to compute by hand."""
+"""Learners agree with their papers on cases that can be computed by hand."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_sam_measures_the_ball_over_all_parameters_together() -> None:
         torch.testing.assert_close(parameter.detach(), value)
 
 
-def test_sam_leaves_running_statistics_to_the_first_pass() -> None:
+def test_sam_updates_running_statistics_in_the_first_pass_only() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     data = Batch(torch.randn(8, 3), torch.randint(2, (8,)), torch.zeros(8, dtype=torch.int64))
@@ -116,7 +116,7 @@ def test_averaged_weights_are_evaluated_and_not_trained() -> None:
     assert weight(plain) == seen[-1]
 
 
-def test_averaging_takes_running_statistics_along() -> None:
+def test_averaging_includes_running_statistics() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     learner = ExponentialAverage(model, sgd(model), decay=0.5)
     for seed in range(3):
@@ -130,12 +130,14 @@ def test_averaging_takes_running_statistics_along() -> None:
 def test_projection_by_hand() -> None:
     """Lopez-Paz and Ranzato, eq. 11, in the plane, for one and for two constraints."""
     ahead = torch.tensor([1.0, 0.0])
-    assert torch.equal(project(ahead, torch.tensor([[1.0, 1.0]])), ahead)  # nothing is opposed
-    # Opposed by (-1, 1): the component along it, -1/2 (-1, 1), is taken away.
+    assert torch.equal(
+        project(ahead, torch.tensor([[1.0, 1.0]])), ahead
+    )  # no constraint is violated
+    # The constraint (-1, 1) is violated: the component -1/2 (-1, 1) is removed.
     torch.testing.assert_close(
         project(ahead, torch.tensor([[-1.0, 1.0]])), torch.tensor([0.5, 0.5])
     )
-    # Two constraints that leave only the direction (0, 1) and what is between: the nearest is 0.
+    # Two constraints that allow the first quadrant only: the nearest point is 0.
     torch.testing.assert_close(
         project(torch.tensor([0.0, -1.0]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])),
         torch.tensor([0.0, 0.0]),
@@ -146,23 +148,23 @@ def test_projection_meets_every_constraint_and_is_nearest() -> None:
     torch.manual_seed(0)
     for _ in range(20):
         gradient, constraints = torch.randn(30), torch.randn(4, 30)
-        found = project(gradient, constraints)
-        products = constraints @ found
+        projected = project(gradient, constraints)
+        products = constraints @ projected
         assert products.min() > -1e-4
-        # Karush-Kuhn-Tucker: what was added is a non-negative sum of the constraints that bind.
-        added = found - gradient
+        # Karush-Kuhn-Tucker: the correction is a non-negative combination of active constraints.
+        added = projected - gradient
         weights = torch.linalg.lstsq(constraints.T, added.unsqueeze(1)).solution.squeeze(1)
         assert weights.min() > -1e-4
         assert (weights * products).abs().max() < 1e-4
 
 
-def test_projection_bears_constraints_that_depend_on_each_other() -> None:
+def test_projection_accepts_linearly_dependent_constraints() -> None:
     gradient = torch.tensor([-1.0, 0.5, 0.0])
     twice = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     torch.testing.assert_close(project(gradient, twice), torch.tensor([0.0, 0.5, 0.0]))
 
 
-def test_the_joint_gradient_is_kept_from_raising_the_loss_of_an_old_task() -> None:
+def test_gradient_projection_does_not_raise_the_loss_of_an_old_task() -> None:
     old, new = batch(1.0, label=0, task=0), batch(3.0, label=1, task=1)
     both = Batch(*map(torch.cat, zip(old, new, strict=True)))
     learner = GradientProjection(model := TwoLogits(0.0), sgd(model))
@@ -171,12 +173,12 @@ def test_the_joint_gradient_is_kept_from_raising_the_loss_of_an_old_task() -> No
         learner.begin_task(task)
         learner.learn(taught)
         plain.learn(taught)
-    assert weight(plain) < 0.25  # the new task's larger gradient wins
-    assert weight(learner) == pytest.approx(0.25)  # after the first step 0.5 sigmoid(0), and kept
+    assert weight(plain) < 0.25  # the larger gradient of the new task dominates
+    assert weight(learner) == pytest.approx(0.25)  # the value after the first step, 0.5 sigmoid(0)
 
 
-def test_every_old_task_constrains_the_gradient_of_all() -> None:
-    """Joint + GEM: two old tasks, each with a gradient of its own, and that of the whole batch."""
+def test_every_old_task_is_a_constraint() -> None:
+    """Joint + GEM: the gradient of the whole batch opposes the gradients of two old tasks."""
     torch.manual_seed(0)
     model = nn.Linear(2, 2, bias=False)
     inputs = torch.tensor([[2.0, 1.0], [1.0, -2.0], [4.0, -1.0]])
@@ -184,12 +186,12 @@ def test_every_old_task_constrains_the_gradient_of_all() -> None:
 
     def gradient(rows: slice) -> Tensor:
         loss = nn.functional.cross_entropy(model(inputs[rows]), both.labels[rows])
-        (found,) = torch.autograd.grad(loss, [model.weight])
-        return found.flatten()
+        (weight_gradient,) = torch.autograd.grad(loss, [model.weight])
+        return weight_gradient.flatten()
 
     old = torch.stack([gradient(slice(0, 1)), gradient(slice(1, 2))])
     joint = gradient(slice(0, 3))
-    assert (old @ joint < 0).all()  # both are opposed
+    assert (old @ joint < 0).all()  # both constraints are violated
     wanted = model.weight.detach().flatten() - 0.5 * project(joint, old)
     learner = GradientProjection(model, sgd(model))
     learner.begin_task(2)
@@ -197,7 +199,7 @@ def test_every_old_task_constrains_the_gradient_of_all() -> None:
     torch.testing.assert_close(model.weight.detach().flatten(), wanted)
 
 
-def test_warm_up_restarts_at_every_transition_and_spares_the_first_task() -> None:
+def test_warm_up_restarts_at_every_transition_but_not_in_the_first_task() -> None:
     learner = WarmUp(model := TwoLogits(), sgd(model, lr=0.4), iterations=4)
     rates = []
     for task in range(3):
@@ -209,7 +211,7 @@ def test_warm_up_restarts_at_every_transition_and_spares_the_first_task() -> Non
     assert rates == pytest.approx([0.4] * 6 + warming + warming)
 
 
-def test_momentum_is_forgotten_at_a_transition() -> None:
+def test_momentum_is_reset_at_a_transition() -> None:
     learner = MomentumReset(model := TwoLogits(), sgd(model, momentum=0.9))
     for _ in range(3):
         learner.learn(batch(1.0, label=0))
@@ -220,16 +222,16 @@ def test_momentum_is_forgotten_at_a_transition() -> None:
 
 
 def test_fisher_information_of_logistic_regression() -> None:
-    """p (1 - p) x² for each example, from the model's own predictions and not the labels."""
+    """The Fisher information is p (1 - p) x² for each example, independent of its label."""
     torch.manual_seed(0)
     model = TwoLogits(0.7)
     inputs = torch.tensor([[1.0], [2.0]]).repeat(2000, 1)
-    found = float(fisher_diagonal(model, inputs)["weight"])
+    estimate = float(fisher_diagonal(model, inputs)["weight"])
     expected = sum(sigmoid(0.7 * x) * sigmoid(-0.7 * x) * x * x for x in (1.0, 2.0)) / 2
-    assert found == pytest.approx(expected, rel=0.05)
+    assert estimate == pytest.approx(expected, rel=0.05)
 
 
-def test_ewc_pulls_back_to_where_old_tasks_ended() -> None:
+def test_ewc_penalty_is_a_sum_over_tasks() -> None:
     """Kirkpatrick et al., eq. 3, summed over two tasks."""
     learner = ElasticWeightConsolidation(model := TwoLogits(), sgd(model), strength=3.0)
     assert learner.penalty() is None
@@ -251,7 +253,7 @@ def test_ewc_pulls_back_to_where_old_tasks_ended() -> None:
     assert float(gradient) == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_si_credits_a_weight_with_the_fall_of_the_loss() -> None:
+def test_si_importance_is_the_path_integral_of_the_loss() -> None:
     """Zenke et al., eq. 3 to 5, over one task of two steps."""
     learner = SynapticIntelligence(model := TwoLogits(), sgd(model), strength=2.0, damping=0.1)
     path, w = 0.0, 0.0
@@ -264,7 +266,7 @@ def test_si_credits_a_weight_with_the_fall_of_the_loss() -> None:
     learner.end_task(0, lambda n: batch(1.0, 0))
     omega = path / (w**2 + 0.1)
     assert weight(learner) == pytest.approx(w, rel=1e-6)
-    # The next task's penalty has no gradient where the last one ended, and grows beside it.
+    # The penalty of the next task is zero at the reference and grows with the distance.
     with torch.no_grad():
         model.weight.add_(0.3)
     penalty = learner.penalty()
@@ -277,8 +279,8 @@ def test_si_credits_a_weight_with_the_fall_of_the_loss() -> None:
 
 
 @pytest.mark.parametrize("pushed", [0.0, 1.0])
-def test_si_credits_the_fall_of_the_loss_alone_and_takes_nothing_off(pushed: float) -> None:
-    """In a second task, whose penalty pulls a weight back that was pushed away: uphill."""
+def test_si_importance_excludes_the_penalty_and_does_not_decrease(pushed: float) -> None:
+    """In a second task, the penalty moves a displaced weight back and raises the loss."""
     learner = SynapticIntelligence(model := TwoLogits(), sgd(model), strength=2.0, damping=0.1)
     learner.learn(batch(1.0, label=0))
     learner.end_task(0, lambda n: batch(1.0, 0))
@@ -297,7 +299,7 @@ def test_si_credits_the_fall_of_the_loss_alone_and_takes_nothing_off(pushed: flo
     assert float(both - first) == pytest.approx(gained, abs=1e-6)
 
 
-def test_replay_trains_on_the_batch_and_on_as_many_examples_from_before() -> None:
+def test_replay_adds_an_equal_number_of_earlier_examples() -> None:
     seen: list[Tensor] = []
 
     class Watched(TwoLogits):
@@ -315,7 +317,7 @@ def test_replay_trains_on_the_batch_and_on_as_many_examples_from_before() -> Non
     assert learner.state_dict()["buffer"]["kept"][0].shape == (2, 1)
 
 
-def test_replay_keeps_what_is_new_and_not_what_a_stream_repeats() -> None:
+def test_replay_stores_examples_of_the_current_task_only() -> None:
     torch.manual_seed(0)
     learner = ExperienceReplay(model := TwoLogits(), sgd(model), buffer_size=10)
     learner.begin_task(1)
@@ -326,7 +328,7 @@ def test_replay_keeps_what_is_new_and_not_what_a_stream_repeats() -> None:
     assert state["kept"][0][0].tolist() == [2.0]
 
 
-def test_what_a_step_reports_is_the_batch_before_it() -> None:
+def test_a_step_reports_the_loss_before_the_update() -> None:
     learner = Learner(model := TwoLogits(0.3), sgd(model))
     step: Step = learner.learn(batch(2.0, label=0))
     torch.testing.assert_close(step.logits, torch.tensor([[0.6, 0.0]]))

@@ -1,4 +1,4 @@
-"""Search spaces with few configurations: each is tried once, and with the last the search ends."""
+"""Searches of finite spaces try each configuration once and then end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ AXES = st.one_of(
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a method with eight configurations."""
+    """Register a method with eight configurations; return its name."""
     built = Method(
         name="few",
         title="Few",
@@ -61,7 +61,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.filterwarnings("ignore:The distribution is specified")
 @given(st.lists(AXES, max_size=3), st.integers(0, 9))
-def test_a_grid_numbers_all_that_can_be_suggested(axes: list[BaseDistribution], seed: int) -> None:
+def test_a_grid_enumerates_every_configuration_that_optuna_suggests(
+    axes: list[BaseDistribution], seed: int
+) -> None:
     space = {f"x{n}": where for n, where in enumerate(axes)}
     grid = Grid(space)
     places = [grid.at(number) for number in range(grid.size)]
@@ -76,7 +78,7 @@ def test_a_grid_numbers_all_that_can_be_suggested(axes: list[BaseDistribution], 
     assert grid.at(grid.number(suggested)) == pytest.approx(suggested)
 
 
-def test_among_real_numbers_there_is_no_grid() -> None:
+def test_a_space_with_a_continuous_coordinate_has_no_grid() -> None:
     assert grid_of({**SPACE, "decay": FloatDistribution(0.0, 1.0)}) is None
 
 
@@ -99,14 +101,14 @@ def test_every_configuration_is_tried_once(
     by_trial = {run_id.partition("@")[0]: tuple(s.values()) for run_id, s in drawn.items()}
     assert len(set(by_trial.values())) == len(by_trial) == SIZE
     if "racing" in name:
-        whole = [c for c, known in searched._aggregates().items() if len(known.each) == 3]
+        whole = [c for c, scores in searched._aggregates().items() if len(scores.each) == 3]
         assert {*searched.front()} <= {*whole}
         assert searched.front()
-        assert searched.total < 3 * SIZE  # what could not be on the front got no further seeds
+        assert searched.total < 3 * SIZE  # dominated configurations got no further seeds
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
-def test_nothing_is_tried_twice_before_the_end_either(
+def test_no_configuration_is_tried_twice_in_a_short_search(
     tmp_path: Path, few: str, sampler: str
 ) -> None:
     searched = method_search(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
@@ -117,7 +119,9 @@ def test_nothing_is_tried_twice_before_the_end_either(
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("name", SEARCHES)
-def test_an_interrupted_search_goes_on(tmp_path: Path, few: str, name: str, kept: bool) -> None:
+def test_an_interrupted_search_of_a_finite_space_resumes(
+    tmp_path: Path, few: str, name: str, kept: bool
+) -> None:
     settings = {"methods": [few], "max_concurrent_trials": 3, **SEARCHES[name], "trials": 12}
     whole, ends = draw_and_keep(method_search(tmp_path / "whole", few, **settings))
     first = method_search(tmp_path / "a", few, **settings)
@@ -132,10 +136,8 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, few: str, name: str, kept
     assert second.exhausted
 
 
-def test_results_from_before_that_have_some_twice_stay_as_they_are(
-    tmp_path: Path, few: str
-) -> None:
-    """Of versions that let a search go on."""
+def test_older_results_with_duplicates_are_kept(tmp_path: Path, few: str) -> None:
+    """Earlier versions continued a search after the last configuration."""
     settings: dict[str, Any] = {"methods": [few], "trials": 12}
     twice = {
         f"split-digits.few.{n:04d}": Outcome(
@@ -154,7 +156,7 @@ def test_results_from_before_that_have_some_twice_stay_as_they_are(
 
 
 @pytest.mark.parametrize("max_concurrent_trials", [1, 3])
-def test_siblings_go_on_to_their_plateau(
+def test_other_searches_continue_to_their_plateau(
     tmp_path: Path, few: str, max_concurrent_trials: int
 ) -> None:
     arms = searches_of(
@@ -169,7 +171,7 @@ def test_siblings_go_on_to_their_plateau(
     assert [method_search.exhausted for method_search in arms] == [False, True, False]
 
 
-def test_who_will_have_fewer_trials_is_said(few: str) -> None:
-    (said,) = small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=9)))
-    assert said == "few will have 8 of 9 trials: its search space has no further configuration"
+def test_searches_with_fewer_trials_are_reported(few: str) -> None:
+    (sentence,) = small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=9)))
+    assert sentence == "few will have 8 of 9 trials: its search space has no further configuration"
     assert not list(small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=8))))

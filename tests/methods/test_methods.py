@@ -1,4 +1,4 @@
-"""The methods and their search spaces."""
+"""The built-in methods and the validation of methods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 from warnings import catch_warnings
 
@@ -18,18 +17,14 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from ngm_tune import NGMSGD
-from ngm_tune.benchmarks import TaskSplit, get_benchmark
-from ngm_tune.benchmarks.models import MLP, SlimResNet18
+from ngm_tune.benchmarks.models import MLP
 from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
-from ngm_tune.methods import Method, get_method, methods
+from ngm_tune.methods import get_method, methods
 from ngm_tune.study.initial_points import located
 from ngm_tune.study.search_spaces import narrowed
-from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.testing.runs import corners, middle, start_run
 from ngm_tune.training.loop import ContinualTraining
-from ngm_tune.training.options import Strategy
-
-DIGITS = get_benchmark("split-digits").load()
 
 
 def model() -> nn.Module:
@@ -37,96 +32,18 @@ def model() -> nn.Module:
 
 
 @pytest.mark.parametrize("name", methods())
-def test_every_corner_of_a_search_space_can_be_built(name: str) -> None:
+def test_optimizers_use_the_searched_learning_rate(name: str) -> None:
     method = get_method(name)
-    for corner in ("low", "high"):
-        point = {k: getattr(distribution, corner) for k, distribution in method.space.items()}
-        settings = method.configure(point)
-        assert {k: type(v) for k, v in settings.items()} == method.hyperparameters
-        built = method.build(model(), **settings)
+    for point in corners(method):
+        built = method.build(model(), **method.settings_at(point))
         optimizer = built.optimizer if isinstance(built, Learner) else built
-        assert isinstance(optimizer, torch.optim.Optimizer)
         assert optimizer.param_groups[0]["lr"] == point["lr"]
-    assert method.title
-    assert method.source
 
 
-def middle(method: Method) -> dict[str, float]:
-    """The middle of a method's search space."""
-    return {
-        k: type(d.low)((d.low * d.high) ** 0.5)  # type: ignore[attr-defined]
-        for k, d in method.space.items()
-    }
-
-
-def run(name: str, strategy: Strategy, **settings: float) -> ContinualTraining:
-    """A short run of a method, with settings in the middle of its space."""
+def run(name: str, **settings: float) -> ContinualTraining:
+    """Start a short run in the middle of a search space, with some hyper-parameters replaced."""
     method = get_method(name)
-    digits = get_benchmark("split-digits")
-    return ContinualTraining(
-        DIGITS.train,
-        Evaluator(DIGITS.validation),
-        digits.build_model,
-        lambda model: method.build(model, **{**method.configure(middle(method)), **settings}),
-        seed=5,
-        batch_size=16,
-        iterations_per_task=25,
-        eval_every=25,
-        strategy=strategy,
-        buffer_size=40 if strategy == "replay" else None,
-    )
-
-
-@pytest.mark.parametrize("strategy", ["joint", "replay", "naive"])
-@pytest.mark.parametrize("name", methods())
-def test_every_method_learns_in_every_variant_and_can_be_interrupted(
-    name: str, strategy: Strategy, tmp_path: Path
-) -> None:
-    whole, first, second = (run(name, strategy) for _ in range(3))
-    while not whole.finished:
-        whole.train_task()
-    assert whole.diverged_at is None
-    losses = whole.records[0].steps[:, 0]
-    assert losses[-5:].mean() < losses[0]
-    for _ in range(2):
-        first.train_task()
-    torch.save(first.state_dict(), tmp_path / "state.pt")
-    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    while not second.finished:
-        second.train_task()
-    for a, b in zip(whole.records, second.records, strict=True):
-        assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
-        assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
-
-
-IMAGES = TaskSplit(
-    torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator()),
-    torch.arange(40) % 4,
-    (20, 20),
-)
-
-
-@pytest.mark.parametrize("name", methods())
-def test_every_method_trains_a_residual_network(name: str) -> None:
-    """As wide as one whose activations have their channels last, and with normalised batches."""
-    cifar = get_benchmark("split-cifar10")
-    method = get_method(name)
-    given = {k: v for k, v in cifar.settings.items() if method.accepts(k)}
-    training = ContinualTraining(
-        IMAGES,
-        Evaluator(IMAGES.prepared(cifar.prepare)),
-        lambda: SlimResNet18(4, width=8, blocks=1),
-        lambda model: method.build(model, **{**method.configure(middle(method)), **given}),
-        seed=5,
-        batch_size=4,
-        iterations_per_task=3,
-        eval_every=3,
-        prepare=cifar.prepare,
-        augment=cifar.augment,
-    )
-    while not training.finished:
-        training.train_task()
-    assert training.diverged_at is None
+    return start_run(method, middle(method), iterations=25, **settings)
 
 
 @pytest.mark.parametrize(
@@ -144,25 +61,25 @@ def test_every_method_trains_a_residual_network(name: str) -> None:
         ("ngm-sgd-mean-entropy", {"lr": 0.1, "layers": "foo"}),
     ],
 )
-def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float]) -> None:
+def test_hyperparameters_out_of_range_raise(name: str, settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="Invalid"):
         get_method(name).build(model(), **settings)
 
 
-def test_a_decoy_may_be_later_than_any_run_is_long() -> None:
-    late = run("gain-decoy", "joint", delay=10**12)
+def test_the_delay_of_a_decoy_can_exceed_the_run() -> None:
+    late = run("gain-decoy", delay=10**12)
     late.train_task()
     assert set(late.records[0].steps[:, 2].tolist()) == {1.0}
 
 
-def test_a_run_of_gem_that_diverges_is_a_result_and_not_a_failure() -> None:
-    diverging = run("gem-joint", "joint", lr=1e9)
+def test_a_diverging_run_of_gem_does_not_raise() -> None:
+    diverging = run("gem-joint", lr=1e9)
     while not diverging.finished:
         diverging.train_task()
     assert diverging.diverged_at is not None
 
 
-def test_methods_take_what_they_have_and_no_more() -> None:
+def test_accepts_is_true_for_parameters_of_build_only() -> None:
     assert get_method("ngm-sgd").accepts("backbone_momentum")
     assert get_method("gain-decoy").accepts("layers")
     assert not get_method("sgd").accepts("layers")
@@ -175,7 +92,7 @@ def test_every_learning_rate_is_searched_on_a_log_scale() -> None:
         assert lr.log
 
 
-def test_what_the_methods_are() -> None:
+def test_built_in_methods_build_their_optimizers() -> None:
     assert isinstance(get_method("ngm-sgd").build(model()), NGMSGD)
     momentum = get_method("momentum-sgd").build(model(), lr=0.1)
     assert isinstance(momentum, SGD)
@@ -190,7 +107,7 @@ def test_what_the_methods_are() -> None:
         assert learner.optimizer.param_groups[0]["momentum"] == 0.9
 
 
-def test_a_frozen_gain_stays_where_it_is() -> None:
+def test_a_frozen_gain_does_not_change() -> None:
     layer = model()
     optimizer = get_method("ngm-sgd-frozen-gain").build(layer, lr=0.1, baseline_gain=2.5)
     for _ in range(5):
@@ -208,7 +125,7 @@ def test_a_frozen_gain_is_on_every_layer() -> None:
 
 
 def two_steps(name: str, **settings: float) -> list[float]:
-    """A weight that starts at 1, after each of two steps with gradients 0.5 and -0.2."""
+    """Return the values of a weight, initially 1, after steps with gradients 0.5 and -0.2."""
     layer = nn.Linear(1, 1, bias=False)
     nn.init.ones_(layer.weight)
     optimizer = get_method(name).build(layer, **settings)
@@ -258,11 +175,11 @@ def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
     ("value", "message"),
     [
         ("nowhere:x", "cannot be loaded: ModuleNotFoundError"),
-        ("builtins:dict", "is no ngm_tune.methods.Method"),
-        ("tests.test_methods:TWIN", "'sgd' exists"),
+        ("builtins:dict", "is not an ngm_tune.methods.Method"),
+        ("tests.methods.test_methods:TWIN", "'sgd' already exists"),
     ],
 )
-def test_entry_points_that_do_not_fit(
+def test_invalid_entry_points_are_user_errors(
     monkeypatch: pytest.MonkeyPatch, value: str, message: str
 ) -> None:
     point = EntryPoint(name="x", value=value, group="ngm_tune.methods")
@@ -278,7 +195,7 @@ TWIN = get_method("sgd")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a.b", "a b", "-a", "ä"])
-def test_names_that_no_file_or_key_could_have(name: str) -> None:
+def test_invalid_names_raise(name: str) -> None:
     with pytest.raises(ValueError, match=f"Invalid method name: {name!r}"):
         replace(TWIN, name=name)
 
@@ -288,12 +205,12 @@ def test_names_that_no_file_or_key_could_have(name: str) -> None:
     [
         (((0.9, 0.999), (0.8, 0.99)), "must be None, bool, int, float or str"),
         ((math.nan, 1.0), "must be None, bool, int, float or str"),
-        ((2**70, 1), "one has more than 64 bits"),
-        (("3", 3), "two are equal or spelled alike"),
-        ((True, 1), "two are equal or spelled alike"),
+        ((2**70, 1), "an integer has more than 64 bits"),
+        (("3", 3), "two are equal or have the same string"),
+        ((True, 1), "two are equal or have the same string"),
     ],
 )
-def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str) -> None:
+def test_choices_that_results_cannot_store_raise(choices: tuple[Any, ...], message: str) -> None:
     with catch_warnings(action="ignore"):  # of Optuna, for tuples
         space = {"k": CategoricalDistribution(choices)}
     with pytest.raises(ValueError, match=f"Invalid choices of sgd.k: .*{message}"):
@@ -304,7 +221,7 @@ def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str
     ("changes", "message"),
     [
         (
-            {"search_space": {"lr": (0.1, 1.0)}},
+            {"space": {"lr": (0.1, 1.0)}},
             r"Invalid range of sgd.lr: \(0.1, 1.0\) \(must be a",
         ),
         ({"configure": lambda point: None}, "Invalid configure of sgd: .*NoneType"),
@@ -315,7 +232,7 @@ def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str
         ),
         (
             {"configure": lambda p: {"lr": 1.0} | ({"nesterov": True} if p["lr"] > 0.5 else {})},
-            "Invalid configure of sgd: .* the same hyper-parameters of all points",
+            "Invalid configure of sgd: .* the same hyper-parameters for all points",
         ),
         (
             {"configure": lambda point: {"method": point["lr"]}},
@@ -324,7 +241,7 @@ def test_choices_that_results_cannot_keep(choices: tuple[Any, ...], message: str
         ({"build": 3}, "Invalid build of sgd: .*not a callable"),
     ],
 )
-def test_what_does_not_go_together_is_no_method(changes: dict[str, Any], message: str) -> None:
+def test_inconsistent_methods_raise(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TWIN, **changes)
 
@@ -343,5 +260,5 @@ def test_settings_computed_with_numpy_are_plain_values() -> None:
 
 
 def test_unknown_method() -> None:
-    with pytest.raises(ValueError, match="no method 'sdg'; there are ngm-sgd"):
+    with pytest.raises(ValueError, match="no method 'sdg'; the methods are ngm-sgd"):
         get_method("sdg")

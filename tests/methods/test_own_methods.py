@@ -1,4 +1,4 @@
-"""What the methods of users may do, and what is said of those that cannot be run."""
+"""Methods of users: supported features, and errors of methods that cannot be run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LR = FloatDistribution(0.01, 0.1, log=True)
 
 
 @pytest.fixture(autouse=True)
-def _there(monkeypatch: pytest.MonkeyPatch) -> None:
+def _register_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     def looks_at_the_network(model: nn.Module, lr: float) -> Optimizer:
         return SGD(model[5].parameters(), lr=lr)  # type: ignore[index]
 
@@ -49,27 +49,29 @@ def _there(monkeypatch: pytest.MonkeyPatch) -> None:
         return SGD(model.parameters(), lr=lr, momentum=momentum)
 
     for name, build in (("looks", looks_at_the_network), ("raises", raises), ("needs", needs)):
-        own = Method(name=name, title=name, source="tests", space={"lr": LR}, build=build)
-        monkeypatch.setitem(methods(), name, own)
+        method = Method(name=name, title=name, source="tests", space={"lr": LR}, build=build)
+        monkeypatch.setitem(methods(), name, method)
 
 
-def own(space: dict[str, BaseDistribution], **more: Any) -> Method:
+def custom_method(space: dict[str, BaseDistribution], **more: Any) -> Method:
     def build(model: nn.Module, **settings: Any) -> Optimizer:
         return Adam(model.parameters(), lr=settings.get("lr", 0.01))
 
     return Method(name="own", title="Own", source="tests", space=space, build=build, **more)
 
 
-def test_what_is_whole_in_one_place_may_be_a_fraction_in_another() -> None:
-    """``10 ** -0`` is 1, and not the type of the others."""
-    powers = own({"p": IntDistribution(0, 3)}, configure=lambda at: {"lr": 10 ** -at["p"]})
+def test_integers_and_floats_of_one_hyperparameter_are_restored() -> None:
+    """``10 ** -0`` is the integer 1; other powers are floats."""
+    powers = custom_method(
+        {"p": IntDistribution(0, 3)}, configure=lambda at: {"lr": 10 ** -at["p"]}
+    )
     assert powers.hyperparameters == {"lr": float}
     assert [restored(float(10**-p), powers.domains["lr"]) for p in range(4)] == [1, 0.1, 0.01, 1e-3]
     assert type(restored(1.0, powers.domains["lr"])) is int
 
 
-def test_computed_tuples_come_back_as_such() -> None:
-    betas = own(
+def test_computed_tuples_are_restored() -> None:
+    betas = custom_method(
         {"b": FloatDistribution(0.5, 0.95)},
         configure=lambda at: {"betas": (at["b"], 0.999)},
         locate=lambda settings: {"b": settings["betas"][0]},
@@ -81,12 +83,12 @@ def test_computed_tuples_come_back_as_such() -> None:
 
 
 def a_trial(location: Path, **settings: Any) -> dict[str, Any]:
-    """The config of a trial whose study has columns for whole numbers ``k``."""
+    """Return the config of a trial whose study has an integer column ``k``."""
     return Other(location).config(settings, hyperparameter_columns={"k": "int"})
 
 
 @pytest.mark.parametrize("settings", [{"k": 0.1}, {"k": "many"}, {"k": 2**70}, {"l": 1}])
-def test_what_no_column_holds_is_a_failure_and_never_another_value(
+def test_a_value_that_no_column_can_store_is_a_failure(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     config = a_trial(tmp_path / "results", **settings)
@@ -97,8 +99,10 @@ def test_what_no_column_holds_is_a_failure_and_never_another_value(
     assert (row["status"], row["config_k"]) == ("failed", None)
 
 
-def test_places_between_the_steps_are_outside() -> None:
-    stepped = own({"k": IntDistribution(0, 9, step=3), "x": FloatDistribution(0, 1, step=0.1)})
+def test_values_between_steps_are_outside_the_space() -> None:
+    stepped = custom_method(
+        {"k": IntDistribution(0, 9, step=3), "x": FloatDistribution(0, 1, step=0.1)}
+    )
     space = narrowed(stepped, {"k": [0, 3], "x": [0.1, 0.7]})
     assert located("", stepped, space, {"k": 3, "x": 0.3}) == {"k": 3, "x": 0.3}
     for settings in ({"k": 1, "x": 0.3}, {"k": 3, "x": 0.35}):
@@ -115,8 +119,8 @@ def test_places_between_the_steps_are_outside() -> None:
         ({"c": ["None", "None"]}, "one is listed twice"),
     ],
 )
-def test_ranges_that_are_no_spaces(values: dict[str, list[Any]], message: str) -> None:
-    method = own(
+def test_invalid_ranges_raise(values: dict[str, list[Any]], message: str) -> None:
+    method = custom_method(
         {
             "k": IntDistribution(0, 9, step=3),
             "x": FloatDistribution(0, 1, step=0.1),
@@ -132,28 +136,34 @@ def study_of(method: str, **changes: Any) -> Study:
 
 
 def test_ranges_are_tried_on_the_networks_of_the_study() -> None:
-    study_of("looks", space={"looks": {"lr": [0.02, 0.05]}})
+    study_of("looks", search_space={"looks": {"lr": [0.02, 0.05]}})
     given = {"needs": {"momentum": 0.5}}
-    study_of("needs", fixed=given, space={"needs": {"lr": [0.02, 0.05]}})
+    study_of("needs", fixed=given, search_space={"needs": {"lr": [0.02, 0.05]}})
     other = {"looks": {"lr": [0.02, 0.05]}}
     with pytest.raises(UserError, match=r"space\.looks allows .*: "):
-        study_of("looks", benchmarks=["split-cifar10"], space=other, iterations_per_task=9)
+        study_of("looks", benchmarks=["split-cifar10"], search_space=other, iterations_per_task=9)
 
 
 @pytest.mark.parametrize(
     ("method", "changes", "message"),
     [
-        ("needs", {}, "needs lacks what fixed.needs could give: missing a required .*'momentum'"),
+        (
+            "needs",
+            {},
+            "needs needs a hyper-parameter that fixed.needs can set: missing .*'momentum'",
+        ),
         ("raises", {"fixed": {"raises": {"k": 7}}}, r"has k = 7: RuntimeError\('seven'\)"),
     ],
 )
-def test_what_cannot_be_built_is_said(method: str, changes: dict[str, Any], message: str) -> None:
+def test_a_method_that_cannot_be_built_is_a_user_error(
+    method: str, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         study_of(method, **changes)
 
 
 class Noisy(Learner):
-    """Leaves out examples by the global generators of NumPy and Python."""
+    """Drops examples at random with the global generators of NumPy and Python."""
 
     def learn(self, batch: Batch) -> Step:
         kept = torch.from_numpy(np.random.rand(len(batch.labels)) < 0.5)  # noqa: NPY002
@@ -165,7 +175,7 @@ def noisy(model: nn.Module) -> Learner:
     return Noisy(model, SGD(model.parameters(), lr=0.1))
 
 
-def test_a_seed_fixes_the_global_generators_of_numpy_and_python_too() -> None:
+def test_the_seed_of_a_run_covers_numpy_and_python() -> None:
     first = finish(start(noisy))  # type: ignore[arg-type]
     before = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
     np.random.rand()  # noqa: NPY002
@@ -178,7 +188,7 @@ def test_a_seed_fixes_the_global_generators_of_numpy_and_python_too() -> None:
     assert before[1] != drawn[1]
 
 
-def test_one_state_may_be_loaded_several_times() -> None:
+def test_a_state_can_be_loaded_several_times() -> None:
     first = start(lambda model: SGD(model.parameters(), lr=0.1, momentum=0.9))
     first.train_task()
     state = first.state_dict()
@@ -189,7 +199,7 @@ def test_one_state_may_be_loaded_several_times() -> None:
     assert all(map(same, runs[0].records, runs[1].records))
 
 
-def test_none_comes_back_from_defaults(tmp_path: Path) -> None:
+def test_none_is_restored_from_defaults(tmp_path: Path) -> None:
     path = tmp_path / "defaults.toml"
     path.write_text(
         '[[defaults]]\nbenchmark = "split-digits"\nmethod = "own"\n'

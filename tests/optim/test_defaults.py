@@ -1,4 +1,4 @@
-"""Building the optimizer from tuned settings."""
+"""Optimizers built from tuned hyper-parameters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_defaults_ship_for_the_digits_benchmarks(benchmark: str) -> None:
     assert optimizer.modulation.sensitivity > 0
 
 
-def test_from_a_file(file: Path) -> None:
+def test_defaults_are_read_from_a_file(file: Path) -> None:
     for optimizer in (
         NGMSGD.from_defaults(model(), path=file),
         NGMSGD.from_defaults(model(), "split-digits", path=str(file)),
@@ -50,31 +50,31 @@ def test_from_a_file(file: Path) -> None:
         assert optimizer.modulation.smoothing == 0.8
 
 
-def test_overrides_win(file: Path) -> None:
+def test_overrides_replace_defaults(file: Path) -> None:
     optimizer = NGMSGD.from_defaults(model(), path=file, lr=0.7, layers="output")
     assert optimizer.param_groups[0]["lr"] == 0.7
 
 
-def test_a_benchmark_that_is_not_there(file: Path) -> None:
+def test_a_missing_benchmark_is_an_error(file: Path) -> None:
     with pytest.raises(ValueError, match="no ngm-sgd settings for 'mnist', only for 'split-dig"):
         NGMSGD.from_defaults(model(), "mnist", path=file)
     with pytest.raises(ValueError, match="the shipped defaults has no ngm-sgd settings for 'x'"):
         NGMSGD.from_defaults(model(), "x")
 
 
-def test_a_benchmark_must_be_named_among_several(file: Path) -> None:
+def test_a_file_with_several_benchmarks_needs_a_name(file: Path) -> None:
     file.write_text(TWO + TWO.replace("split", "rotated"))
     with pytest.raises(ValueError, match=r"name a benchmark: .* for 'split-digits', 'rotated-digi"):
         NGMSGD.from_defaults(model(), path=file)
 
 
 @pytest.mark.parametrize("content", ["x", "x = 1", "defaults = 3", "[[defaults]]\nmethod = 1\n"])
-def test_a_file_that_is_none(file: Path, content: str) -> None:
+def test_a_file_in_another_format_is_an_error(file: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(ValueError, match=r"defaults\.toml"):
         NGMSGD.from_defaults(model(), path=file)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         NGMSGD.from_defaults(model(), path=tmp_path / "none.toml")

@@ -1,4 +1,4 @@
-"""NGM-SGD in several processes, and in the checkpoints that torch has for them."""
+"""NGM-SGD with distributed data parallelism and distributed checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def optimizer_of(model: nn.Module) -> NGMSGD:
 
 
 def train(rank: int, processes: int, folder: Path) -> None:
-    """Five steps on this process's share of the batches, the last two by copies."""
+    """Do five steps on this process's part of the batches, the last two with deep copies."""
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes
@@ -41,13 +41,13 @@ def train(rank: int, processes: int, folder: Path) -> None:
     model, optimizer = copy.deepcopy((model, optimizer))
     for x in X[3:]:
         step(model, optimizer, x[rank::processes], Y[rank::processes])
-    average = AveragedModel(model)  # which copies the network with its hooks
-    found = {
+    average = AveragedModel(model)  # copies the network with its hooks
+    results = {
         "weights": model.module.state_dict(),
         "gain": optimizer.modulation.state_dict(),
         "logits": average.eval()(X[0]).detach(),
     }
-    torch.save(found, folder / f"{rank}.pt")
+    torch.save(results, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
@@ -76,15 +76,15 @@ def test_distributed_checkpoints_keep_the_gain(tmp_path: Path) -> None:
     kept = dict(zip(("model", "optimizer"), get_state_dict(model, optimizer), strict=True))
     checkpoint.save(kept, checkpoint_id=tmp_path, no_dist=True)
 
-    found = dict(zip(("model", "optimizer"), get_state_dict(other, another), strict=True))
-    checkpoint.load(found, checkpoint_id=tmp_path, no_dist=True)
+    loaded = dict(zip(("model", "optimizer"), get_state_dict(other, another), strict=True))
+    checkpoint.load(loaded, checkpoint_id=tmp_path, no_dist=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         set_state_dict(
             other,
             another,
-            model_state_dict=found["model"],
-            optim_state_dict=found["optimizer"],
+            model_state_dict=loaded["model"],
+            optim_state_dict=loaded["optimizer"],
         )
     step(model, optimizer, X[0], Y)
     step(other, another, X[0], Y)

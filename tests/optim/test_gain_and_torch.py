@@ -1,4 +1,4 @@
-"""The gain beside what else torch offers: checkpoints, averages, transforms, compilation."""
+"""The gain with other features of torch: checkpointing, averaging, transforms and compilation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .test_ngm_sgd import step, tiny
 
 
 class Parts(nn.Module):
-    """A body and a head, the body called in a way of one's own."""
+    """A body and a head; the body is called through a given function."""
 
     def __init__(self, through: Callable[[nn.Module, Tensor], Tensor]) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def in_evaluation(body: nn.Module, x: Tensor) -> Tensor:
 
 
 def trained(model: Parts, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
-    """The last batch's logits, and the gain, after four steps."""
+    """Train four steps; return the logits of the last batch and the gain."""
     if frozen:
         model.body.requires_grad_(False)
     optimizer = NGMSGD(model, lr=0.1)
@@ -60,10 +60,10 @@ def trained(model: Parts, *, frozen: bool = False) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("through", [without_gradients, in_evaluation])
-def test_a_frozen_layer_has_the_gain_of_the_others(
+def test_a_frozen_layer_has_the_gain_of_the_other_layers(
     through: Callable[[nn.Module, Tensor], Tensor],
 ) -> None:
-    """z_t = f(x_t; g_t W_t) knows one gain, whoever of W is trained."""
+    """z_t = f(x_t; g_t W_t) has one gain for all weights, trained or frozen."""
     torch.testing.assert_close(
         trained(Parts(through), frozen=True), trained(Parts(plainly), frozen=True), rtol=0, atol=0
     )
@@ -77,8 +77,8 @@ def test_checkpointed_layers_compute_the_same(reentrant: bool) -> None:
     torch.testing.assert_close(trained(Parts(recomputed)), trained(Parts(plainly)), rtol=0, atol=0)
 
 
-def test_a_copy_is_given_the_gain_of_now() -> None:
-    """As a moving average needs it; without decay it is the model itself."""
+def test_copy_to_sets_the_current_gain() -> None:
+    """A moving average without decay, with its gain set, computes the same as the model."""
     model = tiny()
     optimizer = NGMSGD(model, lr=0.1)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.0))
@@ -91,7 +91,7 @@ def test_a_copy_is_given_the_gain_of_now() -> None:
     optimizer.modulation.copy_to(average)
     for mode in (False, True):
         assert torch.equal(average.train(mode)(x), model.train(False)(x))
-    with pytest.raises(ValueError, match="Sequential has no gain: it is no copy"):
+    with pytest.raises(ValueError, match="Sequential has no gain: it is not a copy"):
         optimizer.modulation.copy_to(tiny())
 
 
@@ -104,14 +104,14 @@ def test_an_averaging_learner_evaluates_with_the_gain_of_its_model() -> None:
         x, y = batch(seed)
         learner.learn(Batch(x, y, torch.zeros(len(y))))
     resumed.load_state_dict(copy.deepcopy(learner.state_dict()))
-    for these in (learner, resumed):
-        assert these.gain is not None
-        assert these.gain > 1.0
-        assert torch.equal(these.evaluated.eval()(x), these.model.eval()(x))
+    for each in (learner, resumed):
+        assert each.gain is not None
+        assert each.gain > 1.0
+        assert torch.equal(each.evaluated.eval()(x), each.model.eval()(x))
 
 
-def test_a_transformer_is_evaluated_with_a_padding_mask() -> None:
-    """For which torch computes on nested tensors."""
+def test_a_transformer_evaluates_nested_tensors() -> None:
+    """torch computes on nested tensors if the input has a padding mask."""
 
     class Classifier(nn.Module):
         def __init__(self) -> None:
@@ -128,13 +128,16 @@ def test_a_transformer_is_evaluated_with_a_padding_mask() -> None:
     x = torch.randn(2, 5, 8)
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
     model.eval()
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # torch calls these a prototype
+    with (
+        torch.no_grad(),
+        warnings.catch_warnings(action="ignore"),
+    ):  # nested tensors are a prototype
         nested = model(x, padding)
         model.encoder.enable_nested_tensor = False
         torch.testing.assert_close(nested[~padding], model(x, padding)[~padding])
 
 
-def test_gradients_per_example_leave_no_mark() -> None:
+def test_per_example_gradients_do_not_change_the_gain() -> None:
     model, plain = tiny(), tiny()
     optimizer, undisturbed = NGMSGD(model, lr=0.1), NGMSGD(plain, lr=0.1)
     x, y = batch(0)
@@ -146,22 +149,22 @@ def test_gradients_per_example_leave_no_mark() -> None:
     for _ in range(3):
         step(plain, undisturbed, x, y)
         parameters = {name: p.detach() for name, p in model.named_parameters()}
-        found = vmap(grad(loss), (None, 0, 0))(parameters, x, y)
+        gradients = vmap(grad(loss), (None, 0, 0))(parameters, x, y)
         logits = step(model, optimizer, x, y)
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(found[name].mean(dim=0), parameter.grad)
+            torch.testing.assert_close(gradients[name].mean(dim=0), parameter.grad)
         assert logits.isfinite().all()
     assert torch.equal(optimizer.gain, undisturbed.gain)
 
 
-def test_a_compiled_model_is_one_graph_that_sees_the_gain() -> None:
+def test_a_compiled_model_is_one_graph_with_the_gain() -> None:
     from torch._dynamo.utils import counters
 
     def run(compiled: bool) -> list[Tensor]:
         model = tiny()
         optimizer = NGMSGD(model, lr=0.1)
         called = torch.compile(model, backend="eager", fullgraph=True) if compiled else model
-        found = []
+        outputs = []
         for seed in range(4):
             x, y = batch(seed)
             model.train()
@@ -170,8 +173,8 @@ def test_a_compiled_model_is_one_graph_that_sees_the_gain() -> None:
             optimizer.zero_grad()
             model.eval()
             with torch.no_grad():
-                found += [called(x), optimizer.gain]
-        return found
+                outputs += [called(x), optimizer.gain]
+        return outputs
 
     counters.clear()
     torch.testing.assert_close(run(compiled=True), run(compiled=False))
@@ -191,10 +194,10 @@ def test_units_of_a_transposed_convolution_are_its_output_channels() -> None:
     assert optimizer.gain > 1.0
 
 
-def test_a_layer_may_be_as_lazy_as_to_know_its_outputs_only() -> None:
+def test_lazy_layers_can_be_gained() -> None:
     model = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyLinear(2))
     optimizer = NGMSGD(model, lr=0.1)
-    model(batch(0)[0])  # which makes the weights
+    model(batch(0)[0])  # creates the weights
     for seed in range(3):
         step(model, optimizer, *batch(seed))
     assert optimizer.gain > 1.0

@@ -1,4 +1,4 @@
-"""The gain in training loops as they are: batches that overflow, export, layers of all kinds."""
+"""The gain in practical training loops: overflow, export and kinds of layers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def batch(seed: int, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
-def test_a_batch_that_overflows_and_is_skipped_leaves_no_mark(bad: float) -> None:
-    """As loops skip it that look at the loss, and GradScaler, which looks at gradients."""
+def test_a_skipped_batch_with_overflow_does_not_change_the_gain(bad: float) -> None:
+    """Loops that check the loss, and GradScaler, skip such batches."""
     model, plain = tiny(), tiny()
     optimizer = NGMSGD(model, lr=0.1)
     undisturbed = NGMSGD(plain, lr=0.1)
@@ -40,7 +40,7 @@ def test_a_batch_that_overflows_and_is_skipped_leaves_no_mark(bad: float) -> Non
         assert torch.equal(ours, theirs)
 
 
-def test_predictions_that_are_numbers_count_also_beside_such_that_are_none() -> None:
+def test_finite_predictions_count_in_a_batch_with_nan() -> None:
     model, whole = tiny(), tiny()
     optimizer, reference = NGMSGD(model), NGMSGD(whole)
     x, _ = batch(0)
@@ -54,7 +54,7 @@ def test_predictions_that_are_numbers_count_also_beside_such_that_are_none() -> 
     assert optimizer.gain.item() > 1.0
 
 
-def test_a_network_that_has_diverged_keeps_its_last_gain() -> None:
+def test_a_diverged_network_keeps_its_last_gain() -> None:
     model = tiny()
     optimizer = NGMSGD(model, lr=0.1)
     x, y = batch(0)
@@ -88,7 +88,7 @@ def test_a_folded_network_computes_the_same_without_a_gain() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_a_gain_is_folded_once_and_only_into_parameters() -> None:
+def test_fold_raises_without_an_attached_gain_or_a_weight_parameter() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
     modulation = NGMSGD(model, gain_sensitivity=0.0, baseline_gain=2.0).modulation
     x, _ = batch(0)
@@ -117,7 +117,7 @@ def test_shared_weights_are_folded_once() -> None:
 
 
 @pytest.mark.parametrize(("layers", "folds"), [("all", False), ("output", False), (["1"], True)])
-def test_a_gain_is_not_folded_into_a_weight_that_has_another_use(
+def test_fold_raises_for_a_weight_shared_with_an_ungained_module(
     layers: str | list[str], folds: bool
 ) -> None:
     torch.manual_seed(0)
@@ -132,7 +132,7 @@ def test_a_gain_is_not_folded_into_a_weight_that_has_another_use(
 
 
 @pytest.mark.parametrize("layers", ["all", "output"])
-def test_a_second_optimizer_takes_the_place_of_the_first(layers: str) -> None:
+def test_a_second_optimizer_attaches_its_gain_once(layers: str) -> None:
     once, twice = tiny(), tiny()
     NGMSGD(once, gain_sensitivity=0.0, baseline_gain=2.0, layers=layers)
     for _ in range(2):
@@ -141,7 +141,7 @@ def test_a_second_optimizer_takes_the_place_of_the_first(layers: str) -> None:
     assert torch.equal(once(x), twice(x))
 
 
-def test_a_layer_that_is_named_twice_is_gained_once() -> None:
+def test_a_duplicate_layer_name_gains_the_layer_once() -> None:
     once, twice = tiny(), tiny()
     NGMSGD(once, gain_sensitivity=0.0, baseline_gain=2.0, layers=["2"])
     optimizer = NGMSGD(twice, gain_sensitivity=0.0, baseline_gain=2.0, layers=["2", "2"])
@@ -150,7 +150,7 @@ def test_a_layer_that_is_named_twice_is_gained_once() -> None:
     assert len(optimizer.modulation.layers) == 1
 
 
-def test_attention_keeps_its_projections_ungained() -> None:
+def test_the_projections_of_attention_are_not_gained() -> None:
     class Attends(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -158,31 +158,33 @@ def test_attention_keeps_its_projections_ungained() -> None:
             self.head = nn.Linear(4, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            found: torch.Tensor = self.head(self.attention(x, x, x)[0].mean(dim=1))
-            return found
+            logits: torch.Tensor = self.head(self.attention(x, x, x)[0].mean(dim=1))
+            return logits
 
     model = Attends()
     optimizer = NGMSGD(model)
     assert optimizer.modulation.layers == (model.head,)
-    with pytest.raises(ValueError, match=r"'attention\.out_proj', which is no linear or convolut"):
+    with pytest.raises(ValueError, match=r"'attention\.out_proj', which is not a linear or conv"):
         NGMSGD(model, layers=["attention.out_proj"])
 
 
-def test_one_output_has_no_entropy() -> None:
+def test_a_single_output_unit_is_an_error() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
     with pytest.raises(ValueError, match="the output layer has a single unit"):
         NGMSGD(model)
     assert NGMSGD(model, output="0").gain.item() == 1.0
 
 
-def test_who_gives_parameters_is_told_to_give_the_model() -> None:
-    with pytest.raises(TypeError, match="NGMSGD takes the model, whose gain it moves, and not a"):
+def test_parameters_instead_of_the_model_are_an_error() -> None:
+    with pytest.raises(
+        TypeError, match="NGMSGD takes the model, not its parameters: got a generator"
+    ):
         NGMSGD(tiny().parameters())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="positional argument"):
-        NGMSGD(tiny(), 0.1, 0.9)  # type: ignore[misc]  # which SGD takes for its momentum
+        NGMSGD(tiny(), 0.1, 0.9)  # type: ignore[misc]  # the third argument of SGD is momentum
 
 
-def test_a_state_without_all_of_a_gain_changes_nothing() -> None:
+def test_an_incomplete_state_is_an_error_and_changes_nothing() -> None:
     model = tiny()
     optimizer = NGMSGD(model, lr=0.1)
     state = optimizer.state_dict()
@@ -198,12 +200,12 @@ def test_a_state_without_all_of_a_gain_changes_nothing() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
-def test_a_gain_that_sees_no_training_pass_says_so_once() -> None:
-    """As where a compiled model was called before the optimizer was built."""
+def test_steps_without_a_training_pass_warn_once() -> None:
+    """A model that was compiled before the optimizer was built causes this."""
     optimizer, insensitive = NGMSGD(tiny()), NGMSGD(tiny(), gain_sensitivity=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        optimizer.step()  # as distributed checkpoints do, to set it up
+        optimizer.step()  # distributed checkpoints do this to initialise the state
     with pytest.warns(UserWarning, match="saw no training pass before the second step") as warned:
         optimizer.step()
     assert warned[0].filename == __file__
@@ -214,7 +216,7 @@ def test_a_gain_that_sees_no_training_pass_says_so_once() -> None:
             insensitive.step()
 
 
-def test_the_settings_are_shown() -> None:
+def test_repr_shows_the_settings() -> None:
     shown = repr(NGMSGD(tiny(), gain_sensitivity=0.25))
     assert shown.startswith("NGMSGD (")
     assert "Gain on 2 layers: gain_sensitivity=0.25, entropy_smoothing=0.9" in shown
@@ -225,7 +227,7 @@ def test_normalised_entropy_of_a_uniform_prediction_is_one() -> None:
     assert gain.after(torch.tensor(math.log(2.0))).item() == pytest.approx(2.0)
 
 
-def test_classes_of_a_convolution_that_returns_the_logits_lie_before_its_space() -> None:
+def test_the_class_dimension_of_convolutional_logits_precedes_space() -> None:
     torch.manual_seed(0)
     model = nn.Conv2d(1, 3, 2)
     image = torch.randn(1, 4, 6)

@@ -1,4 +1,4 @@
-"""NGM-SGD against the equations of arXiv 2507.14056, worked out by hand."""
+"""NGM-SGD against the equations of arXiv 2507.14056, computed by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tiny() -> nn.Sequential:
 
 
 def step(model: nn.Module, optimizer: NGMSGD, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """One iteration of the usual training loop; the logits that it saw."""
+    """Do one iteration of a training loop; return the logits."""
     model.train()
     logits = model(x)
     optimizer.zero_grad()
@@ -32,7 +32,7 @@ def step(model: nn.Module, optimizer: NGMSGD, x: torch.Tensor, y: torch.Tensor) 
 
 
 def entropy_of(logits: torch.Tensor) -> float:
-    """H in nats, spelled out."""
+    """Compute the mean entropy in nats, element by element."""
     total = 0.0
     for row in logits.double().tolist():
         exps = [math.exp(v - max(row)) for v in row]
@@ -43,7 +43,7 @@ def entropy_of(logits: torch.Tensor) -> float:
 
 
 def test_three_steps_by_hand() -> None:
-    """W, g and H of a one-weight-per-class network, computed without torch's autograd."""
+    """W, g and H of a network with one weight per class, computed without autograd."""
     lr, eta, gamma, g0 = 0.5, 0.4, 0.9, 1.0
     model = nn.Linear(1, 2, bias=False)
     with torch.no_grad():
@@ -66,7 +66,7 @@ def test_three_steps_by_hand() -> None:
         g = gamma * g + (1 - gamma) * g0 + eta * entropy
 
 
-def test_gradient_carries_one_factor_g_and_bias_none() -> None:
+def test_weight_gradients_have_a_factor_g_and_bias_gradients_do_not() -> None:
     model, x, y = tiny(), torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1])
     plain = copy.deepcopy(model)
     g = 1.7
@@ -113,7 +113,7 @@ def test_steady_state() -> None:
     assert optimizer.gain.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_gain_follows_the_entropy_that_training_saw() -> None:
+def test_gain_follows_the_entropy_of_training_passes() -> None:
     model = tiny()
     optimizer = NGMSGD(model, lr=0.1, gain_sensitivity=0.5, entropy_smoothing=0.6)
     g = 1.0
@@ -144,7 +144,7 @@ def test_gain_bursts_when_a_new_task_appears() -> None:
     assert optimizer.gain.item() < settled + 0.5 * (burst - settled)
 
 
-def test_evaluation_uses_the_gain_and_never_moves_it() -> None:
+def test_evaluation_uses_the_gain_and_does_not_change_it() -> None:
     model, x = tiny(), torch.randn(6, 3)
     optimizer = NGMSGD(model, lr=0.1, gain_sensitivity=0.5)
     step(model, optimizer, x, torch.zeros(6, dtype=torch.long))
@@ -155,9 +155,9 @@ def test_evaluation_uses_the_gain_and_never_moves_it() -> None:
     with torch.no_grad():
         evaluated = model(x)
         model.train()
-        assert torch.equal(model(x), evaluated)  # train mode without gradients is no training pass
+        assert torch.equal(model(x), evaluated)  # no gradients: not a training pass
     model.eval()
-    model(x)  # eval mode with gradients is none either
+    model(x)  # eval mode: not a training pass
     after = optimizer.modulation.state_dict()
     assert before == after
     assert before["value"] != before["next"]
@@ -171,7 +171,7 @@ def test_evaluation_uses_the_gain_and_never_moves_it() -> None:
 
 
 def test_evaluation_after_a_step_uses_the_gain_of_that_step() -> None:
-    """The authors' order: g moves just before the next training pass, not at the step."""
+    """As in the authors' code, g changes just before the next training pass."""
     model, x = nn.Linear(3, 2, bias=False), torch.randn(4, 3)
     optimizer = NGMSGD(model, lr=0.0, gain_sensitivity=1.0)
     logits = step(model, optimizer, x, torch.zeros(4, dtype=torch.long))
@@ -224,7 +224,7 @@ def test_step_without_a_training_pass_leaves_the_gain() -> None:
     assert optimizer.gain.item() == gain
 
 
-def test_names_and_state_dict_of_the_model_stay() -> None:
+def test_parameter_names_and_state_dict_keys_do_not_change() -> None:
     model = tiny()
     parameters, state = [n for n, _ in model.named_parameters()], list(model.state_dict())
     NGMSGD(model)
@@ -267,7 +267,7 @@ def test_state_dict_survives_weights_only_loading(tmp_path: object) -> None:
 @pytest.mark.parametrize(
     ("layers", "gained"), [("all", (0, 2)), ("output", (2,)), (["0"], (0,)), (("2", "0"), (0, 2))]
 )
-def test_layers_choose_what_is_gained(layers: str | list[str], gained: tuple[int, ...]) -> None:
+def test_layers_selects_the_gained_layers(layers: str | list[str], gained: tuple[int, ...]) -> None:
     model, x = tiny(), torch.randn(4, 3)
     plain = copy.deepcopy(model)
     NGMSGD(model, gain_sensitivity=0.0, baseline_gain=2.0, layers=layers)
@@ -326,7 +326,7 @@ def test_a_second_optimizer_replaces_the_gain_of_the_first() -> None:
 
 def test_learning_rate_schedulers_and_step_hooks_work() -> None:
     model, x, y = tiny(), torch.randn(4, 3), torch.randint(2, (4,))
-    torch.optim.SGD(tiny().parameters(), lr=1.0)  # torch patches SGD.step once any is made
+    torch.optim.SGD(tiny().parameters(), lr=1.0)  # torch patches SGD.step on first use
     optimizer = NGMSGD(model, lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
     calls: list[int] = []
@@ -344,8 +344,8 @@ def test_a_model_with_a_gain_can_be_copied_and_pickled() -> None:
         assert torch.equal(twin(x), model(x))
 
 
-def test_backbone_momentum_is_for_what_is_not_gained() -> None:
-    """The gained head is trained by plain SGD, the rest as by SGD with momentum."""
+def test_backbone_momentum_applies_to_parameters_without_gain() -> None:
+    """SGD trains the gained head, and SGD with momentum trains the other parameters."""
     ours, theirs = tiny(), tiny()
     ngm = NGMSGD(ours, lr=0.1, gain_sensitivity=0.0, layers="output", backbone_momentum=0.9)
     sgd = torch.optim.SGD(
@@ -366,7 +366,7 @@ def test_backbone_momentum_is_for_what_is_not_gained() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 10])
-def test_normalised_entropy_raises_the_gain_alike_for_any_number_of_classes(classes: int) -> None:
+def test_normalised_entropy_is_independent_of_the_number_of_classes(classes: int) -> None:
     model = nn.Linear(2, classes)
     nn.init.zeros_(model.weight)
     nn.init.zeros_(model.bias)
@@ -379,7 +379,7 @@ def test_normalised_entropy_raises_the_gain_alike_for_any_number_of_classes(clas
     assert other.modulation.normalise_entropy is True
 
 
-def test_model_and_optimizer_copied_together_go_on_together() -> None:
+def test_model_and_optimizer_copied_together_train_on() -> None:
     model, x, y = tiny(), torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
     optimizer = NGMSGD(model, lr=0.1)
     step(model, optimizer, x, y)
@@ -395,7 +395,7 @@ def test_model_and_optimizer_copied_together_go_on_together() -> None:
     assert torch.equal(optimizer.gain, its_optimizer.gain)
 
 
-def test_an_output_layer_that_takes_no_part_is_warned_of() -> None:
+def test_an_unused_output_layer_causes_a_warning() -> None:
     class Unused(nn.Sequential):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self[0](input=x)
@@ -418,18 +418,18 @@ def test_an_output_layer_that_takes_no_part_is_warned_of() -> None:
         ({"baseline_gain": math.inf}, "Invalid baseline gain: inf"),
         ({"gain_sensitivity": math.inf}, "Invalid gain sensitivity: inf"),
         ({"layers": "fc1"}, "Invalid layers: 'fc1'"),
-        ({"layers": ["1"]}, "'1', which is no linear or convolutional layer.*'0', '2'"),
+        ({"layers": ["1"]}, "'1', which is not a linear or convolutional layer.*'0', '2'"),
         ({"layers": []}, "empty list"),
         ({"output": "nope"}, "output names 'nope'"),
         ({"backbone_momentum": 1.0}, "Invalid backbone momentum: 1.0"),
     ],
 )
-def test_bad_settings_say_what_is_wrong(settings: dict[str, object], message: str) -> None:
+def test_invalid_settings_raise_with_the_value(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NGMSGD(tiny(), **settings)  # type: ignore[arg-type]
 
 
-def test_entropy_is_in_nats_and_safe_at_certainty() -> None:
+def test_entropy_is_in_nats_and_zero_for_certain_predictions() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0], [1000.0, 0.0, 0.0]])
     assert predictive_entropy(logits).tolist() == pytest.approx([math.log(3), 0.0])
     assert predictive_entropy(logits.bfloat16()).dtype == torch.float32

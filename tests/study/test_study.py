@@ -236,14 +236,14 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ),
         (
             "methods=['ngm-sgd']; fixed.ngm-sgd.output='7'",
-            "output names '7', which is no linear or convolutional layer of MLP; "
-            "those are '1', '3', '5'",
+            "output names '7', which is not a linear or convolutional layer of MLP; "
+            "its layers are '1', '3', '5'",
         ),
         (
             "custom={path='x', tasks=2, size=8, batch_size=1, model='slim-resnet18'}; "
             "benchmarks=['custom']",
             "custom = {'path': 'x', 'tasks': 2, 'size': 8, 'batch_size': 1, 'model': "
-            "'slim-resnet18'}: batch_size = 1 and size = 8: a ResNet normalises",
+            "'slim-resnet18'}: batch_size = 1 and size = 8: the ResNet's batch",
         ),
         ("settings={sgd={}, adam={lr=0.1}}; trials=1", "settings.sgd has nothing: "),
         ("confirm=5", "confirm = 5: input should be a table"),

@@ -1,0 +1,194 @@
+"""Encoded images in Parquet files of the Hugging Face hub, or in one folder per class."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ngm_tune.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+_MOST_CLASSES = 100_000
+_AT_ONCE = 256
+"""Number of encoded images in memory at once."""
+
+
+class EncodedImage(NamedTuple):
+    """An encoded image.
+
+    Attributes:
+        name: Name in messages.
+        content: Bytes of an image file.
+        label: Class index.
+    """
+
+    name: str
+    content: bytes
+    label: int
+
+
+class Encoded(NamedTuple):
+    """A set of encoded images.
+
+    Attributes:
+        origin: The folder or file of the images.
+        total: Number of images.
+        fingerprint: A digest that changes with the files.
+        read: Iterates over the images.
+    """
+
+    origin: str
+    total: int
+    fingerprint: str
+    read: Callable[[], Iterator[EncodedImage]]
+
+
+def parquet_images(files: Sequence[Path], label: str) -> Encoded:
+    """Read the images of Parquet files.
+
+    Args:
+        files: Files with a column ``img`` or ``image``, a struct of ``bytes`` and ``path``.
+        label: The column of class indices.
+
+    Raises:
+        UserError: A file cannot be read, lacks a column, or all files are empty.
+    """
+    opened = []
+    for path in files:
+        try:
+            opened.append(pq.ParquetFile(path))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path}: not readable as Parquet: {error}") from error
+    columns = [
+        _image_column(path, file.schema_arrow, label)
+        for path, file in zip(files, opened, strict=True)
+    ]
+
+    def read() -> Iterator[EncodedImage]:
+        for path, column in zip(files, columns, strict=True):
+            try:
+                number = 0
+                for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE, columns=[column, label]):
+                    contents = batch[column].field("bytes").to_pylist()
+                    classes = batch[label].to_pylist()
+                    for content, of_class in zip(contents, classes, strict=True):
+                        name = f"{path}: image {number}"
+                        if content is None or of_class is None:
+                            raise UserError(f"{name} has no bytes or no {label}")
+                        if not 0 <= of_class < _MOST_CLASSES:
+                            raise UserError(
+                                f"{name}: {label} = {of_class}; must be a class index from 0 to "
+                                f"{_MOST_CLASSES - 1}"
+                            )
+                        yield EncodedImage(name, content, of_class)
+                        number += 1
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(f"{path}: not readable as Parquet: {error}") from error
+
+    total = sum(file.metadata.num_rows for file in opened)
+    if not total:
+        raise UserError(f"{files[0]}: no rows")
+    origin = str(files[0].parent / files[0].name.partition("-")[0])
+    return Encoded(origin, total, f"{label} {_fingerprint(files)}", read)
+
+
+def _image_column(path: Path, schema: pa.Schema, label: str) -> str:
+    if label not in schema.names or not pa.types.is_integer(schema.field(label).type):
+        raise UserError(
+            f"{path}: no column {label} of integers; its columns are {', '.join(schema.names)}"
+        )
+    for name in ("img", "image"):
+        kind = schema.field(name).type if name in schema.names else pa.null()
+        if pa.types.is_struct(kind) and any(field.name == "bytes" for field in kind):
+            return name
+    raise UserError(f"{path}: no column of images (img or image: a struct of bytes and path)")
+
+
+def parquet_class_names(path: Path, label: str) -> list[str]:
+    """Return the class names in the Hugging Face metadata of a Parquet file.
+
+    Returns:
+        Names in the order of the class indices; empty if the file has no such metadata.
+
+    Raises:
+        UserError: The file cannot be read as Parquet.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not readable as Parquet: {error}") from error
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[label]["names"]]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return []
+
+
+def folder_classes(folder: Path) -> list[str]:
+    """Return the classes of a folder of images: the sorted names of its subfolders.
+
+    Raises:
+        UserError: A name is not valid text.
+    """
+    names = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{folder}: the name of the folder {name!r} is not valid text"
+            ) from error
+    return names
+
+
+def has_images(folder: Path) -> bool:
+    """Whether a folder directly contains images."""
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*"))
+
+
+def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
+    """Read the images ``folder/<class>/*``, ordered by class and file name.
+
+    Raises:
+        UserError: A class has no images.
+    """
+    labelled: list[tuple[Path, int]] = []
+    for label, name in enumerate(classes):
+        files = sorted(
+            path for path in (folder / name).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES
+        )
+        if not files:
+            raise UserError(
+                f"{folder / name}: no images; supported are {', '.join(IMAGE_SUFFIXES)}"
+            )
+        labelled += [(path, label) for path in files]
+
+    def read() -> Iterator[EncodedImage]:
+        for path, label in labelled:
+            try:
+                yield EncodedImage(str(path), path.read_bytes(), label)
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read: {error}") from error
+
+    files = [path for path, _ in labelled]
+    return Encoded(str(folder), len(labelled), _fingerprint(files), read)
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        digest.update(os.fsencode(path.resolve()))
+        digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
