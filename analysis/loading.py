@@ -14,10 +14,11 @@ from ngm_tune.metrics.constraints import Constraint, are_feasible
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.metrics.selection import to_confirm
+from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.directory import Results
 from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.records import StoredEnvironment, StoredStudy, read_record
-from ngm_tune.results.schema import CONFIG_PREFIX, SEARCH_PREFIX, STATUSES
+from ngm_tune.results.schema import STATUSES
 
 from .loaded_study import ELIGIBLE, PARTIAL, LoadedStudy
 

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from ngm_tune.metrics.registry import METRICS, Metric
-from ngm_tune.results.schema import CONFIG_PREFIX
+from ngm_tune.results.columns import CONFIG_PREFIX
 
 from ..statistics.optimism import SEARCHED
 from ..statistics.pareto import ParetoInfo

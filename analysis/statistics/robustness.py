@@ -15,8 +15,8 @@ from ngm_tune.metrics.curves import Floats
 from ngm_tune.metrics.pareto import hypervolume, shortfall
 from ngm_tune.metrics.registry import Metric
 from ngm_tune.metrics.selection import hypervolume_subset
+from ngm_tune.results.columns import SEARCH_PREFIX
 from ngm_tune.results.records import Range
-from ngm_tune.results.schema import SEARCH_PREFIX
 
 from ..loaded_study import PARTIAL, LoadedStudy
 

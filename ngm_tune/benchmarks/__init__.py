@@ -13,6 +13,7 @@ from ngm_tune.benchmarks.cifar import (
 )
 from ngm_tune.benchmarks.custom import NAME as CUSTOM
 from ngm_tune.benchmarks.custom import Custom
+from ngm_tune.benchmarks.custom_benchmark import custom_benchmark
 from ngm_tune.benchmarks.digits import ROTATED_DIGITS, SPLIT_DIGITS
 from ngm_tune.benchmarks.imagenet import SPLIT_MINI_IMAGENET
 from ngm_tune.benchmarks.mnist import (
@@ -57,7 +58,7 @@ def get_benchmark(name: str, custom: Custom | None = None) -> Benchmark:
         ValueError: No benchmark has this name.
     """
     if name == CUSTOM and custom is not None:
-        return custom.benchmark()
+        return custom_benchmark(custom)
     if name not in BENCHMARKS:
         raise ValueError(f"no benchmark {name!r}; the benchmarks are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]

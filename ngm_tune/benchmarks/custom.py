@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from ngm_tune.benchmarks.augmentation import crop_and_flip
-from ngm_tune.benchmarks.benchmark import Benchmark, Normalisation
-from ngm_tune.benchmarks.networks import RESNET_SETTINGS, build_mlp, build_slim_resnet18
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ngm_tune.benchmarks.tasks import TaskData
+from ngm_tune.benchmarks.benchmark import Normalisation
 
 NAME = "custom"
 _WIDTH = 400
@@ -95,7 +86,7 @@ class Custom(BaseModel):
 
     @model_validator(mode="after")
     def _batch_statistics_are_defined(self) -> Custom:
-        if self._network != "mlp" and self.batch_size == 1 and self.size <= _RESNET_STRIDE:
+        if self.network != "mlp" and self.batch_size == 1 and self.size <= _RESNET_STRIDE:
             raise ValueError(
                 f"batch_size = 1 and size = {self.size}: the ResNet's batch normalisation needs at "
                 f"least 2 images per batch or more than {_RESNET_STRIDE} pixels"
@@ -103,59 +94,7 @@ class Custom(BaseModel):
         return self
 
     @property
-    def _network(self) -> Literal["mlp", "slim-resnet18"]:
+    def network(self) -> Literal["mlp", "slim-resnet18"]:
+        """The network: ``model``, or by default the one that fits the size of the images."""
         is_small = self.channels * self.size**2 <= _MLPS_UP_TO
         return self.model or ("mlp" if is_small else "slim-resnet18")
-
-    def resolved(self) -> Custom:
-        """Return a copy with the classes of each task and the normalisation, read from the data.
-
-        Raises:
-            UserError: The data is missing or damaged, or lacks a class.
-        """
-        from ngm_tune.benchmarks.custom_images import resolve
-
-        tasks, normalisation = resolve(self)
-        return self.model_copy(update={"tasks": tasks, "normalisation": normalisation})
-
-    def outline(self) -> Custom:
-        """Return a copy with one placeholder class per task, for use before the data is read."""
-        if not isinstance(self.tasks, int):
-            return self
-        return self.model_copy(update={"tasks": [[str(k)] for k in range(self.tasks)]})
-
-    def benchmark(self) -> Benchmark:
-        """Return the benchmark.
-
-        Raises:
-            ValueError: The table is not :meth:`resolved`.
-        """
-        if isinstance(self.tasks, int):
-            raise ValueError("the classes of the tasks are not resolved")
-        classes = sum(map(len, self.tasks))
-        return Benchmark(
-            name=NAME,
-            title=self.title,
-            kind="class-incremental",
-            tasks=len(self.tasks),
-            classes=classes,
-            batch_size=self.batch_size,
-            iterations_per_task=self.iterations_per_task,
-            load=partial(_load, self),
-            build_model=self._build_model(classes),
-            normalisation=self.normalisation,
-            augment=crop_and_flip if self.augment else None,
-            settings={} if self._network == "mlp" else RESNET_SETTINGS,
-        )
-
-    def _build_model(self, classes: int) -> Callable[[], nn.Module]:
-        if self._network == "mlp":
-            widths = (self.channels * self.size**2, _WIDTH, _WIDTH, classes)
-            return partial(build_mlp, widths, hidden_std=0.01, output_std=0.05)
-        return partial(build_slim_resnet18, classes, channels=self.channels)
-
-
-def _load(custom: Custom) -> TaskData:
-    from ngm_tune.benchmarks.custom_images import load
-
-    return load(custom)

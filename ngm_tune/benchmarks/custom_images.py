@@ -18,7 +18,8 @@ from ngm_tune.benchmarks.encoded import (
     parquet_class_names,
     parquet_images,
 )
-from ngm_tune.benchmarks.sources import data_folder, parquet_files
+from ngm_tune.benchmarks.folders import data_folder
+from ngm_tune.benchmarks.sources import parquet_files
 from ngm_tune.benchmarks.tasks import TaskData, in_groups, train_and_validation
 from ngm_tune.errors import UserError
 
@@ -26,8 +27,8 @@ _MOST_LISTED = 50
 """Largest number of classes in a message."""
 
 
-def resolve(custom: Custom) -> tuple[list[list[str]], Normalisation]:
-    """Return the classes of each task and the normalisation, computed from the data by default.
+def resolved(custom: Custom) -> Custom:
+    """Return a copy with the classes of each task and the normalisation, read from the data.
 
     Raises:
         UserError: The data is missing or damaged, or lacks a class.
@@ -35,7 +36,8 @@ def resolve(custom: Custom) -> tuple[list[list[str]], Normalisation]:
     train, _, names = _read(custom)
     training = train_and_validation(train)[0]
     tasks = [[names[c] for c in group] for group in _groups(custom, names)]
-    return tasks, custom.normalisation or _statistics(training)
+    normalisation = custom.normalisation or _statistics(training)
+    return custom.model_copy(update={"tasks": tasks, "normalisation": normalisation})
 
 
 def load(custom: Custom) -> TaskData:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ngm_tune.benchmarks.encoded import Encoded, EncodedImage
-from ngm_tune.benchmarks.sources import cache_folder
+from ngm_tune.benchmarks.folders import cache_folder
 from ngm_tune.errors import UserError
 
 _AT_ONCE = 256

@@ -17,14 +17,12 @@ can differ between the two layouts, and the same seed then draws different batch
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from platformdirs import user_cache_path
-
+from ngm_tune.benchmarks.folders import data_folder
 from ngm_tune.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,17 +82,6 @@ class Source:
     same_size: bool = True
     balanced: bool = True
     checksums: Mapping[Split, str] = field(default_factory=dict)
-
-
-def cache_folder() -> Path:
-    """Return the cache folder, on Linux ``ngm-tune`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    return user_cache_path("ngm-tune", appauthor=False)
-
-
-def data_folder() -> Path:
-    """Return the folder that holds datasets and receives downloads."""
-    folder = os.environ.get("NGM_TUNE_DATA")
-    return Path(folder) if folder else cache_folder() / "data"
 
 
 def load_images(source: Source, split: Split) -> Images:

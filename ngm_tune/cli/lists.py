@@ -24,7 +24,8 @@ def data(
 ) -> None:
     """Find or download the data of a benchmark, verify it, and say what there is."""
     from ngm_tune.benchmarks import get_benchmark
-    from ngm_tune.benchmarks.sources import data_folder, load_images
+    from ngm_tune.benchmarks.folders import data_folder
+    from ngm_tune.benchmarks.sources import load_images
 
     use_data_folder(folder)
     custom = None
@@ -77,20 +78,20 @@ def data(
 @app.command()
 def studies() -> None:
     """List the studies that come with ngm-tune."""
-    from ngm_tune.study.files import shipped_studies
+    from ngm_tune.study.shipped import shipped_contents
 
     print_table(
         ("study", "benchmarks", "methods", "trials", "seeds", "about"),
         (
             (
                 name,
-                ", ".join(study.benchmarks),
-                str(len(study.methods)),
-                str(study.trials),
-                str(len(study.seed_list)),
-                study.title,
+                ", ".join(study["benchmarks"]),
+                str(len(study["methods"])),
+                str(study["trials"]),
+                str(_count(study["seeds"])),
+                study["title"],
             )
-            for name, study in shipped_studies().items()
+            for name, study in shipped_contents().items()
         ),
     )
 
@@ -149,6 +150,10 @@ def metrics() -> None:
             for metric in METRICS.values()
         ),
     )
+
+
+def _count(seeds: int | list[int]) -> int:
+    return seeds if isinstance(seeds, int) else len(seeds)
 
 
 def _range(distribution: object) -> str:

@@ -11,13 +11,11 @@ import pyarrow as pa
 
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.metrics.registry import METRICS, compute_metrics
-from ngm_tune.results.columns import INT64
+from ngm_tune.results.columns import CONFIG_PREFIX, INT64, SEARCH_PREFIX
 from ngm_tune.results.directory import FAILURES, Results, checkpoint_of
 from ngm_tune.results.schema import (
-    CONFIG_PREFIX,
     CURVES_SCHEMA,
     PROBES_SCHEMA,
-    SEARCH_PREFIX,
     STEPS_SCHEMA,
     TASKS_SCHEMA,
     trials_schema,

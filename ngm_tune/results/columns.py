@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ngm_tune.results.schema import CONFIG_PREFIX
-
+CONFIG_PREFIX = "config_"
+"""Prefix of columns with hyper-parameters."""
+SEARCH_PREFIX = "search_"
+"""Prefix of columns with search coordinates, where hyper-parameters were searched."""
 INT64 = 2**63
 """Beyond the largest whole number that results can hold."""
 Domain = type | Sequence[Any]

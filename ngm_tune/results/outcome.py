@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ngm_tune.metrics.constraints import Constraint
+from ngm_tune.results.columns import SEARCH_PREFIX
 from ngm_tune.results.directory import Results
-from ngm_tune.results.schema import SEARCH_PREFIX, Status
+from ngm_tune.results.schema import Status
 
 Row = dict[str, Any]
 Values = tuple[float, ...]

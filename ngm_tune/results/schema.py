@@ -13,6 +13,7 @@ from typing import Literal
 import pyarrow as pa
 
 from ngm_tune.metrics.registry import METRICS
+from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of, trial_of
 
 SCHEMA_VERSION = 2
@@ -22,10 +23,6 @@ VERSION_KEY = b"ngm_tune.schema_version"
 
 Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
 PHASES = ("search", "confirm")
-CONFIG_PREFIX = "config_"
-"""Of columns with hyper-parameters."""
-SEARCH_PREFIX = "search_"
-"""Of columns with the coordinates that the search proposed, where they were searched."""
 
 
 class Status(StrEnum):

@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import UserError
 from ngm_tune.messages import keys_of, rule_of, spelled
 from ngm_tune.study.sections import Confirm, EarlyStopping, Plateau, Racing, Resources
+from ngm_tune.study.shipped import shipped_names, shipped_text
 from ngm_tune.study.study import Study
 from ngm_tune.study.validation import validate
 
@@ -91,31 +91,21 @@ def _parsed(content: dict[str, Any], origin: str) -> Study:
         raise UserError(f"{origin}: {_sentence(error, content)}") from None
 
 
-def shipped_studies() -> dict[str, Study]:
-    """The studies that come with ngm-tune, by name."""
-    folder = files("ngm_tune") / "studies"
-    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".toml"))
-    return {name.removesuffix(".toml"): load_study(name.removesuffix(".toml")) for name in names}
-
-
 def _read_source(source: str) -> tuple[str, str]:
-    """Where the study is and what stands there: a file if there is one, else a shipped study."""
+    """Return where a study is and its text: a file if one exists, or a shipped study."""
     path = Path(source)
-    shipped = files("ngm_tune") / "studies" / f"{source}.toml"
     try:
         if path.is_file():
             return str(path), path.read_text(encoding="utf-8-sig")
-        if path.name == source and shipped.is_file():
-            return f"study {source}", shipped.read_text(encoding="utf-8")
+        text = shipped_text(source) if path.name == source else None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{source}: cannot be read: {error}") from error
-    shipped_names = sorted(
-        f.name.removesuffix(".toml") for f in (files("ngm_tune") / "studies").iterdir()
-    )
-    raise UserError(
-        f"{source or 'no name'}: neither a file nor a study of ngm-tune; those are "
-        f"{', '.join(shipped_names)}"
-    )
+    if text is None:
+        raise UserError(
+            f"{source or 'no name'}: neither a file nor a shipped study; the shipped studies are "
+            f"{', '.join(shipped_names())}"
+        )
+    return f"study {source}", text
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

@@ -1,13 +1,13 @@
-"""What arXiv 2507.14056 ran, as the studies ``paper-*`` that come with ngm-tune."""
+"""The paper's settings (arXiv 2507.14056), as the shipped studies ``paper-*`` have them."""
 
 from __future__ import annotations
 
 import tomllib
-from importlib.resources import files
 from typing import Any
+
+from ngm_tune.study.shipped import shipped_text
 
 
 def paper_study(benchmark: str) -> dict[str, Any]:
-    """The study of a benchmark as the paper has it; empty if it has none."""
-    study = files("ngm_tune") / "studies" / f"paper-{benchmark}.toml"
-    return tomllib.loads(study.read_text(encoding="utf-8")) if study.is_file() else {}
+    """Return the paper's study of a benchmark; empty if the paper has none."""
+    return tomllib.loads(shipped_text(f"paper-{benchmark}") or "")

@@ -261,7 +261,9 @@ class Study(BaseModel):
         """
         if self.custom is None:
             return self
-        return self.model_copy(update={"custom": self.custom.resolved()})
+        from ngm_tune.benchmarks.custom_images import resolved
+
+        return self.model_copy(update={"custom": resolved(self.custom)})
 
     def content(self) -> dict[str, Any]:
         """Return the study as plain values that :meth:`model_validate` accepts."""

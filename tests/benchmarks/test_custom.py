@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from ngm_tune.benchmarks import Custom, get_benchmark
+from ngm_tune.benchmarks.custom_images import resolved
 from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.errors import UserError
 
@@ -65,7 +66,7 @@ def write_parquet(path: Path, names: bool, count: int = PER_CLASS) -> None:
 
 
 def custom(**settings: Any) -> Custom:
-    return Custom(**{"path": "pets", "tasks": 2, "size": 8, **settings}).resolved()
+    return resolved(Custom(**{"path": "pets", "tasks": 2, "size": 8, **settings}))
 
 
 def brightness(inputs: torch.Tensor) -> list[int]:

@@ -18,7 +18,8 @@ from typer.main import get_command
 
 from ngm_tune.cli import app
 from ngm_tune.methods import Method, methods
-from ngm_tune.study.files import load_study, shipped_studies
+from ngm_tune.study.files import load_study
+from ngm_tune.study.shipped import shipped_names
 
 ROOT = Path(__file__).parents[2]
 OUTSIDE_OF_SITE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -28,7 +29,7 @@ COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 
 @cache
 def shipped() -> set[str]:
-    return set(shipped_studies())
+    return set(shipped_names())
 
 
 def validate_study(example: Example) -> None:

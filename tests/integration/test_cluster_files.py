@@ -28,7 +28,8 @@ from ray.runtime_env import RuntimeEnv
 from typer.main import get_command
 
 from ngm_tune.cli import app
-from ngm_tune.study.files import load_study, shipped_studies
+from ngm_tune.study.files import load_study
+from ngm_tune.study.shipped import shipped_names
 from tests.helpers.commands import environment
 
 ROOT = Path(__file__).parents[2]
@@ -219,7 +220,7 @@ def test_the_rayjob_runs_a_study_again_until_it_is_complete(job: Any) -> None:
     command, subcommand, *arguments = shlex.split(spec["entrypoint"])
     assert (command, subcommand) == ("ngm-tune", "run")
     options = run_options(arguments)
-    assert options["study"] in shipped_studies()
+    assert options["study"] in shipped_names()
     assert options["results"].startswith("s3://bucket/studies/")
     assert options["address"] is None  # Ray names the cluster of a job in RAY_ADDRESS
     assert spec["backoffLimit"] > 0
@@ -527,7 +528,7 @@ def test_the_commands_shown_are_accepted(name: str) -> None:
     assert shown
     for line in shown:
         options = run_options(shlex.split(line.partition("ngm-tune run ")[2]))
-        assert options["study"] in {*shipped_studies(), "my-study.toml"}
+        assert options["study"] in {*shipped_names(), "my-study.toml"}
         assert options["results"].startswith("s3://")
 
 

@@ -36,9 +36,9 @@ from scipy.stats import rankdata
 from ngm_tune.methods import get_method
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.metrics.registry import METRICS
+from ngm_tune.results.columns import SEARCH_PREFIX
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.results.schema import SEARCH_PREFIX
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.study import Study

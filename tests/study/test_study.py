@@ -13,7 +13,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
-from ngm_tune.study.files import load_study, shipped_studies, validate_study
+from ngm_tune.study.files import load_study, validate_study
+from ngm_tune.study.shipped import shipped_names
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.study.warnings import without_effect
@@ -147,7 +148,7 @@ def test_writing_and_reading_again_gives_the_same_study(file: Path) -> None:
 
 
 def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
-    studies = shipped_studies()
+    studies = {name: load_study(name) for name in shipped_names()}
     assert {"quickstart", "digits"} <= studies.keys()
     assert all(name == study.name for name, study in studies.items())
     assert "ngm-sgd-frozen-gain" in studies["quickstart"].methods
