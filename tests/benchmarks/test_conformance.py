@@ -30,6 +30,7 @@ def _has_data(name: str) -> bool:
 
 for _name, _benchmark in BENCHMARKS.items():
     _marks = [] if _has_data(_name) else [pytest.mark.skip(f"NGM_TUNE_DATA has no {_name}")]
+    _marks += [pytest.mark.slow] if _benchmark.source else []  # images that must be decoded
     globals()[_case_name(_name)] = type(
         _case_name(_name), (BenchmarkTestCase,), {"benchmark": _benchmark, "pytestmark": _marks}
     )

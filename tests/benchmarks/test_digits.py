@@ -59,6 +59,7 @@ def test_training_pixels_are_normalised() -> None:
     assert train.std().item() == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIGITS)
 def test_accuracy_has_levelled_off_at_each_tasks_end(name: str) -> None:
     """Mean accuracy on seen tasks changes by less than two points in the last quarter of a task."""

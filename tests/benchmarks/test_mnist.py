@@ -42,6 +42,7 @@ def test_split_mnist_has_two_digits_per_task_and_all_images(split_mnist: TaskDat
     assert pixels.std().item() == pytest.approx(0.3081, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_rotated_and_permuted_mnist_have_the_same_digits_in_three_tasks(data: Path) -> None:
     for name in ("rotated-mnist", "permuted-mnist"):
         test = get_benchmark(name).load().test
@@ -70,6 +71,7 @@ GAPS = {"ngm-sgd": 0.028, "momentum-sgd": 0.274, "sgd": 0.010}
 GAINS = (1.31, 1.68, 1.89, 1.94, 2.11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", TASK_ENDS)
 def test_a_run_agrees_with_the_published_runs(split_mnist: TaskData, method: str) -> None:
     """The run has the authors' settings and one of their seeds. Adam's seeds vary too much."""

@@ -264,6 +264,7 @@ def _load(_: int) -> int:
     return int(load_images(COLOURED, "train").pixels.sum())
 
 
+@pytest.mark.slow
 def test_several_processes_can_decode_the_same_images(data: Path, tmp_path: Path) -> None:
     write_parquet(data / "tiny", "train")
     with multiprocessing.get_context("spawn").Pool(4) as pool:

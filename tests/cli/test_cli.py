@@ -60,7 +60,7 @@ def quick(*changes: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("run", "nope"), "nope: neither a file nor a study of ngm-tune"),
+        (("run", "nope"), "nope: neither a file nor a shipped study"),
         (quick("trials=-1"), "trials = -1: input should be greater"),
         (quick("sampler=cmaes"), "sampler = 'cmaes': it cannot search for several objectives"),
         (quick("sampler=tpee"), "sampler = 'tpee': input should be 'tpe', 'nsga2', 'gp' or"),

@@ -51,6 +51,7 @@ def train(rank: int, processes: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_replicas_share_the_gain_of_the_whole_batch(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(train, (2, tmp_path), nprocs=2)
     one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))

@@ -107,7 +107,8 @@ def test_a_constraint_can_be_on_what_is_no_objective() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "trials", "random"), [("tpe", 40, 10), ("nsga2", 70, 20), ("gp", 18, 10)]
+    ("sampler", "trials", "random"),
+    [("tpe", 40, 10), ("nsga2", 70, 20), pytest.param("gp", 18, 10, marks=pytest.mark.slow)],
 )
 def test_samplers_propose_more_of_what_keeps_them(
     tmp_path: Path, sampler: str, trials: int, random: int

@@ -14,8 +14,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.study.files import load_study, validate_study
-from ngm_tune.study.shipped import shipped_names
 from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.shipped import shipped_names
 from ngm_tune.study.study import Study
 from ngm_tune.study.warnings import without_effect
 from tests.helpers.searches import a_study
@@ -73,7 +73,7 @@ def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
         "backbone_momentum": 0.9,
         "normalise_entropy": True,
     }
-    assert own.hyperparameters["normalise_entropy"] == "bool"
+    assert StudyPlan.resolve(own).hyperparameters["normalise_entropy"] == "bool"
 
 
 def test_layers_are_those_of_the_networks_of_the_study(file: Path) -> None:
@@ -416,7 +416,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 def test_no_such_study() -> None:
     with pytest.raises(
-        UserError, match=r"nope: neither a file nor a study .* digits, .*, quickstart"
+        UserError, match=r"nope: neither a file nor a shipped study; .* digits, .*, quickstart"
     ):
         load_study("nope")
 
