@@ -22,6 +22,7 @@ def report(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_report(str(finished.location), tmp_path_factory.mktemp("report")).page
 
 
+@pytest.mark.slow
 def test_names_with_path_components_are_refused(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:
@@ -109,6 +110,7 @@ def test_every_chart_is_drawn_in_a_browser(opened: Opened) -> None:
     assert "CONSOLE" not in opened.log
 
 
+@pytest.mark.slow
 def test_an_unfinished_study_can_be_analyzed(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:
@@ -123,6 +125,7 @@ def test_an_unfinished_study_can_be_analyzed(
     assert (part / "report" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_results_at_a_uri_require_an_output(
     finished: Finished, ngm_tune: Command, tmp_path: Path
 ) -> None:
@@ -136,6 +139,7 @@ def test_results_at_a_uri_require_an_output(
     assert (tmp_path / "mine.toml").is_file()
 
 
+@pytest.mark.slow
 def test_hyperparameters_of_several_types_are_shown(tmp_path: Path, ngm_tune: Command) -> None:
     study = tmp_path / "fixed.toml"
     study.write_text(
@@ -169,6 +173,7 @@ normalise_entropy = true
     )
 
 
+@pytest.mark.slow
 def test_output_with_a_name_that_is_not_valid_unicode(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:

@@ -25,6 +25,8 @@ from ngm_tune.study.files import load_study
 from ngm_tune.training import step_cost as cost
 from ngm_tune.training.step_cost import Network
 
+pytestmark = pytest.mark.slow
+
 CHANGES = [
     'methods=["ngm-sgd", "ngm-sgd-output", "entropy-lr", "sgd"]',
     "seeds=[1, 2]",
@@ -56,7 +58,7 @@ def mechanism(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "NETWORKS", small_networks())
         patch.setattr(cost, "_SECONDS_PER_ROUND", 0.005)
-        ended = drive(study, location)
+        ended = drive(study, location, executor="local")
     assert (ended.complete, ended.done, ended.failed) == (True, 4, 0)
     return load(location)
 
