@@ -178,15 +178,16 @@ def _measure_costs(
     study: Study, location: str, sources: Sequence[RunSource], executor: Executor
 ) -> None:
     """Measure step costs with the resources of a trial, once no trial runs."""
-    methods, threads, device = _working(study, sources), study.resources.cpu, device_of(study)
+    import torch
+
+    from ngm_tune.training import step_cost
+
+    methods, networks = _working(study, sources), step_cost.NETWORKS
+    threads, device = study.resources.cpu, device_of(study)
 
     def measure() -> list[dict[str, Any]]:
-        import torch
-
-        from ngm_tune.training import step_cost
-
         torch.set_num_threads(threads)
-        costs = step_cost.measure(methods, step_cost.NETWORKS, device)
+        costs = step_cost.measure(methods, networks, device)
         return [row._asdict() for row in costs]
 
     rows = pa.Table.from_pylist(executor.call(study, measure), COSTS_SCHEMA)
