@@ -1,4 +1,4 @@
-"""The arms of a study as a search algorithm of Ray Tune."""
+"""The schedule of a study as a search algorithm of Ray Tune."""
 
 from __future__ import annotations
 
@@ -9,30 +9,44 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from ngm_tune.execution.searcher import ScheduleSearcher
-from ngm_tune.results.outcome import Outcome
+from ngm_tune.execution.trial_report import TrialReport
+from ngm_tune.results.outcome import Outcome, Values
+from ngm_tune.results.schema import Status
 from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
 from ngm_tune.search.run_spec import RunSpec
-from tests.helpers.searches import a_study, method_search
+from ngm_tune.search.schedule import Schedule
+from tests.helpers.searches import a_study, benchmark_search, method_search
 
 
 def searcher_of(
-    arms: Sequence[RunSource],
+    sources: Sequence[RunSource] | Schedule,
     written: Mapping[str, Outcome] | None = None,
-    given_up: Callable[[str], bool] = lambda run_id: True,
+    has_failed: Callable[[str], bool] = lambda run_id: True,
 ) -> ScheduleSearcher:
-    def config_of(proposal: RunSpec) -> dict[str, Any]:
-        return {"id": proposal.run_id, "seeds": proposal.seeds, "phase": proposal.phase}
+    def config_of(spec: RunSpec) -> Any:
+        return {"id": spec.run_id, "seeds": spec.seeds, "phase": spec.phase}
 
-    return ScheduleSearcher(arms, config_of, ({} if written is None else written).get, given_up)
-
-
-def ended(status: str, *values: float) -> dict[str, Any]:
-    return {"outcome": (status, values)}
+    schedule = sources if isinstance(sources, Schedule) else Schedule(sources)
+    written = {} if written is None else written
+    return ScheduleSearcher(schedule, config_of, written.get, has_failed)
 
 
-def test_the_searcher_serves_all_arms_equally(tmp_path: Path) -> None:
-    arms = [method_search(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")]
-    searcher = searcher_of(arms)
+def ended(status: Status, *values: float, interim: tuple[Values, ...] = ()) -> dict[str, Any]:
+    """Return the last result of a trial."""
+    outcome = Outcome(status, values, (), interim)
+    return {"report": TrialReport(outcome=outcome), "done": True}
+
+
+def after_a_task(*interim: Values) -> dict[str, Any]:
+    """Return the result of a task that is not the last."""
+    return {"report": TrialReport(interim=interim), "done": False}
+
+
+def test_every_source_gets_as_many_runs_as_the_others(tmp_path: Path) -> None:
+    searches = [
+        method_search(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")
+    ]
+    searcher = searcher_of(searches)
     for round_ in range(4):
         ids = [f"t{round_}{n}" for n in range(3)]
         configs = [searcher.suggest(tune_id) for tune_id in ids]
@@ -42,12 +56,12 @@ def test_the_searcher_serves_all_arms_equally(tmp_path: Path) -> None:
         if round_ < 3:
             assert searcher.suggest("waits") is None
         for tune_id in ids:
-            searcher.on_trial_complete(tune_id, ended("completed", 0.5, 0.5))
+            searcher.on_trial_complete(tune_id, ended(Status.COMPLETED, 0.5, 0.5))
     assert searcher.suggest("none") == Searcher.FINISHED
-    assert [[o.values for o in a.outcomes] for a in arms] == [[(0.5, 0.5)] * 4] * 3
+    assert [[o.values for o in s.outcomes] for s in searches] == [[(0.5, 0.5)] * 4] * 3
 
 
-def test_the_searcher_counts_a_trial_that_raised_and_reopens_one_cut_off(tmp_path: Path) -> None:
+def test_a_trial_that_raised_has_failed_and_one_cut_off_is_offered_again(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
@@ -61,7 +75,7 @@ def test_the_searcher_counts_a_trial_that_raised_and_reopens_one_cut_off(tmp_pat
 def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=1)
     last = iter((False, True))
-    searcher = searcher_of([searched], given_up=lambda run_id: next(last))
+    searcher = searcher_of([searched], has_failed=lambda run_id: next(last))
     config = searcher.suggest("t1")
     assert searcher.suggest("waits") is None
     searcher.on_trial_complete("t1", error=True)
@@ -71,83 +85,89 @@ def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -
     assert searcher.suggest("none") == Searcher.FINISHED
 
 
-def test_a_trial_cut_off_after_a_report_is_reopened_too(tmp_path: Path) -> None:
+def test_a_trial_cut_off_after_a_report_is_offered_again(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
-    searcher.on_trial_complete("t1", {"interim": ((0.5, 0.5),)})
+    searcher.on_trial_complete("t1", after_a_task((0.5, 0.5)))
     assert searcher.suggest("t2") == config
 
 
-def test_what_a_worker_wrote_counts_whatever_tune_says_of_it(tmp_path: Path) -> None:
+def test_rows_that_a_worker_wrote_count_whatever_tune_reports(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=3)
     written: dict[str, Outcome] = {}
     searcher = searcher_of([searched], written)
     for tune_id, error in (("lost after its end", True), ("cut off after its end", False)):
         run_id = searcher.suggest(tune_id)["id"]
-        written[run_id] = Outcome("completed", (0.9, 0.1))
+        written[run_id] = Outcome(Status.COMPLETED, (0.9, 0.1))
         searcher.on_trial_complete(tune_id, error=error)
     searcher.settle()
-    written[searcher.suggest("left without a word")["id"]] = Outcome("completed", (0.8, 0.1))
+    written[searcher.suggest("left without a call")["id"]] = Outcome(Status.COMPLETED, (0.8, 0.1))
     searcher.settle()
     assert searched.complete
     assert [o.status for o in searched.outcomes] == ["completed"] * 3
 
 
-def test_a_trial_stopped_early_is_counted_once(tmp_path: Path) -> None:
+def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
-    searcher = searcher_of([searched])
+    schedule = Schedule([searched])
+    searcher = searcher_of(schedule)
     for tune_id in ("t0", "t1"):
         searcher.suggest(tune_id)
         interim = ((0.9, 0.2), (0.9, 0.2), (0.9, 0.2))
-        searcher.on_trial_complete(tune_id, {"outcome": ("completed", (0.9, 0.2), (), interim)})
+        searcher.on_trial_complete(tune_id, ended(Status.COMPLETED, 0.9, 0.2, interim=interim))
     run_id = searcher.suggest("t2")["id"]
-    assert not searcher.should_prune(run_id, [(0.5, 0.5)])
+    assert not schedule.should_prune(run_id, [(0.5, 0.5)])
     bad = [(0.5, 0.5), (0.5, 0.5)]
-    assert searcher.should_prune(run_id, bad)
-    searcher.stopped(run_id, bad)
-    searcher.on_trial_complete("t2", {"interim": bad})  # Tune says so of every trial
+    assert schedule.should_prune(run_id, bad)
+    schedule.prune(run_id, bad)
+    searcher.on_trial_complete("t2", after_a_task(*bad))  # Tune calls this for every trial
     assert [o.status for o in searched.outcomes] == ["completed", "completed", "stopped"]
     assert searched.outcomes[-1].interim == tuple(bad)
     assert searcher.suggest("t3")["id"] != run_id
 
 
 def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> None:
-    study = a_study(trials=2, confirm={"max_configurations": 1, "seeds": 2})
-    search = method_search(tmp_path / "a", trials=2, confirm={"max_configurations": 1, "seeds": 2})
-    searcher = searcher_of([search, confirmation(study, search, {})])
+    changes = {"trials": 2, "confirm": {"max_configurations": 1, "seeds": 2}}
+    benchmark = benchmark_search(tmp_path / "a", **changes)
+    (search,) = benchmark.searches
+    study = a_study(methods=["sgd"], **changes)
+    searcher = searcher_of([search, confirmation(study, search, benchmark, {})])
     for tune_id, gap in (("t0", 0.2), ("t1", 0.1)):
         assert searcher.suggest(tune_id)["phase"] == "search"
         assert searcher.suggest("waits") is None
-        searcher.on_trial_complete(tune_id, ended("completed", 0.9, gap))
+        searcher.on_trial_complete(tune_id, ended(Status.COMPLETED, 0.9, gap))
     assert searcher.suggest("t2") == {
         "id": "split-digits.sgd.0001.confirm",
         "seeds": (1000, 1001),
         "phase": "confirm",
     }
-    assert searcher.suggest("waits") is None  # it may be cut off, and is to be run then
-    searcher.on_trial_complete("t2", ended("completed", 0.9, 0.1))
+    assert searcher.suggest("waits") is None  # the run may be cut off, and is offered again then
+    searcher.on_trial_complete("t2", ended(Status.COMPLETED, 0.9, 0.1))
     assert searcher.suggest("none") == Searcher.FINISHED
 
 
 def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
-    search = method_search(tmp_path / "a", trials=1)
-    searcher = searcher_of([search, confirmation(a_study(trials=1), search, {})])
+    benchmark = benchmark_search(tmp_path / "a", trials=1)
+    (search,) = benchmark.searches
+    study = a_study(methods=["sgd"], trials=1)
+    searcher = searcher_of([search, confirmation(study, search, benchmark, {})])
     searcher.suggest("t0")
     searcher.on_trial_complete("t0", error=True)
     assert searcher.suggest("none") == Searcher.FINISHED
 
 
-def test_given_settings_are_one_run(tmp_path: Path) -> None:
+def test_fixed_hyperparameters_are_one_run(tmp_path: Path) -> None:
     study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
     given = fixed_hyperparameters(study, "split-digits", "sgd", {})
-    searcher = searcher_of([given])
+    schedule = Schedule([given])
+    searcher = searcher_of(schedule)
     config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}
     assert searcher.suggest("t0") == config
     searcher.on_trial_complete("t0")
     assert searcher.suggest("t1") == config
-    assert not searcher.should_prune("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
-    searcher.on_trial_complete("t1", ended("diverged", 0.0, 1.0))
+    assert not schedule.should_prune("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
+    searcher.on_trial_complete("t1", ended(Status.DIVERGED, 0.0, 1.0))
     assert given.complete
-    assert given.values == []  # what diverged is on no front
+    assert given.values == []  # runs that diverged are on no front
     assert searcher.suggest("none") == Searcher.FINISHED

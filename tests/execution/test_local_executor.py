@@ -1,0 +1,175 @@
+"""Studies in this process: interrupts, time budgets and problems lose no result."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from ngm_tune.errors import UserError
+from ngm_tune.execution import local_executor
+from ngm_tune.execution.driver import drive
+from ngm_tune.execution.summary import StudySummary
+from ngm_tune.study.files import load_study
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.interrupting import interrupted_in_task
+
+TASKS = 5 * 2
+"""Tasks of a run of the search: five of Split-Digits with two seeds."""
+ALL_TASKS = 4 * TASKS + 2 * 5
+"""Tasks of the study: two methods with two runs each and a confirmation with one seed."""
+
+STUDY = load_study(
+    "quickstart",
+    [
+        'methods=["ngm-sgd", "sgd"]',
+        *("trials=2", "seeds=2", "iterations_per_task=10"),
+        "confirm={ max_configurations = 1, seeds = 1 }",
+    ],
+)
+
+
+def run(location: Path, time_budget: timedelta | None = None) -> StudySummary:
+    return drive(STUDY, str(location), executor="local", time_budget=time_budget)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run that was never interrupted."""
+    location = tmp_path_factory.mktemp("results") / "whole"
+    summary = run(location)
+    assert summary.complete
+    assert (summary.done, summary.failed) == (6, 0)
+    return location
+
+
+@pytest.fixture(autouse=True)
+def _checkpoint_after_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
+
+
+def files(location: Path, table: str = "trials") -> dict[str, int]:
+    """Return the files of a table by name, with the time at which they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in location.glob(f"{table}/*")}
+
+
+class Clock:
+    """A clock on which every look takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_time_budget_ends_between_tasks_and_the_study_resumes(
+    tmp_path: Path, whole: Path
+) -> None:
+    with patch.object(local_executor, "time", Clock()):  # looks before every task: 5 and 2
+        summary = run(tmp_path / "study", timedelta(seconds=7.5))
+    assert summary.timed_out
+    assert not summary.complete
+    assert summary.done == 1
+    kept = files(tmp_path / "study")
+    assert len(files(tmp_path / "study", "checkpoints")) == 1
+    resumed = run(tmp_path / "study")
+    assert resumed.complete
+    assert not resumed.timed_out
+    assert kept.items() <= files(tmp_path / "study").items()
+    assert_the_same(tmp_path / "study", whole)
+
+
+def test_a_time_budget_saves_tasks_since_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "1000")
+    with patch.object(local_executor, "time", Clock()):
+        run(tmp_path / "study", timedelta(seconds=2.5))
+    assert len(files(tmp_path / "study", "checkpoints")) == 1
+
+
+def test_a_time_budget_that_a_study_does_not_need_ends_nothing(tmp_path: Path, whole: Path) -> None:
+    summary = run(tmp_path / "study", timedelta(hours=1))
+    assert summary.complete
+    assert not summary.timed_out
+    assert_the_same(tmp_path / "study", whole)
+
+
+@pytest.mark.parametrize("task", [1, TASKS + 4, 4 * TASKS + 2])
+def test_an_interrupt_loses_no_checkpoint_and_the_study_resumes(
+    tmp_path: Path, whole: Path, task: int
+) -> None:
+    """In the first task, in the second trial between two seeds, and in the confirmation."""
+    location = tmp_path / "study"
+    with interrupted_in_task(task), pytest.raises(KeyboardInterrupt):
+        run(location)
+    kept = files(location)
+    assert len(kept) == (task - 1) // TASKS
+    assert len(files(location, "checkpoints")) == (task > 1)
+    assert not (location / "driver.json").exists()
+    with interrupted_in_task(ALL_TASKS - (task - 1) + 1):  # raises if a task is trained twice
+        assert run(location).complete
+    assert kept.items() <= files(location).items()
+    assert_the_same(location, whole)
+    assert files(location, "checkpoints") == {}
+
+
+def test_results_that_cannot_be_written_stop_the_study_with_one_sentence(
+    tmp_path: Path, whole: Path
+) -> None:
+    location = tmp_path / "study"
+    location.mkdir()
+    (location / "curves").write_text("a file where a folder should be")
+    with pytest.raises(UserError) as stopped:
+        run(location)
+    sentence = str(stopped.value)
+    assert str(location) in sentence
+    assert "the study can be resumed once that is fixed" in sentence
+    assert "\n" not in sentence
+    assert files(location) == {}
+    (location / "curves").unlink()
+    assert run(location).complete
+    assert_the_same(location, whole)
+
+
+def test_a_damaged_checkpoint_is_logged_and_counted_and_its_trial_starts_over(
+    tmp_path: Path, whole: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    location = tmp_path / "study"
+    with interrupted_in_task(4), pytest.raises(KeyboardInterrupt):
+        run(location)
+    (path,) = (location / "checkpoints").iterdir()
+    os.truncate(path, 1000)
+    with caplog.at_level(logging.WARNING, "ngm_tune"):
+        summary = run(location)
+    logged = [r for r in caplog.records if r.name == "ngm_tune.execution.trial_training"]
+    assert [f"checkpoints/{path.name}: " in record.getMessage() for record in logged] == [True]
+    assert len(summary.notices) == 1
+    assert summary.notices[0].startswith("1 checkpoint")
+    assert summary.complete
+    assert_the_same(location, whole)
+
+
+def test_no_cluster_is_joined(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--executor local uses no Ray cluster"):
+        drive(STUDY, str(tmp_path / "study"), executor="local", address="auto")
+
+
+def test_the_threads_of_this_process_are_restored(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    study = load_study(
+        "quickstart",
+        [
+            *('methods=["sgd"]', "trials=1", "seeds=1", "iterations_per_task=2"),
+            *("resources={ cpu = 2 }", "confirm={ max_configurations = 0 }"),
+        ],
+    )
+    assert drive(study, str(tmp_path / "study"), executor="local").complete
+    assert torch.get_num_threads() == before

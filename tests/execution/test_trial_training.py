@@ -1,0 +1,328 @@
+"""Training of a trial: tasks, reports, checkpoints and problems, without Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from ngm_tune.execution.trial_config import TrialConfig, trial_config
+from ngm_tune.execution.trial_training import TrialTraining
+from ngm_tune.metrics.registry import METRICS
+from ngm_tune.results.directory import Results
+from ngm_tune.results.outcome import Outcome
+from ngm_tune.results.schema import Status
+from ngm_tune.search.run_spec import Phase, RunSpec
+from ngm_tune.study.files import load_study
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.training.checkpoints import pack, unpack
+from tests.helpers.trials import (
+    BENCHMARK,
+    TABLES,
+    checkpoints,
+    config,
+    finish,
+    rows,
+    split_cache,
+    splits_of_digits,
+    tasks_of,
+)
+
+Start = Callable[[TrialConfig], TrialTraining]
+
+
+@pytest.fixture(scope="module")
+def start() -> Start:
+    """Build a trial as a new worker does: it continues from a checkpoint if there is one."""
+    splits = split_cache(splits_of_digits())
+    return lambda config: TrialTraining(config, splits)
+
+
+def outcome_of(training: TrialTraining) -> Outcome:
+    outcome = finish(training).outcome
+    assert outcome is not None
+    return outcome
+
+
+def test_one_step_is_one_task_for_every_seed(tmp_path: Path, start: Start) -> None:
+    trial = start(config(tmp_path))
+    reports = [trial.train_next_task() for _ in range(4)]
+    assert [len(report.interim) for report in reports] == [1, 2, 3, 4]
+    assert not any(report.done for report in reports)
+    assert not (tmp_path / "trials").exists()
+    last = trial.train_next_task()
+    assert last.done
+    assert last.outcome is not None
+    assert last.outcome.status == Status.COMPLETED
+    assert last.outcome.violation == ()
+    stored = rows(tmp_path, "trials")
+    means = [stored["avg_acc"].mean(), stored["avg_sg"].mean()]
+    assert last.outcome.values == pytest.approx(means)
+    # The reports have the values that tasks/ has.
+    by_task = rows(tmp_path, "tasks").group_by("task").agg(pl.col("avg_acc").mean()).sort("task")
+    interim = last.outcome.interim
+    assert by_task["avg_acc"].to_list() == pytest.approx([point[0] for point in interim])
+    assert np.array_equal(reports[-1].interim, interim[:-1], equal_nan=True)
+    assert interim[-1] == last.outcome.values
+
+
+def test_the_outcome_has_the_violation_of_every_constraint(tmp_path: Path, start: Start) -> None:
+    constraints = 'constraints=["avg_acc >= 0.5", "avg_sg <= 2.0"]'
+    outcome = outcome_of(start(config(tmp_path, "sgd", constraints)))
+    assert outcome.status == Status.COMPLETED
+    assert outcome.values is not None
+    expected = (0.5 - outcome.values[0], outcome.values[1] - 2.0)
+    assert outcome.violation == pytest.approx(expected)
+
+
+def test_a_report_has_the_rows_to_write_if_the_trial_is_pruned(
+    tmp_path: Path, start: Start
+) -> None:
+    assert start(config(tmp_path / "without")).train_next_task().partial is None
+    trial = start(config(tmp_path / "with", "ngm-sgd", "early_stopping.min_peers=2"))
+    reports = [trial.train_next_task() for _ in range(3)]
+    partial = reports[2].partial
+    assert partial is not None
+    assert [row["status"] for row in partial.runs] == ["stopped"] * 2
+    assert [row["iterations"] for row in partial.runs] == [60, 60]
+    assert not METRICS.keys() & partial.runs[0].keys()  # metrics of a part of a run are not stored
+    finish(trial)
+    stored = rows(tmp_path / "with", "tasks").filter(pl.col("task") < 3).to_dicts()
+    assert partial.tasks == stored
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 4])
+def test_a_trial_continues_in_another_worker_and_ends_the_same(
+    tmp_path: Path, start: Start, tasks: int
+) -> None:
+    expected = finish(start(config(tmp_path / "whole")))
+    first = start(config(tmp_path / "parts"))
+    for _ in range(tasks):
+        first.train_next_task()
+    second = start(config(tmp_path / "parts"))
+    assert tasks_of(second) == [tasks, tasks]
+    assert repr(finish(second)) == repr(expected)  # by repr, since NaN equals no number
+    for table in TABLES:
+        assert rows(tmp_path / "parts", table).equals(rows(tmp_path / "whole", table))
+    assert checkpoints(tmp_path / "parts") == []
+
+
+def test_seeds_continue_from_different_tasks(tmp_path: Path, start: Start) -> None:
+    """A worker can be lost between two seeds of the same task."""
+    expected = finish(start(config(tmp_path / "whole")))
+    first = start(config(tmp_path / "parts"))
+    first.train_next_task()
+    first.runs[0].train_task()
+    first.save()
+    second = start(config(tmp_path / "parts"))
+    assert tasks_of(second) == [2, 1]
+    assert repr(finish(second)) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["gone", "cut off", "other version", "former version", "another trial", "other seeds", "code"],
+)
+def test_a_trial_with_an_unusable_checkpoint_starts_over(
+    tmp_path: Path, start: Start, damage: str
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    expected = finish(start(config(whole)))
+    start(config(broken)).train_next_task()
+    (path,) = checkpoints(broken)
+    of, states = unpack(path.read_bytes())
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut off":
+        os.truncate(path, 1000)
+    elif damage == "other version":  # in its second run only
+        path.write_bytes(pack(of, [states[0], {"model": {}, "optimizer": {}, "records": []}]))
+    elif damage == "former version":  # without the identity of its trial
+        torch.save(states, path)
+    elif damage == "another trial":
+        path.write_bytes(pack({**of, "run_id": "split-digits.sgd.0007"}, states))
+    elif damage == "other seeds":
+        path.write_bytes(pack({**of, "seeds": [8, 9]}, states))
+    else:
+        torch.save([Executed(tmp_path / "executed")], path)
+    second = start(config(broken))
+    assert tasks_of(second) == [0, 0]
+    assert (second.train_next_task().discarded_checkpoint is None) is (damage == "gone")
+    assert repr(finish(second)) == repr(expected)
+    assert not (tmp_path / "executed").exists()
+    for table in TABLES:
+        assert rows(broken, table).equals(rows(whole, table))
+
+
+class Executed:
+    """An object that creates a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_damaged_checkpoint_is_logged_and_reported_once(
+    tmp_path: Path, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(config(tmp_path)).train_next_task()
+    (path,) = checkpoints(tmp_path)
+    os.truncate(path, 1000)
+    with caplog.at_level(logging.WARNING, "ngm_tune.execution.trial_training"):
+        trial = start(config(tmp_path))
+    (record,) = caplog.records
+    assert record.name == "ngm_tune.execution.trial_training"
+    assert f"checkpoints/{BENCHMARK}.ngm-sgd.0000.pt: " in record.getMessage()
+    discarded = [trial.train_next_task().discarded_checkpoint for _ in range(2)]
+    assert discarded[0] is not None
+    assert discarded[0] in record.getMessage()
+    assert discarded[1] is None
+
+
+def test_checkpoints_are_no_more_frequent_than_asked_for(tmp_path: Path, start: Start) -> None:
+    trial = start({**config(tmp_path), "checkpoint_seconds": 1000.0})
+    trial.train_next_task()
+    assert checkpoints(tmp_path) == []
+
+
+def test_a_trial_that_is_cut_off_saves_what_it_trained(tmp_path: Path, start: Start) -> None:
+    settings: TrialConfig = {**config(tmp_path), "checkpoint_seconds": 1000.0}
+    trial = start(settings)
+    trial.train_next_task()
+    trial.save_unsaved()
+    assert tasks_of(start(settings)) == [1, 1]
+    finish(trial)
+    trial.save_unsaved()
+    assert checkpoints(tmp_path) == []
+
+
+def test_a_trial_that_trained_nothing_replaces_no_checkpoint(tmp_path: Path, start: Start) -> None:
+    used = start(config(tmp_path))
+    used.train_next_task()
+    unused = start(config(tmp_path))
+    used.train_next_task()
+    (path,) = checkpoints(tmp_path)
+    newest = path.read_bytes()
+    unused.save_unsaved()
+    assert path.read_bytes() == newest
+
+
+def test_after_an_interruption_the_last_task_is_reported_again_to_early_stopping(
+    tmp_path: Path, start: Start
+) -> None:
+    settings = config(tmp_path, "ngm-sgd", "early_stopping.min_peers=2")
+    first = start(settings)
+    reports = [first.train_next_task() for _ in range(2)]
+    again = start(settings)  # as if the second report had been lost
+    assert np.array_equal(again.train_next_task().interim, reports[1].interim, equal_nan=True)
+    assert [len(again.train_next_task().interim) for _ in range(2)] == [3, 4]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_problem_of_the_study(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(config(tmp_path)).train_next_task()
+    read = Results.read_bytes
+
+    def failing(self: Results, name: str) -> bytes | None:
+        if name.startswith("checkpoints/"):
+            raise OSError(5, "Input/output error")
+        return read(self, name)
+
+    monkeypatch.setattr(Results, "read_bytes", failing)
+    problem = start(config(tmp_path)).train_next_task().problem
+    assert problem is not None
+    assert "Input/output error" in problem
+    assert len(checkpoints(tmp_path)) == 1
+    assert not (tmp_path / "trials").exists()
+
+
+def test_a_trial_whose_rows_are_written_only_reports_its_outcome(
+    tmp_path: Path, start: Start
+) -> None:
+    """Its worker was lost before the driver received the last report."""
+    expected = outcome_of(start(config(tmp_path)))
+    before = rows(tmp_path, "curves")
+    outcome = start(config(tmp_path)).train_next_task().outcome
+    assert outcome is not None
+    assert outcome.status == Status.COMPLETED
+    assert outcome.values == pytest.approx(expected.values)
+    assert np.allclose(outcome.interim, expected.interim, equal_nan=True)
+    assert rows(tmp_path, "curves").equals(before)
+
+
+def test_results_that_a_node_does_not_reach_are_a_problem_of_the_study(
+    tmp_path: Path, start: Start
+) -> None:
+    settings = config(tmp_path)
+    (tmp_path / "study.toml").unlink()
+    report = start(settings).train_next_task()
+    assert report.done
+    assert report.problem is not None
+    assert "every node must reach the results" in report.problem
+    assert not (tmp_path / "trials").exists()
+
+
+def test_results_that_cannot_be_written_are_a_problem_of_the_study(
+    tmp_path: Path, start: Start
+) -> None:
+    trial = start(config(tmp_path))
+    (tmp_path / "checkpoints").write_text("a file where a folder should be")
+    report = trial.train_next_task()
+    assert report.done
+    assert report.problem is not None
+    assert str(tmp_path) in report.problem
+    assert not (tmp_path / "trials").exists()  # so that it is run again
+
+
+def test_seeds_that_diverge_count_with_the_worst_values(tmp_path: Path, start: Start) -> None:
+    outcome = outcome_of(start(config(tmp_path, "sgd", lr=1e9)))
+    assert (outcome.status, outcome.values) == (Status.DIVERGED, (0.0, 1.0))
+    assert outcome.interim == ((0.0, 1.0),) * 5  # in every task from then on
+    stored = rows(tmp_path, "trials", "sgd")
+    assert stored["status"].to_list() == ["diverged"] * 2
+    assert stored["diverged_at"].null_count() == 0
+    assert (stored["iterations"] == stored["diverged_at"]).all()
+
+
+@pytest.mark.parametrize(("phase", "full"), [("search", False), ("confirm", True)])
+def test_a_confirmation_is_evaluated_at_full_fidelity(
+    tmp_path: Path, phase: Phase, full: bool
+) -> None:
+    study = load_study(
+        "quickstart",
+        [
+            *("eval_every=3", "eval_dense=4", "eval_precision=mixed", "early_stopping.min_peers=2"),
+            "eval_tasks=first-and-previous",
+        ],
+    )
+    spec = RunSpec(
+        benchmark=BENCHMARK,
+        method="sgd",
+        phase=phase,
+        run_id="t",
+        seeds=(0,),
+        trial_id="t",
+        hyperparameters={"lr": 0.1},
+        coordinates={"lr": 0.1},
+    )
+    config = trial_config(StudyPlan.resolve(study), str(tmp_path), spec)
+    fidelity = (
+        config["eval_every"],
+        config["eval_dense"],
+        config["eval_precision"],
+        config["eval_tasks"],
+    )
+    assert fidelity == (
+        (1, 0, "float32", "seen") if full else (3, 4, "mixed", "first-and-previous")
+    )
+    assert config["early_stopping"] is not full

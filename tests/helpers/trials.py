@@ -1,0 +1,83 @@
+"""One trial on Split-Digits, trained without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.execution.runner import Data
+from ngm_tune.execution.split_cache import SplitCache
+from ngm_tune.execution.trial_config import TrialConfig, trial_config
+from ngm_tune.execution.trial_report import TrialReport
+from ngm_tune.execution.trial_training import TrialTraining
+from ngm_tune.search.run_spec import Phase, RunSpec
+from ngm_tune.study.files import load_study
+from ngm_tune.study.plan import StudyPlan
+from ngm_tune.training.splits import splits_for
+
+BENCHMARK = "split-digits"
+TABLES = ("trials", "tasks", "curves", "steps")
+
+
+def splits_of_digits() -> Data:
+    """Return the arrays of both phases."""
+    phases: tuple[Phase, ...] = ("search", "confirm")
+    data = get_benchmark(BENCHMARK).load()
+    return {(phase, BENCHMARK): splits_for(data, phase) for phase in phases}
+
+
+def split_cache(data: Data) -> SplitCache:
+    return SplitCache(lambda phase, benchmark: data[phase, benchmark], "cpu")
+
+
+def config(
+    location: Path, method: str = "ngm-sgd", *changes: str, **hyperparameters: Any
+) -> TrialConfig:
+    """Return the config of a trial with two seeds, checkpointed after every task of a seed.
+
+    The results directory is created with the file of the study.
+    """
+    study = load_study("quickstart", ["seeds=2", "iterations_per_task=20", *changes])
+    trial_id = f"{BENCHMARK}.{method}.0000"
+    hyperparameters = hyperparameters or {"lr": 0.05}
+    spec = RunSpec(
+        benchmark=BENCHMARK,
+        method=method,
+        phase="search",
+        run_id=trial_id,
+        seeds=(0, 1),
+        trial_id=trial_id,
+        hyperparameters=hyperparameters,
+        coordinates=hyperparameters,
+    )
+    location.mkdir(exist_ok=True)
+    (location / "study.toml").write_text(study.to_toml())
+    return {
+        **trial_config(StudyPlan.resolve(study), str(location), spec),
+        "checkpoint_seconds": 0.0,
+    }
+
+
+def finish(training: TrialTraining) -> TrialReport:
+    """Train a trial to its end and return its last report."""
+    while not (report := training.train_next_task()).done:
+        pass
+    return report
+
+
+def tasks_of(training: TrialTraining) -> list[int]:
+    """Return the number of trained tasks of every seed."""
+    return [len(run.records) for run in training.runs]
+
+
+def rows(location: Path, table: str, method: str = "ngm-sgd") -> pl.DataFrame:
+    """Return the rows of a trial in a table, without those columns that differ between runs."""
+    frame = pl.read_parquet(location / table / f"{BENCHMARK}.{method}.0000.parquet")
+    return frame.drop("wall_seconds", "node", strict=False)
+
+
+def checkpoints(location: Path) -> list[Path]:
+    return sorted(location.glob("checkpoints/*.pt"))
