@@ -21,15 +21,17 @@ _RESNET_STRIDE = 8
 
 
 class Custom(BaseModel):
-    """The table ``[custom]`` of a study: the images and how to cut them into tasks."""
+    """Your own images, divided into tasks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
     path: Annotated[str, Field(min_length=1)]
     """Path of the images, absolute or relative to the data folder.
 
-    Either a folder of images, ``<class>/*.png`` or ``train/<class>/*.png`` with an optional
-    ``test/<class>/*.png``; or a folder with ``train-*.parquet`` and optionally ``test-*.parquet``,
+    Either a folder of images, `<class>/*.png` or `train/<class>/*.png` with an optional
+    `test/<class>/*.png`; or a folder with `train-*.parquet` and optionally `test-*.parquet`,
     possibly in a subfolder; or one Parquet file. Transparent pixels become white."""
     tasks: (
         Annotated[int, Field(ge=2, le=100_000)]
@@ -37,21 +39,24 @@ class Custom(BaseModel):
     )
     """Number of tasks, with equal numbers of consecutive classes; or the classes of each task."""
     title: str = "Custom"
+    """Name of the benchmark in reports."""
     label: str = "label"
-    """The column of class indices in Parquet files."""
+    """Column of the class indices in Parquet files."""
     size: Annotated[int, Field(ge=4, le=512)] = 32
     """Height and width to which images are resized, in pixels."""
     channels: Literal[1, 3] = 3
     """1 for grey images, 3 for colour images."""
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
-    """Fraction of the images for testing, if ``path`` has no separate test data."""
+    """Fraction of the images for testing, if `path` has no separate test data."""
     model: Literal["mlp", "slim-resnet18"] | None = None
-    """The network. The default is an MLP for grey images of up to 32 x 32 pixels, otherwise a slim
+    """Network. The default is an MLP for grey images of up to 32 x 32 pixels, otherwise a slim
     ResNet-18."""
     augment: bool = False
-    """Whether to crop and flip training images at random."""
+    """Crop and flip training images at random."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    """Number of examples in a batch."""
     iterations_per_task: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Training iterations of each task."""
     normalisation: Normalisation | None = None
     """Mean and standard deviation of each channel; by default those of the training images."""
 

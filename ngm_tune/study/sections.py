@@ -1,4 +1,4 @@
-"""The tables of a study file: what a trial gets, when it is given up, what follows the search."""
+"""Tables of a study file: resources, confirmation, racing, early stopping and plateau."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
 
 class Resources(_Table):
-    """What a trial gets of a machine."""
+    """A trial's share of a machine."""
 
     cpu: Annotated[int, Field(ge=1)] = 1
-    """Cores, and so threads."""
+    """Number of cores, and of threads."""
     gpu: Annotated[float, Field(ge=0.0, strict=False, allow_inf_nan=False)] = 0.0
-    """Share of a GPU, on which the trial then trains; or how many."""
+    """Number of GPUs, or a fraction of one. A trial with a GPU trains on it."""
 
     @field_validator("gpu", mode="before")
     @classmethod
@@ -32,45 +34,47 @@ class Resources(_Table):
 
     @field_validator("gpu")
     @classmethod
-    def _a_share_or_whole(cls, value: float) -> float:
+    def _a_fraction_or_whole(cls, value: float) -> float:
         if value > 1.0 and value != int(value):
-            raise ValueError("must be a share of one, up to 1, or a whole number")
+            raise ValueError("must be a fraction of one GPU, up to 1, or a whole number")
         return value
 
 
 class Confirm(_Table):
-    """What is run again once a search is over, on the test data and with seeds it never saw."""
+    """How the configurations of a front are confirmed: on the test data, with fresh seeds."""
 
     max_configurations: Annotated[int, Field(ge=0, le=1000)] = 4
-    """At most so many configurations of each front, spread by hypervolume contribution; 0 for no
-    confirmation, and then no claim."""
+    """Largest number of configurations of each front; 0 for no confirmation. The first one is that
+    which the report compares; the others add the most hypervolume."""
     seeds: SeedCount = 5
-    """Runs of each."""
+    """Number of fresh seeds for each configuration."""
 
 
 class Racing(_Table):
-    """Seeds one by one, and further ones only for configurations that could be on the front."""
+    """Run seeds one by one, and further seeds only for promising configurations."""
 
     min_probability: Share = 0.2
-    """The probability of being non-dominated from which a configuration gets a further seed."""
+    """Smallest probability of being on the front for which a configuration receives a further
+    seed."""
 
 
 class EarlyStopping(_Table):
-    """Trials stopped early that are dominated by their peers at the same task."""
+    """Prune trials that their peers at the same task dominate."""
 
     quantile: Share = 0.7
-    """The share of peers of a better non-dominated rank at which a trial is stopped."""
+    """Share of peers with a better non-dominated rank at which a trial is pruned."""
     min_peers: Annotated[int, Field(ge=2, le=1_000_000)] = 8
-    """How many peers there must be to compare with."""
+    """Smallest number of peers for a comparison."""
     grace_tasks: Annotated[int, Field(ge=2, le=1_000_000)] = 2
-    """Tasks that every trial is trained on; the first transition comes with the second."""
+    """Number of tasks on which every trial is trained. The first transition is in the second
+    task."""
 
 
 class Plateau(_Table):
-    """The end of a search that gains nothing more."""
+    """End searches that no longer improve."""
 
     patience: Count = 20
-    """Over how many trials of every method hypervolume is looked at."""
+    """Number of recent trials of each method over which the growth is measured."""
     min_improvement: Share = 0.01
-    """The relative growth over these, below which, for every method of a benchmark, its search
-    ends; for all after the same number of trials."""
+    """Relative growth of the hypervolume. The searches of a benchmark end, after the same number of
+    trials, when the growth of every method is below it."""

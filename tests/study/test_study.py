@@ -212,7 +212,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("custom={pth='x', tasks=2}", "unknown key 'pth' in custom (did you mean 'path'?)"),
         ("resources.cpus=2", "unknown key 'cpus' in resources (did you mean 'cpu'?)"),
         ("resources.gpu=-1", "resources.gpu = -1: input should be greater than or equal to 0"),
-        ("resources.gpu=1.5", "resources.gpu = 1.5: must be a share of one, up to 1, or a whole"),
+        ("resources.gpu=1.5", "resources.gpu = 1.5: must be a fraction of one GPU, up to 1, or a"),
         (
             "methods=['ngm-sgd']; fixed.ngm-sgd.normalise_entropy=False",
             "fixed.ngm-sgd.normalise_entropy = 'False': must be true or false",

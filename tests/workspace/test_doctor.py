@@ -198,6 +198,7 @@ def test_a_run_that_diverged_before_it_was_evaluated_is_no_damage(
     assert [f for f in examine(str(tmp_path / "study")) if f.kind == "damage"] == []
 
 
+@pytest.mark.usefixtures("no_images")
 def test_a_file_whose_name_is_no_text_does_no_harm(copy: Path, ngm_tune: Command) -> None:
     (copy / "trials" / os.fsdecode(b"\xff\xfe.parquet")).touch()
     assert notes(copy)["trials/"] == "1 whose names are no text, not of ngm-tune, left alone"
@@ -251,19 +252,23 @@ ENDED = re.compile(rb'("op_code":6,.*"values":)\[[^]]*\]')
     ],
 )
 def test_a_record_that_is_not_of_the_trials_is_made_anew(
-    copy: Path, study_file: Path, ngm_tune: Command, pattern: re.Pattern[bytes], other: bytes
+    copy_of_every_status: Path,
+    study_of_every_status: Path,
+    ngm_tune: Command,
+    pattern: re.Pattern[bytes],
+    other: bytes,
 ) -> None:
-    journal = copy / "optuna.journal"
-    before = values(copy)
+    journal = copy_of_every_status / "optuna.journal"
+    before = values(copy_of_every_status)
     content, count = pattern.subn(other, journal.read_bytes())
     assert count > 0
     journal.write_bytes(content)
-    refused = ngm_tune("run", study_file, "--results", copy)
+    refused = ngm_tune("run", study_of_every_status, "--results", copy_of_every_status)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "optuna.journal: not the record of what is in trials/" in refused.err
-    assert damage(copy)["optuna.journal"][1] is not None
-    assert values(copy) == before
-    assert content in contents(copy)
+    assert damage(copy_of_every_status)["optuna.journal"][1] is not None
+    assert values(copy_of_every_status) == before
+    assert content in contents(copy_of_every_status)
 
 
 def values(location: Path) -> dict[tuple[str, int], tuple[dict[str, float], list[float] | None]]:
@@ -276,9 +281,9 @@ def values(location: Path) -> dict[tuple[str, int], tuple[dict[str, float], list
 
 
 @pytest.mark.parametrize("harm", ["torn", "garbage", "json", "gone", "behind"])
-def test_optunas_record_is_mended_or_made_anew(copy: Path, harm: str) -> None:
-    journal = copy / "optuna.journal"
-    before = states(copy)
+def test_optunas_record_is_mended_or_made_anew(copy_of_every_status: Path, harm: str) -> None:
+    journal = copy_of_every_status / "optuna.journal"
+    before = states(copy_of_every_status)
     if harm == "torn":
         with journal.open("ab") as file:
             file.write(b'{"op_code": 6, "worker_id": "')
@@ -293,11 +298,11 @@ def test_optunas_record_is_mended_or_made_anew(copy: Path, harm: str) -> None:
     else:  # as after a crash of the machine that lost the last writes
         lines = journal.read_bytes().splitlines(keepends=True)
         journal.write_bytes(b"".join(lines[: len(lines) // 2]))
-    found = [f for f in examine(str(copy)) if f.name == "optuna.journal"]
+    found = [f for f in examine(str(copy_of_every_status)) if f.name == "optuna.journal"]
     assert [f.mended is not None for f in found] == [True]
-    assert states(copy) == before
+    assert states(copy_of_every_status) == before
     assert TrialState.RUNNING not in before.values()
-    assert [f for f in examine(str(copy)) if f.name == "optuna.journal"] == []
+    assert [f for f in examine(str(copy_of_every_status)) if f.name == "optuna.journal"] == []
 
 
 def test_looking_tells_that_optunas_record_is_behind(copy: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_a_damaged_study_is_replaced_if_it_is_known_and_the_rest_is_looked_at(
 SEEDS = ("seeds = [\n    7,\n    8,\n]", "seeds = 3")
 TRIALS = ("trials = 2", "trials = 1")
 NAME = ('name = "small"', 'name = "large"')
-SAME_SHAPE = ("iterations_per_task = 24", "iterations_per_task = 25")
+SAME_SHAPE = ("iterations_per_task = 8", "iterations_per_task = 9")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ SAME_SHAPE = ("iterations_per_task = 24", "iterations_per_task = 25")
     [
         (SEEDS, "another study than the trials are of: seeds is 3 there and [7, 8] here"),
         (NAME, "another study than the trials are of: name is 'large' there and 'small' here"),
-        (SAME_SHAPE, "another study than the trials are of: iterations_per_task is 25 there and"),
+        (SAME_SHAPE, "another study than the trials are of: iterations_per_task is 9 there and"),
         (TRIALS, "trials = 1, and there are runs of 2"),
     ],
 )
@@ -110,9 +111,9 @@ def test_a_study_of_the_same_shape_does_not_go_on_where_another_was(
     copy: Path, study_file: Path, ngm_tune: Command
 ) -> None:
     changed(copy, *SAME_SHAPE)
-    answer = ngm_tune("run", study_file, "--set", "iterations_per_task=25", "--results", copy)
+    answer = ngm_tune("run", study_file, "--set", "iterations_per_task=9", "--results", copy)
     assert answer.code == 2
-    assert "holds another study: iterations_per_task is 24 there and 25 here" in answer.err
+    assert "holds another study: iterations_per_task is 8 there and 9 here" in answer.err
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -193,9 +194,9 @@ def test_a_study_that_is_put_there_by_hand_needs_no_name(
 
 ODD_TYPES = [
     '{"versions": []}',
-    '{"methods": {"sgd": {"search_space": {"lr": {}}}}}',
-    '{"methods": {"sgd": {"search_space": {"lr": {"low": 1, "high": 0}}}}}',
-    '{"methods": {"sgd": {"search_space": {"lr": {"low": 0, "high": 1, "log": true}}}}}',
+    '{"methods": {"sgd": {"space": {"lr": {}}}}}',
+    '{"methods": {"sgd": {"space": {"lr": {"low": 1, "high": 0}}}}}',
+    '{"methods": {"sgd": {"space": {"lr": {"low": 0, "high": 1, "log": true}}}}}',
 ]
 
 
@@ -225,27 +226,42 @@ def test_a_damaged_environment_is_left_out_named_and_written_again(
     assert not environment.started  # which nobody knows any longer
 
 
-def test_of_what_data_runs_are_is_written_down(
-    copy: Path, study_file: Path, ngm_tune: Command
-) -> None:
-    results = Results(str(copy))
+TWO_BENCHMARKS = """
+    title = "A small study of two benchmarks"
+    benchmarks = ["split-digits", "rotated-digits"]
+    methods = ["sgd"]
+    trials = 1
+    seeds = 1
+    iterations_per_task = 6
+    eval_examples = 20
+    reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+    confirm = { max_configurations = 0 }
+"""
+
+
+@pytest.mark.usefixtures("no_images")
+def test_the_checksums_of_the_data_are_recorded(tmp_path: Path, ngm_tune: Command) -> None:
+    study, location = tmp_path / "two.toml", tmp_path / "two"
+    study.write_text(dedent(TWO_BENCHMARKS))
+    assert ngm_tune("run", study, "--results", location).code == 0
+    results = Results(str(location))
     (checksum,) = results.environment()["data"]["split-digits"]
     assert f"split-digits {checksum[:16]}" in ngm_tune("data", "split-digits").out
-    report = copy / "report" / "report.html"
-    assert ngm_tune("analyze", copy).code == 0
+    report = location / "report" / "report.html"
+    assert ngm_tune("analyze", location).code == 0
     assert f"split-digits {checksum[:16]};" in report.read_text()
 
     environment = results.environment()
     environment["data"]["split-digits"] = ["0" * 64]
     results.write_environment(environment)
-    (copy / "trials" / f"{TRIAL}.parquet").unlink()
-    answer = ngm_tune("run", study_file, "--results", copy)
+    extend = ("--set", "trials=2")
+    answer = ngm_tune("run", study, *extend, "--results", location)
     assert answer.code == 0
-    assert answer.out.count("split-digits: not all runs are of the same data") == 1
+    assert answer.out.count("split-digits: not all runs use the same data") == 1
     assert "rotated-digits: not all" not in answer.out
     assert results.environment()["data"]["split-digits"] == ["0" * 64, checksum]
-    assert ngm_tune("analyze", copy).code == 0
-    assert f"{'0' * 16} and {checksum[:16]}, so not all runs are of the same" in report.read_text()
+    assert ngm_tune("analyze", location).code == 0
+    assert f"{'0' * 16} and {checksum[:16]} (runs used different data)" in report.read_text()
 
 
 def test_data_that_no_run_is_of_leave_no_trace(tmp_path: Path) -> None:
