@@ -47,7 +47,9 @@ class Report(NamedTuple):
     left_out: dict[str, str]
 
 
-def write_report(location: str, output: Path | None = None, pick: str = "knee") -> Report:
+def write_report(
+    location: str, output: Path | None = None, pick: str = "knee", *, images: bool = True
+) -> Report:
     """Write the report of a results directory.
 
     Besides ``report.html``, the folder contains every chart as PNG and SVG, the table of methods as
@@ -59,6 +61,7 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
         output: The folder to write; by default ``report`` in the results directory.
         pick: Which configuration of each front is shown in detail, as in
             :func:`~analysis.statistics.choice.choose`.
+        images: Whether to write the charts as PNG and SVG files, which takes most of the time.
 
     Raises:
         UserError: The results cannot be read, or the report cannot be written.
@@ -78,9 +81,6 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for section in parts:
-            for figure in section.figures:
-                _write_images(figure, folder)
         (folder / "methods.csv").write_text(table.write_csv(), encoding="utf-8")
         (folder / "methods.md").write_text(markdown_table(methods), encoding="utf-8")
         if published:
@@ -89,6 +89,9 @@ def write_report(location: str, output: Path | None = None, pick: str = "knee") 
         draft = page.with_suffix(".html.part")
         draft.write_text(_page(loaded, parts, pick), encoding="utf-8")
         os.replace(draft, page)
+        for section in parts if images else ():
+            for figure in section.figures:
+                _write_images(figure, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error}") from error
     return Report(page, published, protocol_departures(loaded), loaded.results.left_out)

@@ -21,11 +21,18 @@ def analyze(
         typer.Option(metavar="DIR", help="Where the report goes.", show_default="RESULTS/report"),
     ] = None,
     pick: PickOption = "knee",
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images/--no-images",
+            help="Write the charts as PNG and SVG files, which takes most of the time.",
+        ),
+    ] = True,
 ) -> None:
     """Write the report: one HTML file, and its charts and tables as files beside it."""
     from ngm_tune.analysis import write_report
 
-    report = write_report(results, output, pick)
+    report = write_report(results, output, pick, images=images)
     if report.published:
         print_table(tuple(report.published[0]), [row.values() for row in report.published])
         if report.departures:

@@ -24,7 +24,7 @@ from tests.helpers.fronts import STUDY
 def test_report_lists_skipped_files(copy: Path, ngm_tune: Command) -> None:
     rename_trial(copy, f"{TRIAL[:-4]}0099")
     (copy / "steps" / "split-digits.sgd.0001.parquet").unlink()
-    answer = ngm_tune("analyze", copy)
+    answer = ngm_tune("analyze", copy, "--no-images")
     assert (answer.code, answer.err) == (0, "")
     assert f"Left out: trials/{TRIAL[:-4]}0099.parquet: configuration 99 of a study" in answer.out
     assert "Left out: steps/split-digits.sgd.0001.parquet: missing" in answer.out

@@ -22,7 +22,6 @@ def report(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_report(str(finished.location), tmp_path_factory.mktemp("report")).page
 
 
-@pytest.mark.slow
 def test_names_with_path_components_are_refused(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:
@@ -30,7 +29,7 @@ def test_names_with_path_components_are_refused(
     shutil.copytree(finished.location, copy)
     study = copy / "study.toml"
     study.write_text(study.read_text().replace("rotated-digits", "../../outside"))
-    answer = ngm_tune("analyze", copy)
+    answer = ngm_tune("analyze", copy, "--no-images")
     assert (answer.code, answer.out) == (2, "")
     assert "study.toml: not a valid study" in answer.err
     assert "'../../outside' is no name of a benchmark or method" in answer.err
@@ -110,7 +109,6 @@ def test_every_chart_is_drawn_in_a_browser(opened: Opened) -> None:
     assert "CONSOLE" not in opened.log
 
 
-@pytest.mark.slow
 def test_an_unfinished_study_can_be_analyzed(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:
@@ -119,18 +117,17 @@ def test_an_unfinished_study_can_be_analyzed(
     for path in part.glob("*/rotated-digits.*"):
         path.unlink() if path.is_file() else shutil.rmtree(path)
     (part / "environment.json").unlink()
-    done = ngm_tune("analyze", part)
+    done = ngm_tune("analyze", part, "--no-images")
     assert done.code == 0, done.err
     assert done.err == ""
     assert (part / "report" / "report.html").is_file()
 
 
-@pytest.mark.slow
 def test_results_at_a_uri_require_an_output(
     finished: Finished, ngm_tune: Command, tmp_path: Path
 ) -> None:
     uri = finished.location.as_uri()
-    refused = ngm_tune("analyze", uri, cwd=tmp_path)
+    refused = ngm_tune("analyze", uri, "--no-images", cwd=tmp_path)
     assert refused.code == 2
     assert "choose a path with --output" in refused.err
     assert list(tmp_path.iterdir()) == []
@@ -139,7 +136,6 @@ def test_results_at_a_uri_require_an_output(
     assert (tmp_path / "mine.toml").is_file()
 
 
-@pytest.mark.slow
 def test_hyperparameters_of_several_types_are_shown(tmp_path: Path, ngm_tune: Command) -> None:
     study = tmp_path / "fixed.toml"
     study.write_text(
@@ -173,17 +169,16 @@ normalise_entropy = true
     )
 
 
-@pytest.mark.slow
 def test_output_with_a_name_that_is_not_valid_unicode(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:
     output = tmp_path / os.fsdecode(b"r\xff")
-    answer = ngm_tune("analyze", finished.location, "--output", output)
+    answer = ngm_tune("analyze", finished.location, "--no-images", "--output", output)
     assert (answer.code, answer.err) == (0, "")
     assert {"report.html", "methods.csv"} <= {path.name for path in output.iterdir()}
 
 
 def test_unwritable_output_is_one_line(finished: Finished, ngm_tune: Command) -> None:
-    done = ngm_tune("analyze", finished.location, "--output", "/proc/nowhere")
+    done = ngm_tune("analyze", finished.location, "--no-images", "--output", "/proc/nowhere")
     assert done.code == 2
     assert "/proc/nowhere: cannot be written" in done.err
