@@ -36,5 +36,15 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
+def current_key(table: str, key: str) -> str | None:
+    """Return the current name of a key of an earlier version; None if it had no such key.
+
+    Args:
+        table: Current name of the table; empty for the study itself.
+        key: The key.
+    """
+    return (_KEYS_OF_TABLES.get(table, {}) if table else _KEYS).get(key)
+
+
 def _renamed(content: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     return {keys.get(key, key): value for key, value in content.items()}

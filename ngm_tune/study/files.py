@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import UserError
 from ngm_tune.messages import keys_of, rule_of, spelled
+from ngm_tune.results.legacy_keys import current_key
 from ngm_tune.study.sections import Confirm, EarlyStopping, Plateau, Racing, Resources
 from ngm_tune.study.shipped import shipped_names, shipped_text
 from ngm_tune.study.study import Study
@@ -147,8 +148,10 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         table, last = ".".join(place[:-1]), place[-1]
         keys = _KEYS[table]
+        renamed = current_key(table, last)
         close = difflib.get_close_matches(last, keys, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = f" (its name is now {renamed!r})" if renamed else hint
         where = f" in {table}" if table else ""
         return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
     others = [p for where, p in problems if where == place and _is_of_kind(p) and p is not problem]

@@ -19,6 +19,7 @@ STUDY = (
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_both_executors_write_the_same_rows(plugin: Path, tmp_path: Path) -> None:
     def run(command: Command, name: str) -> Outcome:
         return command(*STUDY, "--results", tmp_path / name)

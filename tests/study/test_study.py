@@ -498,3 +498,19 @@ def test_rules_that_never_come_to_act_are_said(changes: dict[str, Any], said: li
     found = list(without_effect(a_study(**changes)))
     assert len(found) == bool(said)
     assert all(text in found[0] for text in said)
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ("in_flight=2", "unknown key 'in_flight' (its name is now 'max_concurrent_trials')"),
+        ("confirm.top=2", "unknown key 'top' in confirm (its name is now 'max_configurations')"),
+        ("variant=joint", "unknown key 'variant' (its name is now 'strategy')"),
+    ],
+)
+def test_keys_of_the_former_version_are_refused_with_their_new_names(
+    change: str, hint: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        load_study("quickstart", [change])
+    assert hint in str(error.value)

@@ -22,10 +22,13 @@ from optuna.trial import TrialState
 
 from ngm_tune.cli import main
 from ngm_tune.errors import UserError
+from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
+from ngm_tune.workspace.manifest import stored_study
 from ngm_tune.workspace.resume import opened
 from tests.helpers.comparing import SCHEMA_1
 
@@ -180,7 +183,8 @@ def test_any_other_journal_is_refused_or_does_no_harm_and_the_doctor_mends_it(
     with TemporaryDirectory() as folder:
         location = Path(folder) / "results"
         shutil.copytree(SCHEMA_1, location)
-        study = load_study(str(location / "study.toml"))
+        study = stored_study(Results(str(location)), "study")
+        assert study is not None
         expected = ends_of(study, location)
         journal = location / "optuna.journal"
         lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -206,7 +210,7 @@ def test_any_other_journal_is_refused_or_does_no_harm_and_the_doctor_mends_it(
 
 def ends_of(study: Study, location: Path) -> list[list[Outcome]]:
     """How the runs of each arm ended, as a driver finds it; Optuna is left with none running."""
-    with opened(study, str(location)) as arms:
+    with opened(StudyPlan.resolve(study), str(location)) as arms:
         found = [arm.outcomes for arm in arms]
     storage = open_storage(location / "optuna.journal")
     for arm in arms:

@@ -98,7 +98,7 @@ def test_a_driver_elsewhere_that_does_not_renew_is_taken_for_dead(results: Resul
 
 
 ELSEWHERE = "socket.gethostname = lambda: 'elsewhere'"
-SET_CLOCK = "lease.psutil.Process.create_time = lambda self: 1.0"
+SET_CLOCK = "lock.psutil.Process.create_time = lambda self: 1.0"
 
 
 @pytest.mark.parametrize(("other", "host"), [(ELSEWHERE, "elsewhere"), (SET_CLOCK, r"\S+")])
@@ -107,11 +107,11 @@ def test_a_driver_that_renews_holds_the_directory(tmp_path: Path, other: str, ho
     """Also where its process cannot be told by its birth, as the clock was set since."""
     code = (
         "import socket, time\n"
-        "from ngm_tune import study_lock\n"
+        "from ngm_tune.workspace import lock\n"
         f"{other}\n"
         "from ngm_tune.results.directory import Results\n"
-        "lease.RENEWAL_SECONDS = 0.2\n"
-        f"with study_lock.lease(Results({str(tmp_path)!r}), print):\n"
+        "lock.RENEWAL_SECONDS = 0.2\n"
+        f"with lock.study_lock(Results({str(tmp_path)!r}), print):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 from optuna.trial import TrialState
 
 from ngm_tune.search.optuna_journal import open_storage
-from tests.helpers.commands import environment, installed
+from tests.helpers.commands import in_process, installed
 from tests.helpers.comparing import assert_the_same
 
 METHODS = """
@@ -48,26 +48,21 @@ def test_failed_trials_are_run_again_where_that_is_asked_for(tmp_path: Path) -> 
     (tmp_path / "site").mkdir()
     site = installed(tmp_path / "site", METHODS, "fickle")
 
-    def run(results: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    ngm_tune = in_process(site)
+
+    def run(results: str, *options: str, **variables: str) -> str:
         study = ("run", "quickstart", "--set", 'methods=["fickle", "sgd"]')
         changes = [text for change in CHANGES for text in ("--set", change)]
-        done = subprocess.run(
-            [sys.executable, "-m", "ngm_tune", *study, *changes, "--results", results, *options],
-            env=environment(site) | variables,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done
+        with patch.dict(os.environ, variables):
+            done = ngm_tune(*study, *changes, "--results", results, *options, cwd=tmp_path)
+        assert (done.code, done.err) == (0, "")
+        return done.out
 
     run("lucky")
-    assert "3 of 7 runs failed" in run("unlucky", NO_LUCK="1").stdout
+    assert "3 of 7 runs failed" in run("unlucky", NO_LUCK="1")
     there = tmp_path / "unlucky"
     healthy = {path: path.stat().st_mtime_ns for path in (there / "trials").glob("*sgd*")}
-    assert "is complete" in run("unlucky").stdout
+    assert "is complete" in run("unlucky")
     assert len(list((there / "failures").iterdir())) == 3
 
     run("unlucky", "--retry-failed")

@@ -109,7 +109,7 @@ def test_a_constraint_that_is_met_exactly_is_kept(other: Other) -> None:
 def test_what_lies_outside_of_the_space_is_counted(other: Other) -> None:
     for n, lr in enumerate((0.05, 0.1, 0.5)):
         other.ran(lr, (0.9 - 0.1 * n, 0.3 - 0.1 * n))
-    found, outside = started_from(other, space={"sgd": {"lr": [0.08, 0.2]}})
+    found, outside = started_from(other, search_space={"sgd": {"lr": [0.08, 0.2]}})
     assert (found, outside) == (sgd(0.1), 2)
 
 
@@ -219,7 +219,7 @@ def test_points_must_fit_into_the_trials(other: Other) -> None:
     assert len(started_from(other, trials=2)[0]) == 2
     assert started_from(other, trials=1) == (sgd(0.2), 0)
     own = [{"method": "sgd", "lr": 0.3}]
-    assert started_from(other, trials=1, points=own)[0] == own
+    assert started_from(other, trials=1, points_to_evaluate=own)[0] == own
 
 
 def test_a_study_without_a_search_cannot_start_from_anything(other: Other) -> None:
