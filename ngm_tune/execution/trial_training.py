@@ -215,7 +215,7 @@ class TrialTraining:
         return TrialReport(problem=f"{self.config['results']} on {socket.gethostname()}: {reason}")
 
     def _progress(self) -> TrialReport:
-        """Report a task that is not the last, with the rows to write if the trial is pruned here."""
+        """Report a task that is not the last, with the rows to write if it is pruned here."""
         tasks = max(len(run.records) for run in self.runs)
         rows = [
             row

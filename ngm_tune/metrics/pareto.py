@@ -78,6 +78,7 @@ def shortfall(
 
 
 def minimised(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.float64]:
+    """Return values with every objective to be minimised, shape (N, M), clipped at the ideal."""
     points = rows_of(values, objectives)
     ideal = [metric.sign * metric.best for metric in objectives]
     return np.maximum(points * [metric.sign for metric in objectives], ideal)

@@ -71,4 +71,5 @@ def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDist
 
 
 def is_whole(steps: float) -> bool:
+    """Whether a number of steps is whole, up to rounding."""
     return abs(steps - round(steps)) < _ROUNDING * max(1.0, abs(steps))

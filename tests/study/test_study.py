@@ -131,7 +131,8 @@ def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
 SEARCH = [
     "seeds=4",
     "search_space.sgd.lr=[0.01, 0.5]",
-    "points_to_evaluate=[{method='sgd', lr=0.1}, {method='adam', benchmark='split-digits', lr=0.01}]",
+    "points_to_evaluate=[{method='sgd', lr=0.1},"
+    " {method='adam', benchmark='split-digits', lr=0.01}]",
     "constraints=['avg_acc >= 0.5', 'avg_sg <= 0.5']",
     "racing={min_probability=0.2}",
     "early_stopping={quantile=0.6, min_peers=4, grace_tasks=3}",
