@@ -124,5 +124,5 @@ class StudyPlan:
         return self.study.iterations_per_task or self.outlines[benchmark].iterations_per_task
 
     def network(self, benchmark: str) -> nn.Module:
-        """Build a network of a benchmark; for an unread ``custom`` its number of outputs differs."""
+        """Build a network of a benchmark; an unread ``custom`` has other outputs."""
         return self.outlines[benchmark].build_model()

@@ -33,8 +33,8 @@ def small_spaces(plan: StudyPlan) -> Iterator[str]:
         grid = grid_of(plan.spaces[method])
         if grid is not None and grid.size < plan.study.trials:
             yield (
-                f"{method} will have {grid.size} of {plan.study.trials} trials: its search space has "
-                "no further configuration"
+                f"{method} will have {grid.size} of {plan.study.trials} trials: its search space "
+                "has no further configuration"
             )
 
 

@@ -2,7 +2,8 @@
 
 While task k is trained, every batch is drawn from the training data of all tasks seen so far, so
 nothing is forgotten for lack of data (:mod:`ngm_tune.training.streams` has two more strategies);
-accuracy on the tasks seen so far is measured every few iterations, so that the stability gap becomes visible.
+accuracy on the tasks seen so far is measured every few iterations, so that the stability gap
+becomes visible.
 
 A seed fixes the initial weights and every batch, whatever the method: runs of different methods
 with the same seed are paired.
