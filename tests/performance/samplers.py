@@ -39,8 +39,10 @@ from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import SEARCH_PREFIX
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome
+from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import RunSpec
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 
 HERE = Path(__file__).parent
@@ -56,7 +58,7 @@ BASELINE = "random"
 """What the others are compared with, repetition by repetition."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "early_stopping": {"early_stopping": {}},
+    "stopping": {"early_stopping": {}},
     "racing": {"racing": {}},
     "both": {"early_stopping": {}, "racing": {}},
 }
@@ -138,7 +140,9 @@ def replay(
             **keys,
         }
     )
-    arm = MethodSearch(study, benchmark, METHOD, storage=InMemoryStorage(), finished={})
+    (arm,) = BenchmarkSearch(
+        StudyPlan.resolve(study), benchmark, storage=InMemoryStorage(), finished={}
+    ).searches
     place: dict[str, int] = {}
     spent = 0
     volumes = np.zeros(100)
@@ -258,7 +262,7 @@ def winner(cells: Sequence[Cell], variant: str = "plain") -> str:
 
 
 def markdown(cells: Sequence[Cell]) -> str:
-    """The comparison as the README has it."""
+    """Return the comparison as docs/samplers.md has it."""
     ranks = mean_ranks(cells)
     shown = rows(cells)
     shown += [
@@ -266,7 +270,8 @@ def markdown(cells: Sequence[Cell]) -> str:
         | {variant: f"{ranks[variant][sampler]:.2f}" for variant in VARIANTS}
         for sampler in SAMPLERS
     ]
-    lines = [list(shown[0]), ["---"] * len(shown[0]), *(list(row.values()) for row in shown)]
+    header = ["early stopping" if name == "stopping" else name for name in shown[0]]
+    lines = [header, ["---"] * len(shown[0]), *(list(row.values()) for row in shown)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The comparison of samplers: fair, reproducible, and what the README and the default say of it."""
+"""The comparison of samplers: fair, reproducible, and what the documentation and the default say of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .samplers import (
     winner,
 )
 
-README = Path(__file__).parents[2] / "README.md"
+SAMPLERS_PAGE = Path(__file__).parents[2] / "docs" / "samplers.md"
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,8 @@ def test_savings_tell_how_much_sooner_a_hypervolume_is_reached() -> None:
     assert middle == high == pytest.approx(1 - 26 / 51)
 
 
-def test_the_readme_shows_the_comparison_and_the_default_is_its_winner(found: list[Cell]) -> None:
-    assert markdown(found) in README.read_text()
+def test_the_documentation_shows_the_comparison_and_the_default_is_its_winner(
+    found: list[Cell],
+) -> None:
+    assert markdown(found) in SAMPLERS_PAGE.read_text()
     assert Study.model_fields["sampler"].default == winner(found)
