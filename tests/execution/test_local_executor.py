@@ -6,18 +6,16 @@ import logging
 import os
 from datetime import timedelta
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import torch
 
 from ngm_tune.errors import UserError
-from ngm_tune.execution import local_executor
 from ngm_tune.execution.driver import drive
 from ngm_tune.execution.summary import StudySummary
 from ngm_tune.study.files import load_study
 from tests.helpers.comparing import assert_the_same
-from tests.helpers.interrupting import interrupted_in_task
+from tests.helpers.interrupting import a_second_per_task, interrupted_in_task
 
 TASKS = 5 * 2
 """Tasks of a run of the search: five of Split-Digits with two seeds."""
@@ -58,21 +56,10 @@ def files(location: Path, table: str = "trials") -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in location.glob(f"{table}/*")}
 
 
-class Clock:
-    """A clock on which every look takes a second."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        self.now += 1.0
-        return self.now
-
-
 def test_a_time_budget_ends_between_tasks_and_the_study_resumes(
     tmp_path: Path, whole: Path
 ) -> None:
-    with patch.object(local_executor, "time", Clock()):  # looks before every task: 5 and 2
+    with a_second_per_task():  # five of the first run, two of the second
         summary = run(tmp_path / "study", timedelta(seconds=7.5))
     assert summary.timed_out
     assert not summary.complete
@@ -90,7 +77,7 @@ def test_a_time_budget_saves_tasks_since_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "1000")
-    with patch.object(local_executor, "time", Clock()):
+    with a_second_per_task():
         run(tmp_path / "study", timedelta(seconds=2.5))
     assert len(files(tmp_path / "study", "checkpoints")) == 1
 

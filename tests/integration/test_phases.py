@@ -1,10 +1,7 @@
-"""What a search is made of besides its trials, on real Ray: its ends, races, bounds and starts."""
+"""Whole searches: early stopping, constraints, racing, warm starts, and resuming them."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +12,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.registry import METRICS
-from ngm_tune.results.directory import Results
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
-from ngm_tune.workspace.lock import holder_of
 from tests.conftest import Finished
-from tests.helpers.commands import Command, environment
-from tests.helpers.waiting import wait_for
+from tests.helpers.commands import Command
+from tests.helpers.interrupting import a_second_per_task, interrupted_in_task
+
+pytestmark = pytest.mark.slow
 
 QUICK = ("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]')
 WHOLE = (
@@ -103,39 +100,28 @@ def test_a_trial_that_breaks_a_bound_is_not_confirmed(whole: Path) -> None:
     assert excluded > 0  # so that the bound did matter
 
 
-def test_a_study_goes_on_after_any_interruption_and_ends_the_same(
-    tmp_path: Path, plugin: Path, ngm_tune: Command, whole: Path
+def test_a_search_that_is_interrupted_resumes_and_ends_the_same(
+    tmp_path: Path, ngm_tune: Command, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
     kept: dict[str, int] = {}
-    for how, code, said in (
-        ("time budget", 0, "Time is up"),
-        (signal.SIGKILL, -signal.SIGKILL, None),
-        (signal.SIGTERM, 130, "Stopped"),
-        (signal.SIGUSR1, 130, "Stopped"),
-        (signal.SIGINT, 130, "Stopped"),
+    for how, code, sentence in (
+        (a_second_per_task(), 0, "The time budget ended the study with 2 of"),
+        (interrupted_in_task(1), 130, "Stopped."),
+        (interrupted_in_task(17), 130, "Stopped."),  # within a run of the search
+        (interrupted_in_task(25), 130, "Stopped."),
     ):
-        budget = ("--time-budget", "0.001") if how == "time budget" else ()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ngm_tune", *WHOLE, "--results", str(tmp_path), *budget],
-            env=environment(plugin),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if isinstance(how, signal.Signals):
-            kept = sent(how, process, tmp_path)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, (how, err)
-        there = written(tmp_path)
-        assert kept.items() <= there.items(), how
-        assert len(kept) <= len(there) < len(written(whole)), how
-        if said:
-            assert err == "", how
-            assert f"{said} with {len(there)} of" in out, how
-            assert "The same command goes on." in out, how
-            assert TrialState.RUNNING not in states(tmp_path), how
-        kept = there
-
+        budget = ("--time-budget", "0.003") if code == 0 else ()  # ten tasks
+        with how:
+            stopped = ngm_tune(*WHOLE, "--results", tmp_path, *budget)
+        assert (stopped.code, stopped.err) == (code, "")
+        assert sentence in stopped.out
+        assert "The same command resumes " in stopped.out
+        assert TrialState.RUNNING not in states(tmp_path)
+        assert not (tmp_path / "driver.json").exists()
+        assert kept.items() <= written(tmp_path).items()
+        kept = written(tmp_path)
+        assert 0 < len(kept) < len(written(whole))
     resumed = ngm_tune(*WHOLE, "--results", tmp_path)
     assert (resumed.code, resumed.err) == (0, "")
     assert f"{len(kept)} runs are there already" in resumed.out
@@ -249,19 +235,6 @@ def records(location: Path) -> dict[str, list[FrozenTrial]]:
 
 def states(location: Path) -> set[TrialState]:
     return {trial.state for known in records(location).values() for trial in known}
-
-
-def sent(how: signal.Signals, process: subprocess.Popen[str], location: Path) -> dict[str, int]:
-    """Send a signal to who runs a study as soon as a run has ended; those that had before.
-
-    That is not what there was when a driver was killed: its workers may have ended a run after it.
-    """
-    results = Results(str(location))
-    wait_for(lambda: getattr(holder_of(results), "pid", None) == process.pid)
-    before = written(location)
-    wait_for(lambda: written(location).keys() > before.keys())
-    process.send_signal(how)
-    return before
 
 
 def written(location: Path) -> dict[str, int]:

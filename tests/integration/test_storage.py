@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -22,15 +20,19 @@ from ngm_tune.results.filesystem import with_retry_limit
 from ngm_tune.search.optuna_journal import journal
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
-from tests.helpers.commands import Command, environment
+from tests.helpers.commands import Command
 from tests.helpers.comparing import assert_the_same
+from tests.helpers.interrupting import interrupted_in_task
+from tests.helpers.processes import started
 from tests.helpers.waiting import wait_for
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=3"),
-    *("--set", "seeds=2", "--set", "iterations_per_task=60"),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=2"),
+    *("--set", "seeds=2", "--set", "iterations_per_task=20"),
     *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
+pytestmark = pytest.mark.slow
+
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
 
 
@@ -80,27 +82,37 @@ def test_a_study_runs_into_an_object_store_and_is_analyzed_from_there(
     assert ngm_tune("doctor", location).out.endswith("nothing is damaged\n")
 
 
-@pytest.mark.parametrize(
-    ("how", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
-)
-def test_a_study_in_an_object_store_goes_on_after_an_interruption(
-    s3: str, ngm_tune: Command, whole: Path, how: signal.Signals, code: int
+def test_a_study_in_an_object_store_resumes_after_an_interrupt(
+    s3: str, ngm_tune: Command, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    location = uri(s3, f"interrupted-{how.name}")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ngm_tune", *STUDY, "--results", location],
-        env=environment() | {"NGM_TUNE_CHECKPOINT_SECONDS": "0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
+    location = uri(s3, "interrupted")
+    with interrupted_in_task(14):  # in the second run, which has a checkpoint
+        assert ngm_tune(*STUDY, "--results", location).code == 130
     results = Results(location)
-    wait_for(lambda: results.files("checkpoints") and results.files("trials"))
-    process.send_signal(how)
+    assert len(results.files("checkpoints")) == 1
+    assert not results.has("driver.json")
+    resumes(ngm_tune, location, whole)
+
+
+@pytest.mark.ray
+@pytest.mark.faults
+def test_a_study_on_ray_in_an_object_store_resumes_after_its_driver_is_killed(
+    s3: str, ngm_tune: Command, whole: Path
+) -> None:
+    location = uri(s3, "killed")
+    process = started(*STUDY, "--results", location)
+    results = Results(location)
+    wait_for(lambda: results.files("checkpoints") or results.files("trials"))
+    process.kill()
     process.communicate(timeout=120)
-    assert process.returncode == code
+    assert process.returncode == -signal.SIGKILL
+    resumes(ngm_tune, location, whole)
+
+
+def resumes(ngm_tune: Command, location: str, whole: Path) -> None:
     done = ngm_tune(*STUDY, "--results", location)
     assert (done.code, done.err) == (0, "")
-    assert "there already" in done.out
     assert_the_same(location, whole)
 
 

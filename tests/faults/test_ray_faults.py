@@ -1,0 +1,130 @@
+"""Signals, killed drivers and a lost Ray: nothing is lost, and the study resumes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from ngm_tune.search.optuna_journal import open_storage
+from tests.helpers.commands import Command, in_subprocess
+from tests.helpers.comparing import assert_the_same
+from tests.helpers.processes import ended, started, wait_for_a_trial
+from tests.helpers.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(300)]
+
+STUDY = (
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=8"),
+    *("--set", "seeds=1", "--set", "iterations_per_task=100"),
+    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
+)
+
+
+@pytest.fixture(scope="module")
+def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run that was never disturbed."""
+    location = tmp_path_factory.mktemp("results") / "whole"
+    assert ngm_tune(*STUDY, "--results", location).code == 0
+    return location
+
+
+def test_a_study_that_is_stopped_or_killed_resumes_and_ends_the_same(
+    tmp_path: Path, ngm_tune: Command, whole: Path
+) -> None:
+    """Signals go to the whole group, as `timeout` and systemd send them, to Ray's processes too."""
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        before = ended(tmp_path)
+        process = started(*STUDY, "--results", tmp_path, start_new_session=True)
+        wait_for_a_trial(tmp_path, process, more_than=len(before))
+        kept = ended(tmp_path)
+        if number == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=120)
+        assert kept.items() <= ended(tmp_path).items()
+        assert len(ended(tmp_path)) < len(ended(whole)), "nothing is left to stop"
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+            continue
+        assert (process.returncode, err) == (130, ""), number
+        assert f"Stopped with {len(ended(tmp_path))} of" in out
+        assert "The same command resumes it." in out
+        assert TrialState.RUNNING not in optuna_states(tmp_path)
+        assert not (tmp_path / "driver.json").exists()
+    kept = ended(tmp_path)
+    resumed = ngm_tune(*STUDY, "--results", tmp_path)
+    assert (resumed.code, resumed.err) == (0, "")
+    assert f"{len(kept)} runs are there already" in resumed.out
+    assert kept.items() <= ended(tmp_path).items()
+    assert TrialState.RUNNING not in optuna_states(tmp_path)
+    assert_the_same(tmp_path, whole)
+
+
+def optuna_states(location: Path) -> set[TrialState]:
+    storage = open_storage(location / "optuna.journal")
+    studies = storage.get_all_studies()
+    return {trial.state for s in studies for trial in storage.get_all_trials(s._study_id)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_ray_starts_stops_the_study(tmp_path: Path, number: signal.Signals) -> None:
+    process = started(*STUDY, "--results", tmp_path / "study")
+    wait_for(lambda: is_handled(process.pid, number))
+    process.send_signal(number)
+    assert_stopped(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_while_ray_starts_stops_the_study(tmp_path: Path, number: signal.Signals) -> None:
+    process = started(*STUDY, "--results", tmp_path / "study")
+    driver = psutil.Process(process.pid)
+    wait_for(lambda: any("gcs_server" in child.name() for child in driver.children()))
+    process.send_signal(number)
+    assert_stopped(process)
+    assert not (tmp_path / "study" / "driver.json").exists()
+
+
+def assert_stopped(process: subprocess.Popen[str]) -> None:
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "")
+    assert "The same command resumes " in out
+
+
+def is_handled(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(
+        next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16
+    )
+    return bool(caught >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_study_resumes_after_ray_was_lost(
+    tmp_path: Path, ngm_tune: Command, whole: Path, part: str
+) -> None:
+    """The kernel ends Ray when memory is short, or the head of a cluster is gone."""
+    process = started(*STUDY, "--results", tmp_path / "study")
+    wait_for_a_trial(tmp_path / "study", process)
+    (lost,) = (c for c in psutil.Process(process.pid).children() if c.name() == part)
+    lost.kill()
+    process.communicate(timeout=120)
+    assert process.returncode == 1  # Ray ends it, with a message of its own
+    assert ngm_tune(*STUDY, "--results", tmp_path / "study").code == 0
+    assert_the_same(tmp_path / "study", whole)
+
+
+def test_a_trial_that_needs_more_than_the_machine_has(tmp_path: Path) -> None:
+    needs = ("--set", "resources={ cpu = 1000, gpu = 2 }")
+    answer = in_subprocess()(*STUDY, *needs, "--results", tmp_path / "study")
+    assert answer.code == 2
+    assert answer.err.startswith("ngm-tune: ")
+    assert answer.err.count("\n") == 1
+    assert "resources = {cpu = 1000, gpu = 2}: a trial needs that on one node" in answer.err
