@@ -14,7 +14,7 @@ from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
 from tests.helpers.commands import Command
 from tests.helpers.comparing import assert_the_same
-from tests.helpers.interrupting import before_task
+from tests.helpers.processes import started, wait_for_a_trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -23,8 +23,6 @@ STUDY = (
     *("--set", "seeds=2", "--set", "iterations_per_task=60"),
     *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
-SECOND_RUN = 5 * 2 + 3
-"""A task of the second run of the search; the first one has ended."""
 
 Mount = Callable[..., None]
 
@@ -62,7 +60,7 @@ def assert_one_sentence(answer: tuple[int, str, str], *parts: str) -> None:
         assert part in err
 
 
-def test_a_full_disk_ends_the_study_which_goes_on_when_there_is_space(
+def test_a_full_disk_ends_the_study_which_resumes_when_there_is_space(
     tmp_path: Path,
     mount: Mount,
     ngm_tune: Command,
@@ -75,9 +73,7 @@ def test_a_full_disk_ends_the_study_which_goes_on_when_there_is_space(
     disk.mkdir()
     mount("-t", "tmpfs", "-o", "size=400k", "tmpfs", disk)
     answer = ngm_tune(*STUDY, "--results", disk / "study")
-    assert_one_sentence(
-        answer, str(disk / "study"), "No space left on device", "goes on from there"
-    )
+    assert_one_sentence(answer, str(disk / "study"), "No space left on device", "can be resumed")
     kept = {path: path.read_bytes() for path in (disk / "study" / "trials").iterdir()}
     assert not [path for path in kept if path.name.startswith(".")]  # drafts make room again
     again = ngm_tune(*STUDY, "--results", disk / "study")
@@ -91,16 +87,16 @@ def test_a_full_disk_ends_the_study_which_goes_on_when_there_is_space(
 
 
 def test_a_disk_that_becomes_read_only(
-    tmp_path: Path, mount: Mount, ngm_tune: Command, whole: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mount: Mount, ngm_tune: Command, whole: Path
 ) -> None:
-    monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
     disk = tmp_path / "disk"
     disk.mkdir()
     mount("-t", "tmpfs", "-o", "size=40m", "tmpfs", disk)
-    with before_task(SECOND_RUN, lambda: mount("-o", "remount,ro", disk)):
-        answer = ngm_tune(*STUDY, "--results", disk / "study")
-    assert_one_sentence(answer, "Read-only file system")
-    assert len(list((disk / "study" / "trials").iterdir())) == 1
+    process = started(*STUDY, "--executor", "local", "--results", disk / "study")
+    wait_for_a_trial(disk / "study", process)
+    mount("-o", "remount,ro", disk)
+    out, err = process.communicate(timeout=100)
+    assert_one_sentence((process.returncode, out, err), "Read-only file system")
     assert_one_sentence(ngm_tune(*STUDY, "--results", disk / "study"), "Read-only file system")
     assert (
         ngm_tune("analyze", disk / "study", "--no-images", "--output", tmp_path / "report").code
@@ -112,20 +108,18 @@ def test_a_disk_that_becomes_read_only(
 
 
 def test_a_disk_that_is_unmounted_while_the_study_runs(
-    tmp_path: Path, mount: Mount, ngm_tune: Command, whole: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mount: Mount, ngm_tune: Command, whole: Path
 ) -> None:
-    monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
     volume, point = tmp_path / "volume", tmp_path / "point"
     volume.mkdir()
     point.mkdir()
     mount("--bind", volume, point)
 
-    def unmount() -> None:
-        subprocess.run(["umount", "-l", str(point)], check=True)
-
-    with before_task(SECOND_RUN, unmount):
-        answer = ngm_tune(*STUDY, "--results", point / "study")
-    assert_one_sentence(answer, str(point / "study"))
+    process = started(*STUDY, "--executor", "local", "--results", point / "study")
+    wait_for_a_trial(point / "study", process)
+    subprocess.run(["umount", "-l", str(point)], check=True)
+    out, err = process.communicate(timeout=100)
+    assert_one_sentence((process.returncode, out, err), str(point / "study"))
     assert list(point.iterdir()) == []  # nothing was written beneath the mount point
     mount("--bind", volume, point)
     assert ngm_tune(*STUDY, "--results", point / "study").code == 0

@@ -27,8 +27,8 @@ from tests.helpers.processes import started
 from tests.helpers.waiting import wait_for
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=2"),
-    *("--set", "seeds=2", "--set", "iterations_per_task=20"),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=1"),
+    *("--set", "seeds=2", "--set", "iterations_per_task=10", "--set", "eval_every=5"),
     *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
 pytestmark = pytest.mark.slow
@@ -121,11 +121,11 @@ def test_a_damaged_object_is_set_aside(s3: str, ngm_tune: Command) -> None:
     results.create()
     study = ngm_tune(*STUDY, "--set", "iterations_per_task=4", "--results", results.location)
     assert study.code == 0
-    results.write_bytes("trials/split-digits.sgd.0001.parquet", b"PAR1")
+    results.write_bytes("trials/split-digits.sgd.0000.parquet", b"PAR1")
     found = {f.name: f for f in examine(results.location) if f.kind == "damage"}
-    assert found["trials/split-digits.sgd.0001.parquet"].mended is not None
-    assert results.read_bytes("damaged/trials/split-digits.sgd.0001.parquet") == b"PAR1"
-    assert not results.has_run("split-digits.sgd.0001")
+    assert found["trials/split-digits.sgd.0000.parquet"].mended is not None
+    assert results.read_bytes("damaged/trials/split-digits.sgd.0000.parquet") == b"PAR1"
+    assert not results.has_run("split-digits.sgd.0000")
 
 
 def test_an_object_store_has_one_driver_at_a_time(s3: str) -> None:

@@ -8,7 +8,7 @@ run that was never disturbed:
 
 - every run that was finished before a kill is kept, byte for byte, and so was not run twice;
 - every method has exactly the trials asked for, and every row is as in the undisturbed run;
-- no Optuna trial is running, no checkpoint and no lease is left, and the doctor finds no damage.
+- no Optuna trial is running, no checkpoint and no lock is left, and the doctor finds no damage.
 
     python -m tests.performance.chaos                 20 rounds
     python -m tests.performance.chaos --rounds 3 --seed 7
@@ -77,8 +77,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 def start(location: Path, address: str | None = None) -> subprocess.Popen[str]:
-    """A driver."""
-    where = () if address is None else ("--address", address)
+    """Start a driver on a cluster, or in one process without Ray."""
+    where = ("--executor", "local") if address is None else ("--address", address)
     return subprocess.Popen(
         [sys.executable, "-m", "ngm_tune", *STUDY, "--results", str(location), *where],
         env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
@@ -90,7 +90,7 @@ def start(location: Path, address: str | None = None) -> subprocess.Popen[str]:
 
 
 def undisturbed(location: Path) -> None:
-    """The run that the others are held against."""
+    """Run the study without disturbance, for comparison."""
     process = start(location)
     _, err = process.communicate(timeout=ROUND_SECONDS)
     assert process.returncode == 0, err
