@@ -17,6 +17,7 @@ from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.methods import get_method
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 
 SHAPES = {
     "split-digits": (1, 8, 8),
@@ -56,9 +57,9 @@ def row(name: str, shape: tuple[int, ...]) -> dict[str, object]:
                 benchmark.build_model,
                 partial(get_method(method).build, **settings),
                 seed=seed,
-                batch_size=benchmark.batch_size,
                 iterations_per_task=iterations,
-                eval_every=iterations,
+                stream=StreamOptions(benchmark.batch_size),
+                evaluation=EvaluationSchedule(every=iterations),
             ).train_task
             for seed in count()
         )

@@ -19,6 +19,7 @@ from ngm_tune.benchmarks.sources import load_images
 from ngm_tune.methods import get_method
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 
 SEEDS, TEST_IMAGES = (42, 43, 44), 2000
 BENCHMARK = get_benchmark("rotated-mnist")
@@ -61,9 +62,9 @@ def first_task_accuracy(rotation: str, method: str, seed: int) -> np.ndarray:
         BENCHMARK.build_model,
         partial(get_method(method).build, **METHODS[method]),
         seed=seed,
-        batch_size=BENCHMARK.batch_size,
         iterations_per_task=BENCHMARK.iterations_per_task,
-        eval_tasks="first-and-previous",
+        stream=StreamOptions(BENCHMARK.batch_size),
+        evaluation=EvaluationSchedule(tasks="first-and-previous"),
     )
     while not run.finished:
         run.train_task()

@@ -18,6 +18,7 @@ from ngm_tune.benchmarks.models import MLP
 from ngm_tune.methods import get_method
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 
 BILINEAR = (InterpolationMode.BILINEAR, 1, BLACK)
 
@@ -65,9 +66,9 @@ def first_task_accuracy(name: str, method: str, seed: int) -> np.ndarray:
         ),
         partial(get_method(method).build, **METHODS[method]),
         seed=seed,
-        batch_size=128,
         iterations_per_task=protocol.iterations,
-        eval_tasks="first-and-previous",
+        stream=StreamOptions(batch_size=128),
+        evaluation=EvaluationSchedule(tasks="first-and-previous"),
     )
     while not run.finished:
         run.train_task()

@@ -19,8 +19,8 @@ class ContinualTrainable(tune.Trainable):
     """Train a configuration task by task: one ``step`` is one task, for every seed.
 
     Every step returns a result with a :class:`~ngm_tune.execution.trial_report.TrialReport` under
-    the key ``report``. :class:`~ngm_tune.execution.trial_training.TrialTraining` does the work. The
-    config is that of :func:`ngm_tune.execution.trial_config.trial_config`.
+    the key ``report``; :class:`~ngm_tune.execution.trial_training.TrialTraining` does the work.
+    :func:`ngm_tune.execution.trial_config.trial_config` returns the config.
     """
 
     def setup(

@@ -34,6 +34,7 @@ from ngm_tune.results.schema import Status
 from ngm_tune.training.checkpoints import pack, unpack
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 from ngm_tune.training.probes import Probes
 
 logger = logging.getLogger(__name__)
@@ -162,13 +163,11 @@ class TrialTraining:
             benchmark.build_model,
             partial(method.build, **config["hyperparameters"]),
             seed=seed,
-            batch_size=benchmark.batch_size,
             iterations_per_task=config["iterations_per_task"],
-            strategy=config["strategy"],
-            buffer_size=config["buffer_size"],
-            eval_every=config["eval_every"],
-            eval_dense=config["eval_dense"],
-            eval_tasks=config["eval_tasks"],
+            stream=StreamOptions(benchmark.batch_size, config["strategy"], config["buffer_size"]),
+            evaluation=EvaluationSchedule(
+                config["eval_every"], config["eval_dense"], config["eval_tasks"]
+            ),
             prepare=benchmark.prepare,
             augment=benchmark.augment,
             probe=probe if config["probes"] else None,
@@ -215,7 +214,7 @@ class TrialTraining:
         return TrialReport(problem=f"{self.config['results']} on {socket.gethostname()}: {reason}")
 
     def _progress(self) -> TrialReport:
-        """Report a task that is not the last, with the rows to write if it is pruned here."""
+        """Report a task before the last, with the rows to write if the trial is pruned now."""
         tasks = max(len(run.records) for run in self.runs)
         rows = [
             row

@@ -31,7 +31,7 @@ from ngm_tune.testing.runs import (
 )
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
-from ngm_tune.training.options import Strategy
+from ngm_tune.training.options import EvaluationSchedule, Strategy, StreamOptions
 from ngm_tune.training.seeding import seeded
 
 _ROUNDING = 1e-9
@@ -221,9 +221,9 @@ class MethodTestCase:
             lambda: SlimResNet18(4, width=8, blocks=1),
             lambda model: build(self.method, middle(self.method), model, **settings),
             seed=5,
-            batch_size=4,
             iterations_per_task=3,
-            eval_every=3,
+            stream=StreamOptions(batch_size=4),
+            evaluation=EvaluationSchedule(every=3),
             prepare=cifar.prepare,
             augment=cifar.augment,
         )

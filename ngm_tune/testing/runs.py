@@ -13,7 +13,7 @@ from ngm_tune.benchmarks import TaskData, TaskSplit, get_benchmark
 from ngm_tune.methods import Config, Method
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining, TaskRecord
-from ngm_tune.training.options import Strategy
+from ngm_tune.training.options import EvaluationSchedule, Strategy, StreamOptions
 
 TASKS = 3
 """Number of tasks of a run: one transition before, and one after, the point of interruption."""
@@ -100,11 +100,9 @@ def start_run(
         digits_network,
         lambda model: build(method, point, model, **settings),
         seed=5,
-        batch_size=16,
         iterations_per_task=iterations,
-        eval_every=eval_every or iterations,
-        strategy=strategy,
-        buffer_size=40 if strategy == "replay" else None,
+        stream=StreamOptions(16, strategy, 40 if strategy == "replay" else None),
+        evaluation=EvaluationSchedule(every=eval_every or iterations),
     )
 
 

@@ -13,8 +13,8 @@ class Checkpoint(NamedTuple):
     """State of an unfinished trial.
 
     Attributes:
-        of: Identity of the trial: its id, seeds, hyper-parameters.
-        states: The ``state_dict`` of each of its runs.
+        of: Identity of the trial: its id, seeds and hyper-parameters.
+        states: ``state_dict`` of each run of the trial.
     """
 
     of: dict[str, Any]
@@ -22,23 +22,32 @@ class Checkpoint(NamedTuple):
 
 
 def pack(of: Mapping[str, Any], states: Sequence[dict[str, Any]]) -> bytes:
-    """Serialise a checkpoint."""
+    """Serialise a checkpoint.
+
+    Args:
+        of: Identity of the trial, including a text ``run_id``.
+        states: ``state_dict`` of each run of the trial.
+    """
     content = io.BytesIO()
     torch.save(Checkpoint(dict(of), list(states))._asdict(), content)
     return content.getvalue()
 
 
 def unpack(content: bytes, device: str = "cpu") -> Checkpoint:
-    """Load a checkpoint that :func:`pack` serialised onto a device.
+    """Load a checkpoint that :func:`pack` serialised.
+
+    Args:
+        content: The serialised checkpoint.
+        device: Device to load tensors to.
 
     Raises:
         ValueError: The content is damaged or is not a checkpoint.
     """
     try:
-        kept = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
+        loaded = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise ValueError("not readable as a checkpoint") from error
-    match kept:
-        case {"of": {"run_id": str()} as of, "states": [*states]} if len(kept) == 2:
+    match loaded:
+        case {"of": {"run_id": str()} as of, "states": [*states]} if len(loaded) == 2:
             return Checkpoint(of, states)
     raise ValueError("not a checkpoint of a trial")

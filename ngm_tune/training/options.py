@@ -1,18 +1,26 @@
-"""Options of training and evaluation, as studies spell them, without torch."""
+"""Options of training and evaluation. Importing this module does not load torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 Strategy = Literal["joint", "replay", "naive"]
-"""What batches are drawn from: all tasks seen so far; the current task and a buffer; or the current
-task only."""
+"""Examples that batches are drawn from.
+
+- ``"joint"``: those of all tasks seen so far.
+- ``"replay"``: those of the current task and of a buffer.
+- ``"naive"``: those of the current task.
+"""
 
 EvalTasks = Literal["seen", "first-and-previous"]
-"""Tasks evaluated during training: all tasks seen so far, or the first and the previous one.
+"""Tasks that are evaluated during training.
 
-These two suffice for their stability gaps and cost less. At the end of a task all seen tasks are
-evaluated."""
+- ``"seen"``: all tasks seen so far.
+- ``"first-and-previous"``: the first and the previous task. This costs less and suffices for their
+  stability gaps. All seen tasks are still evaluated at the end of each task.
+"""
 
 Precision = Literal["float32", "mixed", "bfloat16"]
 """Precision of evaluation.
@@ -27,3 +35,62 @@ Precision = Literal["float32", "mixed", "bfloat16"]
 
 ProbeName = Literal["curvature", "fast-and-slow"]
 """Quantities measured in addition to accuracy during training."""
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How batches are drawn from the training examples.
+
+    Attributes:
+        batch_size: Number of examples per batch.
+        strategy: Examples that batches are drawn from.
+        buffer_size: Capacity of the replay buffer in examples. Required with the strategy
+            ``"replay"``, not allowed with another one.
+
+    Raises:
+        ValueError: ``buffer_size`` is missing, or does not apply to the strategy.
+    """
+
+    batch_size: int
+    strategy: Strategy = "joint"
+    buffer_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.buffer_size is not None) != (self.strategy == "replay"):
+            raise ValueError(f"buffer_size is {self.buffer_size} with strategy {self.strategy!r}")
+
+
+@dataclass(frozen=True)
+class EvaluationSchedule:
+    """When tasks are evaluated during training, and which.
+
+    All seen tasks are evaluated after the last iteration of every task, whatever the schedule.
+
+    Attributes:
+        every: Number of iterations from one evaluation to the next.
+        dense: Number of iterations after each transition that are all evaluated.
+        tasks: Tasks that are evaluated.
+    """
+
+    every: int = 1
+    dense: int = 0
+    tasks: EvalTasks = "seen"
+
+    def tasks_at(self, task: int, step: int, steps: int) -> Sequence[int]:
+        """Return the tasks to evaluate after a step of a task; empty if none are due.
+
+        Args:
+            task: The current task, counted from 0.
+            step: The step within the task, counted from 0.
+            steps: Number of steps of the task.
+        """
+        if step == steps - 1:
+            return range(task + 1)
+        dense = task > 0 and step < self.dense
+        if not dense and (step + 1) % self.every:
+            return ()
+        return range(task + 1) if self.tasks == "seen" else sorted({0, max(0, task - 1)})
+
+
+EVERY_ITERATION = EvaluationSchedule()
+"""All seen tasks are evaluated after every iteration."""

@@ -1,4 +1,4 @@
-"""One seed for a run, and from it an independent one for everything that is random."""
+"""Seeds derived from the seed of a run, and reproducible computation."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 
 
 def derive_seed(seed: int, purpose: str, task: int = 0) -> int:
-    """A 63-bit seed for one purpose and task, so that none depends on what else is drawn."""
+    """Return a 63-bit seed for one purpose and task, independent of all others of the same seed."""
     entropy = (seed, task, *purpose.encode())
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Everything at random from this seed, of torch, NumPy and Python; afterwards as before."""
-    # Methods of somebody's may draw from NumPy's global generator.
-    kept = random.getstate(), np.random.get_state()  # noqa: NPY002
+    """Seed the global generators of torch, NumPy and Python; restore their states afterwards."""
+    # Methods of users may draw from NumPy's global generator.
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         random.seed(seed)
@@ -29,16 +29,16 @@ def seeded(seed: int) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(kept[0])
-            np.random.set_state(kept[1])  # noqa: NPY002
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
 
 
 def repeat_on_gpus() -> None:
-    """Let this process compute the same from the same on a GPU too, where torch knows how to.
+    """Make this process use deterministic algorithms on a GPU.
 
-    To be called before the first computation there. An operation that torch has no deterministic
-    algorithm for warns and goes on.
+    Call it before the first computation on the GPU. Operations without a deterministic algorithm in
+    torch still run, with a warning.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Which examples each phase of a study trains on and evaluates on."""
+"""Training and evaluation examples of each phase of a study."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Which training examples each batch is drawn from: the three regimes of continual learning.
+"""Streams of training batches for the three strategies of continual learning.
 
-- ``joint``: uniformly from all tasks seen so far, the protocol of arXiv 2507.14056.
-- ``replay``: half from the current task and half from a buffer of bounded size, filled by reservoir
-  sampling (Vitter 1985) from the examples that were trained on, as in Chaudhry et al. 2019, "On
-  tiny episodic memories in continual learning"; until it holds something, all from the task.
-- ``naive``: from the current task only.
+- ``joint``: batches are drawn uniformly from all tasks seen so far, as in arXiv 2507.14056.
+- ``replay``: half of a batch is drawn from the current task and half from a buffer of bounded size.
+  Reservoir sampling (Vitter 1985) fills the buffer with training examples, as in Chaudhry et al.
+  2019, "On tiny episodic memories in continual learning". While the buffer is empty, the whole
+  batch is drawn from the current task.
+- ``naive``: batches are drawn from the current task.
 
-A seed fixes every batch of a run, whatever the optimizer and whether or not it was interrupted.
+A seed fixes every batch of a run, independently of the optimizer and of interruptions.
 """
 
 from __future__ import annotations
@@ -19,46 +20,34 @@ import torch
 from torch import Tensor
 
 from ngm_tune.learners.reservoir import Reservoir
-from ngm_tune.training.options import Strategy
+from ngm_tune.training.options import StreamOptions
 from ngm_tune.training.seeding import derive_seed
 
 
 class Stream:
-    """The batches of one run, as indices into training examples that are ordered by task.
+    """The batches of one run, as indices of training examples that are ordered by task.
+
+    Examples are drawn with replacement.
 
     Args:
-        sizes: Training examples per task.
-        strategy: What a batch is drawn from, always with replacement.
-        batch_size: Examples per batch.
-        iterations: Batches per task.
+        sizes: Number of training examples of each task.
+        options: How batches are drawn.
+        iterations: Number of batches per task.
         seed: Fixes every batch.
-        buffer_size: Examples that ``"replay"`` keeps.
-
-    Raises:
-        ValueError: A buffer size is missing or given for a strategy that has no buffer.
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        strategy: Strategy = "joint",
-        *,
-        batch_size: int,
-        iterations: int,
-        seed: int,
-        buffer_size: int | None = None,
+        self, sizes: Sequence[int], options: StreamOptions, *, iterations: int, seed: int
     ) -> None:
-        if (buffer_size is not None) != (strategy == "replay"):
-            raise ValueError(f"buffer_size is {buffer_size} with strategy {strategy!r}")
         self._ends = np.cumsum(sizes)
         self._starts = self._ends - np.asarray(sizes)
-        self._strategy = strategy
-        self._shape = (iterations, batch_size)
+        self._strategy = options.strategy
+        self._shape = (iterations, options.batch_size)
         self._seed = seed
-        self._buffer_size = buffer_size or 0
+        self._buffer_size = options.buffer_size or 0
 
     def batches(self, task: int) -> Tensor:
-        """Indices of the examples of every batch of a task, shape (iterations, batch), int64."""
+        """Return the indices of a task's examples, shape (iterations, batch_size), int64."""
         if self._strategy == "replay":
             return self._replayed[task]
         start = 0 if self._strategy == "joint" else int(self._starts[task])
@@ -71,7 +60,7 @@ class Stream:
 
     @cached_property
     def _replayed(self) -> list[Tensor]:
-        """The batches of every task: what a buffer holds depends on all that came before."""
+        """Batches of every task; the content of the buffer depends on all earlier tasks."""
         buffer = Reservoir(self._buffer_size)
         fresh = (self._shape[1] + 1) // 2
         tasks = []

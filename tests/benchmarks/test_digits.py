@@ -12,6 +12,7 @@ from ngm_tune.benchmarks import TaskData, get_benchmark
 from ngm_tune.benchmarks.models import MLP
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 
 DIGITS = ("split-digits", "rotated-digits")
 SPLIT, ROTATED = get_benchmark("split-digits"), get_benchmark("rotated-digits")
@@ -73,9 +74,9 @@ def test_accuracy_has_levelled_off_at_each_tasks_end(name: str) -> None:
             benchmark.build_model,
             lambda model: Adam(model.parameters(), lr=1e-3),
             seed=seed,
-            batch_size=benchmark.batch_size,
             iterations_per_task=benchmark.iterations_per_task,
-            eval_every=5,
+            stream=StreamOptions(benchmark.batch_size),
+            evaluation=EvaluationSchedule(every=5),
         )
         for task in range(benchmark.tasks):
             mean = run.train_task().accuracy[:, : task + 1].mean(dim=1)

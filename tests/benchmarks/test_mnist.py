@@ -16,6 +16,7 @@ from ngm_tune.methods import get_method
 from ngm_tune.metrics.functional import stability_gaps
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,11 +84,9 @@ def test_a_run_agrees_with_the_published_runs(split_mnist: TaskData, method: str
         benchmark.build_model,
         partial(get_method(method).build, lr=0.01, **gain),
         seed=42,
-        batch_size=benchmark.batch_size,
         iterations_per_task=benchmark.iterations_per_task,
-        eval_tasks="first-and-previous",
-        eval_every=4,
-        eval_dense=40,
+        stream=StreamOptions(benchmark.batch_size),
+        evaluation=EvaluationSchedule(every=4, dense=40, tasks="first-and-previous"),
         prepare=benchmark.prepare,
     )
     while not run.finished:

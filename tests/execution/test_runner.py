@@ -24,6 +24,7 @@ from ngm_tune.metrics.registry import METRICS, compute_metrics
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 from tests.conftest import Finished
 from tests.helpers.commands import Command
 
@@ -180,9 +181,9 @@ def test_a_trial_can_be_reproduced_from_its_row(
         benchmark.build_model,
         lambda model: get_method("ngm-sgd").build(model, **settings),
         seed=row["seed"],
-        batch_size=benchmark.batch_size,
         iterations_per_task=24,
-        eval_every=every,
+        stream=StreamOptions(benchmark.batch_size),
+        evaluation=EvaluationSchedule(every),
     )
     while not run.finished:
         run.train_task()

@@ -12,6 +12,7 @@ from torch.optim import SGD, Optimizer
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining, TaskRecord
+from ngm_tune.training.options import StreamOptions
 
 DIGITS = get_benchmark("split-digits").load()
 
@@ -21,7 +22,7 @@ def sgd(model: nn.Module) -> Optimizer:
 
 
 def start(build: Callable[[nn.Module], Optimizer] = sgd, **settings: Any) -> ContinualTraining:
-    defaults = {"seed": 3, "batch_size": 16, "iterations_per_task": 30, "eval_every": 1}
+    defaults = {"seed": 3, "iterations_per_task": 30, "stream": StreamOptions(batch_size=16)}
     return ContinualTraining(
         DIGITS.train,
         Evaluator(DIGITS.validation),

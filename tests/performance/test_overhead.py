@@ -18,6 +18,7 @@ from ngm_tune.benchmarks import TaskSplit
 from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 
 
 def paper_mlp() -> nn.Module:
@@ -97,8 +98,8 @@ def test_tensor_batches_beat_a_data_loader() -> None:
 
     def ours() -> None:
         run = ContinualTraining(
-            split, Evaluator(few), small_mlp, sgd, seed=0, batch_size=128, iterations_per_task=50,
-            eval_every=50,
+            split, Evaluator(few), small_mlp, sgd, seed=0, iterations_per_task=50,
+            stream=StreamOptions(batch_size=128), evaluation=EvaluationSchedule(every=50),
         )  # fmt: skip
         run.train_task()
 

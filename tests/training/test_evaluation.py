@@ -15,6 +15,7 @@ from ngm_tune.methods import get_method
 from ngm_tune.training import evaluation
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import StreamOptions
 
 DIGITS = get_benchmark("split-digits").load()
 
@@ -26,8 +27,8 @@ def trained(precision: str, method: str = "ngm-sgd", **settings: float) -> Conti
         get_benchmark("split-digits").build_model,
         partial(get_method(method).build, **settings),
         seed=0,
-        batch_size=32,
         iterations_per_task=60,
+        stream=StreamOptions(batch_size=32),
     )
     while not run.finished:
         run.train_task()

@@ -17,6 +17,7 @@ from ngm_tune.methods import get_method
 from ngm_tune.metrics.functional import average_stability_gap
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 from tests.helpers.training import DIGITS, finish, same, sgd, start
 
 
@@ -91,9 +92,9 @@ def test_batches_come_uniformly_from_all_tasks_seen() -> None:
         lambda: MLP((1, 2, 2), hidden_std=0.1, output_std=0.1),
         sgd,
         seed=0,
-        batch_size=50,
         iterations_per_task=200,
-        eval_every=200,
+        stream=StreamOptions(batch_size=50),
+        evaluation=EvaluationSchedule(every=200),
     )
     drawn: list[torch.Tensor] = []
     run.learner.model.register_forward_pre_hook(
@@ -110,7 +111,7 @@ def test_batches_come_uniformly_from_all_tasks_seen() -> None:
 
 
 def test_every_seen_task_is_evaluated_as_often_as_asked() -> None:
-    run = finish(start(eval_every=7, iterations_per_task=30))
+    run = finish(start(evaluation=EvaluationSchedule(every=7), iterations_per_task=30))
     for task, record in enumerate(run.records):
         first = task * 30 + 1
         expected = [first + i - 1 for i in (7, 14, 21, 28, 30)]
@@ -121,7 +122,7 @@ def test_every_seen_task_is_evaluated_as_often_as_asked() -> None:
 
 
 def test_evaluation_can_be_dense_after_transitions_and_sparse_later() -> None:
-    run = finish(start(eval_every=10, eval_dense=4))
+    run = finish(start(evaluation=EvaluationSchedule(every=10, dense=4)))
     elapsed = [(record.evaluated - record.first_iteration + 1).tolist() for record in run.records]
     assert elapsed == [[10, 20, 30]] + [[1, 2, 3, 4, 10, 20, 30]] * 4
     every = finish(start())
@@ -131,7 +132,8 @@ def test_evaluation_can_be_dense_after_transitions_and_sparse_later() -> None:
 
 
 def test_evaluating_the_first_and_previous_task_only() -> None:
-    every, some = finish(start()), finish(start(eval_tasks="first-and-previous"))
+    every = finish(start())
+    some = finish(start(evaluation=EvaluationSchedule(tasks="first-and-previous")))
     looked_at = [[0], [0], [0, 1], [0, 2], [0, 3]]
     for task, (a, b) in enumerate(zip(every.records, some.records, strict=True)):
         assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
@@ -163,7 +165,8 @@ def test_recorded_accuracy_is_exact_and_of_each_task_alone() -> None:
 
 def test_evaluation_leaves_training_alone() -> None:
     """Evaluating rarely gives the same steps and the same accuracies where both look."""
-    dense, sparse = finish(start(NGMSGD)), finish(start(NGMSGD, eval_every=30))
+    dense = finish(start(NGMSGD))
+    sparse = finish(start(NGMSGD, evaluation=EvaluationSchedule(every=30)))
     for a, b in zip(dense.records, sparse.records, strict=True):
         assert torch.equal(a.steps, b.steps)
         assert torch.equal(a.accuracy[-1].nan_to_num(-1), b.accuracy[-1].nan_to_num(-1))
@@ -206,14 +209,14 @@ def test_divergence_is_recorded_where_it_happened() -> None:
     assert record.first_iteration + len(record.steps) - 1 == run.diverged_at
     assert (record.evaluated < run.diverged_at).all()
     assert len(record.evaluated) == len(record.accuracy) == len(record.loss)
-    with pytest.raises(RuntimeError, match="did not get through 5 tasks"):
+    with pytest.raises(RuntimeError, match="did not complete 5 tasks"):
         run.curves()
     with pytest.raises(RuntimeError, match="finished"):
         run.train_task()
 
 
 def test_curves_hold_the_whole_run() -> None:
-    run = finish(start(eval_every=10))
+    run = finish(start(evaluation=EvaluationSchedule(every=10)))
     curves = run.curves()
     assert curves.task_ends.tolist() == [30, 60, 90, 120, 150]
     assert curves.iterations.tolist() == list(range(10, 151, 10))
@@ -229,8 +232,8 @@ def test_splits_of_different_lengths_are_refused() -> None:
             get_benchmark("split-digits").build_model,
             sgd,
             seed=0,
-            batch_size=4,
             iterations_per_task=1,
+            stream=StreamOptions(batch_size=4),
         )
 
 

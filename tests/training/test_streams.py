@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from ngm_tune.learners.reservoir import Reservoir
+from ngm_tune.training.options import StreamOptions
 from ngm_tune.training.streams import Stream
 
 SIZES = (40, 10, 50)
 
 
-def stream(strategy: str, **settings: int) -> Stream:
-    return Stream(SIZES, strategy, batch_size=20, iterations=30, **{"seed": 0, **settings})  # type: ignore[arg-type]
+def stream(strategy: str, *, seed: int = 0, buffer_size: int | None = None) -> Stream:
+    options = StreamOptions(20, strategy, buffer_size)  # type: ignore[arg-type]
+    return Stream(SIZES, options, iterations=30, seed=seed)
 
 
 def test_naive_batches_come_from_the_current_task_only() -> None:
