@@ -7,7 +7,7 @@ import sys
 from ngm_tune.cli.app import app
 from ngm_tune.errors import UserError, printable
 
-# In the order in which help lists the commands.
+# The help lists the commands in the order of these imports.
 # isort: off
 from ngm_tune.cli import run
 from ngm_tune.cli import results
@@ -18,12 +18,15 @@ __all__ = ["app", "lists", "main", "results", "run"]
 
 
 def main() -> None:
-    """Run the command; what the user can mend is one sentence and exit code 2."""
+    """Run the command line.
+
+    A user error, such as a wrong value or a full disk, prints one line and exits with code 2.
+    """
     try:
         app()
     except UserError as error:
         print(f"ngm-tune: {error}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:  # of a disk, or of where the output goes
+    except OSError as error:  # from a disk or a closed output
         print(f"ngm-tune: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)

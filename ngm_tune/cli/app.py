@@ -1,4 +1,4 @@
-"""The ``ngm-tune`` command itself; each subcommand imports what it needs when it runs."""
+"""The ``ngm-tune`` command. Subcommands import heavy modules only when they run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"ngm-tune {__version__}")
         raise typer.Exit
 
@@ -33,6 +33,6 @@ def _root(
 ) -> None:
     """Hyper-parameter studies of NGM-SGD and its rivals in continual learning.
 
-    A study finds, for every method and at equal effort, the trade-offs between average accuracy
-    and the stability gap; its report draws their Pareto fronts.
+    A study searches the hyper-parameters of every method with equal tuning effort. Its report
+    compares the trade-offs of the methods between average accuracy and the stability gap.
     """

@@ -1,4 +1,4 @@
-"""What there is: ``ngm-tune data``, ``studies``, ``benchmarks``, ``methods`` and ``metrics``."""
+"""Listings: ``ngm-tune data``, ``studies``, ``benchmarks``, ``methods`` and ``metrics``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ngm_tune.errors import UserError
 def data(
     benchmark: Annotated[
         str,
-        typer.Argument(help="A benchmark of `ngm-tune benchmarks`, or `custom` with --study."),
+        typer.Argument(help="A benchmark from `ngm-tune benchmarks`, or `custom` with --study."),
     ],
     folder: DataOption = None,
     study: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="The study that says what `custom` is.")
+        str | None,
+        typer.Option(metavar="STUDY", help="The study that defines the benchmark `custom`."),
     ] = None,
 ) -> None:
-    """Find or download the data of a benchmark, verify it, and say what there is."""
+    """Find or download the data of a benchmark, verify it and describe it."""
     from ngm_tune.benchmarks import get_benchmark
     from ngm_tune.benchmarks.folders import data_folder
     from ngm_tune.benchmarks.sources import load_images
@@ -34,31 +35,33 @@ def data(
 
         custom = load_study(study).resolved().custom
     try:
-        found = get_benchmark(benchmark, custom)
+        selected = get_benchmark(benchmark, custom)
     except ValueError as error:
-        hint = "; custom is what the table of a study says, named with --study"
+        hint = "; name the study that defines custom with --study"
         raise UserError(f"{error}{hint if benchmark == 'custom' else ''}") from None
-    source = found.source
+    source = selected.source
     if source is not None:
         for split in source.counts:
             images = load_images(source, split)
-            known = "the original's" if split in source.checksums else "no reference known"
+            verified = (
+                "equal to the original's" if split in source.checksums else "without a reference"
+            )
             console.print(
                 f"{source.name}, {split}: {len(images.labels)} images from {images.origin}; count, "
-                f"shape and classes as they should be; checksum {images.checksum()[:16]}, {known}"
+                f"shape and classes are correct; checksum {images.checksum()[:16]}, {verified}"
             )
     elif custom is not None and not isinstance(custom.tasks, int):
         parts = custom.normalisation or ((), ())
         mean, deviation = (", ".join(f"{value:.3f}" for value in part) for part in parts)
         console.print(
-            f"custom: images from {data_folder() / custom.path}; mean of their pixels {mean}, "
-            f"standard deviation {deviation}"
+            f"custom: images from {data_folder() / custom.path}; pixel mean {mean}, pixel standard "
+            f"deviation {deviation}"
         )
         for number, classes in enumerate(custom.tasks, start=1):
             console.print(f"task {number}: {', '.join(classes)}")
-    loaded = found.load()
+    loaded = selected.load()
     console.print(
-        f"Checksum of its tasks, as results have it: {found.name} {loaded.checksum()[:16]}"
+        f"Checksum of the tasks, as in environment.json: {selected.name} {loaded.checksum()[:16]}"
     )
     splits = (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test))
     print_table(
@@ -77,7 +80,7 @@ def data(
 
 @app.command()
 def studies() -> None:
-    """List the studies that come with ngm-tune."""
+    """List the studies that ship with ngm-tune."""
     from ngm_tune.study.shipped import shipped_contents
 
     print_table(
@@ -98,7 +101,7 @@ def studies() -> None:
 
 @app.command()
 def benchmarks() -> None:
-    """List the benchmarks; each has the variants joint, replay and naive (a key of the study)."""
+    """List the benchmarks; the key `strategy` of a study selects joint, replay or naive."""
     from ngm_tune.benchmarks import BENCHMARKS
 
     print_table(
@@ -112,11 +115,11 @@ def benchmarks() -> None:
 
 @app.command()
 def methods() -> None:
-    """List the methods and the spaces their hyper-parameters are searched in."""
+    """List the methods and their search spaces."""
     from ngm_tune.methods import methods as all_methods
 
     print_table(
-        ("method", "title", "searched", "told of tasks", "source"),
+        ("method", "title", "search space", "task-aware", "source"),
         (
             (
                 method.name,
@@ -132,7 +135,7 @@ def methods() -> None:
 
 @app.command()
 def metrics() -> None:
-    """List the metrics; those with a worst value can be objectives of a study."""
+    """List the metrics. A metric with a worst value can be an objective of a study."""
     from ngm_tune.metrics.registry import METRICS
 
     print_table(

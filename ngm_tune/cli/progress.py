@@ -1,4 +1,4 @@
-"""The state of a running study in a terminal."""
+"""Live display of a running study in a terminal."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ngm_tune.study.study import Study
 def progress_display(
     console: Console, study: Study, sources: Sequence[RunSource]
 ) -> Iterator[None]:
-    """Show finished trials, best trade-offs and the time left while the context lasts.
+    """Display ended runs, knee points and the remaining time within the context.
 
-    Nothing is shown if ``console`` is not a terminal.
+    Display nothing if ``console`` is not a terminal.
     """
     if not console.is_terminal:
         yield
@@ -41,7 +41,7 @@ def progress_display(
 
 
 def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
-    """Return a table of the methods: finished runs, and the best trade-off of each."""
+    """Return a table with the ended runs and the knee of the front of each method."""
     several = len(study.benchmarks) > 1
     confirms = any(state.confirmed is not None for state in methods)
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -71,7 +71,7 @@ def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
             row.insert(0, state.benchmark if state.benchmark != previous else "")
             previous = state.benchmark
         table.add_row(*row)
-    table.caption = "values at the knee, the trade-off nearest to the ideal" + (
+    table.caption = "values at the knee, the point of the front nearest to the ideal" + (
         ", on validation data" if study.settings is None else ""
     )
     table.caption_justify = "left"

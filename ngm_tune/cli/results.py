@@ -1,4 +1,4 @@
-"""What is done with results: ``ngm-tune analyze``, ``doctor`` and ``defaults``."""
+"""Commands on results: ``ngm-tune analyze``, ``doctor`` and ``defaults``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def analyze(
     results: ResultsArgument,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the report goes.", show_default="RESULTS/report"),
+        typer.Option(
+            metavar="DIR", help="The folder of the report.", show_default="RESULTS/report"
+        ),
     ] = None,
     pick: PickOption = "knee",
     images: Annotated[
@@ -29,7 +31,7 @@ def analyze(
         ),
     ] = True,
 ) -> None:
-    """Write the report: one HTML file, and its charts and tables as files beside it."""
+    """Write the report: one HTML page, with its charts and tables as separate files."""
     from ngm_tune.analysis import write_report
 
     report = write_report(results, output, pick, images=images)
@@ -37,10 +39,10 @@ def analyze(
         print_table(tuple(report.published[0]), [row.values() for row in report.published])
         if report.departures:
             console.print(f"Not the paper's protocol: {', '.join(report.departures)}.")
-    for name, why in report.left_out.items():
-        console.print(printable(f"Left out: {name}: {why}"))
+    for name, reason in report.left_out.items():
+        console.print(printable(f"Left out: {name}: {reason}"))
     if report.left_out:
-        console.print(f"`ngm-tune doctor {quote(results)}` mends what can be.")
+        console.print(f"`ngm-tune doctor {quote(results)}` repairs damaged results.")
     console.print(printable(f"Report: {report.page}"))
 
 
@@ -48,28 +50,28 @@ def analyze(
 def doctor(
     results: ResultsArgument,
     look: Annotated[
-        bool, typer.Option("--look", help="Only say what is wrong; change nothing.")
+        bool, typer.Option("--look", help="Report problems, and change nothing.")
     ] = False,
 ) -> None:
-    """Find what is damaged in a results directory, and mend what can be. Nothing is deleted.
+    """Find and repair damage in a results directory. Nothing is deleted.
 
-    Exit codes: 0 when all is well or mended, 1 when something is left that is not.
+    Exit codes: 0 if no damage remains, 1 otherwise.
     """
     from ngm_tune.workspace.doctor import examine
 
-    found = examine(results, repair=not look)
-    for finding in found:
+    findings = examine(results, repair=not look)
+    for finding in findings:
         console.print(printable(f"{finding.name}: {finding.what}"))
         if finding.mended is not None:
             console.print(f"    {printable(finding.mended)}")
-    damaged = [finding for finding in found if finding.kind != "note"]
-    left = sum(finding.mended is None for finding in damaged)
-    if not damaged:
+    problems = [finding for finding in findings if finding.kind != "note"]
+    remaining = sum(finding.mended is None for finding in problems)
+    if not problems:
         console.print(f"{results}: nothing is damaged")
     else:
-        mended = len(damaged) - left
-        console.print(f"{results}: {counted(len(damaged), 'problem')}, {mended} of them mended")
-    if left:
+        repaired = len(problems) - remaining
+        console.print(f"{results}: {counted(len(problems), 'problem')}, {repaired} repaired")
+    if remaining:
         raise typer.Exit(1)
 
 
@@ -88,7 +90,7 @@ def defaults(
         ),
     ] = None,
 ) -> None:
-    """Pick a point of each method's front and write its settings, with where they come from."""
+    """Select a point of each method's front and write its hyper-parameters and provenance."""
     from ngm_tune.analysis import write_defaults
 
     path, choices = write_defaults(results, output, pick)

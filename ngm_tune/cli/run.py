@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngm_tune.cli.app import app
-from ngm_tune.cli.terminal import DataOption, console, counted, use_data_folder
-from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, graceful_signals, held
+from ngm_tune.cli.terminal import DataOption, console, counted, log_to_stderr, use_data_folder
+from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred, graceful_signals
 
 if TYPE_CHECKING:
     from ngm_tune.execution.summary import StudySummary
@@ -37,11 +37,13 @@ class ExecutorChoice(StrEnum):
 )
 def run(
     study: Annotated[
-        str, typer.Argument(help="A study of `ngm-tune studies`, or the path of a TOML file.")
+        str, typer.Argument(help="A study from `ngm-tune studies`, or the path of a TOML file.")
     ],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace an entry of the study."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replace an entry of the study; can be repeated."
+        ),
     ] = None,
     results: Annotated[
         str | None,
@@ -54,9 +56,7 @@ def run(
     data: DataOption = None,
     executor: Annotated[
         ExecutorChoice,
-        typer.Option(
-            help="Train on Ray, or in this process without Ray, for debugging your own method."
-        ),
+        typer.Option(help="Train on Ray, or locally in this process, to debug your own method."),
     ] = ExecutorChoice.RAY,
     warm_start: Annotated[
         str | None,
@@ -87,18 +87,23 @@ def run(
         bool, typer.Option("--retry-failed", help="Re-run failed trials.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show the output of Ray and its workers.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Show the log of ngm-tune, and the output of Ray and its workers.",
+        ),
     ] = False,
 ) -> None:
     """Run a study, or resume one that was interrupted.
 
-    Exit codes: 0 when the study is complete or its time budget has ended it, 1 when every run
-    failed, 2 for a user error, explained in one line, 130 after SIGINT, SIGTERM or SIGUSR1.
+    Exit codes: 0 if the study is complete or its time budget ended it, 1 if every run failed, 2
+    for a user error, explained in one line, 130 after SIGINT, SIGTERM or SIGUSR1.
     """
     use_data_folder(data)
-    with _stoppable():
-        # An interrupted import leaves a half-made module, and compiled modules swallow the signal.
-        with held(signal.SIGINT, *SENT_BY_SCHEDULERS):
+    with log_to_stderr(verbose=verbose), _stoppable():
+        # An interrupted import leaves a module half loaded; compiled modules can lose the signal.
+        with deferred(signal.SIGINT, *SENT_BY_SCHEDULERS):
             from ngm_tune.cli.progress import progress_display
             from ngm_tune.execution.driver import drive
             from ngm_tune.study.files import load_study
@@ -108,13 +113,13 @@ def run(
         loaded = load_study(study, set_ or []).resolved()
         location = f"results/{loaded.name}" if results is None else results
         if warm_start is not None:
-            loaded, outside = warm_started(loaded, warm_start, location)
+            loaded, n_outside = warm_started(loaded, warm_start, location)
             points = counted(len(loaded.points_to_evaluate), "configuration")
             console.print(
-                f"{location} was started before and is resumed; {warm_start} is not used"
-                if outside is None
+                f"{location} already exists and is resumed; {warm_start} is not used"
+                if n_outside is None
                 else f"Starting from {points} of {warm_start}"
-                + (f"; {outside} more lie outside of the search spaces" if outside else "")
+                + (f"; {n_outside} more lie outside the search spaces" if n_outside else "")
             )
 
         def show(sources: Sequence[RunSource]) -> AbstractContextManager[None]:
@@ -139,7 +144,7 @@ def run(
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """End with one line, and the exit code of an interrupt, if a signal stops the study."""
+    """Turn an interrupt into one line and exit code 130."""
     try:
         with graceful_signals():
             yield
@@ -149,7 +154,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _announce(study: Study, done: int) -> None:
-    """Print what the study runs, and how much of it is done already."""
+    """Print the size of the study, and the number of runs that are already done."""
     trials, seeds = counted(study.trials, "trial"), counted(len(study.seed_list), "seed")
     already = f"; {counted(done, 'run')} already done" if done else ""
     console.print(
@@ -159,7 +164,7 @@ def _announce(study: Study, done: int) -> None:
 
 
 def _report(summary: StudySummary, study: Study, location: str) -> None:
-    """Print how the study ended, and exit with its code."""
+    """Print how the study ended; exit with its code if that is not 0."""
     from ngm_tune.cli.progress import state_table
 
     if summary.already_complete:
@@ -173,15 +178,15 @@ def _report(summary: StudySummary, study: Study, location: str) -> None:
         )
         raise typer.Exit(0 if summary.timed_out else 130)
     if summary.failed:
-        some = "All" if summary.failed == summary.done else f"{summary.failed} of"
+        failed = "All" if summary.failed == summary.done else f"{summary.failed} of"
         console.print(
-            f"{some} {summary.done} runs failed; see {location}/failures. --retry-failed re-runs "
+            f"{failed} {summary.done} runs failed; see {location}/failures. --retry-failed re-runs "
             "them."
         )
     if not summary.already_complete:
-        elsewhere = " --output DIR" if "://" in location else ""
+        output = " --output DIR" if "://" in location else ""
         console.print(
-            f"Results are in {location}. `ngm-tune analyze {quote(location)}{elsewhere}` writes "
+            f"Results are in {location}. `ngm-tune analyze {quote(location)}{output}` writes "
             "the report."
         )
     if summary.failed == summary.done:

@@ -1,9 +1,12 @@
-"""What the commands of ``ngm-tune`` share: the terminal, and options that several of them take."""
+"""The terminal, and the arguments and options that several commands share."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,17 +18,17 @@ from ngm_tune.errors import UserError
 
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 if not console.is_terminal:
-    console.width = 140  # a file or pipe has no width to fit
+    console.width = 140  # a file or pipe has no width
 
 ResultsArgument = Annotated[
-    str, typer.Argument(metavar="RESULTS", help="A results directory, as `ngm-tune run` makes.")
+    str, typer.Argument(metavar="RESULTS", help="A results directory of `ngm-tune run`.")
 ]
 DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
         metavar="DIR",
-        help="The folder that datasets are in, or are downloaded to.",
+        help="The folder of the datasets, which missing ones are downloaded to.",
         show_default="the environment variable NGM_TUNE_DATA",
     ),
 ]
@@ -33,16 +36,44 @@ PickOption = Annotated[
     str,
     typer.Option(
         "--pick",
-        help="Which point of each front: `knee`, or the name of an objective to put first.",
+        help="The point of each front: `knee`, or the best one in an objective, by its name.",
     ),
 ]
 
 
+class _StderrHandler(logging.Handler):
+    """Writes records to ``sys.stderr``, looked up every time: the live display replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            print(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def log_to_stderr(*, verbose: bool) -> Iterator[None]:
+    """Write the log of ngm_tune to stderr within the context.
+
+    Args:
+        verbose: Write records from INFO upwards, and otherwise from WARNING upwards.
+    """
+    logger = logging.getLogger("ngm_tune")
+    handler = _StderrHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    former_level = logger.level
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(former_level)
+
+
 def use_data_folder(folder: Path | None) -> None:
-    """Make a folder the one that datasets are looked for in.
+    """Use a folder for datasets in this process; None leaves the folder unchanged.
 
     Raises:
-        UserError: It is not there.
+        UserError: The folder does not exist.
     """
     if folder is None:
         return
@@ -51,13 +82,13 @@ def use_data_folder(folder: Path | None) -> None:
     os.environ["NGM_TUNE_DATA"] = str(folder.resolve())
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, such as "1 trial" or "2 trials"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 trial" or "2 trials"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table."""
+    """Print rows as a table without borders."""
     table = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*map(str, row))

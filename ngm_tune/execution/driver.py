@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -21,6 +22,8 @@ from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.resume import opened
+
+logger = logging.getLogger(__name__)
 
 ExecutorName = Literal["ray", "local"]
 Show = Callable[[Sequence[RunSource]], AbstractContextManager[None]]
@@ -85,6 +88,7 @@ def drive(
                 notice(sentence)
             return summary
     plan = StudyPlan.resolve(study)
+    logger.info("running %s in %s with the executor %s", study.name, everywhere, executor)
     results = Results(location)
     results.create()  # a relative path with the folders above it
     notices: list[str] = []
@@ -149,10 +153,10 @@ def _ray(
 ) -> Iterator[Executor]:
     """Join or start Ray, and check that a trial fits on one of its nodes."""
     from ngm_tune.execution.ray_executor import RayExecutor
-    from ngm_tune.execution.ray_session import problem_of_room, ray_session
+    from ngm_tune.execution.ray_session import missing_resources, ray_session
 
     with ray_session(address, verbose=verbose):
-        problem = problem_of_room(study.resources.cpu, study.resources.gpu)
+        problem = missing_resources(study.resources.cpu, study.resources.gpu)
         if problem is not None and address == "local":
             raise UserError(problem)
         if problem is not None:  # a cluster may grow

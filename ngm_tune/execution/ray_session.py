@@ -1,4 +1,4 @@
-"""Ray for the time of a run."""
+"""Start or join Ray for a run, and leave it afterwards."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import ray
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
 from ngm_tune.errors import UserError
-from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, held
+from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred
 
 _RAY_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet instead of JSON, CSV and TensorBoard
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of Tune's state, which nobody reads
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # saving Tune's state is of no use
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
@@ -26,36 +26,36 @@ _CONNECT_SECONDS = 10.0
 _CLIENT_ATTEMPTS = 3
 _START_ATTEMPTS = 2
 _LIFELINES = ("raylet", "gcs_server")
-"""Processes of Ray that a driver talks to until it has left."""
+"""Processes of Ray that a driver communicates with until it has left."""
 
 CLIENT = "ray://"
-"""Of addresses that are reached through Ray Client, from outside of the cluster."""
+"""Prefix of addresses that Ray Client connects to, from outside the cluster."""
 
 
 @contextmanager
 def ray_session(address: str, *, verbose: bool = False) -> Iterator[None]:
-    """Ray for the time of a run, quiet unless asked otherwise.
+    """Start or join Ray within the context.
 
     Args:
         address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT`` of a cluster, or ``local``, which
             starts one on this machine.
-        verbose: Show what Ray says.
+        verbose: Show the output of Ray.
 
     Raises:
-        UserError: There is no cluster at that address, or none can be started.
+        UserError: The cluster cannot be joined or started.
     """
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     with ExitStack() as stack:
         if address.startswith(CLIENT) and not verbose:
-            # Ray Client has loggers of its own, and sets their levels when it connects.
+            # Ray Client sets the levels of its loggers when it connects, so disable all of them.
             logging.disable()
             stack.callback(logging.disable, logging.NOTSET)
         if not ray.is_initialized():
             stack.callback(ray.shutdown)
             started = _connect(address, verbose)
-            # Of what was started, the rest is ended before: Ray asks each process to end by a
-            # signal that is kept from it (see `_start`), and waits a second for that.
+            # Kill the other processes before ray.shutdown, which would wait a second for each: it
+            # sends them a signal that they block (see `_start`).
             stack.callback(_kill, [p for p in started if _name(p) not in _LIFELINES])
         stack.enter_context(warnings.catch_warnings())
         if not verbose:
@@ -63,46 +63,51 @@ def ray_session(address: str, *, verbose: bool = False) -> Iterator[None]:
         yield
 
 
-def problem_of_room(cpu: int, gpu: float) -> str | None:
-    """Why no node of the Ray that was joined can run such a trial; None if one can."""
+def missing_resources(cpu: int, gpu: float) -> str | None:
+    """Return why no node of the cluster can run a trial; None if a node can.
+
+    Args:
+        cpu: Number of CPUs of a trial.
+        gpu: Number of GPUs of a trial, or the fraction of one.
+    """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(node.get("CPU", 0) >= cpu and node.get("GPU", 0) >= gpu for node in nodes):
         return None
     sizes = dict.fromkeys(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
     return (
-        f"resources = {{cpu = {cpu}, gpu = {gpu:g}}}: a trial needs that on one node, and what "
-        f"nodes have is {' or '.join(sizes) or 'nothing'}"
+        f"resources = {{cpu = {cpu}, gpu = {gpu:g}}}: a trial needs that on one node; nodes have "
+        f"{' or '.join(sizes) or 'no resources'}"
     )
 
 
 def _connect(address: str, verbose: bool) -> set[psutil.Process]:
-    """Join a cluster, or start one; the processes that were started for it."""
-    here = address == "local"
+    """Join a cluster or start one; return the processes that were started."""
+    is_local = address == "local"
     require_listener(address)
     try:
         if address.startswith(CLIENT):
             _connect_client(address, verbose)
-        elif here:
+        elif is_local:
             return _start(verbose)
         else:
             _init(address, verbose)
         return set()
-    except SystemExit as stop:  # what Ray makes of SIGTERM
+    except SystemExit as stop:  # Ray exits on SIGTERM
         raise KeyboardInterrupt from stop
-    except Exception as error:  # which is what Ray itself raises where a node takes too long
-        if here and verbose:
+    except Exception as error:  # Ray raises this class if a node starts too slowly
+        if is_local and verbose:
             raise
         failed = (
             "Ray cannot be started on this machine"
-            if here
+            if is_local
             else f"the Ray cluster at {address} cannot be joined"
         )
         raise UserError(f"{failed}: {_reason(str(error) or type(error).__name__)}") from error
 
 
 def _init(address: str, verbose: bool, **settings: bool) -> None:
-    # What Ray starts inherits this: none of its threads takes a signal that is for the study.
-    with held(*SENT_BY_SCHEDULERS):
+    # Threads and processes of Ray inherit the mask, so they take no signal meant for the study.
+    with deferred(*SENT_BY_SCHEDULERS):
         ray.init(
             address,
             log_to_driver=verbose,
@@ -112,7 +117,7 @@ def _init(address: str, verbose: bool, **settings: bool) -> None:
 
 
 def _took_too_long(error: BaseException) -> bool:
-    """Whether Ray has given its node up, for which it waits half a minute."""
+    """Whether the node did not start within the 30 seconds that Ray waits for it."""
     return "timed out during startup" in str(error)
 
 
@@ -122,11 +127,10 @@ def _took_too_long(error: BaseException) -> bool:
     reraise=True,
 )
 def _start(verbose: bool) -> set[psutil.Process]:
-    """Start a cluster on this machine, once more if that takes too long; its processes.
+    """Start a cluster on this machine and return its processes; retry once after a timeout.
 
-    They inherit that SIGTERM and SIGUSR1 are kept from them. Sent to a whole group of processes, as
-    ``timeout`` and systemd do it, these would else take Ray away from under a study before it could
-    stop.
+    The processes block SIGTERM and SIGUSR1. ``timeout`` and systemd send these to the whole process
+    group, which would end Ray before the study can stop.
     """
     others = _children()
     try:
@@ -154,7 +158,7 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 
 
 def _was_refused(error: BaseException) -> bool:
-    """Whether the head did not start a server, as it says or, when that is too late, hangs up."""
+    """Whether the head node started no server for this client: it reports that or disconnects."""
     return isinstance(error, ConnectionAbortedError) or (
         isinstance(error, ConnectionError) and "been disconnected" in str(error)
     )
@@ -167,24 +171,24 @@ def _was_refused(error: BaseException) -> bool:
     reraise=True,
 )
 def _connect_client(address: str, verbose: bool) -> None:
-    """Join a cluster from outside; its head now and then fails to start the server for a client."""
+    """Join a cluster through Ray Client; retry, since its head node sometimes starts no server."""
     ray.init(address, log_to_driver=verbose)
 
 
 def _reason(message: str) -> str:
-    """What a message of Ray comes down to: the last line of a traceback, or else its first line."""
+    """Return the last line of a message of Ray that has a traceback, and else its first line."""
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no reason given"]
     return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
 
 
 def require_listener(address: str) -> None:
-    """Raise soon if nobody listens there; Ray itself would try for minutes.
+    """Check that a process listens at an address; without it, Ray would retry for minutes.
 
     Args:
         address: As for :func:`ray_session`.
 
     Raises:
-        UserError: It is no address, or nobody listens.
+        UserError: The address is invalid, or no process listens there.
     """
     if address in ("local", "auto"):
         return

@@ -1,4 +1,4 @@
-"""Recording: the rows that a trial writes to the results."""
+"""Rows and tables that a trial writes to the results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORST: dict[str, float | None] = {name: metric.worst for name, metric in METRIC
 
 
 def trial_row(config: TrialConfig, run: ContinualTraining) -> Row:
-    """The row of a finished run in ``trials/``."""
+    """Return the row of a finished run in ``trials/``."""
     diverged = run.diverged_at is not None
     return {
         **trial_identity(config, run.seed),
@@ -38,31 +38,32 @@ def trial_row(config: TrialConfig, run: ContinualTraining) -> Row:
 
 
 def stopped_row(config: TrialConfig, run: ContinualTraining) -> Row:
-    """The row in ``trials/`` of a run that is stopped after the tasks it has been trained on.
+    """Return the row in ``trials/`` of a run that is pruned after its last trained task.
 
-    It has no metrics: those of a part of a run compare with none of a whole one.
+    It has no metrics, because metrics over some of the tasks and over all tasks do not compare.
     """
     return {**trial_identity(config, run.seed), "status": "stopped", **_extent(run)}
 
 
 def task_rows(trial_id: str, run: ContinualTraining) -> list[Row]:
-    """The rows of a run in ``tasks/``, one for each task of the sequence that has been trained.
+    """Return the rows of a run in ``tasks/``, one for each trained task.
 
-    Those from the one on in which it diverged have the worst value of each metric, to the last.
+    A run that diverged has rows for all tasks of the sequence. From the task in which it diverged,
+    they have the worst value of each metric.
     """
-    whole = len(run.records) - (run.diverged_at is not None)
-    tasks = run.tasks if run.diverged_at is not None else whole
+    completed = len(run.records) - (run.diverged_at is not None)
+    tasks = run.tasks if run.diverged_at is not None else completed
     identity = {"trial_id": trial_id, "seed": run.seed}
     return [
-        {**identity, "task": k, **(_metrics(run, k + 1) if k < whole else _WORST)}
+        {**identity, "task": k, **(_metrics(run, k + 1) if k < completed else _WORST)}
         for k in range(tasks)
     ]
 
 
 def _metrics(run: ContinualTraining, tasks: int) -> dict[str, float | None]:
-    """Metrics over the first tasks; None for what was not evaluated, or is none yet."""
-    found = compute_metrics(run.curves(tasks))
-    return {name: None if np.isnan(value) else value for name, value in found.items()}
+    """Return the metrics over the first tasks; None where a metric is undefined."""
+    metrics = compute_metrics(run.curves(tasks))
+    return {name: None if np.isnan(value) else value for name, value in metrics.items()}
 
 
 def _extent(run: ContinualTraining) -> Row:
@@ -75,24 +76,25 @@ def _extent(run: ContinualTraining) -> Row:
 
 
 def trial_identity(config: TrialConfig, seed: int) -> Row:
-    """The columns of ``trials/`` that say which run a row is, from its trial's config.
+    """Return the columns of ``trials/`` that identify a run.
 
     Raises:
-        ValueError: A hyper-parameter is of a type that its column does not hold.
+        ValueError: The type of a hyper-parameter does not fit its column.
     """
     settings = config["hyperparameters"]
     kinds = config["hyperparameter_columns"]
     for name, value in settings.items():
         if name not in kinds or not _holds(kinds[name], value):
             raise ValueError(
-                f"{config['method']}: configure makes {name} = {value!r} of {config['coordinates']}"
-                + (f", and elsewhere what is of type {kinds[name]}" if name in kinds else "")
+                f"{config['method']}: configure returns {name} = {value!r} for "
+                f"{config['coordinates']}"
+                + (f"; its column has the type {kinds[name]}" if name in kinds else "")
             )
     return _identity(config, seed, settings)
 
 
 def _holds(kind: str, value: Any) -> bool:
-    """Whether a column has a value as it is, or as a text."""
+    """Whether a column of this type stores a value without loss; a text column stores any value."""
     match kind:
         case "int":
             return type(value) is int and -INT64 <= value < INT64
@@ -119,14 +121,14 @@ def _identity(config: TrialConfig, seed: int, settings: Mapping[str, Any]) -> Ro
 
 
 def _typed(prefix: str, values: Mapping[str, Any], kinds: Mapping[str, str]) -> Row:
-    """The columns of a trial's settings; those of several types, such as choices, as text."""
+    """Return columns with a prefix to their names; values of text columns become text."""
     return {prefix + k: str(v) if kinds[k] == "str" else v for k, v in values.items()}
 
 
 def write_trial(config: TrialConfig, rows: Sequence[Row], tasks: Sequence[Row]) -> None:
-    """Write what says how a trial ended: ``tasks/``, and last of all ``trials/``.
+    """Write the rows of a trial to ``tasks/`` and then to ``trials/``, and remove its checkpoint.
 
-    From then on nobody needs its checkpoint.
+    The rows in ``trials/`` mark the trial as ended, so they are written after all others.
     """
     results = Results(config["results"])
     schema = trials_schema(config["hyperparameter_columns"], config["coordinate_columns"])
@@ -137,17 +139,22 @@ def write_trial(config: TrialConfig, rows: Sequence[Row], tasks: Sequence[Row]) 
 
 
 def write_failure(config: TrialConfig, report: str) -> None:
-    """Write the rows of a trial that failed, and the report of why."""
+    """Write the rows and the report of a failed trial.
+
+    Args:
+        config: The config of the trial.
+        report: The traceback or another account of the failure, stored in ``failures/``.
+    """
     Results(config["results"]).write_text(f"{FAILURES}/{config['run_id']}.txt", report)
     kinds = config["hyperparameter_columns"]
     settings = config["hyperparameters"].items()
-    kept = {name: value for name, value in settings if _holds(kinds.get(name, ""), value)}
-    rows = [{**_identity(config, seed, kept), "status": "failed"} for seed in config["seeds"]]
+    storable = {name: value for name, value in settings if _holds(kinds.get(name, ""), value)}
+    rows = [{**_identity(config, seed, storable), "status": "failed"} for seed in config["seeds"]]
     write_trial(config, rows, [])
 
 
 def curves_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
-    """Accuracy and loss of every run, a row per iteration and evaluated task."""
+    """Return accuracy and loss of every run, one row per iteration and evaluated task."""
     parts = []
     for run in runs:
         for task, record in enumerate(run.records):
@@ -169,7 +176,7 @@ def curves_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
 
 
 def steps_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
-    """Train loss, entropy and gain of every run, a row per iteration."""
+    """Return training loss, entropy and gain of every run, one row per iteration."""
     parts = []
     for run in runs:
         for task, record in enumerate(run.records):
@@ -191,7 +198,7 @@ def steps_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
 
 
 def probes_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
-    """What probes found in every run, a row per iteration and quantity."""
+    """Return the measurements of probes in every run, one row per iteration and quantity."""
     rows = [
         (trial_id, run.seed, iteration, task, quantity, value)
         for run in runs

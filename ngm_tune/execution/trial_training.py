@@ -147,6 +147,7 @@ class TrialTraining:
             self._discarded = f"{checkpoint_of(self.config['run_id'])}: {error}"
             logger.warning("checkpoint not used, trial starts over: %s", self._discarded)
             return build()  # the first runs may have loaded a part of it
+        logger.info("%s continues from its checkpoint", self.config["run_id"])
         return runs
 
     def _build_run(

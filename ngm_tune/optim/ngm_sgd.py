@@ -61,7 +61,7 @@ class NGMSGD(SGD):
     Example:
         >>> import torch
         >>> from ngm_tune import NGMSGD
-        >>> model = torch.nn.Linear(4, 3)
+        >>> model = torch.nn.Linear(4, 3, bias=False)
         >>> optimizer = NGMSGD(model, lr=0.1, gain_sensitivity=0.4, entropy_smoothing=0.9)
         >>> loss = torch.nn.functional.cross_entropy(model(torch.zeros(2, 4)), torch.tensor([0, 1]))
         >>> loss.backward()

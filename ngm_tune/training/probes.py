@@ -1,11 +1,12 @@
-"""What the mechanism of NGM-SGD claims, looked at while a network trains.
+"""Measurements of the mechanism of NGM-SGD during training (arXiv 2507.14056).
 
-- ``curvature``: the largest eigenvalue of the Hessian of the training loss, in the space of the raw
-  weights W and in that of the effective weights gW. Where every layer is gained by the same g and
-  has no bias, ``H_W = g² H_gW``: raising g flattens the loss as the effective weights see it at
-  given W, and steepens it as the raw ones do.
-- ``fast-and-slow``: the effective weights as ``gW = g_0 W + (g - g_0) W``, a slow and a fast part,
-  and what moves them in an iteration, the update of W or the change of g.
+- ``curvature``: the largest eigenvalue of the Hessian of the training loss, with respect to the raw
+  weights W and to the effective weights gW. If every layer has the gain g and no bias, then
+  ``H_W = g² H_gW``. At constant W, a larger g makes the loss flatter with respect to the effective
+  weights and steeper with respect to the raw weights.
+- ``fast-and-slow``: the norms of the slow part g_0 W and of the fast part (g - g_0) W of the
+  effective weights ``gW = g_0 W + (g - g_0) W``, and the norms of their changes in an iteration
+  through the update of W and through the change of g.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ from ngm_tune.training.options import ProbeName
 from ngm_tune.training.seeding import derive_seed
 
 CURVATURE_EXAMPLES = 256
-"""Examples of the tasks seen so far, always the same, that the Hessian is that of."""
+"""Number of examples in the loss of the Hessian, drawn once per task from the tasks seen so far."""
 
 _EARLY = (1, 2, 5, 10)
-"""Iterations of a task after which curvature is always looked at."""
+"""Iterations of a task after which curvature is always measured."""
 
 _TOLERANCE = 1e-3
-"""Relative, of eigenvalues."""
+"""Relative tolerance of eigenvalues."""
 
 _LANCZOS_VECTORS = 8
-"""Enough where one eigenvalue stands out, as it does early in training and after transitions."""
+"""Size of the Krylov space; sufficient while one eigenvalue dominates, early in each task."""
 
 
 class Probes:
     """The probes of one run.
 
     Args:
-        names: Which.
+        names: Quantities to measure.
         train: Training examples.
-        prepare: Turns them into what the network takes.
-        seed: Of the run.
-        every: Iterations between looks at the curvature.
+        prepare: Converts stored inputs to inputs of the network.
+        seed: Seed of the run.
+        every: Number of iterations between measurements of the curvature.
     """
 
     def __init__(
@@ -68,18 +69,24 @@ class Probes:
         self._before: tuple[Tensor, list[Tensor]] | None = None
 
     def begin_task(self, learner: Learner) -> None:
-        """Remember where a task starts, for what its first iteration moves."""
+        """Record gain and weights before the first iteration of a task."""
         if "fast-and-slow" in self._names:
             self._fast_and_slow(learner)
 
     def __call__(self, learner: Learner, task: int, iteration: int) -> dict[str, float]:
-        """What there is to be seen after an iteration of a task, counted from 1, by name."""
-        found: dict[str, float] = {}
+        """Return measurements by name after an iteration of a task.
+
+        Args:
+            learner: The method and its network.
+            task: The current task, counted from 0.
+            iteration: The iteration within the task, counted from 1.
+        """
+        measured: dict[str, float] = {}
         if "fast-and-slow" in self._names:
-            found |= self._fast_and_slow(learner)
+            measured |= self._fast_and_slow(learner)
         if "curvature" in self._names and (iteration in _EARLY or iteration % self._every == 0):
-            found |= self._curvature(learner, task)
-        return found
+            measured |= self._curvature(learner, task)
+        return measured
 
     def _curvature(self, learner: Learner, task: int) -> dict[str, float]:
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "curvature", task))
@@ -101,50 +108,52 @@ class Probes:
         gain = one if modulation is None else modulation.value
         baseline = 1.0 if modulation is None else modulation.baseline
         norm = _norm(weights)
-        found = {
+        norms = {
             "slow_norm": float(baseline * norm),
             "fast_norm": float((gain - baseline) * norm),
         }
         if self._before is not None:
             gain_before, weights_before = self._before
             moved = _norm([w - before for w, before in zip(weights, weights_before, strict=True)])
-            found["weight_step"] = float(gain * moved)
-            found["gain_step"] = float((gain - gain_before) * norm)
+            norms["weight_step"] = float(gain * moved)
+            norms["gain_step"] = float((gain - gain_before) * norm)
         self._before = gain, [weight.clone() for weight in weights]
-        return found
+        return norms
 
 
 def sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Largest eigenvalue of the Hessian of the mean cross-entropy, by the raw parameters.
+    """Return the sharpness of the loss with respect to the raw parameters, at a constant gain.
 
-    The gain stays what it is. Found by Lanczos iteration (ARPACK) on Hessian-vector products.
+    Sharpness is the largest eigenvalue of the Hessian of the mean cross-entropy. Lanczos iteration
+    (ARPACK) computes it from Hessian-vector products.
 
     Args:
-        model: Looked at as it is in evaluation.
-        inputs: Shape (N, ...).
-        labels: Shape (N,).
+        model: The network; its loss is that in evaluation mode.
+        inputs: Inputs of the network, shape (N, ...).
+        labels: Classes, shape (N,), int64.
 
     Returns:
-        In nats per squared unit of the parameters; NaN where one of these is not finite, or the
-        iteration does not converge.
+        Sharpness in nats per squared unit of the parameters; NaN if a parameter is not finite or
+        the iteration does not converge.
     """
     parameters = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     return _largest_eigenvalue(model, parameters, inputs, labels)
 
 
 def effective_sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Largest eigenvalue of the Hessian of the mean cross-entropy, by the effective parameters.
+    """Return the sharpness of the loss with respect to the effective parameters.
 
-    Those are g times the raw ones in gained layers: there the Hessian is that at the raw parameters
-    divided by g squared.
+    The effective parameters of a gained layer are g times its raw parameters, so its part of the
+    Hessian is that of the raw parameters divided by g squared.
 
     Args:
-        model: As in :func:`sharpness`.
-        inputs: Likewise.
-        labels: Likewise.
+        model: The network; its loss is that in evaluation mode.
+        inputs: Inputs of the network, shape (N, ...).
+        labels: Classes, shape (N,), int64.
 
     Returns:
-        In nats per squared unit of the effective parameters; NaN as in :func:`sharpness`.
+        Sharpness in nats per squared unit of the effective parameters; NaN if a parameter is not
+        finite or the iteration does not converge.
     """
     modulation = _attached(model)
     if modulation is None:
@@ -186,8 +195,8 @@ def _largest_eigenvalue(
 
     mode = model.training
     model.eval()
-    # The Hessian is symmetric: its product from the left is that from the right, and needs the
-    # gradient's graph only once.
+    # The Hessian is symmetric, so a vector-Jacobian product of the gradient is a Hessian-vector
+    # product. It builds the graph of the gradient only once.
     product_from_left = vjp(grad(loss), parameters)[1]
     sizes = [p.numel() for p in parameters.values()]
 
@@ -203,7 +212,7 @@ def _largest_eigenvalue(
         hessian = LinearOperator((size, size), matvec=product, dtype=np.float64)
         values, _ = eigsh(hessian, k=1, which="LA", v0=start, ncv=_LANCZOS_VECTORS, tol=_TOLERANCE)
         return float(values[0])
-    except ArpackError:  # it did not converge
+    except ArpackError:  # no convergence
         return float("nan")
     finally:
         model.train(mode)

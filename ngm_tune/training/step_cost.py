@@ -1,7 +1,7 @@
-"""What a training step costs, in time and memory, for networks of growing depth and width.
+"""Time and memory of a training step, for networks of increasing depth and width.
 
-Every figure is a ratio to plain SGD on the same network and batch, from steps taken in turn in the
-same process, so that what else the machine does falls on both.
+Costs are ratios to plain SGD on the same network and batch. The methods alternate in one process,
+so that other load on the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _BASELINE = "sgd"
 
 
 class Network(NamedTuple):
-    """A network to be measured, with the batch it is trained on."""
+    """A network to measure, and the shape of its batches."""
 
     family: str
     depth: int
-    """Linear layers of an MLP, basic blocks of a ResNet."""
+    """Number of linear layers of an MLP, or of basic blocks of a ResNet."""
     width: int
-    """Hidden units of an MLP, channels of a ResNet's first stage."""
+    """Number of hidden units of an MLP, or of channels in the first stage of a ResNet."""
     build: Callable[[], nn.Module]
     inputs: tuple[int, ...]
 
@@ -70,12 +70,23 @@ NETWORKS = (
 
 
 class Cost(NamedTuple):
-    """The cost of a method's training step on a network, as ratios to that of SGD.
+    """Cost of a method's training step on a network, relative to SGD.
 
-    ``time_ratio`` is the median over rounds, ``time_low`` and ``time_high`` their quartiles;
-    ``memory_ratio`` is that of parameters, gradients, optimizer state and what is kept for the
-    backward pass at its peak, in bytes, and ``bytes`` is its numerator. For a method that raises on
-    the network they are NaN, and ``bytes`` 0.
+    A method that raises on the network has NaN costs and 0 bytes.
+
+    Attributes:
+        method: Name of the method.
+        family: ``"MLP"`` or ``"ResNet"``.
+        depth: Depth of the network.
+        width: Width of the network.
+        parameters: Number of parameters of the network.
+        time_ratio: Time of a step divided by that of SGD, median over rounds.
+        time_low: Lower quartile of the time ratio over rounds.
+        time_high: Upper quartile of the time ratio over rounds.
+        seconds: Seconds per step, median over rounds.
+        memory_ratio: ``bytes`` divided by that of SGD.
+        bytes: Peak size in bytes of parameters, gradients, state of the method and tensors saved
+            for the backward pass.
     """
 
     method: str
@@ -96,7 +107,13 @@ def measure(
     networks: Sequence[Network] = NETWORKS,
     device: torch.device | str = "cpu",
 ) -> list[Cost]:
-    """Measure a training step of each method on each network."""
+    """Measure a training step of each method on each network.
+
+    Args:
+        methods: Names of methods.
+        networks: Networks to measure.
+        device: Device to train on.
+    """
     return [cost for network in networks for cost in _on_network(network, methods, device)]
 
 
@@ -148,7 +165,7 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
 
 
 def _learner(method: Method, network: Network, batch: Batch) -> Learner:
-    """A method in its second task, with the smallest values of its search space."""
+    """Build a method with its example hyper-parameters, and advance it to its second task."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = network.build().to(batch.inputs.device)
@@ -162,7 +179,7 @@ def _learner(method: Method, network: Network, batch: Batch) -> Learner:
 
 
 def _seconds(learner: Learner, batch: Batch, steps: int) -> float:
-    """Seconds per training step."""
+    """Return the seconds per training step."""
     learner.model.train()
     _wait_for(batch.inputs)
     start = time.perf_counter()
@@ -173,29 +190,29 @@ def _seconds(learner: Learner, batch: Batch, steps: int) -> float:
 
 
 def _wait_for(tensor: Tensor) -> None:
-    """Let the device finish what it was given."""
+    """Wait until the device has finished all its work."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)
 
 
 def training_bytes(learner: Learner, batch: Batch) -> int:
-    """Bytes that training holds at the peak of a step, in its steady state.
+    """Return the memory in bytes of training at the peak of a step, in its steady state.
 
-    Parameters, buffers and gradients of the model, the state of the method, and the tensors that
-    autograd keeps for the backward pass, each storage counted once.
+    It is the size of the parameters, buffers and gradients of the model, of the state of the method
+    and of the tensors that autograd saves for the backward pass. Each storage counts once.
     """
     learner.model.train()
-    learner.learn(batch)  # makes gradients and state
-    held = _storages(_tensors(learner.state_dict()))
+    learner.learn(batch)  # allocates gradients and state
+    persistent = _storages(_tensors(learner.state_dict()))
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
-    ledger = _Ledger({*held, *_storages(list(batch))})
+    ledger = _Ledger({*persistent, *_storages(list(batch))})
     with torch.autograd.graph.saved_tensors_hooks(ledger.pack, ledger.unpack):
         learner.learn(batch)
-    return sum((held | _storages(gradients)).values()) + ledger.peak
+    return sum((persistent | _storages(gradients)).values()) + ledger.peak
 
 
 class _Saved:
-    """A tensor that autograd keeps, known to a ledger until it is let go."""
+    """A tensor that autograd saves; a ledger counts it until autograd releases it."""
 
     def __init__(self, ledger: _Ledger, tensor: Tensor) -> None:
         self.tensor = tensor
@@ -208,7 +225,11 @@ class _Saved:
 
 
 class _Ledger:
-    """Counts the bytes that autograd keeps, but for storages that are there anyway."""
+    """Counts the bytes that autograd saves, without the storages that exist anyway.
+
+    Args:
+        others: Addresses of storages that are not counted.
+    """
 
     def __init__(self, others: set[int]) -> None:
         self._others = others
@@ -217,8 +238,8 @@ class _Ledger:
         self.peak = 0
 
     def pack(self, tensor: Tensor) -> _Saved | Tensor:
-        known = tensor.untyped_storage().data_ptr() in self._others
-        return tensor if known else _Saved(self, tensor)
+        is_other = tensor.untyped_storage().data_ptr() in self._others
+        return tensor if is_other else _Saved(self, tensor)
 
     def unpack(self, packed: _Saved | Tensor) -> Tensor:
         return packed.tensor if isinstance(packed, _Saved) else packed
@@ -235,12 +256,12 @@ class _Ledger:
 
 
 def _storages(tensors: Sequence[Tensor]) -> dict[int, int]:
-    """The size in bytes of every storage, by its address."""
+    """Return the size in bytes of every storage, by its address."""
     return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
 
 
 def _tensors(state: Any) -> list[Tensor]:
-    """All tensors in nested dictionaries and lists."""
+    """Return all tensors in nested dictionaries, lists and tuples."""
     if isinstance(state, Tensor):
         return [state]
     if isinstance(state, dict):

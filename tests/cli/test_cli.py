@@ -1,9 +1,11 @@
-"""The command line: what it says, and its exit codes."""
+"""The command line: its output and exit codes."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import ray
@@ -12,11 +14,43 @@ from typer.testing import CliRunner
 
 from ngm_tune import __version__
 from ngm_tune.cli import app, main
+from ngm_tune.errors import UserError
 from tests.conftest import Finished
 from tests.helpers.commands import Command
 from tests.helpers.comparing import SCHEMA_1
 
 runner = CliRunner()
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], ["WARNING"]), (["-v"], ["INFO", "WARNING"])])
+def test_verbose_shows_the_log_of_ngm_tune_on_stderr(
+    ngm_tune: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: list[str],
+    shown: list[str],
+) -> None:
+    logger = logging.getLogger("ngm_tune.execution.driver")
+
+    def drive(*args: object, **settings: object) -> NoReturn:
+        logger.info("a record")
+        logger.warning("a record")
+        raise UserError("stopped by the test")
+
+    monkeypatch.setattr("ngm_tune.execution.driver.drive", drive)
+    answer = ngm_tune("run", "quickstart", *options, cwd=tmp_path)
+    *records, error = answer.err.splitlines()
+    expected = [f"{logger.name} {level}: a record" for level in shown]
+    assert [record.split(" ", 2)[2] for record in records] == expected
+    assert error == "ngm-tune: stopped by the test"
+    assert "a record" not in answer.out
+
+
+def test_the_library_does_not_configure_logging() -> None:
+    """After a command, too, only the null handler of the package remains."""
+    (handler,) = logging.getLogger("ngm_tune").handlers
+    assert isinstance(handler, logging.NullHandler)
+    assert logging.getLogger("ngm_tune").level == logging.NOTSET
 
 
 def test_version() -> None:
@@ -53,7 +87,7 @@ def test_methods_of_installed_packages_are_listed(ngm_tune: Command) -> None:
 
 
 def quick(*changes: str) -> tuple[str, ...]:
-    """A command that would run a study with these changes."""
+    """Return the arguments that run the quickstart study with some changes."""
     return ("run", "quickstart", *(word for change in changes for word in ("--set", change)))
 
 
@@ -156,7 +190,7 @@ def test_data_of_ones_own_is_described(tmp_path: Path) -> None:
     shown = runner.invoke(app, ["data", "custom", "--study", str(study), "--data", str(tmp_path)])
     assert shown.exit_code == 0
     words = " ".join(shown.stdout.split())
-    assert f"images from {tmp_path / 'pets'}; mean of their pixels 0." in words
-    assert "0.000, 1.000, standard deviation 0." in words
+    assert f"images from {tmp_path / 'pets'}; pixel mean 0." in words
+    assert "0.000, 1.000, pixel standard deviation 0." in words
     assert "task 1: ant, bee" in words
     assert "task 2: cat, dog" in words

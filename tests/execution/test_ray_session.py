@@ -18,7 +18,7 @@ from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
 
 from ngm_tune.errors import UserError
 from ngm_tune.execution.ray_session import ray_session
-from ngm_tune.execution.signals import held
+from ngm_tune.execution.signals import deferred
 from tests.helpers.waiting import wait_for
 
 TRACEBACK = """Traceback (most recent call last):
@@ -118,7 +118,7 @@ def test_a_signal_that_is_held_is_handled_afterwards_as_before() -> None:
     heard: list[str] = []
     former = signal.signal(signal.SIGUSR1, lambda *_: heard.append("ours"))
     try:
-        with held(signal.SIGUSR1):
+        with deferred(signal.SIGUSR1):
             signal.signal(signal.SIGUSR1, lambda *_: heard.append("another's"))
             signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
             assert heard == []

@@ -92,7 +92,7 @@ def test_a_value_that_no_column_can_store_is_a_failure(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     config = a_trial(tmp_path / "results", **settings)
-    with pytest.raises(ValueError, match="sgd: configure makes"):
+    with pytest.raises(ValueError, match="sgd: configure returns"):
         trial_identity(config, 0)  # type: ignore[arg-type]
     write_failure(config, "no such luck")  # type: ignore[arg-type]
     (row, _) = Results(config["results"]).read("trials").to_pylist()

@@ -1,4 +1,4 @@
-"""Study files: what is allowed, and what is said of everything else."""
+"""Study files: valid keys and values, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_defaults(file: Path) -> None:
     assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == []
 
 
-def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
-    """The paper's choice for ResNets is a visible setting of the trials."""
+def test_a_method_takes_the_settings_of_its_benchmark_and_the_study(file: Path) -> None:
+    """The paper's settings for ResNets are visible hyper-parameters of the trials."""
     changes = ['methods=["ngm-sgd","sgd"]', 'benchmarks=["split-digits","split-cifar10"]']
     study = load_study(str(file), changes)
     assert StudyPlan.resolve(study).fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
@@ -67,16 +67,18 @@ def test_a_method_takes_what_its_network_and_the_study_set(file: Path) -> None:
         StudyPlan.resolve(study).hyperparameters.items()
         >= {"layers": "str", "backbone_momentum": "float"}.items()
     )
-    own = load_study(str(file), [*changes, "fixed.ngm-sgd={layers='all', normalise_entropy=true}"])
-    assert StudyPlan.resolve(own).fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
+    fixed = load_study(
+        str(file), [*changes, "fixed.ngm-sgd={layers='all', normalise_entropy=true}"]
+    )
+    assert StudyPlan.resolve(fixed).fixed_hyperparameters("split-cifar10", "ngm-sgd") == {
         "layers": "all",
         "backbone_momentum": 0.9,
         "normalise_entropy": True,
     }
-    assert StudyPlan.resolve(own).hyperparameters["normalise_entropy"] == "bool"
+    assert StudyPlan.resolve(fixed).hyperparameters["normalise_entropy"] == "bool"
 
 
-def test_layers_are_those_of_the_networks_of_the_study(file: Path) -> None:
+def test_layer_names_are_those_of_the_networks_of_the_study(file: Path) -> None:
     changes = ["methods=['ngm-sgd']", "fixed.ngm-sgd.output='5'"]
     load_study(str(file), [*changes, "benchmarks=['split-digits']"])
     cifar = ["reference_point.avg_acc=0.05", "fixed.ngm-sgd.output=head"]
@@ -94,13 +96,13 @@ def test_overrides(file: Path) -> None:
     assert study.reference_point == {"avg_acc": 0.2, "avg_sg": 1.0}
 
 
-def test_ranges_of_a_study_stand_instead_of_a_methods_own(file: Path) -> None:
+def test_ranges_of_a_study_replace_those_of_a_method(file: Path) -> None:
     changes = ['methods=["sgd", "ngm-sgd", "warmup-oracle"]']
     ranges = ["search_space.ngm-sgd.dc_gain=[1, 5]", "search_space.warmup-oracle.warmup=[10, 20]"]
     study = load_study(str(file), [*changes, *ranges])
-    own = get_method("ngm-sgd").space
+    space_of_method = get_method("ngm-sgd").space
     assert StudyPlan.resolve(study).spaces["ngm-sgd"] == {
-        **own,
+        **space_of_method,
         "dc_gain": FloatDistribution(1, 5, log=True),
     }
     assert StudyPlan.resolve(study).spaces["warmup-oracle"]["warmup"] == IntDistribution(
@@ -109,7 +111,7 @@ def test_ranges_of_a_study_stand_instead_of_a_methods_own(file: Path) -> None:
     assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
 
 
-def test_fresh_seeds_are_none_of_the_studys(file: Path) -> None:
+def test_fresh_seeds_differ_from_the_seeds_of_the_study(file: Path) -> None:
     study = load_study(str(file), ["seeds=[1001, 7, 1003]", "confirm.seeds=4"])
     assert study.fresh_seeds == [1000, 1002, 1004, 1005]
     whole = load_study(str(file), ["seeds=1002", "confirm.seeds=3"])
@@ -358,7 +360,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("=3", "expected KEY=VALUE"),
     ],
 )
-def test_what_is_not_allowed_is_said_in_one_sentence(
+def test_an_invalid_entry_is_explained_in_one_sentence(
     file: Path, override: str, sentence: str
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -369,14 +371,14 @@ def test_what_is_not_allowed_is_said_in_one_sentence(
         assert str(error.value).startswith(f"{file} with --set: ")
 
 
-def test_what_the_file_itself_says_is_not_blamed_on_the_command_line(file: Path) -> None:
+def test_an_error_in_the_file_does_not_name_the_command_line(file: Path) -> None:
     file.write_text(file.read_text().replace("trials = ", "trials = -"))
     with pytest.raises(UserError, match="trials = -") as error:
         load_study(str(file), ["seeds=2"])
     assert str(error.value).startswith(f"{file}: ")
 
 
-def test_a_file_whose_name_makes_no_name_of_a_study(file: Path) -> None:
+def test_a_file_name_that_is_no_study_name_needs_the_key_name(file: Path) -> None:
     nameless = file.with_name("---.toml")
     nameless.write_text(file.read_text())
     with pytest.raises(UserError, match=r"---\.toml: the file's own name gives the study none"):
@@ -385,7 +387,7 @@ def test_a_file_whose_name_makes_no_name_of_a_study(file: Path) -> None:
 
 
 @pytest.mark.parametrize("search", SEARCH[1:-1])
-def test_with_settings_there_is_no_search_to_say_anything_about(file: Path, search: str) -> None:
+def test_a_study_with_settings_has_no_keys_of_a_search(file: Path, search: str) -> None:
     changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1"]
     key = search.partition("=")[0].partition(".")[0]
     with pytest.raises(UserError, match=f": {key}: a study with settings has no search"):
@@ -401,21 +403,21 @@ def test_with_settings_there_is_no_search_to_say_anything_about(file: Path, sear
         ("\x00", "not valid TOML"),
     ],
 )
-def test_bad_files(tmp_path: Path, content: str, sentence: str) -> None:
+def test_invalid_files_are_an_error(tmp_path: Path, content: str, sentence: str) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(content)
     with pytest.raises(UserError, match=sentence):
         load_study(str(path))
 
 
-def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+def test_a_binary_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read"):
         load_study(str(path))
 
 
-def test_no_such_study() -> None:
+def test_an_unknown_study_is_an_error() -> None:
     with pytest.raises(
         UserError, match=r"nope: neither a file nor a shipped study; .* digits, .*, quickstart"
     ):
@@ -456,7 +458,7 @@ plausible = {
 @example(
     {}, {"methods": ["ngm-sgd"], "points_to_evaluate": [{**STEADY, "entropy_smoothing": 10**400}]}
 )
-def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
+def test_any_study_is_valid_or_explained(
     changes: dict[str, object], more: dict[str, object]
 ) -> None:
     content = {"name": "fuzz", **tomllib.loads(MINIMAL), **changes, **more}
@@ -467,7 +469,7 @@ def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "texts"),
     [
         ({"trials": 9, "early_stopping": {}}, []),
         (
@@ -495,10 +497,10 @@ def test_whatever_stands_in_a_study_it_is_accepted_or_explained(
         ({"trials": 1}, []),
     ],
 )
-def test_rules_that_never_come_to_act_are_said(changes: dict[str, Any], said: list[str]) -> None:
-    found = list(without_effect(a_study(**changes)))
-    assert len(found) == bool(said)
-    assert all(text in found[0] for text in said)
+def test_rules_without_effect_cause_a_warning(changes: dict[str, Any], texts: list[str]) -> None:
+    warnings = list(without_effect(a_study(**changes)))
+    assert len(warnings) == bool(texts)
+    assert all(text in warnings[0] for text in texts)
 
 
 @pytest.mark.parametrize(

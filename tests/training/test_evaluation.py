@@ -1,4 +1,4 @@
-"""Continual evaluation in float32, bfloat16 and both."""
+"""Continual evaluation in float32, bfloat16 and mixed precision."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def trained(precision: str, method: str = "ngm-sgd", **settings: float) -> Conti
 
 @pytest.fixture
 def _bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on hardware that has it; elsewhere it is emulated, and slow."""
+    """Treat this machine as hardware with bfloat16; the emulation is slow."""
     monkeypatch.setattr(evaluation, "has_bfloat16", lambda device: True)
 
 
 def test_mixed_precision_is_float32_where_bfloat16_would_be_emulated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for there, precision in ((False, "float32"), (True, "mixed")):
-        monkeypatch.setattr(evaluation, "has_bfloat16", lambda device, there=there: there)
+    for supported, precision in ((False, "float32"), (True, "mixed")):
+        monkeypatch.setattr(evaluation, "has_bfloat16", lambda device, value=supported: value)
         assert Evaluator(DIGITS.test, "mixed").precision == precision
-        assert Evaluator(DIGITS.test, "bfloat16").precision == "bfloat16"  # as was asked for
+        assert Evaluator(DIGITS.test, "bfloat16").precision == "bfloat16"  # always as requested
 
 
-def test_a_loss_that_is_infinite_leaves_other_tasks_alone() -> None:
+def test_an_infinite_loss_does_not_change_other_tasks() -> None:
     class Certain(torch.nn.Module):
-        """Knows the first example of the first task to be of another class, for certain."""
+        """Gives the class of the first example of the first task a probability of zero."""
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             logits = torch.zeros(len(inputs), 10)
@@ -67,12 +67,12 @@ def test_a_loss_that_is_infinite_leaves_other_tasks_alone() -> None:
     assert accuracy[3:].isnan().all()
 
 
-def test_whether_this_machine_has_bfloat16_is_what_its_processor_says() -> None:
+def test_bfloat16_support_agrees_with_the_flags_of_the_processor() -> None:
     flags = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not flags.is_file():
         pytest.skip("not an x86 processor under Linux")
-    known = set(flags.read_text().split())
-    expected = bool({"avx512_bf16", "amx_tile"} & known)
+    supported = set(flags.read_text().split())
+    expected = bool({"avx512_bf16", "amx_tile"} & supported)
     assert evaluation.has_bfloat16(torch.device("cpu")) == expected
 
 
@@ -93,10 +93,10 @@ def test_mixed_precision_gives_the_accuracy_of_float32(
     for a, b, c in zip(exact.records, mixed.records, rough.records, strict=True):
         assert torch.equal(a.accuracy.nan_to_num(-1), b.accuracy.nan_to_num(-1))
         torch.testing.assert_close(a.loss, b.loss, rtol=0.05, atol=0.01, equal_nan=True)
-        # Training is float32, whatever evaluation is.
+        # Training is in float32 with every precision of evaluation.
         assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
         differs |= not torch.equal(a.accuracy.nan_to_num(-1), c.accuracy.nan_to_num(-1))
-    assert differs  # or the test could not tell
+    assert differs  # bfloat16 alone changes accuracies, so the test is sensitive
 
 
 def test_tasks_are_evaluated_in_any_selection() -> None:
@@ -105,14 +105,14 @@ def test_tasks_are_evaluated_in_any_selection() -> None:
     evaluate = Evaluator(DIGITS.test)
     whole = evaluate(model, range(5))
     for tasks in ([0], [0, 3], [1, 2], [4], [0, 1, 2, 3, 4]):
-        for found, expected in zip(evaluate(model, tasks), whole, strict=True):
-            torch.testing.assert_close(found[tasks], expected[tasks])
+        for values, expected in zip(evaluate(model, tasks), whole, strict=True):
+            torch.testing.assert_close(values[tasks], expected[tasks])
             others = [task for task in range(5) if task not in tasks]
-            assert found[others].isnan().all()
+            assert values[others].isnan().all()
 
 
 @pytest.mark.usefixtures("_bfloat16")
-def test_logits_that_are_no_numbers_are_passed_on() -> None:
+def test_nan_logits_give_a_nan_loss() -> None:
     model = MLP((64, 20, 10), hidden_std=0.3, output_std=0.3)
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)

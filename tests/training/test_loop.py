@@ -1,4 +1,4 @@
-"""Joint training with continual evaluation."""
+"""Training on a sequence of tasks with continual evaluation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 from tests.helpers.training import DIGITS, finish, same, sgd, start
 
 
-def test_what_a_method_draws_is_of_the_seed_alone() -> None:
+def test_random_numbers_of_a_method_depend_on_the_seed_only() -> None:
     class Draws(SGD):
         def __init__(self, model: nn.Module) -> None:
             super().__init__(model.parameters(), lr=0.1)
@@ -30,7 +30,7 @@ def test_what_a_method_draws_is_of_the_seed_alone() -> None:
     drawn = []
     for seed in (3, 3, 4):
         drawn.append(start(Draws, seed=seed).learner.optimizer.drawn)  # type: ignore[attr-defined]
-        torch.rand(1)  # as what ran before in the same worker might
+        torch.rand(1)  # an earlier run in the same worker may draw too
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
@@ -51,7 +51,7 @@ def test_a_run_does_not_depend_on_or_touch_the_global_random_state() -> None:
 
 
 def test_methods_are_paired() -> None:
-    """Same seed: same initial weights and, whatever the optimizer, same batches."""
+    """Methods with the same seed have the same initial weights and batches."""
     builds = [
         partial(get_method("adam").build, lr=0.01),
         partial(get_method("ngm-sgd").build, lr=0.01, gain_sensitivity=0.2, entropy_smoothing=0.9),
@@ -110,7 +110,7 @@ def test_batches_come_uniformly_from_all_tasks_seen() -> None:
         assert (counts[:seen] - expected).abs().max() < 5 * math.sqrt(expected)
 
 
-def test_every_seen_task_is_evaluated_as_often_as_asked() -> None:
+def test_seen_tasks_are_evaluated_at_the_requested_iterations() -> None:
     run = finish(start(evaluation=EvaluationSchedule(every=7), iterations_per_task=30))
     for task, record in enumerate(run.records):
         first = task * 30 + 1
@@ -134,19 +134,20 @@ def test_evaluation_can_be_dense_after_transitions_and_sparse_later() -> None:
 def test_evaluating_the_first_and_previous_task_only() -> None:
     every = finish(start())
     some = finish(start(evaluation=EvaluationSchedule(tasks="first-and-previous")))
-    looked_at = [[0], [0], [0, 1], [0, 2], [0, 3]]
+    evaluated = [[0], [0], [0, 1], [0, 2], [0, 3]]
     for task, (a, b) in enumerate(zip(every.records, some.records, strict=True)):
         assert torch.equal(a.steps.nan_to_num(-1), b.steps.nan_to_num(-1))
         assert torch.equal(a.accuracy[-1].nan_to_num(-1), b.accuracy[-1].nan_to_num(-1))
-        columns = looked_at[task]
+        columns = evaluated[task]
         assert torch.equal(a.accuracy[:, columns], b.accuracy[:, columns])
         others = [k for k in range(5) if k not in columns]
         assert b.accuracy[:-1, others].isnan().all()
-    for of in ("previous", "first"):
-        assert average_stability_gap(some.curves(), of) == average_stability_gap(every.curves(), of)
+    for task in ("previous", "first"):
+        gap = average_stability_gap(some.curves(), task)
+        assert gap == average_stability_gap(every.curves(), task)
 
 
-def test_recorded_accuracy_is_exact_and_of_each_task_alone() -> None:
+def test_recorded_accuracy_is_exact_for_each_task() -> None:
     run = start(iterations_per_task=10)
     run.train_task()
     record = run.train_task()
@@ -163,8 +164,8 @@ def test_recorded_accuracy_is_exact_and_of_each_task_alone() -> None:
         offset += size
 
 
-def test_evaluation_leaves_training_alone() -> None:
-    """Evaluating rarely gives the same steps and the same accuracies where both look."""
+def test_evaluation_does_not_change_training() -> None:
+    """Sparse evaluation gives the same steps, and the same accuracies at shared iterations."""
     dense = finish(start(NGMSGD))
     sparse = finish(start(NGMSGD, evaluation=EvaluationSchedule(every=30)))
     for a, b in zip(dense.records, sparse.records, strict=True):
@@ -200,7 +201,7 @@ def test_a_resumed_run_is_bit_identical() -> None:
     assert all(map(same, whole.records, second.records))
 
 
-def test_divergence_is_recorded_where_it_happened() -> None:
+def test_divergence_is_recorded_with_its_iteration() -> None:
     run = finish(start(lambda model: SGD(model.parameters(), lr=1e8)))
     assert run.diverged_at is not None
     record = run.records[-1]
@@ -215,7 +216,7 @@ def test_divergence_is_recorded_where_it_happened() -> None:
         run.train_task()
 
 
-def test_curves_hold_the_whole_run() -> None:
+def test_curves_contain_the_whole_run() -> None:
     run = finish(start(evaluation=EvaluationSchedule(every=10)))
     curves = run.curves()
     assert curves.task_ends.tolist() == [30, 60, 90, 120, 150]
@@ -223,7 +224,7 @@ def test_curves_hold_the_whole_run() -> None:
     assert curves.accuracy.shape == (15, 5)
 
 
-def test_splits_of_different_lengths_are_refused() -> None:
+def test_splits_with_different_numbers_of_tasks_are_an_error() -> None:
     shorter = TaskSplit(DIGITS.test.inputs, DIGITS.test.labels, (len(DIGITS.test.labels),))
     with pytest.raises(ValueError, match="train has 5 tasks and evaluation 1"):
         ContinualTraining(
@@ -237,7 +238,7 @@ def test_splits_of_different_lengths_are_refused() -> None:
         )
 
 
-def test_an_optimizer_of_another_network_is_refused() -> None:
+def test_an_optimizer_of_another_network_is_an_error() -> None:
     other = nn.Linear(2, 2)
     with pytest.raises(ValueError, match="has no parameter of the model"):
         start(lambda model: sgd(other))

@@ -1,4 +1,4 @@
-"""Curvature and fast and slow weights, against what is known of them."""
+"""Probes: curvature against exact Hessians, and fast and slow weights."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_hessian(gain: float) -> None
     assert sharpness(model, inputs, labels) == pytest.approx(expected, rel=1e-3)
 
 
-def test_effective_sharpness_is_that_of_a_network_with_the_effective_weights() -> None:
+def test_effective_sharpness_equals_that_of_a_network_with_the_effective_weights() -> None:
     model, plain, (inputs, labels) = network(), network(), examples()
     with_gain(model, 1.7)
     with torch.no_grad():
@@ -72,22 +72,22 @@ def test_effective_sharpness_is_that_of_a_network_with_the_effective_weights() -
 
 
 @pytest.mark.parametrize("gain", [0.6, 1.0, 2.5])
-def test_raw_and_effective_curvature_stand_as_the_gain_squared(gain: float) -> None:
-    """H_W = g² H_gW, where every layer is gained (PAPER.md section 2)."""
+def test_the_ratio_of_raw_to_effective_curvature_is_the_gain_squared(gain: float) -> None:
+    """H_W = g² H_gW if every layer has the gain (arXiv 2507.14056, section 2)."""
     model, (inputs, labels) = network(), examples()
     with_gain(model, gain)
     ratio = sharpness(model, inputs, labels) / effective_sharpness(model, inputs, labels)
     assert ratio == pytest.approx(gain**2, rel=2e-3)
 
 
-def test_they_do_not_where_only_the_output_layer_is_gained() -> None:
+def test_the_ratio_is_smaller_if_only_the_output_layer_has_a_gain() -> None:
     model, (inputs, labels) = network(), examples()
     with_gain(model, 2.5, layers="output")
     ratio = sharpness(model, inputs, labels) / effective_sharpness(model, inputs, labels)
     assert 1.0 < ratio < 0.9 * 2.5**2
 
 
-def test_probing_leaves_model_and_gain_alone() -> None:
+def test_probing_changes_neither_model_nor_gain() -> None:
     model, (inputs, labels) = network(), examples()
     modulation = with_gain(model, 1.7)
     model.train()
@@ -108,14 +108,14 @@ def test_a_network_with_batch_normalisation_can_be_probed() -> None:
     assert sharpness(model, inputs, labels) > 0
 
 
-def test_weights_that_are_no_numbers_have_no_curvature() -> None:
+def test_nan_weights_have_a_nan_curvature() -> None:
     model, (inputs, labels) = network(), examples()
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)
     assert math.isnan(sharpness(model, inputs, labels))
 
 
-def test_fast_and_slow_parts_make_up_the_effective_weights() -> None:
+def test_fast_and_slow_parts_add_up_to_the_effective_weights() -> None:
     digits = get_benchmark("split-digits")
     train = digits.load().train
     torch.manual_seed(0)
@@ -123,28 +123,28 @@ def test_fast_and_slow_parts_make_up_the_effective_weights() -> None:
     probes = Probes(["fast-and-slow"], train, digits.prepare, seed=0, every=1)
     batch = Batch(train.inputs[:20], train.labels[:20], torch.zeros(20))
     model.train()
-    weights, gains, found = [], [], []
+    weights, gains, measurements = [], [], []
     for i in range(3):
         learner.learn(batch)
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
         gains.append(float(learner.optimizer.gain))
-        found.append(probes(learner, 0, i + 1))
+        measurements.append(probes(learner, 0, i + 1))
     assert gains[-1] > 2.0
-    for weight, gain, seen in zip(weights, gains, found, strict=True):
+    for weight, gain, norms in zip(weights, gains, measurements, strict=True):
         norm = float(weight.norm())
-        assert seen["slow_norm"] == pytest.approx(norm, rel=1e-5)
-        assert seen["slow_norm"] + seen["fast_norm"] == pytest.approx(gain * norm, rel=1e-5)
-    assert "gain_step" not in found[0]
+        assert norms["slow_norm"] == pytest.approx(norm, rel=1e-5)
+        assert norms["slow_norm"] + norms["fast_norm"] == pytest.approx(gain * norm, rel=1e-5)
+    assert "gain_step" not in measurements[0]
     moved = float((weights[2] - weights[1]).norm())
-    assert found[2]["weight_step"] == pytest.approx(gains[2] * moved, rel=1e-4)
+    assert measurements[2]["weight_step"] == pytest.approx(gains[2] * moved, rel=1e-4)
     change = (gains[2] - gains[1]) * float(weights[2].norm())
-    assert found[2]["gain_step"] == pytest.approx(change, rel=1e-4)
+    assert measurements[2]["gain_step"] == pytest.approx(change, rel=1e-4)
 
 
-def test_curvature_is_looked_at_often_after_a_transition_and_then_as_asked() -> None:
+def test_curvature_is_measured_early_in_a_task_and_then_at_intervals() -> None:
     digits = get_benchmark("split-digits")
     torch.manual_seed(0)
     learner = Learner(model := digits.build_model(), NGMSGD(model, lr=0.1))
     probes = Probes(["curvature"], digits.load().train, digits.prepare, seed=0, every=25)
-    looked = [i for i in range(1, 61) if probes(learner, 0, i)]
-    assert looked == [1, 2, 5, 10, 25, 50]
+    measured = [i for i in range(1, 61) if probes(learner, 0, i)]
+    assert measured == [1, 2, 5, 10, 25, 50]

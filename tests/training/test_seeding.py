@@ -1,4 +1,4 @@
-"""What a seed fixes."""
+"""Derived seeds and deterministic algorithms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_seeds_differ_by_purpose_task_and_seed() -> None:
     assert derive_seed(42, "weights") == derive_seed(42, "weights")
 
 
-def test_a_gpu_is_told_to_repeat_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeat_on_gpus_enables_deterministic_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     former = torch.utils.deterministic.fill_uninitialized_memory
     try:

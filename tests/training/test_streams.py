@@ -1,4 +1,4 @@
-"""Which examples batches are drawn from."""
+"""Streams of training batches, and the replay buffer."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ def stream(strategy: str, *, seed: int = 0, buffer_size: int | None = None) -> S
     return Stream(SIZES, options, iterations=30, seed=seed)
 
 
-def test_naive_batches_come_from_the_current_task_only() -> None:
+def test_naive_batches_come_from_the_current_task() -> None:
     batches = [stream("naive").batches(task) for task in range(3)]
-    for found, (low, high) in zip(batches, ((0, 40), (40, 50), (50, 100)), strict=True):
-        assert found.shape == (30, 20)
-        assert sorted(found.unique().tolist()) == list(range(low, high))
+    for drawn, (low, high) in zip(batches, ((0, 40), (40, 50), (50, 100)), strict=True):
+        assert drawn.shape == (30, 20)
+        assert sorted(drawn.unique().tolist()) == list(range(low, high))
 
 
 def test_half_of_a_replay_batch_is_new_and_half_from_a_bounded_buffer() -> None:
     replay = stream("replay", buffer_size=8)
     batches = [replay.batches(task) for task in range(3)]
-    for found, (low, high) in zip(batches, ((0, 40), (40, 50), (50, 100)), strict=True):
-        fresh = found[:, :10]
+    for drawn, (low, high) in zip(batches, ((0, 40), (40, 50), (50, 100)), strict=True):
+        fresh = drawn[:, :10]
         assert ((fresh >= low) & (fresh < high)).all()
     replayed = batches[2][:, 10:]
     assert (replayed < 50).any()
     for before, now in pairwise(replayed):
         assert len(now.unique()) <= 8
-        assert len(torch.cat((before, now)).unique()) <= 8 + 10  # at most a batch was taken in
+        assert len(torch.cat((before, now)).unique()) <= 8 + 10  # 10 new examples of a batch
     old = [(batches[task][:, 10:] < start).float().mean() for task, start in ((1, 40), (2, 50))]
-    assert old[0] > 0.5  # after as many examples of the first task as of the second
+    assert old[0] > 0.5  # the first task had as many iterations as the second
     assert old[1] > 0.5
 
 
-def test_every_example_ever_offered_is_equally_likely_to_be_kept() -> None:
+def test_every_offered_example_is_equally_likely_to_be_in_the_reservoir() -> None:
     counts = torch.zeros(100)
     generator = torch.Generator().manual_seed(0)
     for _ in range(2000):
@@ -56,14 +56,14 @@ def test_every_example_ever_offered_is_equally_likely_to_be_kept() -> None:
     assert (counts - expected).abs().max() < 5 * expected**0.5
 
 
-def test_a_seed_fixes_the_batches_and_tasks_do_not_depend_on_what_was_asked_before() -> None:
+def test_batches_of_a_task_depend_on_the_seed_only() -> None:
     for strategy, settings in (("joint", {}), ("naive", {}), ("replay", {"buffer_size": 8})):
         in_order = [stream(strategy, **settings).batches(task) for task in range(3)]
         assert torch.equal(stream(strategy, **settings).batches(2), in_order[2])
         assert not torch.equal(stream(strategy, seed=1, **settings).batches(2), in_order[2])
 
 
-def test_a_buffer_belongs_to_replay() -> None:
+def test_replay_alone_needs_a_buffer_size() -> None:
     for strategy, settings in (("replay", {}), ("joint", {"buffer_size": 8})):
         with pytest.raises(ValueError, match="buffer_size"):
             stream(strategy, **settings)
@@ -79,6 +79,6 @@ def test_a_reservoir_can_be_saved_and_restored() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1.5])
-def test_a_buffer_has_a_whole_number_of_places(size: float) -> None:
+def test_a_buffer_size_is_a_whole_number(size: float) -> None:
     with pytest.raises(ValueError, match=rf"Invalid buffer size: {size} \(must be a whole"):
         Reservoir(size)  # type: ignore[arg-type]

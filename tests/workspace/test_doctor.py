@@ -89,7 +89,7 @@ def test_only_looking_changes_nothing(copy: Path, ngm_tune: Command) -> None:
     answer = ngm_tune("doctor", copy, "--look")
     assert (answer.code, answer.err) == (1, "")
     assert f"trials/{TRIAL}.parquet: not readable as Parquet" in answer.out
-    assert "2 problems, 0 of them mended" in answer.out
+    assert "2 problems, 0 repaired" in answer.out
     assert contents(copy) == before
 
 
