@@ -1,4 +1,4 @@
-"""Joining Ray, and what is said where that fails."""
+"""Joining and starting Ray, and the message when that fails."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err
 class Refusing(
     ray_client_pb2_grpc.RayletDriverServicer, ray_client_pb2_grpc.RayletDataStreamerServicer
 ):
-    """The head of a cluster that cannot start a server for a client, and says so or hangs up."""
+    """The head of a cluster that refuses every client, with a reason or by hanging up."""
 
-    def __init__(self, *, speaks: bool) -> None:
+    def __init__(self, *, explains: bool) -> None:
         self.attempts = 0
-        self.speaks = speaks
+        self.explains = explains
 
     def ClusterInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         return ray_client_pb2.ClusterInfoResponse(json="{}")
@@ -42,7 +42,7 @@ class Refusing(
     def Datapath(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
         request = next(requests)
         self.attempts += 1
-        if not self.speaks:
+        if not self.explains:
             return
         refused = ray_client_pb2.InitResponse(ok=False, msg=TRACEBACK)
         yield ray_client_pb2.DataResponse(init=refused, req_id=request.req_id)
@@ -50,17 +50,17 @@ class Refusing(
 
 
 @pytest.mark.parametrize(
-    ("speaks", "reason"),
+    ("explains", "reason"),
     [
         (True, "RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err."),
         (False, "Request can't be sent because the Ray client has already been disconnected."),
     ],
 )
 def test_a_client_is_refused_for_good_after_three_times(
-    monkeypatch: pytest.MonkeyPatch, speaks: bool, reason: str
+    monkeypatch: pytest.MonkeyPatch, explains: bool, reason: str
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    head, server = Refusing(speaks=speaks), grpc.server(ThreadPoolExecutor(4))
+    head, server = Refusing(explains=explains), grpc.server(ThreadPoolExecutor(4))
     ray_client_pb2_grpc.add_RayletDriverServicer_to_server(head, server)
     ray_client_pb2_grpc.add_RayletDataStreamerServicer_to_server(head, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -75,13 +75,21 @@ def test_a_client_is_refused_for_good_after_three_times(
     assert head.attempts == 3
 
 
-def test_why_ray_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_reason_why_ray_does_not_start_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / (100 * "x")))
     sentence = "Ray cannot be started on this machine: .*AF_UNIX path length cannot exceed"
     with pytest.raises(UserError, match=sentence), ray_session("local"):
         pass
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.timeout(300)
 def test_ray_that_takes_too_long_to_start_is_started_once_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -104,7 +112,7 @@ def test_ray_that_takes_too_long_to_start_is_started_once_more(
 
 
 def raylets() -> list[psutil.Process]:
-    """Those that this process has started and that are alive."""
+    """Return the living raylets that this process has started."""
     return [
         process
         for process in psutil.process_iter(["name", "ppid", "status"])
@@ -114,7 +122,7 @@ def raylets() -> list[psutil.Process]:
     ]
 
 
-def test_a_signal_that_is_held_is_handled_afterwards_as_before() -> None:
+def test_a_held_signal_is_handled_afterwards() -> None:
     heard: list[str] = []
     former = signal.signal(signal.SIGUSR1, lambda *_: heard.append("ours"))
     try:

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "trials=2"),
-    *("--set", "seeds=2", "--set", "iterations_per_task=600", "--set", "eval_every=10"),
+    *("--set", "seeds=1", "--set", "iterations_per_task=600", "--set", "eval_every=20"),
     *("--set", "confirm={ max_configurations = 0 }"),
 )
 SHORT = (

@@ -285,6 +285,7 @@ LISTEN, WAIT = "trap 'exit 130' USR1", "while :; do sleep 0.02; done"
 
 STUDY = (
     *("--set", 'methods=["sgd"]', "--set", "seeds=1", "--set", "iterations_per_task=100"),
+    *("--set", "eval_every=20", "--set", "max_concurrent_trials=1"),
     *("--set", "confirm={ max_configurations = 0, seeds = 1 }"),
 )
 
@@ -410,13 +411,16 @@ def test_the_batch_script_is_bash_and_tells_slurm_to_requeue_it() -> None:
     assert directives["ntasks-per-node"] == "1"
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_the_batch_script_runs_a_study_on_two_nodes_to_its_end(slurm: Slurm) -> None:
     # The other node has more CPUs than the head, and trials need them: they run there or nowhere.
     slurm.add("srun", SRUN.replace('"$@"', '"${@/--num-cpus=2/--num-cpus=3}"'))
-    study = (*STUDY, "--set", "trials=2", "--set", "resources={ cpu = 3 }")
+    study = (*STUDY, "--set", "trials=1", "--set", "resources={ cpu = 3 }")
     code, out = finish(slurm.submit(*study, SLURM_JOB_NUM_NODES="2"))
     assert code == 0, out
-    assert len(trials(slurm.variables["RESULTS"])) == 2
+    assert len(trials(slurm.variables["RESULTS"])) == 1
     _, start, clean = slurm.asked()
     here = socket.gethostname()
     assert start.startswith(f"srun --nodes=1 --ntasks=1 --ntasks-per-node=1 --exclude={here} ")
@@ -426,6 +430,9 @@ def test_the_batch_script_runs_a_study_on_two_nodes_to_its_end(slurm: Slurm) -> 
     assert until(lambda: slurm.left() == [])
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_an_interrupted_batch_script_is_requeued_and_goes_on(slurm: Slurm) -> None:
     results = slurm.variables["RESULTS"]
     study = (*STUDY, "--set", "trials=12")
@@ -435,7 +442,7 @@ def test_an_interrupted_batch_script_is_requeued_and_goes_on(slurm: Slurm) -> No
     code, out = finish(process)
     kept = trials(results)
     assert code == 130, out
-    assert "The same command goes on." in out
+    assert "The same command resumes " in out
     assert 0 < len(kept) < 12
     assert slurm.asked() == ["scontrol show hostnames nodes", "scontrol requeue 7"]
     assert list(slurm.temp.iterdir()) == []
@@ -443,7 +450,7 @@ def test_an_interrupted_batch_script_is_requeued_and_goes_on(slurm: Slurm) -> No
 
     code, out = finish(slurm.submit(*study))
     assert code == 0, out
-    assert f"{len(kept)} run{'s are' if len(kept) > 1 else ' is'} there already" in out
+    assert f"{len(kept)} run{'s' if len(kept) > 1 else ''} already done" in out
     assert len(trials(results)) == 12
     assert slurm.asked() == ["scontrol show hostnames nodes"]  # one node needs no srun
     assert until(lambda: slurm.left() == [])
@@ -544,7 +551,7 @@ def test_exit_codes_and_addresses_are_those_of_the_command() -> None:
     help_ = re.sub(r"\s+", " ", RUN.help)
     codes = re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)
     assert codes == ["0", "1", "2", "130"]
-    assert re.findall(r"\b(\d+) (?:when|for)", help_) == codes
+    assert re.findall(r"\b(\d+) (?:if|for|after)", help_) == codes
     (address,) = (option.help for option in RUN.params if option.name == "address")
     addresses = re.findall(r"^\| `(\S+)` \|", README, flags=re.MULTILINE)
     assert len(addresses) == 3

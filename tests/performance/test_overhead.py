@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -19,6 +20,8 @@ from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, StreamOptions
+
+pytestmark = pytest.mark.slow
 
 
 def paper_mlp() -> nn.Module:
