@@ -1,4 +1,4 @@
-"""Driving a study: open the results, run what is left, and summarise."""
+"""Drive a study: open the results, execute the remaining runs, and summarise."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class RayExecutor:
             partial(_read_outcome, Results(location), study),
             failures.is_last,
         )
-        # Tune's own state is of no use to anyone: the results contain all that counts.
+        # Tune's state is not needed: a study resumes from its results.
         with TemporaryDirectory(prefix="ngm-tune-", ignore_cleanup_errors=True) as scratch:
             tuner = tune.Tuner(
                 trainable,
@@ -78,7 +78,7 @@ class RayExecutor:
                     storage_path=scratch,
                     stop=_TuneStopper(stopper),
                     callbacks=[failures],
-                    # The trainable writes its own; Tune would ask for one at the end.
+                    # The trainable writes checkpoints itself; Tune would request one at the end.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),
                     verbose=3 if self._verbose else 0,

@@ -1,4 +1,4 @@
-"""Running what is left of a study, on any executor."""
+"""Execute the remaining runs of a study on any executor."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def run(
     time_budget: timedelta | None = None,
     notice: Callable[[str], None] = print,
 ) -> bool:
-    """Run what is left of a study.
+    """Execute the remaining runs of a study.
 
-    SIGINT stops gracefully: finished trials are kept, and the study can be resumed.
+    SIGINT stops gracefully: the results of ended trials remain, and the study can be resumed.
 
     Args:
         plan: What to run.

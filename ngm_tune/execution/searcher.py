@@ -18,7 +18,7 @@ from ngm_tune.search.schedule import Schedule
 class ScheduleSearcher(Searcher):
     """A :class:`~ngm_tune.search.schedule.Schedule` as a search algorithm of Ray Tune.
 
-    It keeps no state that must be saved: what is known is in the results and Optuna's storage.
+    It has no state to save: the results and Optuna's storage contain all outcomes.
 
     Args:
         schedule: Decides which run comes next.
@@ -62,7 +62,7 @@ class ScheduleSearcher(Searcher):
         """
         run_id = self._run_of.pop(trial_id, None)
         if run_id is None or not self._schedule.is_running(run_id):
-            return  # pruned, which is recorded already
+            return  # pruned and already recorded
         report: TrialReport | None = (result or {}).get("report")
         outcome = report.outcome if report is not None else None
         outcome = outcome or self._read_outcome(run_id)
@@ -79,7 +79,7 @@ class ScheduleSearcher(Searcher):
             self.on_trial_complete(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Do nothing; there is no state to save."""
+        """Do nothing; the searcher has no state to save."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing; there is no state to restore."""
+        """Do nothing; the searcher has no state to restore."""

@@ -15,7 +15,7 @@ class StudyStopper:
     Trials that are cut off have no outcome and run again when the study resumes.
 
     Attributes:
-        reason: The first reason that was given; None while the study may go on.
+        reason: The first reason passed to :meth:`stop`; None while the study may continue.
         discarded_checkpoints: Number of checkpoints that could not be used.
     """
 

@@ -58,7 +58,7 @@ class TrialConfig(TypedDict):
 def trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
     """Return the config of a run.
 
-    Confirmations are evaluated after every iteration in float32, whatever the search used.
+    Confirmations are evaluated after every iteration in float32, independently of the search.
     """
     study = plan.study
     full = spec.phase == "confirm" and study.settings is None

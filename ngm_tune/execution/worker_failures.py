@@ -50,7 +50,7 @@ class WorkerFailures(tune.Callback):
             self._losses[run_id] = trial.run_metadata.num_failures = 0
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Count a loss after which Tune goes on; Tune's own count follows this one."""
+        """Count a loss after which Tune continues, and set Tune's count to this one."""
         run_id = trial.config["run_id"]
         self._losses[run_id] += 1
         trial.run_metadata.num_failures = self._losses[run_id]
@@ -72,5 +72,5 @@ class WorkerFailures(tune.Callback):
 
 def _ray_is_lost() -> bool:
     """Whether the node of this process is gone."""
-    own = ray.get_runtime_context().get_node_id()
-    return not any(node["NodeID"] == own and node["Alive"] for node in ray.nodes())
+    node_id = ray.get_runtime_context().get_node_id()
+    return not any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())

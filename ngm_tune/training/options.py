@@ -64,7 +64,7 @@ class StreamOptions:
 class EvaluationSchedule:
     """When tasks are evaluated during training, and which.
 
-    All seen tasks are evaluated after the last iteration of every task, whatever the schedule.
+    All seen tasks are evaluated after the last iteration of every task, with any schedule.
 
     Attributes:
         every: Number of iterations from one evaluation to the next.
