@@ -17,6 +17,7 @@ STUDY = (
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_a_study_is_run_analyzed_and_yields_defaults(tmp_path: Path) -> None:
     ngm_tune = in_subprocess()
     location = tmp_path / "results"
