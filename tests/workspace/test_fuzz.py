@@ -139,6 +139,8 @@ def test_any_arguments_are_taken_or_refused_without_a_traceback(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @given(data=st.data())
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.parametrize("command", COMMANDS)
@@ -154,6 +156,8 @@ def test_any_damage_to_results_is_said_without_a_traceback(
         assert_taken_or_said(command, location)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @given(data=st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.parametrize("command", COMMANDS)
