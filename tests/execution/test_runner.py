@@ -1,4 +1,4 @@
-"""A study from the command line to Parquet, on real Ray and Optuna."""
+"""A study from the command line to Parquet: rows, typed columns, Optuna's record, refusals."""
 
 from __future__ import annotations
 
@@ -272,7 +272,8 @@ def written(location: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*.parquet")}
 
 
-def test_images_of_ones_own_in_the_replay_variant(ngm_tune: Command, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_own_images_are_trained_with_the_strategy_replay(ngm_tune: Command, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for name in ("ant", "bee", "cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)

@@ -124,7 +124,7 @@ def test_a_search_that_is_interrupted_resumes_and_ends_the_same(
         assert 0 < len(kept) < len(written(whole))
     resumed = ngm_tune(*WHOLE, "--results", tmp_path)
     assert (resumed.code, resumed.err) == (0, "")
-    assert f"{len(kept)} runs are there already" in resumed.out
+    assert f"{len(kept)} runs already done" in resumed.out
     assert kept.items() <= written(tmp_path).items()
     assert TrialState.RUNNING not in states(tmp_path)
     for table in TABLES:
