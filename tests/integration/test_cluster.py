@@ -23,7 +23,7 @@ from tests.helpers.comparing import assert_the_same
 from tests.helpers.processes import started
 from tests.helpers.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(300)]
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "trials=2"),
@@ -129,7 +129,6 @@ def trained(location: Path) -> dict[str, int]:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(300)
 def test_trials_of_a_killed_worker_and_a_killed_node_continue_elsewhere(
     head: Head, tmp_path: Path, whole: Path
 ) -> None:

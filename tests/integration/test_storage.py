@@ -97,6 +97,7 @@ def test_a_study_in_an_object_store_resumes_after_an_interrupt(
 
 @pytest.mark.ray
 @pytest.mark.faults
+@pytest.mark.timeout(300)
 def test_a_study_on_ray_in_an_object_store_resumes_after_its_driver_is_killed(
     s3: str, ngm_tune: Command, whole: Path
 ) -> None:
