@@ -126,9 +126,3 @@ def copy(finished: Finished, tmp_path: Path) -> Path:
     """Results of the small study, to be damaged."""
     shutil.copytree(finished.location, tmp_path / "small")
     return tmp_path / "small"
-
-
-@pytest.fixture
-def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without PNG and SVG files, which take most of the time of writing one."""
-    monkeypatch.setattr("ngm_tune.analysis.report.page._write_images", lambda figure, folder: None)

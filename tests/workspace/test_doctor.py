@@ -198,7 +198,6 @@ def test_a_run_that_diverged_before_it_was_evaluated_is_no_damage(
     assert [f for f in examine(str(tmp_path / "study")) if f.kind == "damage"] == []
 
 
-@pytest.mark.usefixtures("no_images")
 def test_a_file_whose_name_is_no_text_does_no_harm(copy: Path, ngm_tune: Command) -> None:
     (copy / "trials" / os.fsdecode(b"\xff\xfe.parquet")).touch()
     assert notes(copy)["trials/"] == "1 whose names are no text, not of ngm-tune, left alone"

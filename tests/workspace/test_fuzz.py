@@ -45,7 +45,7 @@ numbers = st.one_of(
 scalars = st.one_of(st.booleans(), numbers, words)
 keys = st.one_of(
     st.sampled_from(sorted(Study.model_fields)),
-    st.sampled_from(["lr", "top", "seeds", "cpu"]),
+    st.sampled_from(["lr", "max_configurations", "seeds", "cpu"]),
     text,
 )
 values = st.recursive(
@@ -179,7 +179,7 @@ def test_any_other_entry_of_what_results_say_of_themselves_is_said(
 
 
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_any_other_journal_is_refused_or_does_no_harm_and_the_doctor_mends_it(
     data: st.DataObject,
 ) -> None:

@@ -239,7 +239,6 @@ TWO_BENCHMARKS = """
 """
 
 
-@pytest.mark.usefixtures("no_images")
 def test_the_checksums_of_the_data_are_recorded(tmp_path: Path, ngm_tune: Command) -> None:
     study, location = tmp_path / "two.toml", tmp_path / "two"
     study.write_text(dedent(TWO_BENCHMARKS))
@@ -248,7 +247,7 @@ def test_the_checksums_of_the_data_are_recorded(tmp_path: Path, ngm_tune: Comman
     (checksum,) = results.environment()["data"]["split-digits"]
     assert f"split-digits {checksum[:16]}" in ngm_tune("data", "split-digits").out
     report = location / "report" / "report.html"
-    assert ngm_tune("analyze", location, "--no-images", "--no-images").code == 0
+    assert ngm_tune("analyze", location, "--no-images").code == 0
     assert f"split-digits {checksum[:16]};" in report.read_text()
 
     environment = results.environment()
@@ -260,7 +259,7 @@ def test_the_checksums_of_the_data_are_recorded(tmp_path: Path, ngm_tune: Comman
     assert answer.out.count("split-digits: not all runs use the same data") == 1
     assert "rotated-digits: not all" not in answer.out
     assert results.environment()["data"]["split-digits"] == ["0" * 64, checksum]
-    assert ngm_tune("analyze", location, "--no-images", "--no-images").code == 0
+    assert ngm_tune("analyze", location, "--no-images").code == 0
     assert f"{'0' * 16} and {checksum[:16]} (runs used different data)" in report.read_text()
 
 

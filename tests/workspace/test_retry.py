@@ -39,7 +39,7 @@ METHODS = """
 CHANGES = (
     "trials=3",
     "seeds=1",
-    "iterations_per_task=24",
+    "iterations_per_task=8",
     "confirm={max_configurations=1, seeds=1}",
 )
 
@@ -47,7 +47,6 @@ CHANGES = (
 def test_failed_trials_are_run_again_where_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     site = installed(tmp_path / "site", METHODS, "fickle")
-
     ngm_tune = in_process(site)
 
     def run(results: str, *options: str, **variables: str) -> str:

@@ -1,0 +1,65 @@
+"""Results directories of earlier versions of ngm-tune, and their studies in current keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import NamedTuple
+
+from tests.helpers.comparing import SCHEMA_1
+
+SCHEMA_2_FORMER_KEYS = SCHEMA_1.with_name("schema-2-old-keys")
+"""Results of the current schema, whose study has the keys of before."""
+
+
+class Former(NamedTuple):
+    """A results directory, and the file with which a user resumes its study today."""
+
+    location: Path
+    study: str
+
+    def write_study(self, path: Path) -> Path:
+        path.write_text(dedent(self.study))
+        return path
+
+
+FORMER = {
+    "schema 1": Former(
+        SCHEMA_1,
+        """
+        name = "quickstart"
+        title = "Results of schema 1"
+        benchmarks = ["split-digits"]
+        methods = ["ngm-sgd", "sgd"]
+        trials = 2
+        seeds = 2
+        iterations_per_task = 6
+        max_concurrent_trials = 1
+        strategy = "joint"
+        eval_tasks = "seen"
+        reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+        """,
+    ),
+    "schema 2": Former(
+        SCHEMA_2_FORMER_KEYS,
+        """
+        name = "old-keys"
+        title = "A study with the keys of today"
+        benchmarks = ["split-digits"]
+        methods = ["ngm-sgd", "sgd"]
+        trials = 2
+        seeds = 1
+        max_concurrent_trials = 1
+        strategy = "joint"
+        eval_tasks = "seen"
+        iterations_per_task = 10
+        eval_examples = 20
+        reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
+        search_space = { sgd = { lr = [0.01, 0.5] } }
+        points_to_evaluate = [{ method = "sgd", lr = 0.1 }]
+        early_stopping = { quantile = 0.6, min_peers = 3, grace_tasks = 3 }
+        plateau = { patience = 5, min_improvement = 0.02 }
+        confirm = { max_configurations = 1, seeds = 2 }
+        """,
+    ),
+}
