@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +16,6 @@ from typer.testing import CliRunner
 from ngm_tune import __version__
 from ngm_tune.cli import app, main
 from ngm_tune.errors import UserError
-from tests.conftest import Finished
 from tests.helpers.commands import Command
 from tests.helpers.comparing import SCHEMA_1
 
@@ -163,8 +163,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2_before_anything_starts(
 
 
 @pytest.mark.parametrize("command", ["analyze", "defaults"])
-def test_an_unknown_pick(finished: Finished, ngm_tune: Command, command: str) -> None:
-    answer = ngm_tune(command, finished.location, "--pick", "best")
+def test_an_unknown_pick(tmp_path: Path, ngm_tune: Command, command: str) -> None:
+    copy = shutil.copytree(SCHEMA_1, tmp_path / "copy")
+    answer = ngm_tune(command, copy, "--pick", "best")
     assert (answer.code, answer.out) == (2, "")
     assert "--pick best: allowed are knee, avg_acc, avg_sg" in answer.err
 

@@ -179,7 +179,7 @@ def test_any_other_entry_of_what_results_say_of_themselves_is_said(
 
 
 @given(data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_any_other_journal_is_refused_or_does_no_harm_and_the_doctor_mends_it(
     data: st.DataObject,
 ) -> None:
