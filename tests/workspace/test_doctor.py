@@ -201,7 +201,7 @@ def test_a_run_that_diverged_before_it_was_evaluated_is_no_damage(
 def test_a_file_whose_name_is_no_text_does_no_harm(copy: Path, ngm_tune: Command) -> None:
     (copy / "trials" / os.fsdecode(b"\xff\xfe.parquet")).touch()
     assert notes(copy)["trials/"] == "1 whose names are no text, not of ngm-tune, left alone"
-    assert ngm_tune("analyze", copy, "--no-images").code == 0
+    assert ngm_tune("defaults", copy).code == 0
 
 
 @pytest.mark.parametrize("column", ["config_lr", "search_lr"])
