@@ -125,9 +125,10 @@ def drive(
                     notice=note,
                 )
         if stopper.discarded_checkpoints:
+            discarded = stopper.discarded_checkpoints
             note(
-                f"{stopper.discarded_checkpoints} checkpoints were damaged or of another version; "
-                "their trials started over"
+                f"{discarded} checkpoint{'' if discarded == 1 else 's'} damaged or of another "
+                "version; the trials started over"
             )
         if stopper.reason is not None:
             raise UserError(f"{stopper.reason}; the study can be resumed once that is fixed")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
 from ngm_tune.execution.trial_report import TrialReport
-
-logger = logging.getLogger(__name__)
 
 
 class StudyStopper:
@@ -31,8 +27,5 @@ class StudyStopper:
         """Take note of what a trial reports; a problem stops the study."""
         if report.discarded_checkpoint is not None:
             self.discarded_checkpoints += 1
-            logger.warning(
-                "checkpoint not used, trial started over: %s", report.discarded_checkpoint
-            )
         if report.problem is not None:
             self.stop(report.problem)
