@@ -9,35 +9,26 @@ stopped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.metrics.constraints import Constraint, is_feasible
+from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.pareto import hypervolume, on_front
 from ngm_tune.metrics.selection import to_confirm
 from ngm_tune.results.ids import RunId, TrialId
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
-from ngm_tune.search.aggregation import PENDING, Aggregate, aggregate
+from ngm_tune.search.configurations import Configurations
 from ngm_tune.search.early_stopping import is_dominated
-from ngm_tune.search.optuna_journal import STATES, SearchRecord
+from ngm_tune.search.optuna_journal import SearchRecord
 from ngm_tune.search.racing import next_in_race
+from ngm_tune.search.run_history import Decision, RunHistory
 from ngm_tune.search.run_spec import Configuration, Phase, RunSpec
-from ngm_tune.search.sampling import as_trial, problem_of_coordinates, with_coordinates
+from ngm_tune.search.sampling import problem_of_coordinates
 from ngm_tune.search.suggestions import Suggestions
 from ngm_tune.study.plan import StudyPlan
-
-
-@dataclass(frozen=True)
-class _Decision:
-    """The decision about a run: a configuration by its number, and the seeds to train."""
-
-    configuration: int
-    seeds: tuple[int, ...]
 
 
 class MethodSearch:
@@ -81,7 +72,7 @@ class MethodSearch:
         self._objectives = study.objective_metrics
         self._constraints = [Constraint.parse(text) for text in study.constraints]
         self._space = plan.spaces[method]
-        self._suggest = Suggestions(
+        self._suggestions = Suggestions(
             f"{benchmark}/{method}",
             sampler=study.sampler,
             seed=study.seed,
@@ -90,28 +81,26 @@ class MethodSearch:
             points=plan.points_of(benchmark, method),
         )
         self._finished = {run: outcome.finite() for run, outcome in finished.items()}
-        self._decisions: list[_Decision] = []
-        self._numbers: dict[str, int] = {}
-        """Numbers of decided runs, by id."""
-        self._outcomes: dict[int, Outcome] = {}
-        self._running: set[int] = set()
-        self._suggestions: dict[int, FrozenTrial] = {}
         self._ends_at: int | None = None
         self._record = SearchRecord(
             f"{benchmark}/{method}", storage, self._objectives, study.constraints
+        )
+        self._history = RunHistory(study.max_concurrent_trials)
+        self._configurations = Configurations(
+            self._suggestions, self._history, self._record, self._finished, study.constraints
         )
 
     @property
     def decided(self) -> int:
         """Number of runs decided so far, which is the number of the next one."""
-        return len(self._decisions)
+        return len(self._history)
 
     @property
     def total(self) -> int:
         """Number of runs the search will have, unless it ends early."""
         if self._ends_at is not None:
             return self._ends_at
-        most, size = self._study.runs_per_search, self._suggest.size
+        most, size = self._study.runs_per_search, self._suggestions.size
         if size is not None:
             most = min(most, size * self._study.runs_per_trial)
         return max(most, self.decided)
@@ -124,17 +113,17 @@ class MethodSearch:
     @property
     def started(self) -> int:
         """Number of ended and running runs."""
-        return len(self._outcomes) + len(self._running)
+        return len(self._history.outcomes) + len(self._history.running)
 
     @property
     def complete(self) -> bool:
         """Whether every run has ended."""
-        return len(self._outcomes) == self.total
+        return len(self._history.outcomes) == self.total
 
     @property
     def outcomes(self) -> list[Outcome]:
         """Outcomes of the ended runs."""
-        return list(self._outcomes.values())
+        return list(self._history.outcomes.values())
 
     @property
     def values(self) -> list[Values]:
@@ -144,41 +133,38 @@ class MethodSearch:
     def ask(self) -> RunSpec | None:
         """Start the next run; None while it waits for outcomes, or if all runs are started."""
         self._advance()
-        for number, decision in enumerate(self._decisions):
-            if number in self._outcomes or number in self._running:
-                continue
-            if not self.knows(self.known_to(number)):
-                return None
-            self._write_record(number)
-            self._running.add(number)
-            return RunSpec(
-                benchmark=self.benchmark,
-                method=self.method.name,
-                phase=self.phase,
-                run_id=self._run_id(decision),
-                seeds=decision.seeds,
-                **self._configuration(decision.configuration)._asdict(),
-            )
-        return None
+        number = next(iter(self._history.open_runs), None)
+        if number is None or not self.knows(self.known_to(number)):
+            return None
+        self._write_record(number)
+        self._history.running.add(number)
+        decision = self._history.decisions[number]
+        return RunSpec(
+            benchmark=self.benchmark,
+            method=self.method.name,
+            phase=self.phase,
+            run_id=self._history.run_ids[number],
+            seeds=decision.seeds,
+            **self._configuration(decision.configuration)._asdict(),
+        )
 
     def finish(self, run_id: str, outcome: Outcome) -> None:
         """Record the outcome of a run; objectives that are not finite make it a failed one."""
-        number = self._numbers[run_id]
-        self._running.discard(number)
-        self._outcomes[number] = outcome.finite()
+        number = self._history.number(run_id)
+        self._history.finish(number, outcome.finite())
         self._write_record(number)
         self._advance()
 
     def reopen(self, run_id: str) -> None:
         """Offer a run again that was cut off before it ended."""
-        self._running.discard(self._numbers[run_id])
+        self._history.running.discard(self._history.number(run_id))
 
     def close(self) -> None:
         """Bring the record up to date: every outcome, and no run left running."""
-        for number in self._outcomes:
+        for number in self._history.outcomes:
             self._write_record(number)
         self._record.close()
-        self._running.clear()
+        self._history.running.clear()
 
     def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
         """Whether a run should be stopped early.
@@ -192,18 +178,12 @@ class MethodSearch:
             interim: Its objectives after each task so far.
         """
         rule = self._study.early_stopping
-        number, rung = self._numbers[run_id], len(interim) - 1
-        seeds = self._decisions[number].seeds
+        number, rung = self._history.number(run_id), len(interim) - 1
+        seeds = self._history.decisions[number].seeds
         further = self._study.racing is not None and seeds != (self._study.seed_list[0],)
         if rule is None or further or len(interim) < rule.grace_tasks:
             return False
-        peers = [
-            self._outcomes[n].interim[rung]
-            for n in range(self.known_to(number))
-            if self._decisions[n].seeds == seeds
-            and len(self._outcomes[n].interim) > rung
-            and all(map(is_feasible, self._outcomes[n].violation))
-        ]
+        peers = self._history.feasible_peers(seeds, rung, self.known_to(number))
         return is_dominated(tuple(interim[rung]), peers, self._objectives, rule)
 
     def front(self, runs: int | None = None) -> dict[int, Values]:
@@ -216,7 +196,7 @@ class MethodSearch:
         """
         candidates = {
             c: state.values
-            for c, state in self._aggregates(runs).items()
+            for c, state in self._history.aggregates(runs).items()
             if state.values is not None and state.is_eligible(self._study.runs_per_trial)
         }
         mask = on_front(list(candidates.values()), self._objectives)
@@ -242,11 +222,11 @@ class MethodSearch:
 
     def known_to(self, number: int) -> int:
         """Number of leading runs whose outcomes may inform the decision about run ``number``."""
-        return max(0, number - self._study.max_concurrent_trials + 1)
+        return self._history.known_to(number)
 
     def knows(self, runs: int) -> bool:
         """Whether the first ``runs`` runs have ended."""
-        return all(n in self._outcomes for n in range(min(runs, self.total)))
+        return self._history.has_ended(min(runs, self.total))
 
     def may_decide(self) -> bool:
         """Whether a run is left to decide about, and the outcomes that inform it are known."""
@@ -272,16 +252,15 @@ class MethodSearch:
                 self._ends_at = number
         if decision is None:
             return False
-        self._decisions.append(decision)
         run_id = self._run_id(decision)
-        self._numbers[run_id] = number
+        self._history.append(decision, run_id)
         if run_id in self._finished:
-            self._outcomes[number] = self._finished[run_id]
-            self._record.require(number, self._outcomes[number])
+            self._history.finish(number, self._finished[run_id])
+            self._record.require(number, self._finished[run_id])
         return True
 
     def _configuration(self, number: int) -> Configuration:
-        coordinates = dict(self._suggestion(number).params)
+        coordinates = dict(self._configurations[number].params)
         try:
             hyperparameters = self.method.settings_at(coordinates)
         except Exception as error:  # anything that a user's configure raises
@@ -293,20 +272,20 @@ class MethodSearch:
     def _trial_id(self, configuration: int) -> TrialId:
         return TrialId(self.benchmark, self.method.name, configuration)
 
-    def _run_id(self, decision: _Decision) -> str:
+    def _run_id(self, decision: Decision) -> str:
         seed = decision.seeds[0] if self._study.racing else None
         return str(RunId(self._trial_id(decision.configuration), seed))
 
-    def _recorded(self, number: int) -> _Decision | None:
+    def _recorded(self, number: int) -> Decision | None:
         """Return the decision about a run from before an interruption, if it is recorded."""
         recorded, decision = self._record[number], self._record.decision(number)
         if recorded is None:
             return None
         possible = [self._new()]
         if self._study.racing:
-            runs = Counter(decided.configuration for decided in self._decisions)
+            runs = Counter(decided.configuration for decided in self._history.decisions)
             seeds = self._study.seed_list
-            possible += [_Decision(c, (seeds[n],)) for c, n in runs.items() if n < len(seeds)]
+            possible += [Decision(c, (seeds[n],)) for c, n in runs.items() if n < len(seeds)]
         fits = (
             recorded.distributions == self._space and recorded.params.keys() == self._space.keys()
         )
@@ -321,40 +300,29 @@ class MethodSearch:
             "this study"
         )
 
-    def _next(self, number: int, known: int) -> _Decision | None:
+    def _next(self, number: int, known: int) -> Decision | None:
         """Decide about a run from the first ``known`` outcomes; None if nothing is left to try."""
         further = self._race(number, known) if self._study.racing else None
+        if further is not None:
+            return further
         new = self._new()
-        return further or (None if self._is_exhausted(new) else new)
+        is_finished = self._run_id(new) in self._finished
+        return new if is_finished or not self._configurations.are_exhausted() else None
 
-    def _is_exhausted(self, new: _Decision) -> bool:
-        """Whether a new configuration would repeat one that was tried."""
-        size = self._suggest.size
-        return (
-            size is not None
-            and new.configuration >= size
-            and self._suggest.all_tried(self._coordinates(new.configuration))
-            and self._run_id(new) not in self._finished
-        )
-
-    def _coordinates(self, configurations: int) -> Iterator[Mapping[str, object]]:
-        """Coordinates of the first configurations."""
-        return (self._suggestion(c).params for c in range(configurations))
-
-    def _new(self) -> _Decision:
+    def _new(self) -> Decision:
         """A new configuration, with its first seed where configurations race, else with all."""
-        started = {decision.configuration for decision in self._decisions}
         seeds = self._study.seed_list
-        return _Decision(len(started), tuple(seeds[:1] if self._study.racing else seeds))
+        first = tuple(seeds[:1] if self._study.racing else seeds)
+        return Decision(self._history.configurations, first)
 
-    def _race(self, number: int, known: int) -> _Decision | None:
+    def _race(self, number: int, known: int) -> Decision | None:
         """A further seed for a configuration that could be on the front, if one could."""
         assert self._study.racing is not None
         seeds = self._study.seed_list
-        waiting = {decision.configuration for decision in self._decisions[known:]}
+        waiting = {decision.configuration for decision in self._history.decisions[known:]}
         contenders = {
             c: state.each
-            for c, state in self._aggregates(known).items()
+            for c, state in self._history.aggregates(known).items()
             if state.status is Status.COMPLETED
         }
         best = next_in_race(
@@ -362,54 +330,16 @@ class MethodSearch:
             [c for c, each in contenders.items() if len(each) < len(seeds) and c not in waiting],
             self._objectives,
             self._study.racing.min_probability,
-            self._suggest.seed_of(number),
+            self._suggestions.seed_of(number),
             self._constraints,
         )
-        return None if best is None else _Decision(best, (seeds[len(contenders[best])],))
-
-    def _aggregates(self, runs: int | None = None) -> dict[int, Aggregate]:
-        """Aggregate the known outcomes of the first runs by configuration."""
-        return aggregate(
-            (decision.configuration, self._outcomes[n])
-            for n, decision in enumerate(self._decisions[:runs])
-            if n in self._outcomes
-        )
-
-    def _suggestion(self, configuration: int) -> FrozenTrial:
-        """Return a configuration as Optuna's trial."""
-        if configuration not in self._suggestions:
-            first, decision = next(
-                (n, d) for n, d in enumerate(self._decisions) if d.configuration == configuration
-            )
-            suggestion = self._record[first] or self._suggest.suggest(
-                configuration,
-                first,
-                self._trials(configuration, self.known_to(first)),
-                self._coordinates(configuration),
-            )
-            outcome = self._finished.get(self._run_id(decision))
-            if outcome is not None:  # the coordinates that were run are the truth, too
-                suggestion = with_coordinates(suggestion, outcome.coordinates)
-            self._suggestions[configuration] = suggestion
-        return self._suggestions[configuration]
-
-    def _trials(self, configurations: int, known: int) -> Iterator[FrozenTrial]:
-        """The first configurations as Optuna's trials, with the first ``known`` outcomes."""
-        states = self._aggregates(known)
-        for c in range(configurations):
-            state = states.get(c, PENDING)
-            violations = {
-                text: min(amount, 0.0) if is_feasible(amount) else amount
-                for text, amount in zip(self._study.constraints, state.violation, strict=False)
-            }
-            told = TrialState.RUNNING if state.status is None else STATES[state.status]
-            yield as_trial(self._suggestion(c), told, state.values, violations)
+        return None if best is None else Decision(best, (seeds[len(contenders[best])],))
 
     def _write_record(self, number: int) -> None:
-        decision = self._decisions[number]
+        decision = self._history.decisions[number]
         attributes = {
             "trial_id": str(self._trial_id(decision.configuration)),
-            "run_id": self._run_id(decision),
+            "run_id": self._history.run_ids[number],
             "configuration": decision.configuration,
             "method": self.method.name,
             "seeds": list(decision.seeds),
@@ -417,7 +347,7 @@ class MethodSearch:
         }
         self._record.write(
             number,
-            self._suggestion(decision.configuration),
+            self._configurations[decision.configuration],
             attributes,
-            self._outcomes.get(number),
+            self._history.outcomes.get(number),
         )
