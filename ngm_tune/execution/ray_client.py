@@ -39,7 +39,8 @@ def drive_inside(
             try:
                 return _result(task)
             except KeyboardInterrupt:
-                ray.cancel(task)
+                # The driver stops its own trials: cancelled behind its back, they would fail Tune.
+                ray.cancel(task, recursive=False)
                 return _result(task)
         except TaskCancelledError:
             raise KeyboardInterrupt from None
