@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -27,8 +27,8 @@ class LocalExecutor:
     """Trains the runs of a study in this process.
 
     The rows it writes equal those of the Ray executor bit for bit, so a method can be stepped
-    through in a debugger and the results used. An interrupt loses what was trained since the last
-    checkpoint.
+    through in a debugger and the results used. As with Tune, an interrupt ends the study without an
+    exception; it loses what was trained since the last checkpoint.
     """
 
     def run_trials(
@@ -44,7 +44,7 @@ class LocalExecutor:
         study = plan.study
         deadline = None if time_budget is None else time.monotonic() + time_budget.total_seconds()
         splits = SplitCache(lambda phase, benchmark: data[phase, benchmark], device_of(study))
-        with _resources(study):
+        with _resources(study), suppress(KeyboardInterrupt):
             while stopper.reason is None and (spec := schedule.ask()) is not None:
                 training = TrialTraining(trial_config(plan, location, spec), splits)
                 try:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray.cluster_utils import Cluster
 
 from ngm_tune.training.checkpoints import unpack
@@ -42,6 +43,8 @@ class Head:
     def __init__(self, temporary: Path) -> None:
         self.client, self.dashboard = free_port(), free_port()
         self.temporary = str(temporary)
+        # Cluster writes its address to this folder, and does not create it.
+        os.makedirs(get_default_ray_temp_dir(), exist_ok=True)
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={

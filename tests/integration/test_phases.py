@@ -107,9 +107,9 @@ def test_a_search_that_is_interrupted_resumes_and_ends_the_same(
     kept: dict[str, int] = {}
     for how, code, sentence in (
         (a_second_per_task(), 0, "The time budget ended the study with 2 of"),
-        (interrupted_in_task(1), 130, "Stopped."),
-        (interrupted_in_task(17), 130, "Stopped."),  # within a run of the search
-        (interrupted_in_task(25), 130, "Stopped."),
+        (interrupted_in_task(1), 130, "Stopped with 2 of"),
+        (interrupted_in_task(17), 130, "Stopped with "),  # within a run of the search
+        (interrupted_in_task(25), 130, "Stopped with "),
     ):
         budget = ("--time-budget", "0.003") if code == 0 else ()  # ten tasks
         with how:
