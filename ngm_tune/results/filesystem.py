@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from ngm_tune.errors import UserError
+from ngm_tune.results.conditional_put import put_if_absent
 
 _MOMENT = 2.0
 """Seconds that claims on an object store at the same time may lie apart."""
@@ -110,23 +111,30 @@ class Directory:
         self.write_by(name, lambda stream: stream.write(content))
 
     def claim(self, name: str, content: bytes) -> bool:
-        """Write a file unless there is one; whether it was written.
+        """Write a file unless one exists under the same name; whether it was written.
 
-        Of several that try at once one succeeds. An object store gives no such promise: there, who
-        still finds its own content after a moment has it.
+        Of several processes that claim a name at once, one succeeds: a folder and an object store
+        with conditional writes guarantee it. Without these a claim waits for a moment, and is lost
+        if another process has replaced its content meanwhile.
         """
         if self.folder is None:
-            if self.has(name):
-                return False
-            self.write_bytes(name, content)
-            time.sleep(_MOMENT)
-            return self.read_bytes(name) == content
+            return self._claim_object(name, content)
         try:
             with Path(self._path(name)).open("xb") as file:
                 file.write(content)
         except FileExistsError:
             return False
         return True
+
+    def _claim_object(self, name: str, content: bytes) -> bool:
+        if self.has(name):
+            return False
+        created = put_if_absent(self._fs, self.location, self._root / name, content)
+        if created is None:
+            self.write_bytes(name, content)
+            time.sleep(_MOMENT)
+        # An object that exists already is our own if the response to the first attempt was lost.
+        return created or self.read_bytes(name) == content
 
     def remove(self, name: str) -> None:
         """Remove a file that nobody needs any longer, if it is there."""

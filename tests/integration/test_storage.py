@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from unittest.mock import patch
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 from optuna.trial import TrialState
+from pyarrow import fs
 
 from ngm_tune.errors import UserError
+from ngm_tune.results.conditional_put import put_if_absent
 from ngm_tune.results.directory import Results
 from ngm_tune.results.filesystem import with_retry_limit
 from ngm_tune.search.optuna_journal import journal
@@ -138,8 +142,31 @@ def test_an_object_store_has_one_driver_at_a_time(s3: str) -> None:
     assert not results.has("driver.json")
 
 
-def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(s3: str) -> None:
-    location = uri(s3, "at-once")
+def test_a_claim_on_an_object_store_is_a_conditional_write(s3: str) -> None:
+    filesystem, root = fs.FileSystem.from_uri(uri(s3, "claimed"))
+    path = PurePosixPath(root) / "driver.json"
+    assert put_if_absent(filesystem, uri(s3, "claimed"), path, b"first")
+    assert put_if_absent(filesystem, uri(s3, "claimed"), path, b"second") is False
+    results = Results(uri(s3, "claimed"))
+    assert results.read_bytes("driver.json") == b"first"
+    with patch.object(Results, "has", lambda results, name: False):  # as if looked up before
+        assert not results.claim("driver.json", b"third")
+        assert results.claim("driver.json", b"first")  # the response to the first write was lost
+
+
+def test_a_store_that_cannot_be_reached_makes_no_conditional_write(s3: str) -> None:
+    filesystem, root = fs.FileSystem.from_uri(uri("127.0.0.1:9", "nowhere"))
+    path = PurePosixPath(root) / "driver.json"
+    assert put_if_absent(filesystem, uri("127.0.0.1:9", "nowhere"), path, b"first") is None
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(
+    s3: str, monkeypatch: pytest.MonkeyPatch, conditional: bool
+) -> None:
+    if not conditional:
+        monkeypatch.setitem(sys.modules, "obstore", None)
+    location = uri(s3, f"at-once-{conditional}")
     Results(location).create()
     together, over = threading.Barrier(2), threading.Event()
 
