@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import (
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
 from ngm_tune.execution.summary import MethodState, method_states
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.study.study import Study
+
+_ESTIMATE_SECONDS = 3600.0
+"""The remaining time is estimated from the runs that ended within this time."""
 
 
 @contextmanager
@@ -28,13 +36,23 @@ def progress_display(
     if not console.is_terminal:
         yield
         return
-    started = time.monotonic()
-    done_before = sum(len(source.outcomes) for source in sources)
+    clock = Progress(
+        MofNCompleteColumn(),
+        TextColumn("runs,"),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("left"),
+        speed_estimate_period=_ESTIMATE_SECONDS,
+    )
+    runs = clock.add_task("")
 
     def render() -> RenderableType:
-        elapsed = time.monotonic() - started
-        table = state_table(study, method_states(study, sources))
-        return Group(table, _clock(sources, done_before, elapsed))
+        done = sum(len(source.outcomes) for source in sources)
+        if done != clock.tasks[runs].completed:
+            clock.update(runs, completed=done)
+        clock.update(runs, total=sum(source.total for source in sources))
+        return Group(state_table(study, method_states(study, sources)), clock)
 
     with Live(get_renderable=render, console=console, refresh_per_second=2):
         yield
@@ -76,18 +94,3 @@ def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
     )
     table.caption_justify = "left"
     return table
-
-
-def _clock(sources: Sequence[RunSource], done_before: int, elapsed: float) -> Text:
-    total = sum(source.total for source in sources)
-    done = sum(len(source.outcomes) for source in sources)
-    left = "?"
-    if done > done_before:
-        left = _duration(elapsed / (done - done_before) * (total - done))
-    return Text(f"{done} of {total} runs, {_duration(elapsed)} elapsed, {left} left", style="dim")
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
