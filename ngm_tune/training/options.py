@@ -48,7 +48,8 @@ class StreamOptions:
             ``"replay"``, not allowed with another one.
 
     Raises:
-        ValueError: ``buffer_size`` is missing, or does not apply to the strategy.
+        ValueError: ``batch_size`` is not positive; ``buffer_size`` is missing, or does not apply to
+            the strategy.
     """
 
     batch_size: int
@@ -56,6 +57,8 @@ class StreamOptions:
     buffer_size: int | None = None
 
     def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"Invalid batch_size: {self.batch_size}")
         if (self.buffer_size is not None) != (self.strategy == "replay"):
             raise ValueError(f"buffer_size is {self.buffer_size} with strategy {self.strategy!r}")
 
@@ -70,11 +73,20 @@ class EvaluationSchedule:
         every: Number of iterations from one evaluation to the next.
         dense: Number of iterations after each transition that are all evaluated.
         tasks: Tasks that are evaluated.
+
+    Raises:
+        ValueError: ``every`` is not positive, or ``dense`` is negative.
     """
 
     every: int = 1
     dense: int = 0
     tasks: EvalTasks = "seen"
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"Invalid every: {self.every}")
+        if self.dense < 0:
+            raise ValueError(f"Invalid dense: {self.dense}")
 
     def tasks_at(self, task: int, step: int, steps: int) -> Sequence[int]:
         """Return the tasks to evaluate after a step of a task; empty if none are due.
