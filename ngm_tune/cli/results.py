@@ -61,11 +61,11 @@ def doctor(
 
     findings = examine(results, repair=not look)
     for finding in findings:
-        console.print(printable(f"{finding.name}: {finding.what}"))
-        if finding.mended is not None:
-            console.print(f"    {printable(finding.mended)}")
+        console.print(printable(f"{finding.name}: {finding.description}"))
+        if finding.repair is not None:
+            console.print(f"    {printable(finding.repair)}")
     problems = [finding for finding in findings if finding.kind != "note"]
-    remaining = sum(finding.mended is None for finding in problems)
+    remaining = sum(finding.repair is None for finding in problems)
     if not problems:
         console.print(f"{results}: nothing is damaged")
     else:

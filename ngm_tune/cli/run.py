@@ -108,12 +108,12 @@ def run(
             from ngm_tune.execution.driver import drive
             from ngm_tune.study.files import load_study
             from ngm_tune.study.warnings import study_warnings
-            from ngm_tune.workspace.warm_start import warm_started
+            from ngm_tune.workspace.warm_start import add_warm_start_points
 
         loaded = load_study(study, set_ or []).resolved()
         location = f"results/{loaded.name}" if results is None else results
         if warm_start is not None:
-            loaded, n_outside = warm_started(loaded, warm_start, location)
+            loaded, n_outside = add_warm_start_points(loaded, warm_start, location)
             points = counted(len(loaded.points_to_evaluate), "configuration")
             console.print(
                 f"{location} already exists and is resumed; {warm_start} is not used"

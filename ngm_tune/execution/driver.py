@@ -21,7 +21,7 @@ from ngm_tune.results.directory import Results
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.resume import opened
+from ngm_tune.workspace.resume import open_study
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,10 @@ def drive(
         stopper.stop(reason)
         interrupt()
 
-    with graceful_signals(), opened(plan, everywhere, lost, retry_failed=retry_failed) as sources:
+    with (
+        graceful_signals(),
+        open_study(plan, everywhere, lost, retry_failed=retry_failed) as sources,
+    ):
         already_complete = runner.is_complete(sources) and not runner.owes_costs(
             study, everywhere, sources
         )

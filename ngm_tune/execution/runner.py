@@ -20,7 +20,7 @@ from ngm_tune.search.schedule import Schedule
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.splits import splits_for
-from ngm_tune.workspace.manifest import record_data
+from ngm_tune.workspace.manifest import record_data_checksum
 
 Data = Mapping[tuple[Phase, str], Arrays]
 """Arrays by phase and benchmark."""
@@ -73,7 +73,8 @@ def run(
     Args:
         plan: What to run.
         location: The results directory, which every worker reaches under the same name.
-        sources: Searches and fixed runs of the study (:func:`ngm_tune.workspace.resume.opened`).
+        sources: Searches and fixed runs of the study
+            (:func:`ngm_tune.workspace.resume.open_study`).
         executor: Where to train.
         stopper: Stops the study; holds the reason afterwards.
         time_budget: After this time runs are cut off as by SIGINT.
@@ -159,7 +160,7 @@ def _benchmark_data(
 ) -> dict[tuple[Phase, str], Arrays]:
     study, loaded = plan.study, plan.benchmark(benchmark).load()
     begun = begun or any(name.startswith(f"{benchmark}.") for name in results.files(CHECKPOINTS))
-    if record_data(results, benchmark, loaded.checksum(), begun=begun):
+    if record_data_checksum(results, benchmark, loaded.checksum(), has_runs=begun):
         notice(
             f"{benchmark}: not all runs use the same data: its files or their order changed, or "
             "the code that computes it; environment.json has the checksums"

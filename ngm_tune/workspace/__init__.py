@@ -1,1 +1,1 @@
-"""One study in one results directory: lock, manifest, provenance, resume, doctor."""
+"""One study in one results directory: lock, manifest, provenance, resume, warm start, doctor."""

@@ -1,8 +1,9 @@
-"""One driver at a time for a results directory.
+"""The lock of a results directory, which admits one driver at a time.
 
-The driver that runs a study has its name in the directory's ``driver.json`` and renews the file
-while it lives. One that died left the file behind, and the next one takes its place: at once on the
-same machine, where processes can be looked up, and elsewhere after a while without a renewal.
+The driver that runs a study writes ``driver.json`` and renews this file until the study ends. A
+driver that dies leaves its lock behind, and the next driver replaces it. On the machine of the dead
+driver this happens at once, because its process can be looked up. On another machine it happens
+after the lock has not been renewed for a while.
 """
 
 from __future__ import annotations
@@ -26,25 +27,26 @@ from ngm_tune.errors import UserError
 from ngm_tune.results.directory import LOCK, Results
 
 RENEWAL_SECONDS = 10.0
-_WITHOUT_RENEWAL = 2.5
-"""Renewals that a driver on another machine must miss to be taken for dead."""
-_LOOK_SECONDS = 0.5
-_BORN_TOLERANCE = 1.0
+"""Interval at which a driver renews its lock."""
+_MISSED_RENEWALS = 2.5
+"""Number of missed renewals after which a driver on another machine is considered dead."""
+_POLL_SECONDS = 0.5
+_START_TOLERANCE_SECONDS = 1.0
 
 
-class Holder(BaseModel):
-    """Who runs a study.
+class LockHolder(BaseModel):
+    """The driver that holds a lock; its fields are the keys of ``driver.json``.
 
     Attributes:
-        token: Of this one run.
-        host: Its machine.
-        pid: Its process.
-        born: When that process started, in seconds since the epoch: a process number alone may be
-            another's by now.
-        since: When the study was started or went on.
-        command: As it was typed.
-        namespace: The machine's boot and the PID namespace that its process number is of.
-        renewals: How often the lease was renewed.
+        token: Unique identifier of this acquisition of the lock.
+        host: Host name of the driver's machine.
+        pid: Process id of the driver.
+        born: Start time of the process, in seconds since the epoch. It distinguishes the driver
+            from a later process with the same id.
+        since: Time at which the driver acquired the lock, in ISO 8601.
+        command: The command that started the driver, as typed.
+        namespace: PID namespace of the process id, and boot id of the machine.
+        renewals: Number of renewals of the lock.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -59,8 +61,8 @@ class Holder(BaseModel):
     renewals: int = 0
 
     @classmethod
-    def this_process(cls) -> Holder:
-        """This process, for a new run."""
+    def for_this_process(cls) -> LockHolder:
+        """Return a holder with a new token that describes this process."""
         return cls(
             token=uuid4().hex,
             host=socket.gethostname(),
@@ -68,137 +70,150 @@ class Holder(BaseModel):
             born=psutil.Process().create_time(),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             command=typed_command(),
-            namespace=_namespace(),
+            namespace=_process_namespace(),
         )
 
     @classmethod
-    def parse(cls, content: bytes) -> Holder | None:
-        """The holder that a lease names; None if it names none, as when it is being written."""
+    def parse(cls, content: bytes) -> LockHolder | None:
+        """Read the content of a lock file; None if it is not valid, as during a write."""
         try:
             return cls.model_validate(json.loads(content))
         except (ValueError, RecursionError):
             return None
 
     def content(self) -> bytes:
-        """The lease that names it."""
+        """Return the content of the lock file."""
         return (json.dumps(self.model_dump(), indent=2) + "\n").encode()
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since} ({self.command})"
 
 
-def holder_of(results: Results) -> Holder | None:
-    """The living driver of a results directory; None if there is none.
+def find_lock_holder(results: Results) -> LockHolder | None:
+    """Return the live driver that holds the lock of a results directory; None without one.
 
-    Takes a while only where a driver on another machine holds it and may be dead.
+    The call blocks for several renewal intervals if it must wait for a sign of life, such as from a
+    driver on another machine.
     """
     content = results.read_bytes(LOCK)
     if content is None:
         return None
-    holder = Holder.parse(content)
-    place = (socket.gethostname(), _namespace())
-    if holder is not None and (holder.host, holder.namespace) == place:
-        alive = _is_alive(holder)
-        if alive is not None:
-            return holder if alive else None
-    deadline = time.monotonic() + _WITHOUT_RENEWAL * RENEWAL_SECONDS
+    holder = LockHolder.parse(content)
+    this_machine = (socket.gethostname(), _process_namespace())
+    if holder is not None and (holder.host, holder.namespace) == this_machine:
+        is_alive = _is_alive(holder)
+        if is_alive is not None:
+            return holder if is_alive else None
+    deadline = time.monotonic() + _MISSED_RENEWALS * RENEWAL_SECONDS
     while time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)
-        now = results.read_bytes(LOCK)
-        if now is None:
+        time.sleep(_POLL_SECONDS)
+        latest = results.read_bytes(LOCK)
+        if latest is None:
             return None
-        if now != content:
-            return Holder.parse(now) or holder
+        if latest != content:
+            return LockHolder.parse(latest) or holder
     return None
 
 
-def _is_alive(holder: Holder) -> bool | None:
-    """Whether a process of this machine lives; None if that cannot be told by its number."""
+def _is_alive(holder: LockHolder) -> bool | None:
+    """Return whether a process of this machine is alive; None if its id does not decide this."""
     try:
         process = psutil.Process(holder.pid)
-        if process.status() == psutil.STATUS_ZOMBIE:  # killed, and nobody has asked how it ended
+        if process.status() == psutil.STATUS_ZOMBIE:  # killed, but not reaped by its parent
             return False
         born = process.create_time()
     except (psutil.Error, OverflowError):
         return False
-    # Another process may have the number by now; or the clock was set since, which moves its birth.
-    return True if abs(born - holder.born) < _BORN_TOLERANCE else None
+    # A different start time has two explanations: another process reuses the id, or the clock was
+    # set since, which shifts the start time of every process.
+    return True if abs(born - holder.born) < _START_TOLERANCE_SECONDS else None
 
 
-def _namespace() -> str:
-    """Of process numbers: containers on one machine have one each.
+def _process_namespace() -> str:
+    """Return the PID namespace of this process and the boot id; empty outside of Linux.
 
-    Machines are told apart by when they started: several may have the same name.
+    Each container of a machine has its own PID namespace. The boot id distinguishes machines that
+    share a host name.
     """
     with suppress(OSError):
-        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{os.readlink('/proc/self/ns/pid')} {start}"
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{os.readlink('/proc/self/ns/pid')} {boot_id}"
     return ""
 
 
 @contextmanager
-def study_lock(results: Results, lost: Callable[[str], None]) -> Iterator[None]:
-    """Be the only driver of a results directory for as long as the context lasts.
+def study_lock(results: Results, on_lost: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a results directory while the context lasts.
 
     Args:
-        results: The directory.
-        lost: Told, in another thread, if somebody else took the directory over.
+        results: The results directory.
+        on_lost: Called with the reason, in another thread, if another driver takes the lock over.
 
     Raises:
-        UserError: Another driver holds it.
+        UserError: Another driver holds the lock.
     """
-    mine = Holder.this_process()
-    while not results.claim(LOCK, mine.content()):
-        before = results.read_bytes(LOCK)
-        other = holder_of(results)
+    holder = LockHolder.for_this_process()
+    while not results.claim(LOCK, holder.content()):
+        content = results.read_bytes(LOCK)
+        other = find_lock_holder(results)
         if other is not None:
             raise UserError(
-                f"{results.location}: this study is being run already, by {other}; stop that first "
-                "or wait for its end"
+                f"{results.location}: this study is already being run by {other}; stop that "
+                "process or wait until it ends"
             )
-        _clear(results, before)
-    over = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(results, mine, over, lost), daemon=True)
-    renewing.start()
+        _remove_stale_lock(results, content)
+    released = threading.Event()
+    renewal = threading.Thread(
+        target=_renew_lock, args=(results, holder, released, on_lost), daemon=True
+    )
+    renewal.start()
     try:
         yield
     finally:
-        over.set()
-        renewing.join()
-        with suppress(OSError):  # it is stale at once, as this process ends
-            if _token(results) == mine.token:
+        released.set()
+        renewal.join()
+        with suppress(OSError):  # a lock that remains is stale as soon as this process ends
+            if _read_token(results) == holder.token:
                 results.remove(LOCK)
 
 
-def _clear(results: Results, stale: bytes | None) -> None:
-    """Take a stale lease away, and only that one: another driver may have been quicker."""
+def _remove_stale_lock(results: Results, stale: bytes | None) -> None:
+    """Remove the lock file if its content is still ``stale``.
+
+    Another driver may replace the stale lock first; its new lock must remain.
+    """
     if stale is None or results.read_bytes(LOCK) != stale:
         return
-    aside = f".{LOCK}.{uuid4().hex}"
+    temporary = f".{LOCK}.{uuid4().hex}"
     with suppress(FileNotFoundError):
-        results.rename(LOCK, aside)
-        if results.read_bytes(aside) != stale and not results.has(LOCK):
-            results.rename(aside, LOCK)
+        results.rename(LOCK, temporary)
+        if results.read_bytes(temporary) != stale and not results.has(LOCK):
+            results.rename(temporary, LOCK)
         else:
-            results.remove(aside)
+            results.remove(temporary)
 
 
-def _renew(
-    results: Results, mine: Holder, over: threading.Event, lost: Callable[[str], None]
+def _renew_lock(
+    results: Results,
+    holder: LockHolder,
+    released: threading.Event,
+    on_lost: Callable[[str], None],
 ) -> None:
+    """Renew the lock at regular intervals until it is released or lost."""
     renewals = 0
-    while not over.wait(RENEWAL_SECONDS):
+    while not released.wait(RENEWAL_SECONDS):
         renewals += 1
-        with suppress(OSError):  # what stops others from reading it, too; there is a next time
-            token = _token(results)
-            if token not in (None, mine.token):
-                lost(f"{results.location} was taken over by another run of this study")
+        with suppress(OSError):  # other drivers cannot read the lock either; retry at the next time
+            token = _read_token(results)
+            if token not in (None, holder.token):
+                on_lost(f"{results.location} was taken over by another driver of this study")
                 return
-            renewed = mine.model_copy(update={"renewals": renewals})
+            renewed = holder.model_copy(update={"renewals": renewals})
             results.write_bytes(LOCK, renewed.content())
 
 
-def _token(results: Results) -> str | None:
+def _read_token(results: Results) -> str | None:
+    """Return the token of the lock file; None if there is no valid lock."""
     content = results.read_bytes(LOCK)
-    holder = None if content is None else Holder.parse(content)
+    holder = None if content is None else LockHolder.parse(content)
     return None if holder is None else holder.token

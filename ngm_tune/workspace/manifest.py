@@ -1,13 +1,14 @@
-"""Which study a results directory is of: what its files say, and what may change of it.
+"""The manifest of a results directory: which study it holds, and what may change on resume.
 
-``study.toml`` has it, and ``environment.json`` has it once more, so that one that is lost, damaged
-or replaced can be told and put back.
+``study.toml`` contains the study. ``environment.json`` contains a second copy, so that a lost,
+damaged or replaced ``study.toml`` can be detected and repaired.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -18,175 +19,209 @@ from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.provenance import describe_environment
+from ngm_tune.workspace.provenance import collect_provenance
 
-_MAY_CHANGE = {"title", "trials", "confirm", "cost", "resources"}
+_MUTABLE_KEYS = {"title", "trials", "confirm", "cost", "resources"}
+"""Keys of a study that may change when it is resumed."""
 
 
 def write_manifest(plan: StudyPlan, results: Results) -> None:
-    """Have a results directory say what is run in it, unless that is another study.
+    """Write ``study.toml`` and ``environment.json``, unless they are up to date.
 
     Raises:
-        UserError: It holds another study, or its files do not say which.
+        UserError: The directory holds a different study, or its manifest is damaged or missing.
     """
     study = plan.study
-    trials = results.table_files("trials")
+    trial_files = results.table_files("trials")
     try:
         environment = results.environment()
-        there = stored_study(results, study.name)
+        stored = load_stored_study(results, study.name)
     except UserError as error:
-        hint = f"`{results.doctor}` mends what can be"
-        raise UserError(f"{error}; {hint}") from error
-    copy = copied_study(results)
-    for found in (there, copy):
-        if found is not None:
-            _require_same(study, found, results.location)
-    if there is None and copy is None and trials:
+        raise UserError(f"{error}; `{results.doctor}` repairs it if possible") from error
+    copy = load_study_copy(results)
+    for previous in (stored, copy):
+        if previous is not None:
+            _require_same_study(study, previous, results.location)
+    if stored is None and copy is None and trial_files:
         raise UserError(
-            f"{results.location}: there are trials, but the {STUDY} that they are of is gone; put "
-            f"that study's file there as {STUDY}, or choose another directory with --results"
+            f"{results.location}: trials/ contains results but {STUDY} is missing; restore the "
+            "original study file under this name, or choose another directory with --results"
         )
-    if there != study or "name" not in results.study():
+    if stored != study or "name" not in results.study():
         write_study(study, results)
     if not environment:
-        environment = describe_environment(plan)
-        if trials:  # which were begun another time, perhaps elsewhere
+        environment = collect_provenance(plan)
+        if trial_files:  # an earlier driver started the study, perhaps on another machine
             environment["resumed"] = environment.pop("started")
     if environment.get("study") != study.content():
         results.write_environment(environment | {"study": study.content()})
 
 
-def record_data(results: Results, benchmark: str, checksum: str, *, begun: bool) -> bool:
-    """Have a results directory say of what data its runs of a benchmark are.
+def record_data_checksum(
+    results: Results, benchmark: str, checksum: str, *, has_runs: bool
+) -> bool:
+    """Record in ``environment.json`` which data the runs of a benchmark use.
 
-    Where that was not said of runs that there are, it stays open.
+    Nothing is recorded if earlier runs of the benchmark have no recorded checksum.
 
     Args:
-        results: The directory.
-        benchmark: Of the study.
-        checksum: Of the data (:meth:`ngm_tune.benchmarks.TaskData.checksum`).
-        begun: Whether there are runs of it already, or parts of some.
+        results: The results directory.
+        benchmark: Name of the benchmark.
+        checksum: Checksum of the data (:meth:`ngm_tune.benchmarks.TaskData.checksum`).
+        has_runs: Whether the directory contains runs of the benchmark, finished or not.
 
     Returns:
-        Whether there are runs of other data, too.
+        Whether the runs of the benchmark use more than one version of the data.
     """
     environment = results.environment()
     data = environment.get("data", {})
-    known = data.get(benchmark, []) if begun else []
-    if begun and not known:
+    recorded = data.get(benchmark, []) if has_runs else []
+    if has_runs and not recorded:
         return False
-    now = known if checksum in known else [*known, checksum]
-    if data.get(benchmark) != now:
-        results.write_environment(environment | {"data": data | {benchmark: now}})
-    return len(now) > 1
+    checksums = recorded if checksum in recorded else [*recorded, checksum]
+    if data.get(benchmark) != checksums:
+        results.write_environment(environment | {"data": data | {benchmark: checksums}})
+    return len(checksums) > 1
 
 
 def write_study(study: Study, results: Results) -> str | None:
-    """Write ``study.toml``; where what was there is now, unless ngm-tune wrote it of this study."""
-    before = results.read_bytes(STUDY)
-    place = None
-    if before is not None and not _is_former(before, study, results):
-        place = results.quarantine(STUDY)
+    """Write ``study.toml``, and quarantine a previous file that ngm-tune did not write.
+
+    A file that ngm-tune wrote for the same study is overwritten, since nothing in it is lost.
+
+    Returns:
+        The path of the previous file in quarantine; None if no file was quarantined.
+    """
+    content = results.read_bytes(STUDY)
+    quarantined = None
+    if content is not None and not _is_generated(content, study, results):
+        quarantined = results.quarantine(STUDY)
     results.write_text(STUDY, study.to_toml())
-    return place
+    return quarantined
 
 
-def _is_former(content: bytes, study: Study, results: Results) -> bool:
-    """Whether ``study.toml`` is as ngm-tune wrote it, of the same study before it was extended."""
-    with suppress(UserError):
-        there = stored_study(results, study.name)
-        if there is not None and not differences(study, there):
-            return there.to_toml().encode() == content
-    return False
+def _is_generated(content: bytes, study: Study, results: Results) -> bool:
+    """Return whether ``study.toml`` is equivalent to a file that ngm-tune wrote for the same study.
 
-
-def stored_study(results: Results, name: str) -> Study | None:
-    """The study of ``study.toml``; None if there is no such file.
+    The parsed values are compared, so that a file with the keys of an earlier version counts as
+    generated. A file without a name or with comments was written by a user.
 
     Args:
-        results: The directory.
-        name: What a study is called that says no name: a file that was put there by hand.
+        content: Content of ``study.toml``.
+        study: The study.
+        results: The results directory.
+    """
+    try:
+        stored = load_stored_study(results, study.name)
+        values = results.study()
+    except UserError:
+        return False
+    if stored is None or find_differences(study, stored):
+        return False
+    generated = stored.to_toml()
+    has_comments = content.count(b"#") > generated.encode().count(b"#")
+    is_subset = values.items() <= tomllib.loads(generated).items()  # earlier versions: fewer keys
+    return "name" in values and is_subset and not has_comments
+
+
+def load_stored_study(results: Results, name: str) -> Study | None:
+    """Load the study in ``study.toml``; None if there is no such file.
+
+    Args:
+        results: The results directory.
+        name: Name of the study if the file lacks one, as a file that a user put there may.
 
     Raises:
-        UserError: It is none of this version, or its data is not there.
+        UserError: This version of ngm-tune cannot read the study, or its data does not exist.
     """
     if not results.exists():
         return None
     content = {"name": name} | results.study()
-    return _whole(validate_study(content, f"{results.location}/{STUDY}"))
+    return _resolve_custom_data(validate_study(content, f"{results.location}/{STUDY}"))
 
 
-def copied_study(results: Results) -> Study | None:
-    """The study of ``environment.json``, whatever else is in there; None if it has none.
+def load_study_copy(results: Results) -> Study | None:
+    """Load the copy of the study in ``environment.json``; None if no valid copy exists.
 
-    One of another version of ngm-tune is none.
+    The rest of the file may be damaged.
     """
     with suppress(ValueError, RecursionError, OSError, UserError):
         environment = json.loads(results.read_bytes(ENVIRONMENT) or b"{}")
         content = environment.get("study") if isinstance(environment, dict) else None
         if isinstance(content, dict):
-            return _whole(validate_study(with_current_keys(content), ENVIRONMENT))
+            return _resolve_custom_data(validate_study(with_current_keys(content), ENVIRONMENT))
     return None
 
 
-def _whole(study: Study) -> Study:
-    """The study with what its file leaves to the data, as one may that was put there by hand."""
+def _resolve_custom_data(study: Study) -> Study:
+    """Return the study with every value of ``custom`` that is determined by the data.
+
+    ngm-tune writes these values, but a file that a user wrote may omit them.
+    """
     custom = study.custom
-    left = custom is not None and (isinstance(custom.tasks, int) or custom.normalisation is None)
-    return study.resolved() if left else study
+    if custom is None or not (isinstance(custom.tasks, int) or custom.normalisation is None):
+        return study
+    return study.resolved()
 
 
-def extended(study: Study, runs: Iterable[str]) -> Study:
-    """The study with as many trials as an arm has, without a gap, if those are more.
+def extend_to_runs(study: Study, runs: Iterable[str]) -> Study:
+    """Return the study with ``trials`` raised to the number of trials that its searches have.
 
-    A study whose trials were raised may have a file from before.
+    The stored study can have fewer if it was written before the study was extended. Only trials
+    that are numbered without a gap count.
 
     Args:
         study: The study.
-        runs: Names of the runs in ``trials/``.
+        runs: Ids of the runs in ``trials/``.
     """
-    arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    searches = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
     trials = {trial_of(run) for run in runs}
-    most = study.runs_per_search
-    for arm in arms:
-        numbers = {number_of(trial, *arm) for trial in trials}
-        while most in numbers:
-            most += 1
-    if most == study.runs_per_search:
+    n_runs = study.runs_per_search
+    for search in searches:
+        numbers = {number_of(trial, *search) for trial in trials}
+        while n_runs in numbers:
+            n_runs += 1
+    if n_runs == study.runs_per_search:
         return study
-    return study.model_copy(update={"trials": math.ceil(most / study.runs_per_trial)})
+    return study.model_copy(update={"trials": math.ceil(n_runs / study.runs_per_trial)})
 
 
-def differences(study: Study, found: Study) -> list[str]:
-    """What makes a study another one than the one found, by key; what may change left out."""
-    asked, there = study.model_dump(), found.model_dump()
-    other = [key for key in asked if key not in _MAY_CHANGE and asked[key] != there[key]]
-    changes = [f"{key} is {there[key]!r} there and {asked[key]!r} here" for key in other]
-    if found.confirm.max_configurations and study.confirm.seeds != found.confirm.seeds:
-        changes.append(
-            f"confirm.seeds is {found.confirm.seeds} there and {study.confirm.seeds} here"
+def find_differences(study: Study, stored: Study) -> list[str]:
+    """Describe each key whose stored value makes it a different study.
+
+    Keys that may change on resume are not compared.
+    """
+    expected, actual = study.model_dump(), stored.model_dump()
+    descriptions = [
+        f"{key} is {actual[key]!r} instead of {value!r}"
+        for key, value in expected.items()
+        if key not in _MUTABLE_KEYS and actual[key] != value
+    ]
+    if stored.confirm.max_configurations and study.confirm.seeds != stored.confirm.seeds:
+        descriptions.append(
+            f"confirm.seeds is {stored.confirm.seeds} instead of {study.confirm.seeds}"
         )
-    return changes
+    return descriptions
 
 
-def _require_same(study: Study, found: Study, location: str) -> None:
-    """Refuse to mix two studies in one directory; raising ``trials`` extends one."""
-    changes = differences(study, found)
-    if changes:
+def _require_same_study(study: Study, stored: Study, location: str) -> None:
+    """Raise :class:`UserError` unless ``study`` resumes or extends the stored study."""
+    differences = find_differences(study, stored)
+    if differences:
         raise UserError(
-            f"{location} holds another study: {'; '.join(changes)}; choose another directory with "
-            "--results"
+            f"{location} holds a different study: {'; '.join(differences)}; choose another "
+            "directory with --results"
         )
-    for key, before, now in (
-        ("trials", found.trials, study.trials),
+    for key, stored_value, value in (
+        ("trials", stored.trials, study.trials),
         (
             "confirm.max_configurations",
-            found.confirm.max_configurations,
+            stored.confirm.max_configurations,
             study.confirm.max_configurations,
         ),
     ):
-        if now < before:
+        if value < stored_value:
             raise UserError(
-                f"{location} holds this study with {key} = {before}, more than {key} = {now}; it "
-                "can only be raised, or choose another directory with --results"
+                f"{location} holds this study with {key} = {stored_value}, which cannot be lowered "
+                f"to {value}; choose another directory with --results"
             )

@@ -1,4 +1,4 @@
-"""Where and with what a study is run, so that its results can be understood later."""
+"""Provenance of a study: the software, the machine and the code revision that run it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from ngm_tune.command import typed_command
 from ngm_tune.study.plan import StudyPlan
 
 
-def describe_environment(plan: StudyPlan) -> dict[str, Any]:
-    """Where and with what a study is run, and what its names stand for."""
+def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
+    """Return the content of ``environment.json`` for a study that starts now.
+
+    It describes software and hardware, and the benchmarks, methods and search spaces that the names
+    in the study stand for.
+    """
     packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
-    known = plan.outlines
-    compared = plan.methods
-    points = {name: plan.starting_points(name) for name in plan.outlines}
+    points = {benchmark: plan.starting_points(benchmark) for benchmark in plan.outlines}
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": typed_command(),
@@ -27,42 +29,49 @@ def describe_environment(plan: StudyPlan) -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "git_revision": _git_revision(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {package: version(package) for package in packages},
         "benchmarks": {
-            name: {"title": b.title, "kind": b.kind, "tasks": b.tasks, "classes": b.classes}
-            for name, b in known.items()
+            name: {
+                "title": benchmark.title,
+                "kind": benchmark.kind,
+                "tasks": benchmark.tasks,
+                "classes": benchmark.classes,
+            }
+            for name, benchmark in plan.outlines.items()
         },
         "methods": {
             name: {
                 "title": method.title,
                 "source": method.source,
                 "hyperparameters": {
-                    k: domain.__name__ if isinstance(domain, type) else list(domain)
-                    for k, domain in plan.domains_of(name).items()
-                    if isinstance(domain, type) or all(map(_is_plain, domain))
+                    key: domain.__name__ if isinstance(domain, type) else list(domain)
+                    for key, domain in plan.domains_of(name).items()
+                    if isinstance(domain, type) or all(map(_is_json_value, domain))
                 },
-                "space": {k: where._asdict() for k, where in plan.spaces[name].items()},
+                "space": {
+                    key: distribution._asdict() for key, distribution in plan.spaces[name].items()
+                },
             }
-            for name, method in compared.items()
+            for name, method in plan.methods.items()
         },
         **({"points": points} if plan.study.points_to_evaluate else {}),
     }
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether JSON has it: what results have as a text else, stays one."""
+def _is_json_value(value: Any) -> bool:
+    """Return whether JSON can represent a choice; results store any other choice as text."""
     if isinstance(value, tuple | list):
-        return all(map(_is_plain, value))
+        return all(map(_is_json_value, value))
     return value is None or isinstance(value, bool | int | float | str)
 
 
 def _git_revision() -> str | None:
-    """The commit of the checkout this code lies in, if it lies in one of its own."""
+    """Return the commit of the git checkout whose root contains this package; None without one."""
     root = Path(__file__).resolve().parents[2]
     command = ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):  # no git, no repository, or no commit in it
+        process = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, no repository, or no commit
         return None
-    top, revision = found.stdout.splitlines()
+    top, revision = process.stdout.splitlines()
     return revision if top == str(root) else None

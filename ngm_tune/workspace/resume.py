@@ -1,4 +1,4 @@
-"""Opening a results directory for a study: by one driver at a time, for the same study only."""
+"""Open a results directory to start or resume a study, with one driver at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from ngm_tune.errors import RecordError, UserError
 from ngm_tune.results.directory import FAILURES, JOURNAL, Results
 from ngm_tune.results.outcome import Outcome, coordinates_of, outcome_of
-from ngm_tune.results.schema import trials_schema
+from ngm_tune.results.schema import Status, trials_schema
 from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
 from ngm_tune.search.optuna_journal import journal
@@ -23,95 +23,103 @@ from ngm_tune.workspace.manifest import write_manifest
 
 
 @contextmanager
-def opened(
+def open_study(
     plan: StudyPlan,
     location: str,
-    lost: Callable[[str], None] = lambda reason: None,
+    on_lost: Callable[[str], None] = lambda reason: None,
     *,
     retry_failed: bool = False,
 ) -> Iterator[list[RunSource]]:
-    """The arms of a study, reconciled with what its results directory holds, to be run.
+    """Lock a results directory and return the searches and fixed runs of its study.
 
-    What is in ``trials/`` is the truth. However the context is left, Optuna's record is up to date
-    with it afterwards, and no trial there is left running.
+    They continue from the results in ``trials/``, which are the truth. On exit, however it happens,
+    the search record in Optuna's journal agrees with ``trials/`` and contains no running trial.
 
     Args:
         plan: The plan of the study.
-        location: The results directory; made if there is none.
-        lost: Told, in another thread, if another driver takes the directory over.
-        retry_failed: Forget how runs ended that failed, so that they are run again.
+        location: The results directory; it is created if it does not exist.
+        on_lost: Called with the reason, in another thread, if another driver takes the lock over.
+        retry_failed: Quarantine the files of failed runs, so that these runs are repeated.
 
     Raises:
-        UserError: The directory holds results of another study, is being run by another driver, or
+        UserError: The directory belongs to a different study, another driver holds its lock, or it
             cannot be read or written.
     """
     results = Results(location)
     results.create()
-    taken_over = Event()
+    is_lost = Event()
 
-    def told(reason: str) -> None:
-        taken_over.set()
-        lost(reason)
+    def lose(reason: str) -> None:
+        is_lost.set()
+        on_lost(reason)
 
     try:
-        with study_lock(results, told):
+        with study_lock(results, lose):
             write_manifest(plan, results)
             if retry_failed:
-                _quarantine_failed(plan, results)
-            with reconciled(plan, results, taken_over.is_set) as sources:
+                _quarantine_failed_runs(plan, results)
+            with reconcile_record(plan, results, is_lost.is_set) as sources:
                 yield sources
     except OSError as error:
         raise UserError(
-            f"{location}: cannot be read or written: {error}; the study goes on from there once "
-            "that is mended"
+            f"{location}: cannot be read or written: {error}; the study can be resumed once this "
+            "is fixed"
         ) from error
 
 
 @contextmanager
-def reconciled(
-    plan: StudyPlan, results: Results, taken_over: Callable[[], bool] = lambda: False
+def reconcile_record(
+    plan: StudyPlan, results: Results, is_lost: Callable[[], bool] = lambda: False
 ) -> Iterator[list[RunSource]]:
-    """The arms of a study, reconciled with its results, for a caller who holds the study_lock.
+    """Bring the search record up to date with ``trials/`` and return the study's run sources.
+
+    The caller must hold :func:`~ngm_tune.workspace.lock.study_lock`.
 
     Args:
         plan: The plan of the study.
         results: The results directory.
-        taken_over: Whether another driver has the directory by now, and with it the record.
+        is_lost: Returns whether another driver took the lock over. If so, the search record belongs
+            to that driver and is not written.
 
     Raises:
-        UserError: Optuna's record is not that of the trials.
+        UserError: The search record contradicts the results in ``trials/``.
     """
-    with journal(results, taken_over) as storage:
+    with journal(results, is_lost) as storage:
         try:
-            sources = list(sources_of(plan, storage, outcomes_of(results, plan)))
+            sources = list(create_sources(plan, storage, read_outcomes(results, plan)))
         except RecordError as error:
             raise UserError(
-                f"{results.location}/{JOURNAL}: not the record of what is in trials/: {error}; "
-                f"`{results.doctor}` makes it anew"
+                f"{results.location}/{JOURNAL}: contradicts the results in trials/: {error}; "
+                f"`{results.doctor}` rebuilds it"
             ) from error
         try:
             yield sources
         finally:
-            for source in () if taken_over() else sources:
+            for source in () if is_lost() else sources:
                 source.close()
 
 
-def _quarantine_failed(plan: StudyPlan, results: Results) -> None:
-    """Move what there is of runs that failed to ``damaged/``."""
-    for run, outcome in outcomes_of(results, plan).items():
-        if outcome.finite().status == "failed":
+def _quarantine_failed_runs(plan: StudyPlan, results: Results) -> None:
+    """Move the traceback and the ``trials/`` file of each failed run into quarantine."""
+    for run, outcome in read_outcomes(results, plan).items():
+        if outcome.finite().status == Status.FAILED:
             for name in (f"{FAILURES}/{run}.txt", f"trials/{run}.parquet"):
                 if results.has(name):
                     results.quarantine(name)
 
 
-def sources_of(
+def create_sources(
     plan: StudyPlan, storage: BaseStorage, finished: dict[str, Outcome]
 ) -> Sequence[RunSource]:
-    """Return the searches and fixed runs of a study, advanced as far as its runs have ended.
+    """Create the searches and fixed runs of a study, advanced past its finished runs.
+
+    Args:
+        plan: The plan of the study.
+        storage: Optuna's storage of the search record.
+        finished: Outcomes of finished runs, by run id.
 
     Raises:
-        RecordError: Optuna's storage is not the record of these runs.
+        RecordError: The search record contradicts the outcomes.
     """
     study = plan.study
     if study.settings is not None:
@@ -135,15 +143,16 @@ def sources_of(
     return [*searches, *confirmations]
 
 
-def outcomes_of(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
-    """How each run in ``trials/`` ended, by its id.
+def read_outcomes(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
+    """Read the outcome of each run in ``trials/``, by run id.
 
     Raises:
-        UserError: One is none of the study, unless the results are read with tolerance.
+        UserError: A file is damaged or does not belong to the study, and ``results`` is not
+            tolerant.
     """
 
-    def problem(run: str, rows: pa.Table) -> str | None:
-        return problem_of_trial(run, rows, plan)
+    def find_problem(run: str, rows: pa.Table) -> str | None:
+        return find_trial_problem(run, rows, plan)
 
     tasks = dict(results.runs("tasks"))
     return {
@@ -153,21 +162,29 @@ def outcomes_of(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
             plan.study.objectives,
             plan.study.constraints,
         )
-        for run_id, rows in results.runs("trials", problem)
+        for run_id, rows in results.runs("trials", find_problem)
     }
 
 
-def problem_of_trial(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
-    """Why the rows of a file in ``trials/`` are none of the study; None if they are."""
+def find_trial_problem(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
+    """Describe why a file in ``trials/`` cannot belong to the study; None if it can.
+
+    Args:
+        run: Id of the run that the file is named after.
+        rows: Rows of the file.
+        plan: The plan of the study.
+    """
     problem = plan.study.expected_runs.problem(run, rows)
     if problem is not None:
         return problem
     for column in trials_schema(plan.hyperparameters, plan.coordinates):
-        if column.name in rows.schema.names and rows.schema.field(column.name).type != column.type:
-            found = rows.schema.field(column.name).type
-            return f"column {column.name} is of type {found} instead of {column.type}"
+        if column.name not in rows.schema.names:
+            continue
+        column_type = rows.schema.field(column.name).type
+        if column_type != column.type:
+            return f"column {column.name} is of type {column_type} instead of {column.type}"
     if plan.study.settings is not None:
         return None
     space = plan.spaces[rows["method"][0].as_py()]
-    stored = coordinates_of(rows.slice(0, 1).to_pylist()[0])
-    return problem_of_coordinates(space, restored_coordinates(space, stored))
+    coordinates = coordinates_of(rows.slice(0, 1).to_pylist()[0])
+    return problem_of_coordinates(space, restored_coordinates(space, coordinates))

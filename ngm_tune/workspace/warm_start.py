@@ -1,4 +1,4 @@
-"""Points to start searches from, out of the results of another study."""
+"""Warm start: initial points of a study from the results of another study."""
 
 from __future__ import annotations
 
@@ -13,119 +13,141 @@ from ngm_tune.metrics.constraints import is_feasible
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.columns import hyperparameters_of
-from ngm_tune.results.directory import Results
+from ngm_tune.results.directory import STUDY, Results
 from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.outcome import outcome_of
+from ngm_tune.results.schema import Status
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.initial_points import located
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.search_spaces import IN_TOML, Point
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.manifest import copied_study, stored_study
+from ngm_tune.workspace.manifest import load_stored_study, load_study_copy
 
-_MOST = 5
-"""Points of one benchmark and method: enough to cover a front, few against usual trials."""
+_MAX_POINTS = 5
+"""Maximum number of points for one benchmark and method: they cover a front, but leave most trials
+of a typical search to the sampler."""
 
 Row = dict[str, Any]
 
 
-def warm_started(study: Study, location: str, there: str) -> tuple[Study, int | None]:
-    """The study with points from the fronts of another one's results, after its own points.
+def add_warm_start_points(study: Study, source: str, location: str) -> tuple[Study, int | None]:
+    """Return the study with initial points from the fronts of another study.
 
-    A benchmark that the other study had takes its fronts from there, any other benchmark those of
-    all that it had.
+    They follow the study's own points. A benchmark starts from the fronts that the other study
+    found on it, or from the fronts of all benchmarks if the other study did not run it.
 
     Args:
         study: The study to start.
-        location: The results directory of the other one.
-        there: That of the study itself; if it was started there, with the points of then.
+        source: Results directory of the other study.
+        location: Results directory of ``study``. If it already holds the study, the study keeps the
+            points with which it was started.
 
     Returns:
-        The study, and how many configurations were left out as outside of its search spaces; None
-        where it was started already, so that nothing is taken from there.
+        The study, and the number of configurations omitted because they lie outside its search
+        spaces. The number is None if the study was already started.
 
     Raises:
-        UserError: There are no such results, no trial of the study's methods among them, or the
+        UserError: ``source`` holds no results, or no eligible trial of the study's methods; or the
             study does not search.
     """
-    started = Results(there)
-    former = stored_study(started, study.name) or copied_study(started)
-    if former is not None:
-        content = study.model_dump() | {"points_to_evaluate": former.points_to_evaluate}
-        return validate_study(content, f"{there}/study.toml"), None
+    existing = Results(location)
+    stored = load_stored_study(existing, study.name) or load_study_copy(existing)
+    if stored is not None:
+        content = study.model_dump() | {"points_to_evaluate": stored.points_to_evaluate}
+        return validate_study(content, f"{location}/{STUDY}"), None
     if study.settings is not None:
-        raise UserError(f"--warm-start {location}: with settings there is no search to start")
-    results = Results(location)
+        raise UserError(
+            f"--warm-start {source}: not allowed for a study with settings, which does not search"
+        )
+    results = Results(source)
     results.require()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
-    arms = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
+    searches = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
     plan = StudyPlan.resolve(study)
     points: list[Point] = []
-    found = outside = 0
-    for benchmark, method in arms:
-        own = plan.points_of(benchmark, method)
-        room = study.trials - len(own)
-        for settings in _best(study, rows, benchmark, method):
-            found += 1
+    n_configurations = n_outside = 0
+    for benchmark, method in searches:
+        initial = plan.points_of(benchmark, method)
+        n_free = study.trials - len(initial)
+        for configuration in _select_configurations(study, rows, benchmark, method):
+            n_configurations += 1
             try:
-                place = located("", plan.methods[method], plan.spaces[method], settings)
+                coordinates = located("", plan.methods[method], plan.spaces[method], configuration)
             except ValueError:
-                outside += 1
+                n_outside += 1
                 continue
-            if place not in own and room > 0:
-                spelled = {k: v if type(v) in IN_TOML else str(v) for k, v in settings.items()}
-                points.append({"method": method, "benchmark": benchmark, **spelled})
-                room -= 1
-    if not found:
+            if coordinates not in initial and n_free > 0:
+                values = {
+                    name: value if type(value) in IN_TOML else str(value)
+                    for name, value in configuration.items()
+                }
+                points.append({"method": method, "benchmark": benchmark, **values})
+                n_free -= 1
+    if not n_configurations:
         raise UserError(
-            f"--warm-start {location}: no completed trial there of {', '.join(study.methods)} that "
-            f"has {', '.join(study.objectives)} and keeps the constraints"
+            f"--warm-start {source}: no completed, feasible trial of {', '.join(study.methods)} "
+            f"with values of {', '.join(study.objectives)}"
         )
     content = study.model_dump() | {"points_to_evaluate": [*study.points_to_evaluate, *points]}
-    return validate_study(content, f"--warm-start {location}"), outside
+    return validate_study(content, f"--warm-start {source}"), n_outside
 
 
-def _best(study: Study, rows: Sequence[Row], benchmark: str, method: str) -> list[Config]:
-    """At most so many configurations of a method's fronts."""
+def _select_configurations(
+    study: Study, rows: Sequence[Row], benchmark: str, method: str
+) -> list[Config]:
+    """Return up to ``_MAX_POINTS`` distinct configurations from the fronts of a method.
+
+    Args:
+        study: The study to start.
+        rows: Rows in ``trials/`` of the other study.
+        benchmark: Benchmark of the search to start.
+        method: Method of the search to start.
+    """
     rows = [row for row in rows if row["method"] == method]
-    there = {row["benchmark"] for row in rows}
-    sources = [benchmark] if benchmark in there else sorted(there)
-    fronts = [_front([row for row in rows if row["benchmark"] == b], study) for b in sources]
-    share = max(1, _MOST // max(1, len(sources)))
+    available = {row["benchmark"] for row in rows}
+    benchmarks = [benchmark] if benchmark in available else sorted(available)
+    fronts = [
+        _find_front([row for row in rows if row["benchmark"] == b], study) for b in benchmarks
+    ]
+    n_per_front = max(1, _MAX_POINTS // max(1, len(benchmarks)))
     distinct: dict[tuple[Any, ...], Config] = {}
     for front in fronts:
-        for settings in front[:share]:
-            distinct.setdefault(tuple(settings.values()), settings)
-    return list(distinct.values())[:_MOST]
+        for configuration in front[:n_per_front]:
+            distinct.setdefault(tuple(configuration.values()), configuration)
+    return list(distinct.values())[:_MAX_POINTS]
 
 
-def _front(rows: Sequence[Row], study: Study) -> list[Config]:
-    """The front of one arm, what dominates most first.
+def _find_front(rows: Sequence[Row], study: Study) -> list[Config]:
+    """Return the front of a method on a benchmark, in the order of greedy hypervolume selection.
 
-    Of its search, on validation data; confirmed trials would carry test data into another search.
-    Where nothing was searched, the settings that were given, whatever they reached on test data.
+    Only search trials count: confirmations would carry test data into another search. In a study
+    without a search, all fixed hyper-parameters count. Their constraints are not checked, because
+    these would be evaluated on test data.
     """
     trials: dict[str, list[Row]] = {}
     for row in rows:
         if not row["trial_id"].endswith(CONFIRM_SUFFIX):
             trials.setdefault(row["trial_id"], []).append(row)
-    whole = max(map(len, trials.values()), default=0)
-    complete: dict[tuple[float, ...], Row] = {}
+    n_seeds = max(map(len, trials.values()), default=0)
+    candidates: dict[tuple[float, ...], Row] = {}
     for seeds in trials.values():
-        ended = outcome_of(seeds, [], study.objectives, study.constraints).finite()
-        given = seeds[0]["phase"] == "confirm"
-        eligible = ended.status == "completed" and (given or all(map(is_feasible, ended.violation)))
-        if eligible and ended.values is not None and len(seeds) == whole:
-            complete[ended.values] = seeds[0]
+        outcome = outcome_of(seeds, [], study.objectives, study.constraints).finite()
+        is_fixed = seeds[0]["phase"] == "confirm"
+        is_eligible = outcome.status == Status.COMPLETED and (
+            is_fixed or all(map(is_feasible, outcome.violation))
+        )
+        if is_eligible and outcome.values is not None and len(seeds) == n_seeds:
+            candidates[outcome.values] = seeds[0]
     objectives = study.objective_metrics
-    values = np.array(list(complete))
+    values = np.array(list(candidates))
     front = values[on_front(values, objectives)]
     order = hypervolume_subset(front, objectives, study.reference_point, len(front))
-    return [_settings(complete[tuple(front[i])]) for i in order]
+    return [_searched_hyperparameters(candidates[tuple(front[i])]) for i in order]
 
 
-def _settings(row: Row) -> Config:
-    """The searched hyper-parameters of a trial."""
-    searched = get_method(row["method"]).domains
-    found = hyperparameters_of(row, searched)
-    return {name: found[name] for name in searched if name in found}
+def _searched_hyperparameters(row: Row) -> Config:
+    """Return the searched hyper-parameters of a row in ``trials/``."""
+    domains = get_method(row["method"]).domains
+    hyperparameters = hyperparameters_of(row, domains)
+    return {name: hyperparameters[name] for name in domains if name in hyperparameters}

@@ -17,7 +17,7 @@ from ngm_tune.analysis.loading import load
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import Results
 from tests.helpers.commands import Command
-from tests.helpers.damage import TRIAL, one_seed, rename_trial, truncated
+from tests.helpers.damage import TRIAL, keep_one_seed, rename_trial, truncate
 from tests.helpers.fronts import STUDY
 
 
@@ -51,7 +51,7 @@ def test_missing_probes_are_listed_if_the_study_has_probes(copy: Path) -> None:
 
 @pytest.mark.parametrize("table", ["curves", "steps"])
 def test_damaged_tables_are_skipped_when_they_are_read(copy: Path, table: str) -> None:
-    truncated(copy / table / f"{TRIAL}.parquet")
+    truncate(copy / table / f"{TRIAL}.parquet")
     loaded = load(str(copy))
     assert loaded.results.read(table, [TRIAL]).num_rows == 0  # type: ignore[arg-type]
     assert "not readable as Parquet" in loaded.results.left_out[f"{table}/{TRIAL}.parquet"]
@@ -64,13 +64,13 @@ def string_column(path: Path) -> None:
 
 
 def single_seed(path: Path) -> None:
-    one_seed(path)
+    keep_one_seed(path)
     path.rename(path.with_name(f"{TRIAL}@7.parquet"))
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str, str]] = [
-    (truncated, TRIAL, "not readable as Parquet"),
-    (one_seed, TRIAL, "seeds 7 instead of 7, 8"),
+    (truncate, TRIAL, "not readable as Parquet"),
+    (keep_one_seed, TRIAL, "seeds 7 instead of 7, 8"),
     (
         single_seed,
         f"{TRIAL}@7",
@@ -96,7 +96,7 @@ def test_claims_require_every_confirmation_seed(copy: Path) -> None:
 
     assert evidence(load(str(copy))) == {"confirm"}
     (path,) = (copy / "trials").glob("split-digits.sgd.*.confirm.parquet")
-    one_seed(path)
+    keep_one_seed(path)
     loaded = load(str(copy))
     assert loaded.results.left_out == {f"trials/{path.name}": "seeds 1000 instead of 1000, 1001"}
     assert evidence(loaded) == {"search"}

@@ -131,7 +131,7 @@ def quick(*changes: str) -> tuple[str, ...]:
         (("run", "quickstart", "--warm-start", "nowhere"), "nowhere: no results there"),
         (
             (*quick('methods=["adam"]'), "--warm-start", str(SCHEMA_1)),
-            "no completed trial there of adam",
+            "no completed, feasible trial of adam",
         ),
         (("analyze", "nowhere"), "nowhere: no results there"),
         (("analyze", "s3x://a"), "s3x://a: no usable results location"),

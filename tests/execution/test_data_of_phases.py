@@ -19,7 +19,7 @@ from ngm_tune.search.schedule import Schedule
 from ngm_tune.study.files import load_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.resume import opened
+from ngm_tune.workspace.resume import open_study
 from tests.helpers.training import DIGITS
 
 
@@ -47,7 +47,7 @@ class Capture:
 def arrays(location: Path, phase: Phase, *changes: str) -> Arrays:
     plan = StudyPlan.resolve(load_study("quickstart", changes))
     executor = Capture()
-    with opened(plan, str(location)) as sources:
+    with open_study(plan, str(location)) as sources:
         runner.run(plan, str(location), sources, executor, StudyStopper())
     return executor.data[phase, "split-digits"]
 

@@ -15,7 +15,7 @@ from ngm_tune.execution.driver import drive
 from ngm_tune.execution.summary import StudySummary
 from ngm_tune.study.files import load_study
 from tests.helpers.comparing import assert_the_same
-from tests.helpers.interrupting import a_second_per_task, interrupted_in_task
+from tests.helpers.interrupting import advance_clock_per_task, interrupt_before_task
 
 TASKS = 5 * 2
 """Tasks of a run of the search: five of Split-Digits with two seeds."""
@@ -59,7 +59,7 @@ def files(location: Path, table: str = "trials") -> dict[str, int]:
 def test_a_time_budget_ends_between_tasks_and_the_study_resumes(
     tmp_path: Path, whole: Path
 ) -> None:
-    with a_second_per_task():  # five of the first run, two of the second
+    with advance_clock_per_task():  # five of the first run, two of the second
         summary = run(tmp_path / "study", timedelta(seconds=7.5))
     assert summary.timed_out
     assert not summary.complete
@@ -77,7 +77,7 @@ def test_a_time_budget_saves_tasks_since_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "1000")
-    with a_second_per_task():
+    with advance_clock_per_task():
         run(tmp_path / "study", timedelta(seconds=2.5))
     assert len(files(tmp_path / "study", "checkpoints")) == 1
 
@@ -95,13 +95,13 @@ def test_an_interrupt_loses_no_checkpoint_and_the_study_resumes(
 ) -> None:
     """In the first task, in the second trial between two seeds, and in the confirmation."""
     location = tmp_path / "study"
-    with interrupted_in_task(task):
+    with interrupt_before_task(task):
         assert not run(location).complete
     kept = files(location)
     assert len(kept) == (task - 1) // TASKS
     assert len(files(location, "checkpoints")) == (task > 1)
     assert not (location / "driver.json").exists()
-    with interrupted_in_task(ALL_TASKS - (task - 1) + 1):  # raises if a task is trained twice
+    with interrupt_before_task(ALL_TASKS - (task - 1) + 1):  # raises if a task is trained twice
         assert run(location).complete
     assert kept.items() <= files(location).items()
     assert_the_same(location, whole)
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_logged_and_counted_and_its_trial_starts_over(
     tmp_path: Path, whole: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     location = tmp_path / "study"
-    with interrupted_in_task(4):
+    with interrupt_before_task(4):
         assert not run(location).complete
     (path,) = (location / "checkpoints").iterdir()
     os.truncate(path, 1000)

@@ -250,10 +250,10 @@ def test_a_complete_study_says_so_and_changes_nothing(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("seed=5", "seed is 0 there and 5 here"),
-        ("eval_every=3", "eval_every is 2 there and 3 here"),
-        ("trials=1", "trials = 2, more than trials = 1; it can only be raised"),
-        ("confirm.seeds=3", "confirm.seeds is 2 there and 3 here"),
+        ("seed=5", "seed is 0 instead of 5"),
+        ("eval_every=3", "eval_every is 2 instead of 3"),
+        ("trials=1", "trials = 2, which cannot be lowered to 1"),
+        ("confirm.seeds=3", "confirm.seeds is 2 instead of 3"),
     ],
 )
 def test_another_study_is_refused(
@@ -299,4 +299,4 @@ def test_own_images_are_trained_with_the_strategy_replay(ngm_tune: Command, tmp_
     (tmp_path / "pets" / "dog").rename(tmp_path / "pets" / "cow")
     answer = ngm_tune(*command)
     assert answer.code == 2
-    assert "holds another study: custom is" in answer.err
+    assert "holds a different study: custom is" in answer.err

@@ -137,7 +137,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
     results.create()
     with study_lock(results, print):
         answer = ngm_tune(*STUDY, "--results", tmp_path / "study")
-    assert_one_sentence(answer, f"run already, by process {os.getpid()} on ")
+    assert_one_sentence(answer, f"already being run by process {os.getpid()} on ")
 
 
 def test_a_study_in_which_everything_fails_says_so(tmp_path: Path, ngm_tune: Command) -> None:

@@ -1,4 +1,4 @@
-"""Interrupting a study that runs in this process."""
+"""Interrupt a study that runs in this process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ngm_tune.training.loop import ContinualTraining
 
 
 @contextmanager
-def before_task(number: int, action: Callable[[], object]) -> Iterator[None]:
-    """Call ``action`` before the ``number``-th task of a seed is trained, counted from 1."""
-    train, begun = ContinualTraining.train_task, 0
+def call_before_task(number: int, action: Callable[[], object]) -> Iterator[None]:
+    """Call ``action`` before the training of the ``number``-th task, over all seeds, from 1."""
+    train, n_started = ContinualTraining.train_task, 0
 
     def train_task(run: ContinualTraining) -> None:
-        nonlocal begun
-        begun += 1
-        if begun == number:
+        nonlocal n_started
+        n_started += 1
+        if n_started == number:
             action()
         train(run)
 
@@ -27,19 +27,19 @@ def before_task(number: int, action: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def interrupted_in_task(number: int) -> Iterator[None]:
-    """Raise KeyboardInterrupt when the ``number``-th task of a seed is to be trained."""
+def interrupt_before_task(number: int) -> Iterator[None]:
+    """Raise KeyboardInterrupt before the training of the ``number``-th task, over all seeds."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    with before_task(number, interrupt):
+    with call_before_task(number, interrupt):
         yield
 
 
 @contextmanager
-def a_second_per_task() -> Iterator[None]:
-    """Let the time budget of the local executor pass by one second with every task of a trial."""
+def advance_clock_per_task() -> Iterator[None]:
+    """Advance the clock of the local executor by one second with each task of a trial."""
 
     class Clock:
         now = 0.0

@@ -1,4 +1,4 @@
-"""Results of another study, to start searches from."""
+"""Results of another study, for a warm start."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from ngm_tune.results.directory import Results
 from tests.helpers.searches import a_study
 
 
-class Other:
-    """The results of another study, of which every trial is a learning rate and its end."""
+class OtherStudy:
+    """A results directory to which tests add trials with given hyper-parameters and objectives."""
 
     def __init__(self, location: Path) -> None:
         self.location = str(location)
-        self._trials = 0
+        self._n_trials = 0
         results = Results(self.location)
         results.create()
         results.write_text("study.toml", a_study(name="other").to_toml())
 
-    def config(self, settings: dict[str, float], **changes: Any) -> dict[str, Any]:
-        self._trials += 1
-        arm = [changes.get("benchmark", "split-digits"), changes.get("method", "sgd")]
-        name = ".".join([*arm, f"{self._trials:04d}"])
+    def trial_config(self, hyperparameters: dict[str, float], **changes: Any) -> dict[str, Any]:
+        """Return the config of the next trial.
+
+        Args:
+            hyperparameters: Its hyper-parameters.
+            **changes: Entries of the config to replace.
+        """
+        self._n_trials += 1
+        search = [changes.get("benchmark", "split-digits"), changes.get("method", "sgd")]
+        name = ".".join([*search, f"{self._n_trials:04d}"])
         return {
             "study": "other",
             "results": self.location,
@@ -33,28 +39,37 @@ class Other:
             "run_id": name,
             "phase": "search",
             "seeds": [0, 1],
-            "hyperparameters": settings,
-            "hyperparameter_columns": dict.fromkeys(settings, "float"),
+            "hyperparameters": hyperparameters,
+            "hyperparameter_columns": dict.fromkeys(hyperparameters, "float"),
             "coordinates": {},
             "coordinate_columns": {},
             **changes,
         }
 
-    def ran(
+    def add_trial(
         self,
-        settings: float | dict[str, float],
-        values: tuple[float, float],
+        hyperparameters: float | dict[str, float],
+        objectives: tuple[float, float],
         status: str = "completed",
         **changes: Any,
     ) -> None:
-        """One trial, whose seeds are beside its values by as much to either side."""
-        searched = settings if isinstance(settings, dict) else {"lr": settings}
-        config = self.config(searched, **changes)
+        """Write a trial.
+
+        Args:
+            hyperparameters: Its hyper-parameters, or its learning rate.
+            objectives: ``avg_acc`` and ``avg_sg``. The accuracy of the seeds is alternately 0.01
+                above and below.
+            status: Its status.
+            **changes: Entries of the config to replace.
+        """
+        if not isinstance(hyperparameters, dict):
+            hyperparameters = {"lr": hyperparameters}
+        config = self.trial_config(hyperparameters, **changes)
         rows = [
             {
                 **trial_identity(config, seed),
-                "avg_acc": values[0] + 0.01 * (-1) ** n,
-                "avg_sg": values[1],
+                "avg_acc": objectives[0] + 0.01 * (-1) ** n,
+                "avg_sg": objectives[1],
                 "status": status,
             }
             for n, seed in enumerate(config["seeds"])

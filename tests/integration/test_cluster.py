@@ -179,7 +179,7 @@ def test_a_cluster_is_joined_from_outside_through_ray_client(
     refused = on_ray(*SHORT, "--set", "seed=5", "--results", location, "--address", address)
     assert refused.code == 2
     assert refused.err.count("\n") == 1
-    assert "seed is 0 there and 5 here" in refused.err
+    assert "seed is 0 instead of 5" in refused.err
 
 
 def test_an_interrupt_reaches_a_study_that_is_driven_inside_the_cluster(

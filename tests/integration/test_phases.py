@@ -16,7 +16,7 @@ from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
 from tests.conftest import Finished
 from tests.helpers.commands import Command
-from tests.helpers.interrupting import a_second_per_task, interrupted_in_task
+from tests.helpers.interrupting import advance_clock_per_task, interrupt_before_task
 
 pytestmark = pytest.mark.slow
 
@@ -106,10 +106,10 @@ def test_a_search_that_is_interrupted_resumes_and_ends_the_same(
     monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
     kept: dict[str, int] = {}
     for how, code, sentence in (
-        (a_second_per_task(), 0, "The time budget ended the study with 2 of"),
-        (interrupted_in_task(1), 130, "Stopped with 2 of"),
-        (interrupted_in_task(17), 130, "Stopped with "),  # within a run of the search
-        (interrupted_in_task(25), 130, "Stopped with "),
+        (advance_clock_per_task(), 0, "The time budget ended the study with 2 of"),
+        (interrupt_before_task(1), 130, "Stopped with 2 of"),
+        (interrupt_before_task(17), 130, "Stopped with "),  # within a run of the search
+        (interrupt_before_task(25), 130, "Stopped with "),
     ):
         budget = ("--time-budget", "0.003") if code == 0 else ()  # ten tasks
         with how:
@@ -149,7 +149,7 @@ def test_fewer_trials_than_there_are_is_refused(whole: Path, ngm_tune: Command) 
     before = written(whole)
     refused = ngm_tune(*SMALLER, "--results", whole)
     assert (refused.code, refused.out) == (2, "")
-    assert "trials = 6, more than trials = 3; it can only be raised" in refused.err
+    assert "trials = 6, which cannot be lowered to 3" in refused.err
     assert refused.err.count("\n") == 1
     assert written(whole) == before
 

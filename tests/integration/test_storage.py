@@ -26,7 +26,7 @@ from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
 from tests.helpers.commands import Command
 from tests.helpers.comparing import assert_the_same
-from tests.helpers.interrupting import interrupted_in_task
+from tests.helpers.interrupting import interrupt_before_task
 from tests.helpers.processes import started
 from tests.helpers.waiting import wait_for
 
@@ -91,7 +91,7 @@ def test_a_study_in_an_object_store_resumes_after_an_interrupt(
 ) -> None:
     monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
     location = uri(s3, "interrupted")
-    with interrupted_in_task(14):  # in the second run, which has a checkpoint
+    with interrupt_before_task(14):  # in the second run, which has a checkpoint
         assert ngm_tune(*STUDY, "--results", location).code == 130
     results = Results(location)
     assert len(results.files("checkpoints")) == 1
@@ -128,7 +128,7 @@ def test_a_damaged_object_is_set_aside(s3: str, ngm_tune: Command) -> None:
     assert study.code == 0
     results.write_bytes("trials/split-digits.sgd.0000.parquet", b"PAR1")
     found = {f.name: f for f in examine(results.location) if f.kind == "damage"}
-    assert found["trials/split-digits.sgd.0000.parquet"].mended is not None
+    assert found["trials/split-digits.sgd.0000.parquet"].repair is not None
     assert results.read_bytes("damaged/trials/split-digits.sgd.0000.parquet") == b"PAR1"
     assert not results.has_run("split-digits.sgd.0000")
 
@@ -136,7 +136,7 @@ def test_a_damaged_object_is_set_aside(s3: str, ngm_tune: Command) -> None:
 def test_an_object_store_has_one_driver_at_a_time(s3: str) -> None:
     results = Results(uri(s3, "held"))
     with study_lock(results, print):
-        with pytest.raises(UserError, match=f"run already, by process {os.getpid()}"):
+        with pytest.raises(UserError, match=f"already being run by process {os.getpid()}"):
             study_lock(results, print).__enter__()
         assert results.has("driver.json")
     assert not results.has("driver.json")

@@ -28,7 +28,7 @@ from ngm_tune.results.directory import Results
 from ngm_tune.study.initial_points import located
 from ngm_tune.study.search_spaces import narrowed
 from ngm_tune.study.study import Study
-from tests.helpers.other_study import Other
+from tests.helpers.other_study import OtherStudy
 from tests.helpers.searches import a_study
 from tests.helpers.training import finish, same, start
 
@@ -84,7 +84,7 @@ def test_computed_tuples_are_restored() -> None:
 
 def a_trial(location: Path, **settings: Any) -> dict[str, Any]:
     """Return the config of a trial whose study has an integer column ``k``."""
-    return Other(location).config(settings, hyperparameter_columns={"k": "int"})
+    return OtherStudy(location).trial_config(settings, hyperparameter_columns={"k": "int"})
 
 
 @pytest.mark.parametrize("settings", [{"k": 0.1}, {"k": "many"}, {"k": 2**70}, {"l": 1}])

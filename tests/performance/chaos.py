@@ -213,7 +213,7 @@ def differences(location: Path, whole: Path) -> list[str]:
             wrong.append(f"Optuna's {study.study_name}: {dict(states)}")
     for name in ("driver.json", "checkpoints/*"):
         wrong += [f"{path.name} is left" for path in location.glob(name)]
-    wrong += [f"{f.name}: {f.what}" for f in examine(str(location)) if f.kind == "damage"]
+    wrong += [f"{f.name}: {f.description}" for f in examine(str(location)) if f.kind == "damage"]
     return wrong
 
 

@@ -17,7 +17,7 @@ from ngm_tune.results.schema import CURVES_SCHEMA, SCHEMA_VERSION, TASKS_SCHEMA,
 from tests.conftest import Finished
 from tests.helpers.commands import Command
 from tests.helpers.comparing import SCHEMA_1
-from tests.helpers.former_results import FORMER
+from tests.helpers.legacy_results import LEGACY_RESULTS
 
 A, B = "digits.sgd.0000", "digits.sgd.0001"
 
@@ -167,7 +167,7 @@ def test_results_of_the_former_schema_are_read() -> None:
     ]
 
 
-@pytest.mark.parametrize("form", sorted(FORMER))
+@pytest.mark.parametrize("form", sorted(LEGACY_RESULTS))
 @pytest.mark.parametrize(
     ("command", "written"),
     [(("analyze", "--no-images"), "report/report.html"), (("defaults",), "defaults.toml")],
@@ -175,7 +175,7 @@ def test_results_of_the_former_schema_are_read() -> None:
 def test_results_of_earlier_versions_are_analyzed(
     tmp_path: Path, ngm_tune: Command, command: tuple[str, ...], written: str, form: str
 ) -> None:
-    copy = shutil.copytree(FORMER[form].location, tmp_path / "former")
+    copy = shutil.copytree(LEGACY_RESULTS[form].location, tmp_path / "former")
     done = ngm_tune(*command, copy)
     assert (done.code, done.err) == (0, "")
     assert "sgd" in (copy / written).read_text().lower()

@@ -1,4 +1,4 @@
-"""Studies that tests of workspaces run once: small, so that examining their results is quick."""
+"""Small studies that the tests of workspaces run once; their results are quick to examine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = """
     confirm = { max_configurations = 1, seeds = 2 }
 """
 EVERY_STATUS = """
-    title = "A small study with runs that fail and runs that diverge"
+    title = "A small study with completed, failed and diverged runs"
     benchmarks = ["split-digits"]
     methods = ["ngm-sgd", "sgd", "raises", "diverges"]
     trials = 2
@@ -48,7 +48,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(
     ngm_tune: Command, study_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Finished:
-    """The results of the small study; tests leave them as they are."""
+    """Results of the small study; tests must not change them."""
     location = tmp_path_factory.mktemp("results") / "small"
     return Finished(location, ngm_tune("run", study_file, "--results", location))
 
@@ -71,5 +71,5 @@ def results_of_every_status(
 
 @pytest.fixture
 def copy_of_every_status(results_of_every_status: Path, tmp_path: Path) -> Path:
-    """Results with completed, diverged and failed runs, to be damaged."""
+    """A copy of results with completed, diverged and failed runs, which a test may damage."""
     return shutil.copytree(results_of_every_status, tmp_path / "every_status")

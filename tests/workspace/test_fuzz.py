@@ -1,4 +1,4 @@
-"""Whatever is in study files, results directories and arguments, no traceback reaches the user."""
+"""Fuzzing: no study file, results directory or argument leads to a traceback."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.study.files import load_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.manifest import stored_study
-from ngm_tune.workspace.resume import opened
+from ngm_tune.workspace.manifest import load_stored_study
+from ngm_tune.workspace.resume import open_study
 from tests.helpers.comparing import SCHEMA_1
 
 COMMANDS = ("analyze", "doctor", "defaults")
@@ -53,7 +53,7 @@ values = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=3)),
     max_leaves=6,
 )
-GOOD: dict[str, Any] = {
+VALID_STUDY: dict[str, Any] = {
     "title": "x",
     "benchmarks": ["split-digits"],
     "methods": ["ngm-sgd", "sgd"],
@@ -63,8 +63,11 @@ GOOD: dict[str, Any] = {
 }
 
 
-def said_of(arguments: Sequence[str]) -> tuple[int, str, str]:
-    """What a command answers, run in this process; anything but an exit code is raised."""
+def run_command(arguments: Sequence[str]) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit code and output.
+
+    Exceptions other than SystemExit propagate.
+    """
     out, err = io.StringIO(), io.StringIO()
     argv = sys.argv
     sys.argv = ["ngm-tune", *arguments]
@@ -80,7 +83,7 @@ def said_of(arguments: Sequence[str]) -> tuple[int, str, str]:
 
 
 def load(path: Path) -> Study | None:
-    """The study in a file, or None with one sentence about it."""
+    """Load a study, or return None if it is refused in one sentence."""
     try:
         return load_study(str(path))
     except UserError as error:
@@ -90,20 +93,20 @@ def load(path: Path) -> Study | None:
 
 
 @given(st.dictionaries(keys, values, max_size=4))
-def test_any_entries_of_a_study_are_taken_or_refused_in_a_sentence(
+def test_any_study_is_accepted_or_refused_in_one_sentence(
     changes: dict[str, Any],
 ) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "study.toml"
-        path.write_text(tomli_w.dumps({**GOOD, **changes}), encoding="utf-8")
+        path.write_text(tomli_w.dumps({**VALID_STUDY, **changes}), encoding="utf-8")
         study = load(path)
-        if study is not None:  # and then it can be kept with the results, and read again
+        if study is not None:  # study.toml can then store it
             path.write_text(study.to_toml(), encoding="utf-8")
             assert load(path) == study
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_as_a_study_are_refused_in_a_sentence(content: bytes) -> None:
+def test_arbitrary_bytes_are_refused_as_a_study_in_one_sentence(content: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "study.toml"
         path.write_bytes(content)
@@ -111,7 +114,7 @@ def test_any_bytes_as_a_study_are_refused_in_a_sentence(content: bytes) -> None:
 
 
 @given(keys, st.one_of(text, values.map(lambda value: tomli_w.dumps({"x": value})[4:].strip())))
-def test_any_override_is_taken_or_refused_in_a_sentence(key: str, value: str) -> None:
+def test_any_override_is_accepted_or_refused_in_one_sentence(key: str, value: str) -> None:
     try:
         load_study("quickstart", [f"{key}={value}"])
     except UserError as error:
@@ -128,13 +131,13 @@ def test_any_override_is_taken_or_refused_in_a_sentence(key: str, value: str) ->
         max_size=4,
     ),
 )
-def test_any_arguments_are_taken_or_refused_without_a_traceback(
+def test_any_arguments_are_accepted_or_refused_without_a_traceback(
     command: str, arguments: list[str]
 ) -> None:
-    if command == "run":  # of no study that there is, so that none is started
+    if command == "run":  # this study does not exist, so no run starts
         arguments = ["no-such-study", *arguments]
     with TemporaryDirectory() as folder, contextlib.chdir(folder):
-        code, _, err = said_of([command, *arguments] if command else arguments)
+        code, _, err = run_command([command, *arguments] if command else arguments)
     assert code in (0, 2)
     assert "Traceback" not in err
 
@@ -144,7 +147,7 @@ def test_any_arguments_are_taken_or_refused_without_a_traceback(
 @given(data=st.data())
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_any_damage_to_results_is_said_without_a_traceback(
+def test_any_damage_to_results_is_reported_without_a_traceback(
     command: str, data: st.DataObject
 ) -> None:
     with TemporaryDirectory() as folder:
@@ -152,8 +155,8 @@ def test_any_damage_to_results_is_said_without_a_traceback(
         shutil.copytree(SCHEMA_1, location)
         files = sorted(path for path in location.rglob("*") if path.is_file())
         for path in data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=3)):
-            harm(path, data)
-        assert_taken_or_said(command, location)
+            damage_file(path, data)
+        assert_accepted_or_refused(command, location)
 
 
 @pytest.mark.slow
@@ -161,7 +164,7 @@ def test_any_damage_to_results_is_said_without_a_traceback(
 @given(data=st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_any_other_entry_of_what_results_say_of_themselves_is_said(
+def test_any_change_to_the_manifest_is_reported_without_a_traceback(
     command: str, data: st.DataObject
 ) -> None:
     with TemporaryDirectory() as folder:
@@ -175,60 +178,63 @@ def test_any_other_entry_of_what_results_say_of_themselves_is_said(
             content = read(path.read_text())
             replace_entry(content, data)
             path.write_text(write(content), encoding="utf-8")
-        assert_taken_or_said(command, location)
+        assert_accepted_or_refused(command, location)
 
 
 @given(data=st.data())
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
-def test_any_other_journal_is_refused_or_does_no_harm_and_the_doctor_mends_it(
+def test_doctor_repairs_any_change_to_the_journal(
     data: st.DataObject,
 ) -> None:
-    """What is run does not depend on Optuna's record, whatever that says."""
+    """Outcomes do not depend on Optuna's journal: a changed one is refused or has no effect."""
     with TemporaryDirectory() as folder:
         location = Path(folder) / "results"
         shutil.copytree(SCHEMA_1, location)
-        study = stored_study(Results(str(location)), "study")
+        study = load_stored_study(Results(str(location)), "study")
         assert study is not None
-        expected = ends_of(study, location)
+        expected = read_outcomes_of_study(study, location)
         journal = location / "optuna.journal"
         lines = [json.loads(line) for line in journal.read_text().splitlines()]
         for _ in range(data.draw(st.integers(1, 3))):
-            place = data.draw(st.integers(0, len(lines) - 1))
-            kind = data.draw(st.sampled_from(["entry", "gone", "twice", "other"]))
-            if kind == "entry" and isinstance(lines[place], dict):
-                replace_entry(lines[place], data)
-            elif kind == "gone" and len(lines) > 1:
-                del lines[place]
-            elif kind == "twice":
-                lines.insert(place, lines[place])
+            index = data.draw(st.integers(0, len(lines) - 1))
+            kind = data.draw(st.sampled_from(["change", "remove", "duplicate", "replace"]))
+            if kind == "change" and isinstance(lines[index], dict):
+                replace_entry(lines[index], data)
+            elif kind == "remove" and len(lines) > 1:
+                del lines[index]
+            elif kind == "duplicate":
+                lines.insert(index, lines[index])
             else:
-                lines[place] = data.draw(values)
+                lines[index] = data.draw(values)
         journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
         try:
-            assert ends_of(study, location) == expected
+            assert read_outcomes_of_study(study, location) == expected
         except UserError as error:
             assert "ngm-tune doctor" in str(error)
-        assert_taken_or_said("doctor", location)
-        assert ends_of(study, location) == expected
+        assert_accepted_or_refused("doctor", location)
+        assert read_outcomes_of_study(study, location) == expected
 
 
-def ends_of(study: Study, location: Path) -> list[list[Outcome]]:
-    """How the runs of each arm ended, as a driver finds it; Optuna is left with none running."""
-    with opened(StudyPlan.resolve(study), str(location)) as arms:
-        found = [arm.outcomes for arm in arms]
+def read_outcomes_of_study(study: Study, location: Path) -> list[list[Outcome]]:
+    """Resume a study; return the outcomes of each search and group of fixed runs.
+
+    Assert that no trial is left running in Optuna's journal.
+    """
+    with open_study(StudyPlan.resolve(study), str(location)) as sources:
+        outcomes = [source.outcomes for source in sources]
     storage = open_storage(location / "optuna.journal")
-    for arm in arms:
-        if arm.phase == "search":
-            search = storage.get_study_id_from_name(f"{arm.benchmark}/{arm.method.name}")
+    for source in sources:
+        if source.phase == "search":
+            search = storage.get_study_id_from_name(f"{source.benchmark}/{source.method.name}")
             states = {trial.state for trial in storage.get_all_trials(search)}
             assert TrialState.RUNNING not in states
-    return found
+    return outcomes
 
 
-def assert_taken_or_said(command: str, location: Path) -> None:
-    """A command does what it can with results, or refuses them in one sentence."""
+def assert_accepted_or_refused(command: str, location: Path) -> None:
+    """Assert that a command accepts the results or refuses them in one sentence."""
     flags = ["--no-images"] if command == "analyze" else []
-    code, out, err = said_of([command, str(location), *flags])
+    code, out, err = run_command([command, str(location), *flags])
     assert code in ((0, 1) if command == "doctor" else (0, 2)), (code, out, err)
     assert "Traceback" not in err
     assert err.count("\n") == (code == 2), err
@@ -237,7 +243,7 @@ def assert_taken_or_said(command: str, location: Path) -> None:
 
 
 def replace_entry(content: dict[str, Any], data: st.DataObject) -> None:
-    """Put something else in the place of one value, however deep."""
+    """Replace one value, at any depth."""
     key = data.draw(st.sampled_from(sorted(content)) if content else keys)
     inner = content.get(key)
     if isinstance(inner, dict) and data.draw(st.booleans()):
@@ -246,19 +252,19 @@ def replace_entry(content: dict[str, Any], data: st.DataObject) -> None:
         content[key] = data.draw(values)
 
 
-def harm(path: Path, data: st.DataObject) -> None:
-    """Cut a file off, put other bytes into it, or make another one of it."""
+def damage_file(path: Path, data: st.DataObject) -> None:
+    """Remove, truncate, patch or replace a file."""
     if not path.exists():
         return
     content = path.read_bytes()
-    kind = data.draw(st.sampled_from(["cut", "bytes", "other", "gone"]))
-    if kind == "gone":
+    kind = data.draw(st.sampled_from(["remove", "truncate", "patch", "replace"]))
+    if kind == "remove":
         path.unlink()
-    elif kind == "cut":
+    elif kind == "truncate":
         path.write_bytes(content[: data.draw(st.integers(0, max(0, len(content) - 1)))])
-    elif kind == "bytes":
-        place = data.draw(st.integers(0, max(0, len(content) - 1)))
-        more = data.draw(st.binary(min_size=1, max_size=8))
-        path.write_bytes(content[:place] + more + content[place + len(more) :])
+    elif kind == "patch":
+        start = data.draw(st.integers(0, max(0, len(content) - 1)))
+        patch = data.draw(st.binary(min_size=1, max_size=8))
+        path.write_bytes(content[:start] + patch + content[start + len(patch) :])
     else:
         path.write_bytes(data.draw(st.binary(max_size=100)))

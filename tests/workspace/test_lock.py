@@ -1,4 +1,4 @@
-"""One driver at a time for a results directory."""
+"""The lock admits one driver at a time to a results directory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import LOCK, Results
-from ngm_tune.workspace import lock as leases
-from ngm_tune.workspace.lock import Holder, holder_of, study_lock
+from ngm_tune.workspace import lock
+from ngm_tune.workspace.lock import LockHolder, find_lock_holder, study_lock
 from tests.helpers.waiting import wait_for
 
 
@@ -27,153 +27,161 @@ def results(tmp_path: Path) -> Results:
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.2)
-    monkeypatch.setattr(leases, "_LOOK_SECONDS", 0.02)
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renew and poll locks often, so that tests need not wait."""
+    monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "_POLL_SECONDS", 0.02)
 
 
-def written(**changes: object) -> bytes:
-    """The study_lock of this process, with changes."""
-    return json.dumps({**Holder.this_process().model_dump(), **changes}).encode()
+def lock_content(**changes: object) -> bytes:
+    """Return the content of a lock file of this process, with some entries replaced."""
+    return json.dumps({**LockHolder.for_this_process().model_dump(), **changes}).encode()
 
 
-NO_LEASES = [b"", b"{", b"[]", b'{"pid": 1}', b"\xff\x00", b"[" * 9999]
-NO_LEASES += [written(pid="x"), written(pid=-1), written(born=10**400), written(more=1)]
+INVALID_LOCKS = [b"", b"{", b"[]", b'{"pid": 1}', b"\xff\x00", b"[" * 9999]
+INVALID_LOCKS += [
+    lock_content(pid="x"),
+    lock_content(pid=-1),
+    lock_content(born=10**400),
+    lock_content(more=1),
+]
 
 
 def ignore(reason: str) -> None:
     pass
 
 
-def leave(results: Results, **changes: object) -> None:
-    """What another driver left in the directory."""
-    results.write_bytes(LOCK, written(token="x", **changes))
+def write_lock(results: Results, **changes: object) -> None:
+    """Write the lock file of another driver."""
+    results.write_bytes(LOCK, lock_content(token="x", **changes))
 
 
-def test_a_second_driver_is_refused_and_told_who_holds_the_directory(results: Results) -> None:
+def test_a_second_driver_is_refused_with_the_holder_of_the_lock(results: Results) -> None:
     with study_lock(results, ignore):
         with pytest.raises(UserError) as refused, study_lock(results, ignore):
             pass
-        assert f"run already, by process {os.getpid()} on " in str(refused.value)
-    with study_lock(results, ignore):  # which the first one has left by now
+        assert f"already being run by process {os.getpid()} on " in str(refused.value)
+    with study_lock(results, ignore):  # the first driver has released it
         assert results.has(LOCK)
     assert not results.has(LOCK)
 
 
-def test_a_driver_that_was_killed_and_not_waited_for_is_dead(results: Results) -> None:
-    """As in a container whose first process reaps nobody."""
+def test_a_killed_driver_that_is_not_reaped_counts_as_dead(results: Results) -> None:
+    """In a container, the first process may not reap its children."""
     driver = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     process = psutil.Process(driver.pid)
-    leave(results, pid=driver.pid, born=process.create_time())
-    assert holder_of(results) is not None
+    write_lock(results, pid=driver.pid, born=process.create_time())
+    assert find_lock_holder(results) is not None
     driver.kill()
     wait_for(lambda: process.status() == psutil.STATUS_ZOMBIE)
-    assert holder_of(results) is None
+    assert find_lock_holder(results) is None
     driver.communicate()
 
 
-def test_a_driver_that_died_is_replaced_at_once(results: Results) -> None:
+def test_the_lock_of_a_dead_driver_on_this_machine_is_replaced_at_once(results: Results) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    leave(results, pid=dead.pid)
+    write_lock(results, pid=dead.pid)
     started = time.monotonic()
     with study_lock(results, ignore):
-        assert time.monotonic() - started < leases.RENEWAL_SECONDS / 2
-        assert holder_of(results) is not None
+        assert time.monotonic() - started < lock.RENEWAL_SECONDS / 2
+        assert find_lock_holder(results) is not None
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_process_that_has_the_number_of_a_dead_driver_is_not_it(results: Results) -> None:
-    leave(results, born=Holder.this_process().born - 3600.0)
-    assert holder_of(results) is None
+@pytest.mark.usefixtures("short_intervals")
+def test_a_process_that_reuses_the_id_of_a_dead_driver_does_not_hold_its_lock(
+    results: Results,
+) -> None:
+    write_lock(results, born=LockHolder.for_this_process().born - 3600.0)
+    assert find_lock_holder(results) is None
     with study_lock(results, ignore):
         pass
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_driver_elsewhere_that_does_not_renew_is_taken_for_dead(results: Results) -> None:
-    leave(results, host="elsewhere")
+@pytest.mark.usefixtures("short_intervals")
+def test_a_remote_driver_that_stops_renewing_its_lock_counts_as_dead(results: Results) -> None:
+    write_lock(results, host="elsewhere")
     with study_lock(results, ignore):
         pass
 
 
-ELSEWHERE = "socket.gethostname = lambda: 'elsewhere'"
-SET_CLOCK = "lock.psutil.Process.create_time = lambda self: 1.0"
+REMOTE_HOST = "socket.gethostname = lambda: 'elsewhere'"
+CLOCK_WAS_SET = "lock.psutil.Process.create_time = lambda self: 1.0"
 
 
-@pytest.mark.parametrize(("other", "host"), [(ELSEWHERE, "elsewhere"), (SET_CLOCK, r"\S+")])
-@pytest.mark.usefixtures("hurried")
-def test_a_driver_that_renews_holds_the_directory(tmp_path: Path, other: str, host: str) -> None:
-    """Also where its process cannot be told by its birth, as the clock was set since."""
+@pytest.mark.parametrize(("patch", "host"), [(REMOTE_HOST, "elsewhere"), (CLOCK_WAS_SET, r"\S+")])
+@pytest.mark.usefixtures("short_intervals")
+def test_a_driver_that_renews_its_lock_keeps_it(tmp_path: Path, patch: str, host: str) -> None:
+    """This includes a driver whose start time differs because the clock was set."""
     code = (
         "import socket, time\n"
         "from ngm_tune.workspace import lock\n"
-        f"{other}\n"
+        f"{patch}\n"
         "from ngm_tune.results.directory import Results\n"
         "lock.RENEWAL_SECONDS = 0.2\n"
         f"with lock.study_lock(Results({str(tmp_path)!r}), print):\n"
-        "    print('held', flush=True)\n"
+        "    print('locked', flush=True)\n"
         "    time.sleep(60)\n"
     )
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert driver.stdout is not None
-        assert driver.stdout.readline() == "held\n"
+        assert driver.stdout.readline() == "locked\n"
         results = Results(str(tmp_path))
         with pytest.raises(UserError, match=f"on {host}, since"), study_lock(results, ignore):
             pass
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        with study_lock(results, ignore):  # nobody renews it any longer
+        with study_lock(results, ignore):  # no longer renewed
             pass
     finally:
         driver.kill()
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_driver_whose_directory_was_taken_over_is_told(results: Results) -> None:
-    told: list[str] = []
-    with study_lock(results, told.append):
-        leave(results, host="elsewhere")
+@pytest.mark.usefixtures("short_intervals")
+def test_a_driver_is_notified_when_another_one_takes_its_lock_over(results: Results) -> None:
+    reasons: list[str] = []
+    with study_lock(results, reasons.append):
+        write_lock(results, host="elsewhere")
         deadline = time.monotonic() + 10
-        while not told and time.monotonic() < deadline:
+        while not reasons and time.monotonic() < deadline:
             time.sleep(0.02)
-    assert "was taken over by another run of this study" in told[0]
-    assert results.has(LOCK)  # that of the other one
+    assert "was taken over by another driver of this study" in reasons[0]
+    assert results.has(LOCK)  # the lock of the other driver
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_lease_is_renewed(results: Results) -> None:
+@pytest.mark.usefixtures("short_intervals")
+def test_a_lock_is_renewed(results: Results) -> None:
     with study_lock(results, ignore):
         first = json.loads(results.read_bytes(LOCK) or b"")
         deadline = time.monotonic() + 10
-        while (now := json.loads(results.read_bytes(LOCK) or b"")) == first:
+        while (renewed := json.loads(results.read_bytes(LOCK) or b"")) == first:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert now["renewals"] > 0
-        assert {**now, "renewals": 0} == Holder(**first).model_dump()
+        assert renewed["renewals"] > 0
+        assert {**renewed, "renewals": 0} == LockHolder(**first).model_dump()
 
 
-@pytest.mark.parametrize("content", NO_LEASES)
-@pytest.mark.usefixtures("hurried")
-def test_what_is_no_lease_holds_nobody_up(results: Results, content: bytes) -> None:
+@pytest.mark.parametrize("content", INVALID_LOCKS)
+@pytest.mark.usefixtures("short_intervals")
+def test_an_invalid_lock_file_does_not_block_a_driver(results: Results, content: bytes) -> None:
     results.write_bytes(LOCK, content)
     with study_lock(results, ignore):
         pass
 
 
-def test_a_stale_lease_is_cleared_and_not_the_one_that_took_its_place(results: Results) -> None:
-    leave(results, pid=1)
+def test_removing_a_stale_lock_keeps_a_newer_lock(results: Results) -> None:
+    write_lock(results, pid=1)
     fresh = results.read_bytes(LOCK)
-    leases._clear(results, b"what was judged dead before another driver was quicker")
+    lock._remove_stale_lock(results, b"a stale lock that another driver already replaced")
     assert results.read_bytes(LOCK) == fresh
-    leases._clear(results, fresh)
+    lock._remove_stale_lock(results, fresh)
     assert results.files() == []
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_directory_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
-    """As with a volume that is unmounted: what is written would lie beneath it."""
+@pytest.mark.usefixtures("short_intervals")
+def test_renewing_a_lock_does_not_recreate_a_removed_directory(tmp_path: Path) -> None:
+    """If a volume is unmounted, a new directory would hide beneath its mount point."""
     location = tmp_path / "study"
     results = Results(str(location))
     results.create()

@@ -1,4 +1,4 @@
-"""What a results directory says of its study: lost, damaged, or another's."""
+"""The manifest of a results directory: lost, damaged, or replaced by a different study."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ import pytest
 
 from ngm_tune.analysis.loading import load
 from ngm_tune.results.directory import Results
-from ngm_tune.workspace.manifest import record_data
+from ngm_tune.workspace.manifest import record_data_checksum
 from tests.helpers.commands import Command
-from tests.helpers.damage import TRIAL, contents, damage, notes, one_seed, truncated
+from tests.helpers.damage import (
+    TRIAL,
+    count_contents,
+    find_notes,
+    keep_one_seed,
+    repair_damage,
+    truncate,
+)
 from tests.helpers.report_text import fact_texts
 
 pytestmark = pytest.mark.usefixtures("own_methods")
 
 
-def forget_study(location: Path) -> None:
-    """Leave no copy of the study beside ``study.toml``, as before there was one."""
+def remove_study_copy(location: Path) -> None:
+    """Remove the copy of the study in ``environment.json``, which old versions did not write."""
     environment = json.loads((location / "environment.json").read_text())
     del environment["study"]
     (location / "environment.json").write_text(json.dumps(environment))
 
 
-def changed(location: Path, before: str, after: str) -> str:
-    """Change a line of ``study.toml``; the whole of it as it was."""
+def replace_in_study(location: Path, before: str, after: str) -> str:
+    """Replace a text in ``study.toml``; return the previous content of the file."""
     path = location / "study.toml"
     text = path.read_text()
     assert before in text
@@ -34,156 +41,159 @@ def changed(location: Path, before: str, after: str) -> str:
     return text
 
 
-def test_a_study_that_is_gone_is_put_back(copy: Path) -> None:
+MISSING = "missing; restore the original study file under this name"
+
+
+def test_doctor_restores_a_missing_study_file(copy: Path) -> None:
     text = (copy / "study.toml").read_text()
     (copy / "study.toml").unlink()
-    what, mended = damage(copy)["study.toml"]
-    assert what == "gone"
-    assert mended == "written again as the study was run"
+    description, repair = repair_damage(copy)["study.toml"]
+    assert description == "missing"
+    assert repair == "rewritten to match trials/"
     assert (copy / "study.toml").read_text() == text
-    assert damage(copy) == {}
+    assert repair_damage(copy) == {}
 
 
-def test_a_study_that_is_gone_is_not_replaced_by_another_one(
+def test_run_refuses_a_different_study_if_the_study_file_is_missing(
     copy: Path, study_file: Path, ngm_tune: Command
 ) -> None:
     (copy / "study.toml").unlink()
     answer = ngm_tune("run", study_file, "--set", "seed=9", "--results", copy)
     assert answer.code == 2
-    assert "holds another study: seed is 0 there and 9 here" in answer.err
-    forget_study(copy)
-    assert damage(copy)["study.toml"] == ("gone; put the study's file there as it was run", None)
+    assert "holds a different study: seed is 0 instead of 9" in answer.err
+    remove_study_copy(copy)
+    assert repair_damage(copy)["study.toml"] == (MISSING, None)
     answer = ngm_tune("run", study_file, "--set", "seed=9", "--results", copy)
     assert answer.code == 2
-    assert "there are trials, but the study.toml that they are of is gone" in answer.err
+    assert "trials/ contains results but study.toml is missing" in answer.err
     assert answer.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", ["", "title = ", 'title = "x"'])
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_damaged_study_is_replaced_if_it_is_known_and_the_rest_is_looked_at(
-    copy: Path, content: str, kept: bool
+@pytest.mark.parametrize("has_copy", [True, False])
+def test_doctor_replaces_a_damaged_study_file_if_a_copy_of_the_study_exists(
+    copy: Path, content: str, has_copy: bool
 ) -> None:
-    text = changed(copy, "title", "title")
+    text = replace_in_study(copy, "title", "title")
     (copy / "study.toml").write_text(content)
-    truncated(copy / "trials" / f"{TRIAL}.parquet")
-    if not kept:
-        forget_study(copy)
-    found = damage(copy)
-    assert found[f"trials/{TRIAL}.parquet"][1] is not None
-    assert (found["study.toml"][1] is not None) is kept
-    assert (copy / "study.toml").read_text() == (text if kept else content)
-    if kept:
+    truncate(copy / "trials" / f"{TRIAL}.parquet")
+    if not has_copy:
+        remove_study_copy(copy)
+    damage = repair_damage(copy)
+    assert damage[f"trials/{TRIAL}.parquet"][1] is not None
+    assert (damage["study.toml"][1] is not None) is has_copy
+    assert (copy / "study.toml").read_text() == (text if has_copy else content)
+    if has_copy:
         assert (copy / "damaged" / "study.toml").read_text() == content
 
 
 SEEDS = ("seeds = [\n    7,\n    8,\n]", "seeds = 3")
 TRIALS = ("trials = 2", "trials = 1")
 NAME = ('name = "small"', 'name = "large"')
-SAME_SHAPE = ("iterations_per_task = 8", "iterations_per_task = 9")
+ITERATIONS = ("iterations_per_task = 8", "iterations_per_task = 9")
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (SEEDS, "another study than the trials are of: seeds is 3 there and [7, 8] here"),
-        (NAME, "another study than the trials are of: name is 'large' there and 'small' here"),
-        (SAME_SHAPE, "another study than the trials are of: iterations_per_task is 9 there and"),
-        (TRIALS, "trials = 1, and there are runs of 2"),
+        (SEEDS, "a different study than in trials/: seeds is 3 instead of [7, 8]"),
+        (NAME, "a different study than in trials/: name is 'large' instead of 'small'"),
+        (ITERATIONS, "a different study than in trials/: iterations_per_task is 9 instead of"),
+        (TRIALS, "trials = 1, but trials/ contains a search with 2 trials"),
     ],
 )
-def test_a_study_that_is_not_that_of_the_trials_is_replaced_and_no_trial_moved(
+def test_doctor_replaces_a_study_file_that_does_not_match_the_trials(
     copy: Path, change: tuple[str, str], reason: str
 ) -> None:
-    text = changed(copy, *change)
-    other = (copy / "study.toml").read_text()
+    text = replace_in_study(copy, *change)
+    mismatched = (copy / "study.toml").read_text()
     trials = sorted(path.name for path in (copy / "trials").iterdir())
-    what, mended = damage(copy)["study.toml"]
-    assert what.startswith(reason)
-    assert mended is not None
-    if change != TRIALS:  # which is the same study, and nothing of it lost
-        assert (copy / "damaged" / "study.toml").read_text() == other
+    description, repair = repair_damage(copy)["study.toml"]
+    assert description.startswith(reason)
+    assert repair is not None
+    if change != TRIALS:  # a file of the same study is overwritten
+        assert (copy / "damaged" / "study.toml").read_text() == mismatched
     assert (copy / "study.toml").read_text() == text
     assert sorted(path.name for path in (copy / "trials").iterdir()) == trials
-    assert damage(copy) == {}
+    assert repair_damage(copy) == {}
 
 
-def test_a_study_of_the_same_shape_does_not_go_on_where_another_was(
+def test_run_refuses_a_different_study_that_matches_the_changed_study_file(
     copy: Path, study_file: Path, ngm_tune: Command
 ) -> None:
-    changed(copy, *SAME_SHAPE)
+    replace_in_study(copy, *ITERATIONS)
     answer = ngm_tune("run", study_file, "--set", "iterations_per_task=9", "--results", copy)
     assert answer.code == 2
-    assert "holds another study: iterations_per_task is 8 there and 9 here" in answer.err
+    assert "holds a different study: iterations_per_task is 8 instead of 9" in answer.err
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_file_from_before_the_study_was_extended_is_brought_up_to_date(
-    copy: Path, kept: bool
-) -> None:
-    text = changed(copy, *TRIALS)
-    if kept:  # gone, and the copy is the one from before
+@pytest.mark.parametrize("has_copy", [True, False])
+def test_doctor_updates_a_study_from_before_its_extension(copy: Path, has_copy: bool) -> None:
+    text = replace_in_study(copy, *TRIALS)
+    if has_copy:  # the copy is outdated and the file is missing
         environment = json.loads((copy / "environment.json").read_text())
         environment["study"]["trials"] = 1
         (copy / "environment.json").write_text(json.dumps(environment))
         (copy / "study.toml").unlink()
     else:
-        forget_study(copy)
+        remove_study_copy(copy)
     trials = sorted(path.name for path in (copy / "trials").iterdir())
-    assert damage(copy)["study.toml"][1] is not None
+    assert repair_damage(copy)["study.toml"][1] is not None
     assert (copy / "study.toml").read_text() == text
     assert sorted(path.name for path in (copy / "trials").iterdir()) == trials
 
 
-def test_a_copy_that_is_of_no_trials_is_set_aside(copy: Path) -> None:
+def test_doctor_quarantines_an_environment_file_with_a_different_study(copy: Path) -> None:
     environment = json.loads((copy / "environment.json").read_text())
     environment["study"]["seeds"] = 3
     (copy / "environment.json").write_text(json.dumps(environment))
     text = (copy / "study.toml").read_text()
-    what, mended = damage(copy)["environment.json"]
-    assert what == "has another study than the trials are of"
-    assert mended is not None
+    description, repair = repair_damage(copy)["environment.json"]
+    assert description == "contains a different study than trials/"
+    assert repair is not None
     assert (copy / "study.toml").read_text() == text
-    assert damage(copy) == {}
+    assert repair_damage(copy) == {}
 
 
-def test_where_file_and_copy_agree_trials_are_what_is_damaged(copy: Path) -> None:
+def test_doctor_quarantines_mismatched_trials_if_study_file_and_copy_agree(copy: Path) -> None:
     for path in (copy / "trials").iterdir():
-        one_seed(path)
-    found = damage(copy)
-    assert "study.toml" not in found
-    assert all(mended is not None for name, (_, mended) in found.items() if "trials/" in name)
+        keep_one_seed(path)
+    damage = repair_damage(copy)
+    assert "study.toml" not in damage
+    assert all(repair is not None for name, (_, repair) in damage.items() if "trials/" in name)
     assert list((copy / "trials").iterdir()) == []
 
 
-def test_a_study_that_most_trials_are_not_of_is_named_and_nothing_moved(copy: Path) -> None:
-    forget_study(copy)
-    changed(copy, *SEEDS)
-    before = contents(copy)
-    what, mended = damage(copy)["study.toml"]
-    assert what.startswith("not the study of ")
-    assert what.endswith("instead of 0, 1, 2; put the study's file there as it was run")
-    assert mended is None
-    assert contents(copy) == before
+def test_doctor_moves_nothing_if_no_known_study_matches_most_trials(copy: Path) -> None:
+    remove_study_copy(copy)
+    replace_in_study(copy, *SEEDS)
+    before = count_contents(copy)
+    description, repair = repair_damage(copy)["study.toml"]
+    assert description.startswith("does not match ")
+    assert description.endswith(
+        "instead of 0, 1, 2; restore the original study file under this name"
+    )
+    assert repair is None
+    assert count_contents(copy) == before
 
 
-def test_a_copy_that_is_of_other_trials_is_not_put_back(copy: Path) -> None:
+def test_doctor_does_not_restore_a_study_that_does_not_match_the_trials(copy: Path) -> None:
     path = copy / "environment.json"
     environment = json.loads(path.read_text())
     environment["study"]["seeds"] = 3
     path.write_text(json.dumps(environment))
     (copy / "study.toml").unlink()
-    before = contents(copy)
-    assert damage(copy)["study.toml"] == ("gone; put the study's file there as it was run", None)
-    assert contents(copy) == before
+    before = count_contents(copy)
+    assert repair_damage(copy)["study.toml"] == (MISSING, None)
+    assert count_contents(copy) == before
 
 
-def test_a_study_that_is_put_there_by_hand_needs_no_name(
+def test_a_study_file_restored_by_hand_may_lack_the_name(
     copy: Path, study_file: Path, ngm_tune: Command
 ) -> None:
-    forget_study(copy)
+    remove_study_copy(copy)
     (copy / "study.toml").write_text(study_file.read_text())
-    assert notes(copy)["study.toml"] == "says no name of the study"
+    assert find_notes(copy)["study.toml"] == "the key name is missing"
     assert Results(str(copy)).study()["name"] == "small"
     assert (copy / "damaged" / "study.toml").read_text() == study_file.read_text()
     (copy / "study.toml").write_text(study_file.read_text())
@@ -202,14 +212,14 @@ ODD_TYPES = [
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "nothing", *ODD_TYPES])
-def test_a_damaged_environment_is_set_aside(copy: Path, content: str) -> None:
+def test_doctor_quarantines_a_damaged_environment_file(copy: Path, content: str) -> None:
     (copy / "environment.json").write_text(content)
-    assert damage(copy)["environment.json"][1] is not None
+    assert repair_damage(copy)["environment.json"][1] is not None
     assert (copy / "damaged" / "environment.json").read_text() == content
     assert not (copy / "environment.json").exists()
 
 
-def test_a_damaged_environment_is_left_out_named_and_written_again(
+def test_resume_writes_a_new_environment_file_once_a_damaged_one_is_quarantined(
     copy: Path, study_file: Path, ngm_tune: Command
 ) -> None:
     (copy / "environment.json").write_text("{")
@@ -219,12 +229,12 @@ def test_a_damaged_environment_is_left_out_named_and_written_again(
     assert answer.code == 2
     assert "environment.json: not JSON" in answer.err
     assert "`ngm-tune doctor" in answer.err
-    damage(copy)
+    repair_damage(copy)
     assert ngm_tune("run", study_file, "--results", copy).code == 0
     environment = load(str(copy)).environment
     assert environment.methods["sgd"].title == "SGD"
     assert environment.resumed
-    assert not environment.started  # which nobody knows any longer
+    assert not environment.started  # lost with the damaged file
 
 
 TWO_BENCHMARKS = """
@@ -240,14 +250,16 @@ TWO_BENCHMARKS = """
 """
 
 
-def test_the_checksums_of_the_data_are_recorded(tmp_path: Path, ngm_tune: Command) -> None:
+def test_data_checksums_are_recorded_and_differences_reported(
+    tmp_path: Path, ngm_tune: Command
+) -> None:
     study, location = tmp_path / "two.toml", tmp_path / "two"
     study.write_text(dedent(TWO_BENCHMARKS))
     assert ngm_tune("run", study, "--results", location).code == 0
     results = Results(str(location))
     (checksum,) = results.environment()["data"]["split-digits"]
     assert f"split-digits {checksum[:16]}" in ngm_tune("data", "split-digits").out
-    assert f"split-digits {checksum[:16]};" in data_fact(location)
+    assert f"split-digits {checksum[:16]};" in describe_data(location)
 
     environment = results.environment()
     environment["data"]["split-digits"] = ["0" * 64]
@@ -258,23 +270,25 @@ def test_the_checksums_of_the_data_are_recorded(tmp_path: Path, ngm_tune: Comman
     assert answer.out.count("split-digits: not all runs use the same data") == 1
     assert "rotated-digits: not all" not in answer.out
     assert results.environment()["data"]["split-digits"] == ["0" * 64, checksum]
-    assert f"{'0' * 16} and {checksum[:16]} (runs used different data)" in data_fact(location)
+    assert f"{'0' * 16} and {checksum[:16]} (runs used different data)" in describe_data(location)
 
 
-def data_fact(location: Path) -> str:
-    """Return what a report says about the data of the runs."""
+def describe_data(location: Path) -> str:
+    """Return the fact about data in the report."""
     return fact_texts(load(str(location)))["Data"]
 
 
-def test_data_that_no_run_is_of_leave_no_trace(tmp_path: Path) -> None:
+def test_checksums_of_data_that_no_run_uses_are_not_kept(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
     results.write_environment({"platform": "here"})
-    assert not record_data(results, "split-digits", "a", begun=True)  # nobody knows of what it is
+    assert not record_data_checksum(
+        results, "split-digits", "a", has_runs=True
+    )  # of unrecorded data
     assert results.environment() == {"platform": "here"}
-    for checksum in ("a", "b"):  # and the study was stopped before a run had begun
-        assert not record_data(results, "split-digits", checksum, begun=False)
-    assert not record_data(results, "split-digits", "b", begun=True)
+    for checksum in ("a", "b"):  # the study was stopped before its first run
+        assert not record_data_checksum(results, "split-digits", checksum, has_runs=False)
+    assert not record_data_checksum(results, "split-digits", "b", has_runs=True)
     assert results.environment()["data"] == {"split-digits": ["b"]}
-    assert record_data(results, "split-digits", "a", begun=True)
-    assert record_data(results, "split-digits", "b", begun=True)
+    assert record_data_checksum(results, "split-digits", "a", has_runs=True)
+    assert record_data_checksum(results, "split-digits", "b", has_runs=True)
     assert results.environment()["data"] == {"split-digits": ["b", "a"]}

@@ -1,4 +1,4 @@
-"""Trials that failed, run again once what made them fail is mended."""
+"""Failed trials are re-run once the cause of the failure is fixed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ METHODS = """
 
 
     def build(model, lr):
-        if "NO_LUCK" in os.environ:
-            raise RuntimeError("no such luck")
+        if "BREAK_METHOD" in os.environ:
+            raise RuntimeError("the method is broken")
         return SGD(model.parameters(), lr=lr)
 
 
-    fickle = Method(
-        name="fickle",
-        title="Fickle",
+    unreliable = Method(
+        name="unreliable",
+        title="Unreliable",
         source="tests",
         space={"lr": FloatDistribution(1e-3, 1e-1, log=True)},
         build=build,
@@ -44,33 +44,37 @@ CHANGES = (
 )
 
 
-def test_failed_trials_are_run_again_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_retry_failed_reruns_failed_trials_and_quarantines_their_files(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
-    site = installed(tmp_path / "site", METHODS, "fickle")
+    site = installed(tmp_path / "site", METHODS, "unreliable")
     ngm_tune = in_process(site)
 
     def run(results: str, *options: str, **variables: str) -> str:
-        study = ("run", "quickstart", "--set", 'methods=["fickle", "sgd"]')
+        study = ("run", "quickstart", "--set", 'methods=["unreliable", "sgd"]')
         changes = [text for change in CHANGES for text in ("--set", change)]
         with patch.dict(os.environ, variables):
             done = ngm_tune(*study, *changes, "--results", results, *options, cwd=tmp_path)
         assert (done.code, done.err) == (0, "")
         return done.out
 
-    run("lucky")
-    assert "3 of 7 runs failed" in run("unlucky", NO_LUCK="1")
-    there = tmp_path / "unlucky"
-    healthy = {path: path.stat().st_mtime_ns for path in (there / "trials").glob("*sgd*")}
-    assert "is complete" in run("unlucky")
-    assert len(list((there / "failures").iterdir())) == 3
+    run("intact")
+    assert "3 of 7 runs failed" in run("broken", BREAK_METHOD="1")
+    location = tmp_path / "broken"
+    completed = {path: path.stat().st_mtime_ns for path in (location / "trials").glob("*sgd*")}
+    assert "is complete" in run("broken")
+    assert len(list((location / "failures").iterdir())) == 3
 
-    run("unlucky", "--retry-failed")
-    assert_the_same(there, tmp_path / "lucky")
-    assert {path: path.stat().st_mtime_ns for path in (there / "trials").glob("*sgd*")} == healthy
-    assert list((there / "failures").iterdir()) == []
-    aside = pl.concat([pl.read_parquet(path) for path in (there / "damaged" / "trials").iterdir()])
-    assert aside["status"].to_list() == ["failed"] * 3
-    assert len(list((there / "damaged" / "failures").iterdir())) == 3
-    storage = open_storage(there / "optuna.journal")
-    trials = storage.get_all_trials(storage.get_study_id_from_name("split-digits/fickle"))
+    run("broken", "--retry-failed")
+    assert_the_same(location, tmp_path / "intact")
+    assert {
+        path: path.stat().st_mtime_ns for path in (location / "trials").glob("*sgd*")
+    } == completed
+    assert list((location / "failures").iterdir()) == []
+    quarantined = pl.concat(
+        [pl.read_parquet(path) for path in (location / "damaged" / "trials").iterdir()]
+    )
+    assert quarantined["status"].to_list() == ["failed"] * 3
+    assert len(list((location / "damaged" / "failures").iterdir())) == 3
+    storage = open_storage(location / "optuna.journal")
+    trials = storage.get_all_trials(storage.get_study_id_from_name("split-digits/unreliable"))
     assert [trial.state for trial in trials] == [TrialState.FAIL] * 3 + [TrialState.COMPLETE] * 3

@@ -1,7 +1,8 @@
-"""What is wrong with a results directory, and putting right what can be.
+"""Find and repair damage in a results directory.
 
-Nothing is ever deleted: what cannot be read is moved to ``damaged/`` in the directory, and then the
-study, run again, makes it anew. What is in ``trials/`` is the truth; Optuna's record follows it.
+Nothing is deleted. A damaged file is moved to ``damaged/`` in the directory, which is the
+quarantine; resuming the study recreates it. The files in ``trials/`` are the truth, and Optuna's
+journal is brought up to date with them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Looking at a results directory from one end to the other."""
+"""The examination of a whole results directory."""
 
 from __future__ import annotations
 
@@ -9,74 +9,83 @@ from ngm_tune.errors import UserError
 from ngm_tune.results.directory import DAMAGED, LOCK, Results
 from ngm_tune.results.schema import Table
 from ngm_tune.workspace.doctor.files import (
-    A_FOLDER,
+    FOLDER_INSTEAD_OF_FILE,
     examine_checkpoints,
     examine_companions,
     examine_environment,
     examine_tables,
-    files_for_folders,
-    folders_for_files,
-    strangers,
+    find_files_instead_of_folders,
+    find_folders_instead_of_files,
+    find_foreign_files,
 )
 from ngm_tune.workspace.doctor.finding import Finding, quarantine
 from ngm_tune.workspace.doctor.journal import examine_journal
 from ngm_tune.workspace.doctor.study import examine_study
-from ngm_tune.workspace.lock import holder_of, study_lock
+from ngm_tune.workspace.lock import find_lock_holder, study_lock
 
 
 def examine(location: str, *, repair: bool = True) -> list[Finding]:
-    """Everything that is the matter with a results directory.
+    """Find the problems of a results directory, and repair them if possible.
 
     Args:
         location: The results directory.
-        repair: Mend what can be mended, unless a driver is running the study at the moment.
+        repair: Repair damage, unless a driver is running the study.
 
     Raises:
-        UserError: There are no results, or the directory cannot be read or written.
+        UserError: The directory contains no results, or cannot be read or written.
     """
     results = Results(location)
     if not set(results.folders()) & set(get_args(Table)):
         results.require()
     try:
-        found = []
-        # What is damaged is moved to a folder, for which there may be no room.
-        repair = repair and DAMAGED not in results.files()
-        if repair and LOCK in results.folders():  # nobody can hold the study by it
-            found.append(quarantine(results, Finding(LOCK, A_FOLDER)))
-        found += _lease(results)
-        if not repair or any(finding.kind == "damage" and not finding.mended for finding in found):
-            return found + _looked_at(results, repair=False)
+        findings = []
+        can_quarantine = DAMAGED not in results.files()
+        repair = repair and can_quarantine
+        if repair and LOCK in results.folders():  # a folder cannot be the lock of a driver
+            findings.append(quarantine(results, Finding(LOCK, FOLDER_INSTEAD_OF_FILE)))
+        findings += _examine_lock(results)
+        is_locked = any(f.kind == "damage" and f.repair is None for f in findings)
+        if not repair or is_locked:
+            return findings + _examine_files(results, repair=False)
         with study_lock(results, lambda reason: None):
-            return found + _looked_at(results, repair=True)
+            return findings + _examine_files(results, repair=True)
     except OSError as error:
-        hint = "; with --look nothing need be written" if repair else ""
+        hint = "; --look examines it without writing" if repair else ""
         raise UserError(f"{location}: cannot be read or written: {error}{hint}") from error
 
 
-def _looked_at(results: Results, *, repair: bool) -> list[Finding]:
-    def seen_to(harmed: Iterable[Finding]) -> list[Finding]:
-        return [quarantine(results, finding) if repair else finding for finding in harmed]
+def _examine_files(results: Results, *, repair: bool) -> list[Finding]:
+    """Return the findings about all files except the lock."""
 
-    found = seen_to([*folders_for_files(results), *files_for_folders(results)])
-    study, problems = examine_study(results, repair=repair)
-    found += problems
-    found += seen_to(
+    def quarantine_damage(findings: Iterable[Finding]) -> list[Finding]:
+        return [quarantine(results, finding) if repair else finding for finding in findings]
+
+    findings = quarantine_damage(
+        [*find_folders_instead_of_files(results), *find_files_instead_of_folders(results)]
+    )
+    study, study_findings = examine_study(results, repair=repair)
+    findings += study_findings
+    findings += quarantine_damage(
         [
             *examine_environment(results),
             *examine_tables(results, study),
             *examine_checkpoints(results),
         ]
     )
-    if not any(finding.kind == "unread" for finding in found):  # else it would tell of a part
-        found += examine_journal(results, study, repair=repair)
-    return [*found, *examine_companions(results, study), *strangers(results)]
+    if not any(finding.kind == "unreadable" for finding in findings):
+        # The journal can only be compared with all trials.
+        findings += examine_journal(results, study, repair=repair)
+    return [*findings, *examine_companions(results, study), *find_foreign_files(results)]
 
 
-def _lease(results: Results) -> Iterator[Finding]:
+def _examine_lock(results: Results) -> Iterator[Finding]:
+    """Return a finding if there is a lock: whether its driver is alive."""
     if not results.has(LOCK):
         return
-    holder = holder_of(results)
+    holder = find_lock_holder(results)
     if holder is None:
-        yield Finding(LOCK, "left by a driver that is dead; the next one takes its place", "note")
+        yield Finding(
+            LOCK, "the lock of a driver that no longer runs; the next driver replaces it", "note"
+        )
     else:
-        yield Finding(LOCK, f"the study is being run by {holder}, so nothing is mended now")
+        yield Finding(LOCK, f"the study is being run by {holder}; nothing is repaired meanwhile")

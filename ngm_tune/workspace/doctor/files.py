@@ -1,4 +1,4 @@
-"""The files of a results directory, one by one and next to each other."""
+"""The examination of single files, and of the files of a run against each other."""
 
 from __future__ import annotations
 
@@ -28,153 +28,166 @@ from ngm_tune.results.schema import SCHEMA_VERSION, Table, version_of
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.checkpoints import unpack
-from ngm_tune.workspace.doctor.finding import Finding, Kind, unread
-from ngm_tune.workspace.resume import problem_of_trial
+from ngm_tune.workspace.doctor.finding import Finding, Kind, unreadable
+from ngm_tune.workspace.resume import find_trial_problem
 
-A_FOLDER = "a folder where a file should be"
+FOLDER_INSTEAD_OF_FILE = "a folder instead of a file"
+_FILE_INSTEAD_OF_FOLDER = "a file instead of a folder"
+_FOREIGN = "not created by ngm-tune; left unchanged"
 
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+"""Names of files that are renamed once they are completely written."""
 _FILES = {STUDY, ENVIRONMENT, JOURNAL, LOCK, "defaults.toml"}
-_NEEDED = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT}
-_FOLDERS = {*_NEEDED, "tune"}
+_FOLDERS_TO_WRITE = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT}
+_FOLDERS = {*_FOLDERS_TO_WRITE, "tune"}
 
 
 def read_trials(results: Results) -> dict[str, pa.Table]:
-    """The rows of each run in ``trials/``, but for what cannot be read, which is told elsewhere."""
-    found = {}
+    """Return the rows of each readable file in ``trials/``, by run id."""
+    runs = {}
     for name in results.table_files("trials"):
-        with suppress(OSError, UserError):
-            found[name.removesuffix(".parquet")] = results.read_file("trials", name)
-    return found
+        with suppress(OSError, UserError):  # examine_tables reports these files
+            runs[name.removesuffix(".parquet")] = results.read_file("trials", name)
+    return runs
 
 
-def folders_for_files(results: Results) -> Iterator[Finding]:
-    """Folders that have the name of a file."""
-    for folder in ("", *get_args(Table), CHECKPOINTS):
-        for name in results.folders(folder):
-            if name in _FILES if folder == "" else name.endswith((".parquet", ".pt")):
-                yield Finding(f"{folder}/{name}".lstrip("/"), A_FOLDER)
+def find_folders_instead_of_files(results: Results) -> Iterator[Finding]:
+    """Find folders that have the name of a file."""
+    for parent in ("", *get_args(Table), CHECKPOINTS):
+        for name in results.folders(parent):
+            if name in _FILES if parent == "" else name.endswith((".parquet", ".pt")):
+                yield Finding(f"{parent}/{name}".lstrip("/"), FOLDER_INSTEAD_OF_FILE)
 
 
-def files_for_folders(results: Results) -> Iterator[Finding]:
-    """Files that have the name of a folder."""
+def find_files_instead_of_folders(results: Results) -> Iterator[Finding]:
+    """Find files that have the name of a folder."""
     for name in results.files():
-        if name in _NEEDED:  # of these damaged/ is where others are moved to
-            kind: Kind = "unread" if name == DAMAGED else "damage"
-            yield Finding(name, "a file where a folder should be", kind)
+        if name in _FOLDERS_TO_WRITE:
+            # A file with the name of the quarantine cannot be quarantined.
+            kind: Kind = "unreadable" if name == DAMAGED else "damage"
+            yield Finding(name, _FILE_INSTEAD_OF_FOLDER, kind)
 
 
 def examine_environment(results: Results) -> Iterator[Finding]:
-    """Whether ``environment.json`` can be read."""
+    """Examine whether ``environment.json`` can be read."""
     try:
         results.read_bytes(ENVIRONMENT)
         results.environment()
     except OSError as error:
-        yield unread(results, ENVIRONMENT, error)
+        yield unreadable(results, ENVIRONMENT, error)
     except UserError as error:
         yield Finding(ENVIRONMENT, reason_of(error, ENVIRONMENT))
 
 
 def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
-    """Each file of a table by itself, those of trials also against the study."""
+    """Examine each Parquet file, and whether the files in ``trials/`` belong to the study."""
     plan = StudyPlan.resolve(study) if study is not None else None
     for table in get_args(Table):
         for name in results.table_files(table):
+            path = f"{table}/{name}"
             try:
                 rows = results.read_file(table, name)
             except OSError as error:
-                yield unread(results, f"{table}/{name}", error)
+                yield unreadable(results, path, error)
                 continue
             except UserError as error:
-                newer = isinstance(error, NewerResultsError)
-                yield Finding(
-                    f"{table}/{name}",
-                    reason_of(error, f"{table}/{name}"),
-                    "newer" if newer else "damage",
-                )
+                kind: Kind = "newer" if isinstance(error, NewerResultsError) else "damage"
+                yield Finding(path, reason_of(error, path), kind)
                 continue
-            run = name.removesuffix(".parquet")
-            of_study = plan if table == "trials" else None
-            problem = problem_of_trial(run, rows, of_study) if of_study else None
+            problem = None
+            if table == "trials" and plan is not None:
+                problem = find_trial_problem(name.removesuffix(".parquet"), rows, plan)
             if problem is not None:
-                yield Finding(f"{table}/{name}", problem)
+                yield Finding(path, problem)
             elif (version := version_of(rows.schema)) != SCHEMA_VERSION:
-                what = f"schema version {version}, an older one that is read as it is"
-                yield Finding(f"{table}/{name}", what, "note")
+                description = f"schema version {version}, an older version that can still be read"
+                yield Finding(path, description, "note")
 
 
 def examine_checkpoints(results: Results) -> Iterator[Finding]:
-    """Whether checkpoints can be read, and are of the trials that they are called after."""
+    """Examine whether each checkpoint can be read and belongs to the run in its name."""
     for name in results.files(CHECKPOINTS):
-        if not name.endswith(".pt") or _DRAFT.fullmatch(name):
+        if not name.endswith(".pt") or _TEMPORARY.fullmatch(name):
             continue
+        path = f"{CHECKPOINTS}/{name}"
         try:
-            run = unpack(results.read_bytes(f"{CHECKPOINTS}/{name}") or b"").of["run_id"]
+            run = unpack(results.read_bytes(path) or b"").of["run_id"]
         except OSError as error:
-            yield unread(results, f"{CHECKPOINTS}/{name}", error)
+            yield unreadable(results, path, error)
             continue
         except ValueError as error:
-            yield Finding(f"{CHECKPOINTS}/{name}", str(error))
+            yield Finding(path, str(error))
             continue
-        if checkpoint_of(run) != f"{CHECKPOINTS}/{name}":
-            yield Finding(f"{CHECKPOINTS}/{name}", f"a checkpoint of {run}")
+        if checkpoint_of(run) != path:
+            yield Finding(path, f"the checkpoint of a different run, {run}")
 
 
 def examine_companions(results: Results, study: Study | None) -> Iterator[Finding]:
-    """Files of trials that have no row in ``trials/``, and the other way round."""
-    ended = {f"{run}.parquet": rows for run, rows in read_trials(results).items()}
-    then = "to have it again, move {} away, and the trial is run again when the study goes on"
-    for table, name in results.gone(ended, probed=study is not None and bool(study.probes)):
-        what = f"gone, though its trial is complete; {then.format(f'trials/{name}')}"
-        yield Finding(f"{table}/{name}", what)
+    """Examine whether the companion files of each run are present and complete.
+
+    The companions of a file in ``trials/`` are the files of the same run in the other tables.
+    """
+    trials = {f"{run}.parquet": rows for run, rows in read_trials(results).items()}
+    hint = "to recreate it, move trials/{} out of this directory and resume the study"
+    for table, name in results.gone(trials, probed=study is not None and bool(study.probes)):
+        yield Finding(f"{table}/{name}", f"missing, but its run is complete; {hint.format(name)}")
     for table in ("tasks", "curves", "steps", "probes"):
         for name in results.table_files(table):
-            if name not in ended:
-                what = "of a trial that has not ended; written again when it is run"
-                yield Finding(f"{table}/{name}", what, "note")
-            elif table in ("curves", "steps") and is_whole(ended[name]):
-                problem = _problem_of_length(results, table, name, ended[name])
+            if name not in trials:
+                description = "belongs to an unfinished run, which rewrites it"
+                yield Finding(f"{table}/{name}", description, "note")
+            elif table in ("curves", "steps") and is_whole(trials[name]):
+                problem = _find_wrong_length(results, table, name, trials[name])
                 if problem is not None:
-                    what = f"{problem}; {then.format(f'trials/{name}')}"
-                    yield Finding(f"{table}/{name}", what)
+                    yield Finding(f"{table}/{name}", f"{problem}; {hint.format(name)}")
 
 
-def _problem_of_length(results: Results, table: Table, name: str, ended: pa.Table) -> str | None:
-    """Why curves or steps are not those of a whole run; None if they are, or cannot be read."""
+def _find_wrong_length(results: Results, table: Table, name: str, trial: pa.Table) -> str | None:
+    """Describe a seed for which a file has too few or too many iterations.
+
+    Args:
+        results: The results directory.
+        table: ``curves`` or ``steps``.
+        name: Name of the file.
+        trial: Rows of the same run in ``trials/``.
+
+    Returns:
+        The description; None if all lengths are right or the file cannot be read.
+    """
     try:
         rows = results.read_file(table, name)
-    except (OSError, UserError):
-        return None  # which was told already
-    counted = "count_distinct" if table == "steps" else "max"
-    found = rows.group_by("seed").aggregate([("iteration", counted)])
-    lengths = dict(zip(*(found[i].to_pylist() for i in found.column_names), strict=True))
+    except (OSError, UserError):  # examine_tables reports this file
+        return None
+    aggregation = "count_distinct" if table == "steps" else "max"
+    lengths_table = rows.group_by("seed").aggregate([("iteration", aggregation)])
+    columns = (lengths_table[i].to_pylist() for i in lengths_table.column_names)
+    lengths = dict(zip(*columns, strict=True))
     for seed, iterations in zip(
-        ended["seed"].to_pylist(), ended["iterations"].to_pylist(), strict=True
+        trial["seed"].to_pylist(), trial["iterations"].to_pylist(), strict=True
     ):
         if lengths.get(seed, 0) != iterations:
             return f"{lengths.get(seed, 0)} iterations of seed {seed} instead of {iterations}"
     return None
 
 
-def strangers(results: Results) -> Iterator[Finding]:
-    """What ngm-tune has not made, or has not finished making."""
-    places = [("", _FILES, ""), *((f"{table}/", set(), ".parquet") for table in get_args(Table))]
-    places += [(f"{CHECKPOINTS}/", set(), ".pt")]
-    for folder, known, ending in places:
-        for name in results.files(folder.rstrip("/")):
-            if _DRAFT.fullmatch(name):
-                what = "left by a process that was killed while it wrote; nothing reads it"
-                yield Finding(f"{folder}{name}", what, "note")
-            elif not folder and name in _NEEDED:
-                continue  # which was told already
-            elif name not in known and not (ending and name.endswith(ending)):
-                yield Finding(f"{folder}{name}", "not of ngm-tune, left alone", "note")
+def find_foreign_files(results: Results) -> Iterator[Finding]:
+    """Find files that ngm-tune did not create or did not finish writing."""
+    folders = [("", _FILES, ""), *((f"{table}/", set(), ".parquet") for table in get_args(Table))]
+    folders += [(f"{CHECKPOINTS}/", set(), ".pt")]
+    for prefix, names, suffix in folders:
+        for name in results.files(prefix.rstrip("/")):
+            if _TEMPORARY.fullmatch(name):
+                description = "incomplete file of a process that was killed while writing; ignored"
+                yield Finding(f"{prefix}{name}", description, "note")
+            elif not prefix and name in _FOLDERS_TO_WRITE:
+                continue  # find_files_instead_of_folders reports it
+            elif name not in names and not (suffix and name.endswith(suffix)):
+                yield Finding(f"{prefix}{name}", _FOREIGN, "note")
     for folder in ("", *get_args(Table), CHECKPOINTS):
-        if results.nameless(folder):
-            what = (
-                f"{results.nameless(folder)} whose names are no text, not of ngm-tune, left alone"
-            )
-            yield Finding(f"{folder or '.'}/", what, "note")
+        n_undecodable = results.nameless(folder)
+        if n_undecodable:
+            description = f"undecodable file names: {n_undecodable}; {_FOREIGN}"
+            yield Finding(f"{folder or '.'}/", description, "note")
     for name in results.folders():
         if name not in _FOLDERS | _FILES:
-            yield Finding(f"{name}/", "not of ngm-tune, left alone", "note")
+            yield Finding(f"{name}/", _FOREIGN, "note")

@@ -1,4 +1,4 @@
-"""What is found of a file, and how it is put aside."""
+"""Findings about the files of a results directory, and the quarantine of damaged files."""
 
 from __future__ import annotations
 
@@ -6,43 +6,50 @@ from typing import Literal, NamedTuple
 
 from ngm_tune.results.directory import Results
 
-Kind = Literal["damage", "newer", "unread", "note"]
+Kind = Literal["damage", "newer", "unreadable", "note"]
 
 
 class Finding(NamedTuple):
-    """Something about a file.
+    """A finding about a file or folder.
 
     Attributes:
-        name: The file, as seen from the directory.
-        what: What is the matter with it.
-        kind: ``damage``; ``newer`` for results of a later version and ``unread`` for what the disk
-            or its permissions do not give, which both stay where they are; or ``note`` for what
-            does no harm.
-        mended: What was done about it; None if nothing was or can be.
+        name: Path of the file, relative to the results directory.
+        description: The problem, as a phrase that follows the path.
+        kind: ``damage``; ``newer`` for results of a newer version of ngm-tune; ``unreadable`` for a
+            file that the disk or its permissions do not let the doctor read; or ``note`` for a
+            harmless finding. Only damage is repaired.
+        repair: What the doctor did about it; None without a repair.
     """
 
     name: str
-    what: str
+    description: str
     kind: Kind = "damage"
-    mended: str | None = None
+    repair: str | None = None
 
 
 def quarantine(results: Results, finding: Finding) -> Finding:
-    """Move a damaged file to ``damaged/``; anything else stays where it is."""
+    """Quarantine a damaged file and add the repair to its finding.
+
+    A finding of another kind is returned unchanged.
+    """
     if finding.kind != "damage":
         return finding
-    place = results.quarantine(finding.name)
-    table = finding.name.partition("/")[0]
-    then = {
-        "trials": "; what the study lacks now is run again when it goes on",
-        "checkpoints": "; its trial starts from its first task",
-        "environment.json": "; written again when the study goes on",
-    }.get(table, "")
-    return finding._replace(mended=f"moved to {place}{then}")
+    quarantined = results.quarantine(finding.name)
+    folder_or_file = finding.name.partition("/")[0]
+    consequence = {
+        "trials": "; resuming the study repeats the runs that are missing",
+        "checkpoints": "; its run restarts from the first task",
+        "environment.json": "; resuming the study writes a new one",
+    }.get(folder_or_file, "")
+    return finding._replace(repair=f"moved to {quarantined}{consequence}")
 
 
-def unread(results: Results, name: str, error: OSError) -> Finding:
-    """A file that cannot be read; where all are behind a network, that is what is the matter."""
+def unreadable(results: Results, name: str, error: OSError) -> Finding:
+    """Return the finding that a local file cannot be read.
+
+    Raises:
+        OSError: The results are remote. The connection is at fault, which concerns all files.
+    """
     if results.folder is None:
         raise error
-    return Finding(name, f"cannot be read: {error.strerror or error}", "unread")
+    return Finding(name, f"cannot be read: {error.strerror or error}", "unreadable")

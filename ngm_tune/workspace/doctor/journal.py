@@ -1,4 +1,4 @@
-"""Optuna's record of a search, held against what is in ``trials/``."""
+"""The examination of the search record in Optuna's journal against ``trials/``."""
 
 from __future__ import annotations
 
@@ -12,66 +12,75 @@ from ngm_tune.results.directory import JOURNAL, Results
 from ngm_tune.search.optuna_journal import LINK, cut_tail, is_link, open_storage
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.doctor.finding import Finding, unread
-from ngm_tune.workspace.resume import outcomes_of, reconciled, sources_of
+from ngm_tune.workspace.doctor.finding import Finding, unreadable
+from ngm_tune.workspace.resume import create_sources, read_outcomes, reconcile_record
+
+_OUT_OF_DATE = "older than the results in trials/"
 
 
 def examine_journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:
-    """What is wrong with Optuna's record; it is made anew from ``trials/`` if there is a study."""
+    """Examine Optuna's journal; a repair rebuilds it from ``trials/`` if the study is known."""
     if is_link(results):
-        yield Finding(JOURNAL, f"{LINK}; put the file itself there")
+        yield Finding(JOURNAL, f"{LINK}; replace the link with the file itself")
         return
     try:
-        before = results.read_bytes(JOURNAL)
+        content = results.read_bytes(JOURNAL)
     except OSError as error:
-        yield unread(results, JOURNAL, error)
+        yield unreadable(results, JOURNAL, error)
         return
-    searched = study is not None and study.settings is None
-    found: Finding | None = None
-    if before is not None:
-        whole = before[: before.rfind(b"\n") + 1]
-        state = _state_of(whole, study, results)
+    has_search = study is not None and study.settings is None
+    finding: Finding | None = None
+    if content is not None:
+        complete_lines = content[: content.rfind(b"\n") + 1]
+        state = _determine_state(complete_lines, study, results)
         if state == "damaged":
-            found = Finding(JOURNAL, "not readable as Optuna's journal of this study")
-            if repair and searched:
-                place = results.quarantine(JOURNAL)
-                found = found._replace(mended=f"moved to {place}; made anew from trials/")
-        elif len(whole) < len(before):
-            found = Finding(JOURNAL, "its last line was cut off while it was written")
+            finding = Finding(JOURNAL, "not readable as the Optuna journal of this study")
+            if repair and has_search:
+                quarantined = results.quarantine(JOURNAL)
+                finding = finding._replace(repair=f"moved to {quarantined}; rebuilt from trials/")
+        elif len(complete_lines) < len(content):
+            finding = Finding(JOURNAL, "its last line is incomplete")
             if repair:
-                found = found._replace(mended=f"the line was moved to {cut_tail(results)}")
-        elif state == "behind" and not repair:
-            found = Finding(JOURNAL, "behind what is in trials/", "note")
-    if found is not None:
-        yield found
-    if repair and searched and study is not None:
-        start = results.read_bytes(JOURNAL)
+                finding = finding._replace(repair=f"moved the line to {cut_tail(results)}")
+        elif state == "out of date" and not repair:
+            finding = Finding(JOURNAL, _OUT_OF_DATE, "note")
+    if finding is not None:
+        yield finding
+    if repair and has_search and study is not None:
+        before = results.read_bytes(JOURNAL)
         try:
-            with reconciled(StudyPlan.resolve(study), results):
+            with reconcile_record(StudyPlan.resolve(study), results):
                 pass
         except UserError as error:
-            yield Finding(JOURNAL, f"not brought up to date: {error}")
+            yield Finding(JOURNAL, f"cannot be brought up to date: {error}")
             return
-        if found is None and results.read_bytes(JOURNAL) != start:
-            yield Finding(JOURNAL, "behind what is in trials/", "note", "brought up to date")
+        if finding is None and results.read_bytes(JOURNAL) != before:
+            yield Finding(JOURNAL, _OUT_OF_DATE, "note", "brought up to date")
 
 
-def _state_of(
+def _determine_state(
     content: bytes, study: Study | None, results: Results
-) -> Literal["damaged", "behind", "well"]:
-    """Whether Optuna can read a journal, and it is the record of what is in ``trials/``."""
-    known = Results(results.location, tolerant=True)
-    with TemporaryDirectory(prefix="ngm-tune-") as scratch:
-        path = Path(scratch) / JOURNAL
+) -> Literal["damaged", "out of date", "up to date"]:
+    """Determine whether Optuna can read a journal and whether it agrees with ``trials/``.
+
+    Args:
+        content: Content of the journal.
+        study: The study; None if unknown, and then the journal is not compared with ``trials/``.
+        results: The results directory.
+    """
+    readable_results = Results(results.location, tolerant=True)
+    with TemporaryDirectory(prefix="ngm-tune-") as folder:
+        path = Path(folder) / JOURNAL
         path.write_bytes(content)
         try:
             storage = open_storage(path)
             if study is not None:
                 plan = StudyPlan.resolve(study)
-                for source in sources_of(plan, storage, outcomes_of(known, plan)):
+                outcomes = read_outcomes(readable_results, plan)
+                for source in create_sources(plan, storage, outcomes):
                     source.close()
         except OSError:
             raise
-        except Exception:  # whatever somebody's lines make Optuna raise
+        except Exception:  # damaged lines make Optuna raise anything
             return "damaged"
-        return "well" if path.read_bytes() == content else "behind"
+        return "up to date" if path.read_bytes() == content else "out of date"

@@ -1,4 +1,4 @@
-"""The study that a results directory is of: its file, and the copy beside it."""
+"""The examination of the manifest: ``study.toml`` and its copy in ``environment.json``."""
 
 from __future__ import annotations
 
@@ -11,96 +11,117 @@ from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results, reason_of
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.doctor.files import read_trials
-from ngm_tune.workspace.doctor.finding import Finding, quarantine, unread
+from ngm_tune.workspace.doctor.finding import Finding, quarantine, unreadable
 from ngm_tune.workspace.manifest import (
-    copied_study,
-    differences,
-    extended,
-    stored_study,
+    extend_to_runs,
+    find_differences,
+    load_stored_study,
+    load_study_copy,
     write_study,
 )
-from ngm_tune.workspace.resume import problem_of_trial
+from ngm_tune.workspace.resume import find_trial_problem
 
 Runs = Mapping[str, pa.Table]
+"""Rows in ``trials/``, by run id."""
+
+_NO_NAME = "the key name is missing"
 
 
 def examine_study(results: Results, *, repair: bool) -> tuple[Study | None, list[Finding]]:
-    """The study that the directory is of, as far as that is known, and what is wrong with its file.
+    """Determine the study of a results directory, and examine its manifest.
 
-    Where ``study.toml`` and the copy in ``environment.json`` agree it is that one. Else it is the
-    first, the copy before the file, that most of the files in ``trials/`` are of. Either may be
-    from before the study was extended.
+    If ``study.toml`` and the copy in ``environment.json`` agree, they contain the study. Otherwise
+    the study is the first of copy and file that at least half of the files in ``trials/`` match.
+    Either can be older than the last extension of the study.
+
+    Returns:
+        The study, and the findings about the manifest. The study is None if it is unknown.
     """
     runs = read_trials(results)
-    copy = copied_study(results)
+    copy = load_study_copy(results)
     try:
-        there, problem = _study_there(results, copy, runs)
+        stored, problem = _load_study_file(results, copy, runs)
     except OSError as error:
-        return None, [unread(results, STUDY, error)]
-    agreed = there is not None and copy is not None and not differences(there, copy)
-    for candidate in (there,) if agreed else (copy, there):
+        return None, [unreadable(results, STUDY, error)]
+    agree = stored is not None and copy is not None and not find_differences(stored, copy)
+    for candidate in (stored,) if agree else (copy, stored):
         if candidate is None:
             continue
-        study = extended(candidate, runs)
-        strange = _none_of(study, runs)
-        if agreed or 2 * len(strange) <= len(runs):
-            findings = [*_of_the_file(results, there, study, problem, repair=repair)]
-            if copy is not None and differences(copy, study):
-                foreign = Finding(ENVIRONMENT, "has another study than the trials are of")
+        study = extend_to_runs(candidate, runs)
+        mismatches = _find_mismatches(study, runs)
+        if agree or 2 * len(mismatches) <= len(runs):
+            findings = [*_examine_study_file(results, stored, study, problem, repair=repair)]
+            if copy is not None and find_differences(copy, study):
+                foreign = Finding(ENVIRONMENT, "contains a different study than trials/")
                 findings.append(quarantine(results, foreign) if repair else foreign)
             return study, findings
-        run, reason = next(iter(strange.items()))
+        run, reason = next(iter(mismatches.items()))
         problem = problem or (
-            f"not the study of {len(strange)} of the {len(runs)} files in trials/, such as "
+            f"does not match {len(mismatches)} of the {len(runs)} files in trials/, such as "
             f"{run}.parquet: {reason}"
         )
-    return None, [Finding(STUDY, f"{problem}; put the study's file there as it was run")]
+    return None, [Finding(STUDY, f"{problem}; restore the original study file under this name")]
 
 
-def _study_there(results: Results, copy: Study | None, runs: Runs) -> tuple[Study | None, str]:
-    """The study of ``study.toml``, or why there is none; it may lack a name, which others have.
+def _load_study_file(results: Results, copy: Study | None, runs: Runs) -> tuple[Study | None, str]:
+    """Load ``study.toml``.
+
+    A missing name is taken from the copy of the study or from the trials.
+
+    Returns:
+        The study and an empty text, or None and the reason why the file contains no study.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     if results.read_bytes(STUDY) is None:
-        return None, "gone"
+        return None, "missing"
     names = [rows["study"][0].as_py() for rows in runs.values()]
-    known = copy.name if copy is not None else next(filter(None, names), None)
+    name = copy.name if copy is not None else next(filter(None, names), None)
     try:
-        if known is None and "name" not in results.study():
-            return None, "says no name of the study"
-        return stored_study(results, known or ""), ""
+        if name is None and "name" not in results.study():
+            return None, _NO_NAME
+        return load_stored_study(results, name or ""), ""
     except UserError as error:
         return None, reason_of(error, STUDY)
 
 
-def _of_the_file(
-    results: Results, there: Study | None, study: Study, problem: str, *, repair: bool
+def _examine_study_file(
+    results: Results, stored: Study | None, study: Study, problem: str, *, repair: bool
 ) -> Iterator[Finding]:
-    """What is wrong with ``study.toml`` where the study is known."""
-    nameless = there is not None and "name" not in results.study()
-    if there is None:
-        found = Finding(STUDY, problem)
-    elif others := differences(study, there):
-        found = Finding(STUDY, f"another study than the trials are of: {'; '.join(others)}")
-    elif study.trials > there.trials:
-        found = Finding(STUDY, f"trials = {there.trials}, and there are runs of {study.trials}")
-    elif nameless:
-        found = Finding(STUDY, "says no name of the study", "note")
+    """Examine ``study.toml``; a repair rewrites it.
+
+    Args:
+        results: The results directory.
+        stored: The study in the file; None if it contains none.
+        study: The study that the trials belong to.
+        problem: Why the file contains no study.
+        repair: Whether to repair it.
+    """
+    if stored is None:
+        finding = Finding(STUDY, problem)
+    elif differences := find_differences(study, stored):
+        finding = Finding(STUDY, f"a different study than in trials/: {'; '.join(differences)}")
+    elif study.trials > stored.trials:
+        finding = Finding(
+            STUDY,
+            f"trials = {stored.trials}, but trials/ contains a search with {study.trials} trials",
+        )
+    elif "name" not in results.study():
+        finding = Finding(STUDY, _NO_NAME, "note")
     else:
         return
     if repair:
-        place = write_study(study, results)
-        mended = "written again as the study was run"
-        found = found._replace(
-            mended=f"{mended}; what was there was moved to {place}" if place else mended
+        quarantined = write_study(study, results)
+        text = "rewritten to match trials/"
+        finding = finding._replace(
+            repair=f"{text}; the previous file was moved to {quarantined}" if quarantined else text
         )
-    yield found
+    yield finding
 
 
-def _none_of(study: Study, runs: Runs) -> dict[str, str]:
-    """Runs that are none of a study, and why."""
+def _find_mismatches(study: Study, runs: Runs) -> dict[str, str]:
+    """Return the runs that cannot belong to the study, with the reason for each."""
     plan = StudyPlan.resolve(study)
-    problems = {run: problem_of_trial(run, rows, plan) for run, rows in runs.items()}
+    problems = {run: find_trial_problem(run, rows, plan) for run, rows in runs.items()}
     return {run: problem for run, problem in problems.items() if problem is not None}

@@ -1,4 +1,4 @@
-"""Results directories of earlier versions of ngm-tune, and their studies in current keys."""
+"""Results directories of earlier versions of ngm-tune, with their studies in current keys."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from typing import NamedTuple
 
 from tests.helpers.comparing import SCHEMA_1
 
-SCHEMA_2_FORMER_KEYS = SCHEMA_1.with_name("schema-2-old-keys")
-"""Results of the current schema, whose study has the keys of before."""
+SCHEMA_2_LEGACY_KEYS = SCHEMA_1.with_name("schema-2-old-keys")
+"""Results of the current schema whose ``study.toml`` has keys of an earlier version."""
 
 
-class Former(NamedTuple):
-    """A results directory, and the file with which a user resumes its study today."""
+class LegacyResults(NamedTuple):
+    """A results directory of an earlier version.
+
+    Attributes:
+        location: The results directory.
+        study: The study file with current keys that resumes its study.
+    """
 
     location: Path
     study: str
 
     def write_study(self, path: Path) -> Path:
+        """Write the study file to ``path`` and return the path."""
         path.write_text(dedent(self.study))
         return path
 
 
-FORMER = {
-    "schema 1": Former(
+LEGACY_RESULTS = {
+    "schema 1": LegacyResults(
         SCHEMA_1,
         """
         name = "quickstart"
@@ -40,8 +46,8 @@ FORMER = {
         reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
         """,
     ),
-    "schema 2": Former(
-        SCHEMA_2_FORMER_KEYS,
+    "schema 2": LegacyResults(
+        SCHEMA_2_LEGACY_KEYS,
         """
         name = "old-keys"
         title = "A study with the keys of today"
