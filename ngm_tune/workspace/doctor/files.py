@@ -28,7 +28,7 @@ from ngm_tune.results.schema import SCHEMA_VERSION, Table, version_of
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.checkpoints import unpack
-from ngm_tune.workspace.doctor.finding import Finding, Kind, unreadable
+from ngm_tune.workspace.doctor.finding import Finding, Kind, report_unreadable
 from ngm_tune.workspace.resume import find_trial_problem
 
 FOLDER_INSTEAD_OF_FILE = "a folder instead of a file"
@@ -74,7 +74,7 @@ def examine_environment(results: Results) -> Iterator[Finding]:
         results.read_bytes(ENVIRONMENT)
         results.environment()
     except OSError as error:
-        yield unreadable(results, ENVIRONMENT, error)
+        yield report_unreadable(results, ENVIRONMENT, error)
     except UserError as error:
         yield Finding(ENVIRONMENT, reason_of(error, ENVIRONMENT))
 
@@ -88,7 +88,7 @@ def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
             try:
                 rows = results.read_file(table, name)
             except OSError as error:
-                yield unreadable(results, path, error)
+                yield report_unreadable(results, path, error)
                 continue
             except UserError as error:
                 kind: Kind = "newer" if isinstance(error, NewerResultsError) else "damage"
@@ -113,7 +113,7 @@ def examine_checkpoints(results: Results) -> Iterator[Finding]:
         try:
             run = unpack(results.read_bytes(path) or b"").of["run_id"]
         except OSError as error:
-            yield unreadable(results, path, error)
+            yield report_unreadable(results, path, error)
             continue
         except ValueError as error:
             yield Finding(path, str(error))

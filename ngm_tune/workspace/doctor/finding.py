@@ -44,7 +44,7 @@ def quarantine(results: Results, finding: Finding) -> Finding:
     return finding._replace(repair=f"moved to {quarantined}{consequence}")
 
 
-def unreadable(results: Results, name: str, error: OSError) -> Finding:
+def report_unreadable(results: Results, name: str, error: OSError) -> Finding:
     """Return the finding that a local file cannot be read.
 
     Raises:

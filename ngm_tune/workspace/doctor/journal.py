@@ -12,7 +12,7 @@ from ngm_tune.results.directory import JOURNAL, Results
 from ngm_tune.search.optuna_journal import LINK, cut_tail, is_link, open_storage
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.doctor.finding import Finding, unreadable
+from ngm_tune.workspace.doctor.finding import Finding, report_unreadable
 from ngm_tune.workspace.resume import create_sources, read_outcomes, reconcile_record
 
 _OUT_OF_DATE = "older than the results in trials/"
@@ -26,7 +26,7 @@ def examine_journal(results: Results, study: Study | None, *, repair: bool) -> I
     try:
         content = results.read_bytes(JOURNAL)
     except OSError as error:
-        yield unreadable(results, JOURNAL, error)
+        yield report_unreadable(results, JOURNAL, error)
         return
     has_search = study is not None and study.settings is None
     finding: Finding | None = None

@@ -11,7 +11,7 @@ from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results, reason_of
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.doctor.files import read_trials
-from ngm_tune.workspace.doctor.finding import Finding, quarantine, unreadable
+from ngm_tune.workspace.doctor.finding import Finding, quarantine, report_unreadable
 from ngm_tune.workspace.manifest import (
     extend_to_runs,
     find_differences,
@@ -42,7 +42,7 @@ def examine_study(results: Results, *, repair: bool) -> tuple[Study | None, list
     try:
         stored, problem = _load_study_file(results, copy, runs)
     except OSError as error:
-        return None, [unreadable(results, STUDY, error)]
+        return None, [report_unreadable(results, STUDY, error)]
     agree = stored is not None and copy is not None and not find_differences(stored, copy)
     for candidate in (stored,) if agree else (copy, stored):
         if candidate is None:
