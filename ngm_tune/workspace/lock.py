@@ -213,7 +213,7 @@ def _renew_lock(
 
 
 def _read_token(results: Results) -> str | None:
-    """Return the token of the lock file; None if there is no valid lock."""
+    """Return the token of the lock file; None without a valid lock."""
     content = results.read_bytes(LOCK)
     holder = None if content is None else LockHolder.parse(content)
     return None if holder is None else holder.token

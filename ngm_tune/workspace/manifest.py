@@ -125,7 +125,7 @@ def _is_generated(content: bytes, study: Study, results: Results) -> bool:
 
 
 def load_stored_study(results: Results, name: str) -> Study | None:
-    """Load the study in ``study.toml``; None if there is no such file.
+    """Load the study in ``study.toml``; None if the file does not exist.
 
     Args:
         results: The results directory.

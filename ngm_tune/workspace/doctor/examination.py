@@ -79,7 +79,7 @@ def _examine_files(results: Results, *, repair: bool) -> list[Finding]:
 
 
 def _examine_lock(results: Results) -> Iterator[Finding]:
-    """Return a finding if there is a lock: whether its driver is alive."""
+    """Report the lock, if one exists, and whether its driver is alive."""
     if not results.has(LOCK):
         return
     holder = find_lock_holder(results)
