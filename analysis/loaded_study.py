@@ -14,9 +14,6 @@ from ngm_tune.results.records import Range, StoredEnvironment, StoredStudy
 PARTIAL = "partial"
 """Status of a trial without results for every seed: racing ended it early, or it still runs."""
 
-ELIGIBLE = (pl.col("status") == "completed") & pl.col("feasible")
-"""Selects the trials that can be on a front: completed with every seed, and feasible."""
-
 
 class LoadedStudy(NamedTuple):
     """A study with one row per trial.
@@ -24,8 +21,9 @@ class LoadedStudy(NamedTuple):
     ``search`` and ``confirmed`` contain the identifying columns of ``trials/*.parquet``, the
     configuration, ``status`` (the worst over seeds), ``seeds`` (their number), the mean over seeds
     of every metric and, in ``<metric>_sd``, its sample standard deviation (n - 1; null for a single
-    seed), ``feasible``, and ``front``: whether no other eligible trial of the same benchmark and
-    method dominates the trial.
+    seed), and three flags. ``feasible``: the trial satisfies the constraints. ``eligible``: the
+    trial may be on a front (:func:`~ngm_tune.results.eligibility.is_eligible`). ``front``: the
+    trial is eligible, and no other eligible trial of its benchmark and method dominates it.
 
     Attributes:
         results: The results directory.

@@ -1,26 +1,28 @@
-"""Reading of a results directory into one table of trials."""
+"""Reading of a results directory into tables of trials."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ngm_tune.errors import UserError
-from ngm_tune.metrics.constraints import Constraint, are_feasible
+from ngm_tune.errors import ResultsFileError, UserError
+from ngm_tune.metrics.constraints import is_feasible
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.metrics.selection import to_confirm
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
-from ngm_tune.results.directory import Results
+from ngm_tune.results.directory import STUDY, Results
+from ngm_tune.results.eligibility import is_eligible
 from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.records import StoredEnvironment, StoredStudy, read_record
-from ngm_tune.results.schema import STATUSES
+from ngm_tune.results.schema import STATUSES, Status
 
-from .loaded_study import ELIGIBLE, PARTIAL, LoadedStudy
+from .loaded_study import PARTIAL, LoadedStudy
 
 
 def load(location: str) -> LoadedStudy:
@@ -32,7 +34,8 @@ def load(location: str) -> LoadedStudy:
         location: Path or URI of the results directory.
 
     Raises:
-        UserError: The directory has no results, no run completed, or a file cannot be read.
+        UserError: The directory has no results, no run completed, or the directory or its
+            ``study.toml`` cannot be read.
     """
     try:
         return _load(Results(location, tolerant=True))
@@ -41,7 +44,7 @@ def load(location: str) -> LoadedStudy:
 
 
 def output_beside(location: str, name: str) -> Path:
-    """Return the default path of an output: ``name`` inside the results directory.
+    """Return the default path of an output: ``name`` in the results directory.
 
     Raises:
         UserError: ``location`` is a URI, which analysis never writes to.
@@ -53,17 +56,18 @@ def output_beside(location: str, name: str) -> Path:
 
 def _load(results: Results) -> LoadedStudy:
     results.require()
-    location = results.location
     try:
         study = read_record(StoredStudy, results.study())
     except ValueError as error:
-        raise UserError(f"{location}/study.toml: not a valid study: {error}") from error
+        raise ResultsFileError(
+            f"{results.location}/{STUDY}", f"not a valid study: {error}"
+        ) from error
     runs = pl.DataFrame(_read_trials(results, study)).with_columns(
         pl.col(pl.Float64).fill_nan(None)
     )
-    if not (runs["status"] == "completed").any():
+    if not (runs["status"] == Status.COMPLETED).any():
         raise UserError(_no_completed_run(results, runs))
-    trials = _fold_seeds(runs, study.limits)
+    trials = _with_eligibility(_fold_seeds(runs), study)
     loaded = LoadedStudy(
         results,
         study,
@@ -73,7 +77,7 @@ def _load(results: Results) -> LoadedStudy:
         trials.filter(phase="confirm"),
     )
     search = loaded.search.with_columns(
-        pl.when((pl.col("status") == "completed") & (pl.col("seeds") < loaded.n_seeds))
+        pl.when((pl.col("status") == Status.COMPLETED) & (pl.col("seeds") < loaded.n_seeds))
         .then(pl.lit(PARTIAL))
         .otherwise("status")
         .alias("status")
@@ -97,15 +101,15 @@ def _no_completed_run(results: Results, runs: pl.DataFrame) -> str:
 
 
 def _read_trials(results: Results, study: StoredStudy) -> pa.Table:
-    """Return the table ``trials/``; skip and list runs that are foreign, damaged or incomplete."""
-    tables = dict(results.runs("trials", study.expected_runs.problem))
+    """Return the table ``trials/`` without runs that are damaged or not part of the study."""
+    tables = dict(results.iter_runs("trials", study.expected_runs.find_problem))
     for run, problem in _type_conflicts(tables).items():
         results.left_out[f"trials/{run}.parquet"] = problem
         del tables[run]
-    ended = {f"{run}.parquet": rows for run, rows in tables.items()}
-    for table, name in results.gone(ended, probed=bool(study.probes)):
+    files = {f"{run}.parquet": rows for run, rows in tables.items()}
+    for table, name in results.find_missing_files(files, has_probes=bool(study.probes)):
         results.left_out[f"{table}/{name}"] = "missing, although its trial is complete"
-    return results.joined("trials", list(tables.values()))
+    return results.concatenate("trials", list(tables.values()))
 
 
 def _type_conflicts(tables: dict[str, pa.Table]) -> dict[str, str]:
@@ -120,13 +124,13 @@ def _type_conflicts(tables: dict[str, pa.Table]) -> dict[str, str]:
     }
 
 
-def _fold_seeds(runs: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFrame:
+def _fold_seeds(runs: pl.DataFrame) -> pl.DataFrame:
     """Aggregate the runs of every trial, one row per trial."""
     key = ["study", "benchmark", "method", "trial_id", "phase"]
     config = [n for n in runs.columns if n.startswith((CONFIG_PREFIX, SEARCH_PREFIX))]
     metrics = [name for name in METRICS if name in runs.columns]
     severity = pl.col("status").replace_strict({name: i for i, name in enumerate(STATUSES)})
-    trials = (
+    return (
         runs.group_by(key, maintain_order=True)
         .agg(
             pl.col("status").get(severity.arg_max()),
@@ -138,11 +142,43 @@ def _fold_seeds(runs: pl.DataFrame, constraints: list[Constraint]) -> pl.DataFra
         )
         .sort("benchmark", "method", pl.col("trial_id").str.len_chars(), "trial_id")
     )
-    feasible = np.ones(trials.height, dtype=np.bool_)
-    for constraint in constraints:
-        values = trials[constraint.metric.name].cast(pl.Float64).to_numpy()
-        feasible &= are_feasible(constraint.violation(values))
-    return trials.with_columns(feasible=feasible)
+
+
+def _with_eligibility(trials: pl.DataFrame, study: StoredStudy) -> pl.DataFrame:
+    """Add the columns ``feasible`` and ``eligible``."""
+    expected = study.expected_runs
+    required_seeds = [
+        len(expected.fresh_seeds if trial_id.endswith(CONFIRM_SUFFIX) else expected.seeds)
+        for trial_id in trials["trial_id"]
+    ]
+    limits = study.limits
+    violations = [
+        [limit.violation(value) for limit, value in zip(limits, row, strict=True)]
+        for row in _values(trials, [limit.metric.name for limit in limits])
+    ]
+    rows = zip(
+        trials["status"],
+        _values(trials, study.objectives),
+        violations,
+        trials["seeds"],
+        required_seeds,
+        strict=True,
+    )
+    feasible = [all(map(is_feasible, violation)) for violation in violations]
+    eligible = [
+        is_eligible(status, values, violation, has_every_seed=seeds == required)
+        for status, values, violation, seeds, required in rows
+    ]
+    return trials.with_columns(
+        pl.Series("feasible", feasible, dtype=pl.Boolean),
+        pl.Series("eligible", eligible, dtype=pl.Boolean),
+    )
+
+
+def _values(trials: pl.DataFrame, names: Sequence[str]) -> list[tuple[float, ...]]:
+    """Return the values of metrics, one tuple per trial; NaN where a value is missing."""
+    columns = [trials[name].cast(pl.Float64).fill_null(np.nan).to_list() for name in names]
+    return list(zip(*columns, strict=True)) if columns else [()] * trials.height
 
 
 def _origins_to_keep(
@@ -176,8 +212,7 @@ def _with_fronts(trials: pl.DataFrame, objectives: list[Metric]) -> pl.DataFrame
     """Add column ``front``: membership of the Pareto front of the trial's benchmark and method."""
     trials = trials.with_row_index("row")
     names = [metric.name for metric in objectives]
-    eligible = trials.filter(ELIGIBLE).drop_nulls(names)
     front: set[int] = set()
-    for _, group in eligible.group_by("benchmark", "method"):
+    for _, group in trials.filter("eligible").group_by("benchmark", "method"):
         front.update(group["row"].to_numpy()[on_front(group.select(names).to_numpy(), objectives)])
     return trials.with_columns(front=pl.col("row").is_in(sorted(front))).drop("row")

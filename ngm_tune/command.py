@@ -1,4 +1,4 @@
-"""The command line as the user typed it."""
+"""The command that the user typed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import sys
 
 COMMAND = "NGM_TUNE_COMMAND"
-"""Environment variable: the typed command, for a process that acts on its behalf."""
+"""Environment variable with the typed command, for a process that runs on the user's behalf."""
 
 
 def typed_command() -> str:
-    """Return the command of this run.
+    """Return the command that the user typed.
 
-    A worker of Ray was not typed, and its arguments can contain secrets.
+    It comes from the environment variable :data:`COMMAND` if this is set: nobody typed the command
+    line of a Ray worker, and its arguments can contain secrets.
     """
     return os.environ.get(COMMAND) or " ".join(["ngm-tune", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""What pydantic finds, as people say it."""
+"""Messages about invalid content, made from pydantic's validation errors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 
-def keys_of(problem: ErrorDetails, content: Any) -> list[str]:
-    """The keys as they stand in the file: pydantic's location without the members of unions."""
+def locate_keys(problem: ErrorDetails, content: Any) -> list[str]:
+    """Return the keys and indices that lead to an invalid value in a file.
+
+    Pydantic's location also contains the names of union members, which are not in the file. These
+    names are left out.
+
+    Args:
+        problem: One of pydantic's errors.
+        content: The content of the file.
+    """
     parts = []
     for part in problem["loc"]:
         if isinstance(content, dict) and (part in content or problem["type"] == "missing"):
@@ -22,18 +30,23 @@ def keys_of(problem: ErrorDetails, content: Any) -> list[str]:
     return parts
 
 
-def spelled(place: list[str]) -> str:
-    """Keys as a person would write them: ``points[0].lr``."""
-    return "".join(f"[{k}]" if k.isdigit() else f".{k}" for k in place).removeprefix(".")
+def dotted(keys: list[str]) -> str:
+    """Return keys and indices as one text.
+
+    Example:
+        >>> dotted(["points", "0", "lr"])
+        'points[0].lr'
+    """
+    return "".join(f"[{k}]" if k.isdigit() else f".{k}" for k in keys).removeprefix(".")
 
 
-def rule_of(problem: ErrorDetails, key: str, others: Iterable[ErrorDetails] = ()) -> str:
-    """Key, value and what is allowed.
+def describe_problem(problem: ErrorDetails, key: str, others: Iterable[ErrorDetails] = ()) -> str:
+    """Return a sentence with the key, the value and what is allowed.
 
     Args:
-        problem: Of the value.
-        key: As a person would write it.
-        others: What the other members of a union have to say of the same value.
+        problem: One of pydantic's errors.
+        key: The key of the value, as :func:`dotted` returns it.
+        others: Errors of other union members about the same value.
     """
     if problem["type"] == "missing":
         return f"{key} is missing"
@@ -47,5 +60,6 @@ def rule_of(problem: ErrorDetails, key: str, others: Iterable[ErrorDetails] = ()
 
 
 def _message(problem: ErrorDetails) -> str:
+    """Return pydantic's message in the terms of TOML and JSON."""
     message = problem["msg"].removeprefix("Value error, ").partition(" or instance of ")[0]
     return message.partition(" after validation")[0].replace("valid dictionary", "table")

@@ -11,7 +11,7 @@ import polars as pl
 from tabulate import tabulate
 
 from ngm_tune.metrics.registry import METRICS
-from ngm_tune.results.columns import hyperparameters_of
+from ngm_tune.results.columns import decode_hyperparameters
 
 from ..formatting import counted, number, percent, settings, signed
 from ..loaded_study import LoadedStudy
@@ -103,7 +103,7 @@ def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:
             "Trial": row["trial_id"],
             "Method": loaded.method_title(row["method"]),
             "Stopped after": f"task {row['tasks']}" if row["tasks"] is not None else _NONE,
-            "Configuration": settings(hyperparameters_of(row, loaded.domains(row["method"]))),
+            "Configuration": settings(decode_hyperparameters(row, loaded.domains(row["method"]))),
         }
         for row in trials.unique("trial_id", maintain_order=True).to_dicts()
     ]

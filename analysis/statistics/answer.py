@@ -11,7 +11,7 @@ import numpy as np
 from ngm_tune.metrics.curves import Floats
 from ngm_tune.metrics.pareto import hypervolume
 
-from ..loaded_study import ELIGIBLE, LoadedStudy
+from ..loaded_study import LoadedStudy
 from .comparison import (
     Contender,
     Difference,
@@ -143,7 +143,7 @@ def _verdict(
 ) -> Verdict:
     focus, *rivals = loaded.study.methods
     if not compared:
-        eligible = loaded.first_phase_trials(benchmark).filter(ELIGIBLE).height
+        eligible = loaded.first_phase_trials(benchmark).filter("eligible").height
         return Verdict.NOTHING_CONFIRMED if eligible else Verdict.NO_ELIGIBLE_TRIAL
     if len(compared) == 2:
         return Verdict.COMPARED
@@ -170,7 +170,7 @@ def _without_front(loaded: LoadedStudy, benchmark: str) -> dict[str, dict[str, i
     counts = {}
     for method in loaded.methods:
         trials = loaded.first_phase_trials(benchmark, method)
-        if trials.height and not trials.filter(ELIGIBLE).height:
+        if trials.height and not trials.filter("eligible").height:
             statuses = trials["status"].replace("completed", "infeasible")
             counts[method] = dict(Counter(statuses).most_common())
     return counts
@@ -190,7 +190,7 @@ def _hypervolumes(loaded: LoadedStudy, benchmark: str) -> list[MethodHypervolume
     def volume(values: Floats) -> Floats:
         return np.array([hypervolume(values, objectives, reference_point)])
 
-    eligible = candidates(loaded, benchmark).filter(ELIGIBLE)
+    eligible = candidates(loaded, benchmark).filter("eligible")
     hypervolumes = []
     for method in loaded.methods:
         trials = eligible.filter(method=method)

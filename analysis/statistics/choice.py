@@ -10,10 +10,10 @@ import polars as pl
 from ngm_tune.errors import UserError
 from ngm_tune.metrics.pareto import shortfall
 from ngm_tune.metrics.selection import knee
-from ngm_tune.results.columns import hyperparameters_of
+from ngm_tune.results.columns import decode_hyperparameters
 
 from ..formatting import counted, settings
-from ..loaded_study import ELIGIBLE, LoadedStudy
+from ..loaded_study import LoadedStudy
 
 
 class Choice(NamedTuple):
@@ -104,7 +104,7 @@ def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFr
     if not _chooses_by_search(loaded, benchmark):
         front = loaded.evidence(benchmark, method).filter("front")
         return front, front
-    confirmed = loaded.confirmed_trials(benchmark, method).filter(ELIGIBLE)
+    confirmed = loaded.confirmed_trials(benchmark, method).filter("eligible")
     estimates = confirmed.select(trial_id="origin").join(
         loaded.search_trials(benchmark, method), on="trial_id", how="left", maintain_order="left"
     )
@@ -131,7 +131,7 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], n_points: int, pick: str) 
         benchmark,
         method,
         row["trial_id"],
-        hyperparameters_of(row, loaded.domains(method)),
+        decode_hyperparameters(row, loaded.domains(method)),
         {metric.name: row[metric.name] for metric in loaded.objectives},
         f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}",
         n_points,

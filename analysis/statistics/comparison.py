@@ -21,7 +21,7 @@ from scipy import stats
 from ngm_tune.metrics.curves import Floats
 from ngm_tune.metrics.selection import are_near, best_in_second
 
-from ..loaded_study import ELIGIBLE, LoadedStudy
+from ..loaded_study import LoadedStudy
 from .optimism import values_by_seed
 
 CONFIDENCE = 0.95
@@ -157,7 +157,7 @@ def candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
     names = [metric.name for metric in loaded.objectives]
     trials = loaded.evidence(benchmark).drop_nulls(names)
     if loaded.has_fixed_runs or not loaded.is_confirmed(benchmark):
-        eligible = trials.filter(ELIGIBLE)
+        eligible = trials.filter("eligible")
         return eligible.with_columns(pl.col(name).alias(ESTIMATE + name) for name in names)
     search = loaded.search_trials(benchmark).select(
         pl.col("trial_id").alias("origin"), *(pl.col(n).alias(ESTIMATE + n) for n in names)
@@ -195,5 +195,5 @@ def paired_differences(loaded: LoadedStudy, trial_id: str, other_id: str) -> lis
 def _best_first_objective(loaded: LoadedStudy, benchmark: str) -> float:
     """Return the best first objective of any eligible trial of the search, or fixed run."""
     first = loaded.objectives[0]
-    trials = loaded.first_phase_trials(benchmark).filter(ELIGIBLE)
+    trials = loaded.first_phase_trials(benchmark).filter("eligible")
     return first.best_among(trials[first.name].drop_nulls())

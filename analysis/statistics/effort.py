@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ngm_tune.metrics.curves import Floats
 from ngm_tune.metrics.pareto import hypervolume, shortfall
 
-from ..loaded_study import ELIGIBLE, LoadedStudy
+from ..loaded_study import LoadedStudy
 
 _N_ORDERS = 200
 _N_BUDGETS = 40
@@ -62,7 +62,7 @@ def _growth(loaded: LoadedStudy, trials: pl.DataFrame) -> pl.DataFrame:
     objectives, reference_point = loaded.objectives, loaded.study.reference_point
     values = trials.select(metric.name for metric in objectives).to_numpy()
     losses = shortfall(values, objectives, reference_point)
-    eligible = trials.select(ELIGIBLE).to_series().to_numpy() & np.isfinite(values).all(axis=1)
+    eligible = trials["eligible"].to_numpy()
     hours = trials["wall_seconds"].fill_null(0.0).to_numpy() / 3600
     runs = trials["seeds"].to_numpy() if loaded.has_racing else np.ones(trials.height, dtype=int)
     budgets = np.unique(np.linspace(1, runs.sum(), _N_BUDGETS).round().astype(int))

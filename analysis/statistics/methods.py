@@ -11,7 +11,7 @@ import polars as pl
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.metrics.registry import METRICS, Metric
 
-from ..loaded_study import ELIGIBLE, PARTIAL, LoadedStudy
+from ..loaded_study import PARTIAL, LoadedStudy
 from .choice import Choice
 from .comparison import Contender, contenders
 from .optimism import optimism
@@ -81,7 +81,7 @@ def _row(
     row["confirmed_trials"] = confirmed.height
     for status in ("diverged", "failed"):
         row[f"confirmed_{status}"] = confirmed.filter(status=status).height
-    row["hypervolume"] = _hypervolume(evidence.filter(ELIGIBLE), objectives, reference_point)
+    row["hypervolume"] = _hypervolume(evidence.filter("eligible"), objectives, reference_point)
     row["search_hypervolume"] = (
         None if fixed else _hypervolume(trials.filter("front"), objectives, reference_point)
     )

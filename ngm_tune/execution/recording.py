@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.metrics.registry import METRICS, compute_metrics
-from ngm_tune.results.columns import CONFIG_PREFIX, INT64, SEARCH_PREFIX
+from ngm_tune.results.columns import CONFIG_PREFIX, INT64_LIMIT, SEARCH_PREFIX
 from ngm_tune.results.directory import FAILURES, Results, checkpoint_of
 from ngm_tune.results.schema import (
     CURVES_SCHEMA,
@@ -97,7 +97,7 @@ def _holds(kind: str, value: Any) -> bool:
     """Whether a column of this type stores a value without loss; a text column stores any value."""
     match kind:
         case "int":
-            return type(value) is int and -INT64 <= value < INT64
+            return type(value) is int and -INT64_LIMIT <= value < INT64_LIMIT
         case "float":
             return type(value) in (int, float)
         case "bool":

@@ -29,7 +29,7 @@ from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.execution.trial_report import PartialRows, TrialReport
 from ngm_tune.methods import get_method
 from ngm_tune.results.directory import Results, checkpoint_of
-from ngm_tune.results.outcome import Outcome, interim_of, outcome_of, read_outcome
+from ngm_tune.results.outcome import Outcome, compute_interim, compute_outcome, read_outcome
 from ngm_tune.results.schema import Status
 from ngm_tune.training.checkpoints import pack, unpack
 from ngm_tune.training.evaluation import Evaluator
@@ -227,7 +227,7 @@ class TrialTraining:
         if self.config["early_stopping"]:
             partial_rows = PartialRows([stopped_row(self.config, run) for run in self.runs], rows)
         return TrialReport(
-            interim=interim_of(rows, self.config["objectives"]),
+            interim=compute_interim(rows, self.config["objectives"]),
             partial=partial_rows,
             discarded_checkpoint=self._take_discarded(),
         )
@@ -255,5 +255,7 @@ class TrialTraining:
         if self.config["probes"]:
             results.write("probes", run_id, probes_table(trial_id, self.runs))
         write_trial(self.config, rows, tasks)
-        outcome = outcome_of(rows, tasks, self.config["objectives"], self.config["constraints"])
+        outcome = compute_outcome(
+            rows, tasks, self.config["objectives"], self.config["constraints"]
+        )
         return TrialReport(outcome=outcome, discarded_checkpoint=self._take_discarded())

@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from ngm_tune.methods.finite_space import scattered
-from ngm_tune.results.columns import INT64, Domain, column_type, domain_of
+from ngm_tune.results.columns import INT64_LIMIT, Domain, column_type, infer_domain
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -139,7 +139,7 @@ class Method:
         for settings in samples:
             if set(settings) != set(names):
                 raise ValueError(f"{', '.join(settings) or 'none'} or {', '.join(names) or 'none'}")
-        return {name: domain_of([settings[name] for settings in samples]) for name in names}
+        return {name: infer_domain([settings[name] for settings in samples]) for name in names}
 
     @property
     def example(self) -> Config:
@@ -166,7 +166,9 @@ def _check_range(name: str, distribution: object) -> None:
             f"Invalid choices of {name}: {choices} (must be None, bool, int, float or str, "
             "and not NaN; configure can convert them to other objects)"
         )
-    if any(isinstance(choice, int) and not -INT64 <= choice < INT64 for choice in choices):
+    if any(
+        isinstance(choice, int) and not -INT64_LIMIT <= choice < INT64_LIMIT for choice in choices
+    ):
         raise ValueError(f"Invalid choices of {name}: {choices} (an integer has more than 64 bits)")
     if min(len(set(choices)), len(set(map(str, choices)))) < len(choices):
         raise ValueError(

@@ -1,1 +1,1 @@
-"""Metrics of continual evaluation and multi-objective comparison, on NumPy arrays alone."""
+"""Metrics of continual evaluation, and comparison by several objectives, on NumPy arrays."""

@@ -1,4 +1,4 @@
-"""Accuracy curves of a run, and their transitions between tasks.
+"""Accuracy curves of a run, and the transitions between its tasks.
 
 Notation: a_j(t) is the accuracy on the evaluation set of task j after iteration t, T_k the last
 iteration of task k, K the number of tasks. Iterations count from 1 over the whole run.
@@ -12,26 +12,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-
-
 Ints = NDArray[np.int64]
 
-
 GapOf = Literal["previous", "first", "old"]
+"""Whose accuracy a gap is about: the previous task, the first task, or the mean of all old tasks.
+"""
 
 
 class AccuracyCurves:
-    """Accuracy on every task over the iterations of one run.
+    """Accuracy on each task over the iterations of a run.
 
     Args:
         iterations: Iterations after which accuracy was evaluated, shape (E,), increasing.
-        accuracy: a_j(t) as fractions, shape (E, K); NaN where a task was not evaluated, as before
-            it was first seen.
-        task_ends: T_k, shape (K,), increasing; each one of ``iterations``.
+        accuracy: a_j(t) as fractions, shape (E, K). NaN where a task was not evaluated, for example
+            before its training began.
+        task_ends: T_k, shape (K,), increasing. Each must be one of ``iterations``.
 
     Raises:
-        ValueError: Shapes do not fit, iterations do not increase, or a task's end was not
-            evaluated.
+        ValueError: Shapes do not match, iterations do not increase, or the accuracy at the end of a
+            task is missing.
     """
 
     def __init__(self, iterations: ArrayLike, accuracy: ArrayLike, task_ends: ArrayLike) -> None:
@@ -49,35 +48,45 @@ class AccuracyCurves:
 
     @property
     def tasks(self) -> int:
-        """K."""
+        """K, the number of tasks."""
         return len(self.task_ends)
 
     def at_task_ends(self) -> Floats:
-        """a_j(T_k), shape (K, K): row k after task k, column j for task j."""
+        """Return a_j(T_k), shape (K, K), with one row per task end k and one column per task j."""
         return self.accuracy[np.searchsorted(self.iterations, self.task_ends)]
 
     def between(self, after: int, until: int) -> tuple[Ints, Floats]:
-        """Iterations in ``(after, until]``, shape (E',), and accuracy there, shape (E', K)."""
+        """Return the evaluated iterations in ``(after, until]`` and the accuracy after each.
+
+        Returns:
+            Iterations, shape (E',), and accuracy, shape (E', K).
+        """
         part = slice(*np.searchsorted(self.iterations, [after, until], side="right"))
         return self.iterations[part], self.accuracy[part]
 
 
 class Transition(NamedTuple):
-    """One old-task accuracy curve across one transition."""
+    """Accuracy on old tasks across one transition."""
 
     before: float
-    """a(T_{k-1}), the accuracy when the new task appears."""
+    """a(T_{k-1}), the accuracy when the new task begins."""
     elapsed: Ints
-    """Iterations since the transition, shape (E',), from 1 to the length of task k."""
+    """Iterations since the transition, shape (E',), at most the length of task k."""
     accuracy: Floats
-    """a(t) while task k is trained, shape (E',)."""
+    """a(t) during the training of task k, shape (E',)."""
 
 
 def transitions(curves: AccuracyCurves, of: GapOf = "previous") -> list[Transition]:
-    """The K-1 transitions, seen by the previous task, the first, or the mean of all old ones."""
+    """Return the K-1 transitions.
+
+    Args:
+        curves: The accuracy curves of a run.
+        of: Accuracy to follow: on the previous task, on the first task, or the mean over all old
+            tasks.
+    """
     ends = curves.task_ends
     at_ends = curves.at_task_ends()
-    found = []
+    result = []
     for task in range(1, curves.tasks):
         column = {
             "previous": slice(task - 1, task),
@@ -85,11 +94,11 @@ def transitions(curves: AccuracyCurves, of: GapOf = "previous") -> list[Transiti
             "old": slice(0, task),
         }[of]
         iterations, accuracy = curves.between(ends[task - 1], ends[task])
-        found.append(
+        result.append(
             Transition(
                 before=float(at_ends[task - 1 : task, column].mean(axis=1)[0]),
                 elapsed=iterations - ends[task - 1],
                 accuracy=accuracy[:, column].mean(axis=1),
             )
         )
-    return found
+    return result

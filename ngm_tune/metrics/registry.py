@@ -1,4 +1,4 @@
-"""The registry of metrics: what search, tables and charts need to know about each of them."""
+"""The registry of metrics, with the properties that search, tables and charts use."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ from ngm_tune.metrics.functional import (
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric with everything that search, tables and charts need to know of it.
+    """A metric.
 
     Attributes:
         name: Column in results and key in studies.
         title: Display name.
-        source: Where it is defined.
-        compute: From curves to the number.
-        direction: What is better.
-        best: The ideal.
-        worst: The value recorded for a run that diverged; None where there is no natural bound,
-            and such a metric cannot be an objective.
+        source: The publication that defines it.
+        compute: Function that computes it from accuracy curves.
+        direction: Whether to maximize or minimize it.
+        best: The ideal value.
+        worst: Value recorded for a diverged run. None if the metric has no natural bound; then it
+            cannot be an objective.
         unit: ``"fraction"`` or ``"iterations"``.
-        bounded: Whether no value is better than the ideal; a gap is, where accuracy only rose.
-        every_task: Whether it looks at every old task between task ends, and not only at the first
+        bounded: Whether no value can be better than the ideal. A stability gap can: it is negative
+            if accuracy only rises.
+        every_task: Whether it depends on all old tasks between task ends, instead of only the first
             and the previous one.
-        window: It needs evaluations less than so many iterations apart.
+        window: Evaluations must be fewer than this many iterations apart; None without a limit.
     """
 
     name: str
@@ -58,39 +59,37 @@ class Metric:
 
     @property
     def sign(self) -> float:
-        """Multiplies a value into one that is to be minimised."""
+        """Factor that turns the metric into one to minimize: 1 or -1."""
         return 1.0 if self.direction == "minimize" else -1.0
 
     def best_among(self, values: Iterable[float]) -> float:
-        """The best of some values; the ideal if there are none."""
+        """Return the best value; the ideal if ``values`` is empty."""
         return min(values, key=lambda value: self.sign * value, default=self.best)
 
 
-_up = partial(Metric, direction="maximize", best=1.0, worst=0.0)
-
-
-_down = partial(Metric, direction="minimize", best=0.0, worst=1.0)
+_maximized = partial(Metric, direction="maximize", best=1.0, worst=0.0)
+_minimized = partial(Metric, direction="minimize", best=0.0, worst=1.0)
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _up("avg_acc", "Average accuracy", "[CE]", average_accuracy),
-        _down(
+        _maximized("avg_acc", "Average accuracy", "[CE]", average_accuracy),
+        _minimized(
             "avg_sg",
             "Stability gap (previous task)",
             "[NGM] eq. SG_k",
             average_stability_gap,
             bounded=False,
         ),
-        _down(
+        _minimized(
             "avg_sg_first",
             "Stability gap (first task)",
             "[NGM] tables",
             partial(average_stability_gap, of="first"),
             bounded=False,
         ),
-        _down(
+        _minimized(
             "avg_sg_old",
             "Stability gap (all old tasks)",
             "[NGM]",
@@ -98,10 +97,12 @@ METRICS: dict[str, Metric] = {
             bounded=False,
             every_task=True,
         ),
-        _up("min_acc", "Average minimum accuracy", "[CE]", minimum_accuracy, every_task=True),
-        _up("wc_acc", "Worst-case accuracy", "[CE]", worst_case_accuracy, every_task=True),
-        _up("first_acc", "First-task accuracy", "[NGM] avg-ACC", first_task_accuracy),
-        _up("learning_acc", "Learning accuracy", "[MER]", learning_accuracy),
+        _maximized(
+            "min_acc", "Average minimum accuracy", "[CE]", minimum_accuracy, every_task=True
+        ),
+        _maximized("wc_acc", "Worst-case accuracy", "[CE]", worst_case_accuracy, every_task=True),
+        _maximized("first_acc", "First-task accuracy", "[NGM] avg-ACC", first_task_accuracy),
+        _maximized("learning_acc", "Learning accuracy", "[MER]", learning_accuracy),
         Metric(
             "recovery",
             "Recovery time",
@@ -112,9 +113,9 @@ METRICS: dict[str, Metric] = {
             worst=None,
             unit="iterations",
         ),
-        _up("recovered", "Transitions recovered", "ngm-tune", recovered),
-        _down("gap_area", "Gap area", "ngm-tune", gap_area),
-        _down("forgetting", "Forgetting", "[RW]", forgetting, bounded=False),
+        _maximized("recovered", "Transitions recovered", "ngm-tune", recovered),
+        _minimized("gap_area", "Gap area", "ngm-tune", gap_area),
+        _minimized("forgetting", "Forgetting", "[RW]", forgetting, bounded=False),
         *(
             make(
                 f"{name}_{window}",
@@ -125,16 +126,16 @@ METRICS: dict[str, Metric] = {
                 window=window,
             )
             for make, name, title, compute in (
-                (_down, "wf", "Windowed forgetting", windowed_forgetting),
-                (_up, "wp", "Windowed plasticity", windowed_plasticity),
+                (_minimized, "wf", "Windowed forgetting", windowed_forgetting),
+                (_maximized, "wp", "Windowed plasticity", windowed_plasticity),
             )
             for window in (10, 100)
         ),
     )
 }
-"""Every metric by name, in the order of the columns."""
+"""All metrics by name, in the order of the columns of the results."""
 
 
 def compute_metrics(curves: AccuracyCurves) -> dict[str, float]:
-    """All of :data:`METRICS` for one run."""
+    """Compute all :data:`METRICS` of a run."""
     return {name: metric.compute(curves) for name, metric in METRICS.items()}

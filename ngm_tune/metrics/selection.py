@@ -1,4 +1,4 @@
-"""Selection of configurations from a front: by hypervolume, at equal accuracy, or the knee."""
+"""Selection of configurations from a front: for confirmation, for comparison, or the knee."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ngm_tune.metrics.pareto import hypervolume, minimised, rows_of, shortfall
+from ngm_tune.metrics.pareto import as_points, hypervolume, minimized, shortfall
 from ngm_tune.metrics.registry import Metric
 
 NEAR = 0.01
-"""How far below the best first objective a configuration may lie to be compared in the second."""
+"""Largest distance from the best first objective at which second objectives are compared."""
 
 
 def hypervolume_subset(
@@ -21,41 +21,43 @@ def hypervolume_subset(
     count: int,
     first: Sequence[int] = (),
 ) -> list[int]:
-    """Indices of at most ``count`` points of a front that together dominate much.
+    """Return the indices of at most ``count`` points of a front with a large joint hypervolume.
 
-    Chosen greedily (Guerreiro, Fonseca and Paquete, Evolutionary Computation 24, 2016): the first
-    is the one that dominates most, each further one adds most to those before; those that add
-    nothing come last, nearest to the ideal first.
+    Greedy hypervolume subset selection (Guerreiro, Fonseca and Paquete, Evolutionary Computation
+    24, 2016): each point adds the most to the hypervolume of the previous ones. Points that add
+    nothing come last, in order of their distance to the ideal.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
         objectives: The M metrics.
         reference_point: A value per objective.
-        count: How many.
-        first: Points that are chosen already, and come first.
+        count: Largest number of points.
+        first: Indices of points to place first.
     """
-    points = rows_of(values, objectives)
+    points = as_points(values, objectives)
     distance = np.linalg.norm(shortfall(points, objectives, reference_point), axis=1)
-    left = [int(i) for i in distance.argsort(kind="stable") if i not in first]
+    remaining = [int(i) for i in distance.argsort(kind="stable") if i not in first]
     chosen = list(first[:count])
-    while left and len(chosen) < count:
-        volumes = [hypervolume(points[[*chosen, i]], objectives, reference_point) for i in left]
-        chosen.append(left.pop(int(np.argmax(volumes))))
+    while remaining and len(chosen) < count:
+        volumes = [
+            hypervolume(points[[*chosen, i]], objectives, reference_point) for i in remaining
+        ]
+        chosen.append(remaining.pop(int(np.argmax(volumes))))
     return chosen
 
 
 def contender(values: ArrayLike, objectives: Sequence[Metric], best: float) -> int | None:
-    """Index of the point to compare with other methods' in the second objective.
+    """Return the index of the point to compare with those of other methods.
 
-    It is the best one there of those whose first objective lies within :data:`NEAR` of the best
-    that any method has; None if there is none, or a single objective.
+    Among the points whose first objective is within :data:`NEAR` of the best of all methods, it has
+    the best second objective. None if no point is that near, or with a single objective.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
         objectives: The M metrics.
-        best: The best value of the first objective.
+        best: Best first objective of all methods.
     """
-    points = rows_of(values, objectives)
+    points = as_points(values, objectives)
     near = np.flatnonzero(are_near(points, objectives, best))
     if len(objectives) < 2 or not len(near):
         return None
@@ -63,25 +65,30 @@ def contender(values: ArrayLike, objectives: Sequence[Metric], best: float) -> i
 
 
 def are_near(values: ArrayLike, objectives: Sequence[Metric], best: float) -> NDArray[np.bool_]:
-    """Which points' first objective lies within :data:`NEAR` of the best, shape (N,).
+    """Return a mask of the points whose first objective is within :data:`NEAR` of the best.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
         objectives: The M metrics.
-        best: The best value of the first objective.
+        best: Best first objective of all methods.
+
+    Returns:
+        Shape (N,).
     """
-    (limit,) = minimised([best], objectives[:1])[0] + NEAR
-    return np.asarray(minimised(values, objectives)[:, 0] <= limit + 1e-9)
+    (limit,) = minimized([best], objectives[:1])[0] + NEAR
+    return np.asarray(minimized(values, objectives)[:, 0] <= limit + 1e-9)
 
 
 def best_in_second(values: ArrayLike, objectives: Sequence[Metric]) -> int:
-    """Index of the point that is best in the second objective, and of those in the first.
+    """Return the index of the point with the best second objective.
+
+    Ties are decided by the first objective.
 
     Args:
         values: One row per point, one column per objective, shape (N, M), N > 0, M > 1.
         objectives: The M metrics.
     """
-    points = minimised(values, objectives)
+    points = minimized(values, objectives)
     return int(np.lexsort((points[:, 0], points[:, 1]))[0])
 
 
@@ -92,17 +99,17 @@ def to_confirm(
     count: int,
     best: float,
 ) -> list[int]:
-    """Indices of at most ``count`` points of a front that are to be confirmed, in this order.
+    """Return the indices of at most ``count`` points of a front to confirm, in this order.
 
-    First the :func:`contender`, which the answer of the study is about, and then what together
-    dominates most.
+    First comes the :func:`contender`, on which the comparison of methods rests, then the points
+    that :func:`hypervolume_subset` selects.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
         objectives: The M metrics.
         reference_point: A value per objective.
-        count: How many.
-        best: The best value of the first objective that any method has.
+        count: Largest number of points.
+        best: Best first objective of all methods.
     """
     first = contender(values, objectives, best)
     return hypervolume_subset(
@@ -113,10 +120,10 @@ def to_confirm(
 def knee(
     values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
 ) -> int:
-    """Index of the point nearest to the ideal: the compromise solution of Zeleny (1973).
+    """Return the index of the point nearest to the ideal: the compromise solution of Zeleny (1973).
 
-    Every objective is measured in units of the distance from the reference point to the ideal, so
-    that the choice does not depend on which other points there are.
+    Each objective is measured in units of the distance from the reference point to the ideal, so
+    the choice between two points does not depend on other points.
 
     Args:
         values: One row per point, one column per objective, shape (N, M), N > 0.

@@ -1,7 +1,7 @@
-"""Values of columns that methods share, back in the types that each method has them in.
+"""Types of the columns that methods share, and decoding of their values.
 
-A column has one type for all methods: fractions where another one's are whole numbers, and text
-where they are choices of several types.
+A column has one type for all methods. For example, integers of one method are stored as floats if
+another method has floats, and choices of mixed types are stored as strings.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from contextlib import suppress
 from typing import Any
 
 CONFIG_PREFIX = "config_"
-"""Prefix of columns with hyper-parameters."""
+"""Prefix of the columns with hyper-parameters."""
 SEARCH_PREFIX = "search_"
-"""Prefix of columns with search coordinates, where hyper-parameters were searched."""
-INT64 = 2**63
-"""Beyond the largest whole number that results can hold."""
+"""Prefix of the columns with search coordinates, for hyper-parameters that were searched."""
+INT64_LIMIT = 2**63
+"""Integers in results are at least ``-INT64_LIMIT`` and less than ``INT64_LIMIT``."""
 Domain = type | Sequence[Any]
-"""What a value can be: of a type, or one of these."""
+"""The values that a hyper-parameter can have: all values of a type, or a list of choices."""
 
 
-def domain_of(values: Sequence[Any]) -> Domain:
-    """The type of values that have one which results have columns of; else these values."""
+def infer_domain(values: Sequence[Any]) -> Domain:
+    """Return the type of the values if it is bool, int, float or str; else the distinct values."""
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and kinds <= {bool, int, float, str}:
         return kinds.pop()
@@ -30,7 +30,7 @@ def domain_of(values: Sequence[Any]) -> Domain:
 
 
 def column_type(domains: Sequence[Domain]) -> type:
-    """Of a column for values of all these domains: text, where nothing else has them all."""
+    """Return the type of a column that holds values of all domains; str if no other type does."""
     kinds = {
         kind
         for domain in domains
@@ -38,27 +38,23 @@ def column_type(domains: Sequence[Domain]) -> type:
     }
     if kinds == {int, float}:
         return float
-    only = kinds.pop()
-    return str if kinds or only not in (bool, int, float) else only
+    kind = kinds.pop()
+    return str if kinds or kind not in (bool, int, float) else kind
 
 
-def _one_of(values: Sequence[Any], stored: Any) -> Any:
-    """That of the values, or another one of their types, that is stored so."""
-    for value in values:
-        if str(value) == str(stored):
-            return value
-    if isinstance(stored, str):
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-            found = ast.literal_eval(stored)  # a number or, of computed ones, a tuple
-            return found if type(found) in map(type, values) else stored
-        return stored
-    return next((value for value in values if value == stored), stored)  # 1, stored as 1.0
+def decode(stored: Any, domain: Domain) -> Any:
+    """Decode a stored value into its domain.
 
+    Values outside the domain are returned unchanged.
 
-def restored(stored: Any, domain: Domain) -> Any:
-    """A value as it was before it was stored; what cannot be of the domain stays as it is."""
+    Example:
+        >>> decode(3.0, int)
+        3
+        >>> decode("(0.9, 0.999)", [(0.9, 0.999), (0.8, 0.99)])
+        (0.9, 0.999)
+    """
     if not isinstance(domain, type):
-        return _one_of(domain, stored)
+        return _decode_choice(stored, domain)
     if domain is bool:
         return {"True": True, "False": False}.get(stored, stored)
     try:
@@ -68,14 +64,36 @@ def restored(stored: Any, domain: Domain) -> Any:
     return stored if domain is int and isinstance(stored, float) and value != stored else value
 
 
-def hyperparameters_of(row: Mapping[str, Any], domains: Mapping[str, Domain]) -> dict[str, Any]:
-    """The hyper-parameters of a row in ``trials/``, each of a known domain as it was."""
+def _decode_choice(stored: Any, choices: Sequence[Any]) -> Any:
+    """Return the choice that is stored as this value.
+
+    A string that is none of the choices is parsed if the result has the type of a choice: choices
+    can be computed from a continuous search coordinate.
+    """
+    for choice in choices:
+        if str(choice) == str(stored):
+            return choice
+    if isinstance(stored, str):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            value = ast.literal_eval(stored)
+            return value if type(value) in map(type, choices) else stored
+        return stored
+    return next((choice for choice in choices if choice == stored), stored)  # 1, stored as 1.0
+
+
+def decode_hyperparameters(row: Mapping[str, Any], domains: Mapping[str, Domain]) -> dict[str, Any]:
+    """Return the hyper-parameters of a row in ``trials/``, decoded into their domains.
+
+    Args:
+        row: The row.
+        domains: Domains by name. A hyper-parameter without a domain keeps its stored value.
+    """
     stored = {
         name.removeprefix(CONFIG_PREFIX): value
         for name, value in row.items()
         if name.startswith(CONFIG_PREFIX) and value is not None
     }
     return {
-        name: restored(value, domains[name]) if name in domains else value
+        name: decode(value, domains[name]) if name in domains else value
         for name, value in stored.items()
     }

@@ -1,26 +1,26 @@
-"""Results on disk: written and read here and nowhere else.
+"""The files of a results directory. Only this module reads and writes them.
 
-A results directory holds::
+A results directory contains::
 
-    study.toml                      what was asked
-    environment.json                versions, revision, hardware, start time, and the study again
-    trials/<run>.parquet            a row per seed: configuration, status, metrics
-    tasks/<run>.parquet             a row per seed and task: the metrics up to that task's end
-    curves/<run>.parquet            a row per seed, iteration and evaluated task
-    steps/<run>.parquet             a row per seed and iteration
-    probes/<run>.parquet            a row per seed, iteration and quantity, with probes
-    costs/<study>.parquet           a row per method and network, with costs
-    failures/<run>.txt              the traceback of a trial that raised
-    checkpoints/<run>.pt            where a trial is that has not ended yet
-    optuna.journal, driver.json     record of the search; who runs the study at the moment
-    damaged/                        what was set aside by `ngm-tune doctor` or `--retry-failed`
+    study.toml                      the study
+    environment.json                provenance: versions, revision, hardware, start time, the study
+    trials/<run>.parquet            one row per seed: configuration, status, metrics
+    tasks/<run>.parquet             one row per seed and task: metrics up to the end of the task
+    curves/<run>.parquet            one row per seed, iteration and evaluated task
+    steps/<run>.parquet             one row per seed and iteration
+    probes/<run>.parquet            one row per seed, iteration and quantity; with ``probes``
+    costs/<study>.parquet           one row per method and network; with ``cost``
+    failures/<run>.txt              traceback of a failed trial
+    checkpoints/<run>.pt            checkpoint of an unfinished trial
+    optuna.journal, driver.json     search record; lock of the driver that runs the study
+    damaged/                        quarantine of `ngm-tune doctor` and `--retry-failed`
 
-A run is named by its ``trial_id``; where a trial's seeds are run one by one, as in racing, by
-``<trial_id>@<seed>``. ``phase`` is ``search`` (on validation data) or ``confirm`` (on test data).
+``<run>`` is the ``trial_id``, or ``<trial_id>@<seed>`` where the seeds of a trial run separately,
+as in racing. ``phase`` is ``search`` (validation data) or ``confirm`` (test data).
 
-Every file is written once, under another name, and then renamed; a trial's file in ``trials/``
-comes last, so a trial that has one is complete on disk. Any tool that reads Parquet reads a folder
-of them as one table: their schemas, in :mod:`ngm_tune.results.schema`, are the same.
+Every file is written once, under a temporary name, and then renamed. The file in ``trials/`` is
+written last, so a trial with such a file is complete on disk. All files of a table have the schema
+of :mod:`ngm_tune.results.schema`, so any tool that reads Parquet reads their folder as one table.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from ngm_tune.errors import NewerResultsError, UserError, printable
+from ngm_tune.errors import NewerResultsError, ResultsFileError, UserError
 from ngm_tune.results.filesystem import Directory
 from ngm_tune.results.ids import trial_of
 from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.results.records import StoredEnvironment, read_record
 from ngm_tune.results.schema import (
     SCHEMAS,
+    Status,
     Table,
-    is_newer,
-    problem_of,
-    problem_of_rows,
-    version_of,
+    find_rows_problem,
+    find_schema_problem,
+    is_newer_version,
+    schema_version,
 )
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
@@ -60,143 +61,165 @@ def checkpoint_of(run_id: str) -> str:
     return f"{CHECKPOINTS}/{run_id}.pt"
 
 
-def reason_of(error: UserError, name: str) -> str:
-    """What an error says of a file of the directory, without its name."""
-    before, _, reason = str(error).partition(f"{printable(name)}: ")
-    return reason or before
-
-
 class Results(Directory):
     """A results directory.
 
     Args:
-        location: A path, or a URI of any filesystem that pyarrow knows, such as s3://bucket/study.
-        tolerant: Pass over damaged files of tables, and keep account of them in ``left_out``.
+        location: Path, or URI of a filesystem that pyarrow supports, such as s3://bucket/study.
+        tolerant: Skip damaged files of tables and list them in :attr:`left_out`, instead of raising
+            an error.
     """
 
     def __init__(self, location: str, *, tolerant: bool = False) -> None:
         super().__init__(location)
         self.left_out: dict[str, str] = {}
-        """Why, by file, in a tolerant reading."""
+        """Why a file was skipped, by its path in the directory."""
         self._tolerant = tolerant
 
     @property
     def doctor(self) -> str:
-        """The command that examines it, as people type it."""
+        """The command that examines the directory, quoted for a shell."""
         return f"ngm-tune doctor {quote(self.location)}"
 
     def exists(self) -> bool:
-        """Whether a study was started here."""
+        """Return whether the directory contains a study."""
         return self.has(STUDY)
 
     def require(self) -> None:
-        """Raise :class:`UserError` unless a study was started here."""
+        """Raise :class:`UserError` unless the directory contains a study."""
         try:
-            there = self.exists()
+            exists = self.exists()
         except (OSError, ValueError) as error:
             raise UserError(f"{self.location}: cannot be read: {error}") from error
-        if not there:
+        if not exists:
             hint = (
-                f"`{self.doctor}` says how to have it again"
+                f"`{self.doctor}` explains how to recover it"
                 if self.table_files("trials")
-                else "`ngm-tune run STUDY --results DIR` makes some"
+                else "`ngm-tune run STUDY --results DIR` creates results"
             )
-            raise UserError(f"{self.location}: no results there (no study.toml); {hint}")
+            raise UserError(f"{self.location}: no results found (no study.toml); {hint}")
 
     def study(self) -> dict[str, Any]:
-        """The study as it was asked for."""
+        """Read ``study.toml``; keys of earlier versions are replaced by their current names.
+
+        Raises:
+            ResultsFileError: The file cannot be read, or is not valid TOML.
+        """
         try:
-            return with_current_keys(tomllib.loads(self._text(STUDY)))
+            return with_current_keys(tomllib.loads(self._read_text(STUDY)))
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{self.location}/study.toml: not valid TOML: {error}") from error
+            raise self._file_error(STUDY, f"not valid TOML: {error}") from error
 
     def environment(self) -> dict[str, Any]:
-        """Where and with what the study was run; empty if that was not kept."""
+        """Read the provenance from ``environment.json``; empty if the file does not exist.
+
+        Raises:
+            ResultsFileError: The file is damaged, and the directory is not read tolerantly.
+        """
         try:
-            return self._environment() if self.has(ENVIRONMENT) else {}
-        except UserError as error:
+            return self._read_environment() if self.has(ENVIRONMENT) else {}
+        except ResultsFileError as error:
             if not self._tolerant:
                 raise
-            self.left_out[ENVIRONMENT] = reason_of(error, ENVIRONMENT)
+            self.left_out[ENVIRONMENT] = error.reason
             return {}
 
-    def _environment(self) -> dict[str, Any]:
+    def _read_environment(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._text(ENVIRONMENT))
+            content = json.loads(self._read_text(ENVIRONMENT))
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{self.location}/environment.json: not JSON: {error}") from error
+            raise self._file_error(ENVIRONMENT, f"not valid JSON: {error}") from error
         try:
-            read_record(StoredEnvironment, found)
+            read_record(StoredEnvironment, content)
         except ValueError as error:
-            raise UserError(f"{self.location}/environment.json: {error}") from error
-        return dict(found)
+            raise self._file_error(ENVIRONMENT, str(error)) from error
+        return dict(content)
 
     def write_environment(self, content: Mapping[str, Any]) -> None:
-        """Write where and with what the study is run."""
+        """Write the provenance to ``environment.json``."""
         self.write_text(ENVIRONMENT, json.dumps(content, indent=2) + "\n")
 
     def has_run(self, run: str) -> bool:
-        """Whether a run is complete on disk."""
+        """Return whether a run is complete on disk."""
         return self.has(f"trials/{run}.parquet")
 
     def write(self, table: Table, run: str, rows: pa.Table) -> None:
-        """Write one run's file of ``table`` (or the study's, of costs), whole or not at all."""
-        self.write_by(
+        """Write the file of one run in a table, atomically.
+
+        Args:
+            table: The table.
+            run: The id of the run; for ``costs`` the name of the study.
+            rows: The rows of the run.
+        """
+        self.write_stream(
             f"{table}/{run}.parquet",
             lambda stream: pq.write_table(rows, stream, compression="zstd"),
         )
 
-    def free_place(self, name: str) -> str:
-        """A name in ``damaged/`` that no file or folder has yet."""
-        place = f"{DAMAGED}/{name}"
-        while self.has_any(place):
-            place += "~"
-        return place
+    def choose_quarantine_path(self, name: str) -> str:
+        """Return a path in ``damaged/`` that no file or folder has."""
+        path = f"{DAMAGED}/{name}"
+        while self.has_entry(path):
+            path += "~"
+        return path
 
     def quarantine(self, name: str) -> str:
-        """Move a file to ``damaged/``, where nothing reads it; its new name."""
-        place = self.free_place(name)
-        self.make_folder(str(PurePosixPath(place).parent))
-        self.rename(name, place)
-        return place
+        """Move a file into quarantine, where nothing reads it. Return its new path."""
+        path = self.choose_quarantine_path(name)
+        self.make_folder(str(PurePosixPath(path).parent))
+        self.rename(name, path)
+        return path
 
-    def gone(self, ended: Mapping[str, pa.Table], *, probed: bool) -> list[tuple[Table, str]]:
-        """Tables and names of files that are not there, though the trial is complete.
+    def find_missing_files(
+        self, trials: Mapping[str, pa.Table], *, has_probes: bool
+    ) -> list[tuple[Table, str]]:
+        """Return the table and name of each file that a completed run lacks.
 
         Args:
-            ended: The rows in ``trials/``, by the names of their files.
-            probed: Whether it is a study with probes.
+            trials: Rows in ``trials/`` by file name.
+            has_probes: Whether the study has probes.
         """
         tables: list[Table] = ["tasks", "curves", "steps"]
-        if probed:
+        if has_probes:
             tables.append("probes")
-        there = {table: set(self.table_files(table)) for table in tables}
+        existing = {table: set(self.table_files(table)) for table in tables}
         return [
             (table, name)
-            for name, rows in ended.items()
+            for name, rows in trials.items()
             for table in tables
-            if name not in there[table]
-            and is_whole(rows)
-            and not (table == "tasks" and version_of(rows.schema) < 2)
+            if name not in existing[table]
+            and is_completed(rows)
+            and not (table == "tasks" and schema_version(rows.schema) < 2)
         ]
 
     def read(self, table: Table, trial_ids: Iterable[str] | None = None) -> pa.Table:
-        """One table of all trials, or of some; columns a file lacks are null.
+        """Read a table.
+
+        Args:
+            table: The table.
+            trial_ids: The trials to read; None for all.
+
+        Returns:
+            The rows of all files. Columns that a file lacks are null.
 
         Raises:
-            UserError: A file is damaged, or newer than this version of ngm-tune can read.
+            ResultsFileError: A file is damaged, or needs a newer version of ngm-tune.
         """
         wanted = None if trial_ids is None else set(trial_ids)
-        return self.joined(
+        return self.concatenate(
             table,
-            [rows for run, rows in self.runs(table) if wanted is None or trial_of(run) in wanted],
+            [
+                rows
+                for run, rows in self.iter_runs(table)
+                if wanted is None or trial_of(run) in wanted
+            ],
         )
 
-    def joined(self, table: Table, parts: Sequence[pa.Table]) -> pa.Table:
-        """The rows of some runs as one table; columns some lack are null.
+    def concatenate(self, table: Table, parts: Sequence[pa.Table]) -> pa.Table:
+        """Return the rows of several runs as one table. Columns that a run lacks are null.
 
         Raises:
-            UserError: They are not all of one study.
+            UserError: The types of a column differ, as between different studies.
         """
         try:
             return pa.concat_tables(
@@ -204,85 +227,94 @@ class Results(Directory):
             )
         except pa.ArrowException as error:
             raise UserError(
-                f"{self.location}/{table}: these are not all files of one study: {error}"
+                f"{self.location}/{table}: the files are not all of the same study: {error}"
             ) from error
 
-    def runs(
+    def iter_runs(
         self,
         table: Table,
-        problem_of_run: Callable[[str, pa.Table], str | None] = lambda run, rows: None,
+        find_problem: Callable[[str, pa.Table], str | None] = lambda run, rows: None,
     ) -> Iterator[tuple[str, pa.Table]]:
-        """The rows of each run, by its id.
+        """Iterate over the runs of a table.
 
         Args:
-            table: Which.
-            problem_of_run: Says what else is the matter with the rows of a run; None if nothing is.
+            table: The table.
+            find_problem: Returns why the rows of a run are not part of the study, or None.
+
+        Yields:
+            The id and the rows of each run.
 
         Raises:
-            UserError: As for :meth:`read`, or there is such a problem.
+            ResultsFileError: As for :meth:`read`, or ``find_problem`` returned a problem.
         """
         for name in self.table_files(table):
             run = name.removesuffix(".parquet")
             try:
                 rows = self.read_file(table, name)
-                problem = problem_of_run(run, rows)
+                problem = find_problem(run, rows)
                 if problem is not None:
-                    raise UserError(f"{self.location}/{table}/{name}: {problem}")
-                yield run, rows
-            except UserError as error:
-                if not self._tolerant:
-                    if isinstance(error, NewerResultsError):
-                        raise
-                    hint = f"`{self.doctor}` sets it aside"
-                    raise UserError(f"{error}; {hint}") from error
-                self.left_out[f"{table}/{name}"] = reason_of(error, f"{table}/{name}")
+                    raise self._file_error(f"{table}/{name}", problem)
+            except ResultsFileError as error:
+                if self._tolerant:
+                    self.left_out[f"{table}/{name}"] = error.reason
+                    continue
+                if isinstance(error, NewerResultsError):
+                    raise
+                hint = f"`{self.doctor}` moves it into quarantine"
+                raise ResultsFileError(error.path, f"{error.reason}; {hint}") from error
+            yield run, rows
 
-    def run(self, table: Table, run: str) -> pa.Table | None:
-        """The rows of one run; None if it has none.
+    def read_run(self, table: Table, run: str) -> pa.Table | None:
+        """Read the rows of one run; None if it has no file in the table.
 
         Raises:
-            UserError: As for :meth:`read`.
+            ResultsFileError: As for :meth:`read`.
         """
         name = f"{run}.parquet"
         return self.read_file(table, name) if self.has(f"{table}/{name}") else None
 
     def read_file(self, table: Table, name: str) -> pa.Table:
-        """The rows of one file.
+        """Read the rows of one file and check its schema and keys.
 
         Raises:
-            UserError: As for :meth:`read`.
+            ResultsFileError: As for :meth:`read`.
+            OSError: The filesystem cannot read the file; this does not mean that it is damaged.
         """
-        where = f"{self.location}/{table}/{name}"
-        content = self.read_bytes(f"{table}/{name}")  # what fails here is no damage of the file
+        path = f"{table}/{name}"
+        content = self.read_bytes(path)
         if content is None:
-            raise UserError(f"{where}: it is gone")
+            raise self._file_error(path, "the file does not exist any more")
         try:
-            part = pq.read_table(pa.BufferReader(content))
-            part.validate(full=True)  # else texts could be none
+            rows = pq.read_table(pa.BufferReader(content))
+            rows.validate(full=True)  # finds strings that are not valid UTF-8
         except (pa.ArrowException, OSError) as error:
             reason = str(error).partition("\n")[0].rpartition("': ")[2]
-            raise UserError(f"{where}: not readable as Parquet: {reason}") from error
-        problem = problem_of(table, part.schema) or problem_of_rows(
-            table, name.removesuffix(".parquet"), part
-        )
-        if problem is not None and is_newer(part.schema):
-            raise NewerResultsError(f"{where}: {problem}; a newer version of ngm-tune reads it")
+            raise self._file_error(path, f"not readable as Parquet: {reason}") from error
+        run = name.removesuffix(".parquet")
+        problem = find_schema_problem(table, rows.schema) or find_rows_problem(table, run, rows)
+        if problem is not None and is_newer_version(rows.schema):
+            raise NewerResultsError(
+                f"{self.location}/{path}", f"{problem}; a newer version of ngm-tune reads it"
+            )
         if problem is not None:
-            raise UserError(f"{where}: {problem}")
-        return part
+            raise self._file_error(path, problem)
+        return rows
 
     def table_files(self, table: Table) -> list[str]:
-        """Names of the files of a table, sorted."""
+        """Return the names of the files of a table, sorted."""
         names = self.files(table)
         return [n for n in names if n.endswith(".parquet") and not n.startswith(".")]
 
-    def _text(self, name: str) -> str:
+    def _read_text(self, name: str) -> str:
         try:
             return (self.read_bytes(name) or b"").decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.location}/{name}: cannot be read: {error}") from error
+            raise self._file_error(name, f"cannot be read: {error}") from error
+
+    def _file_error(self, name: str, reason: str) -> ResultsFileError:
+        return ResultsFileError(f"{self.location}/{name}", reason)
 
 
-def is_whole(rows: pa.Table) -> bool:
-    """Whether a run ended as it should, with all that is to be written of one."""
-    return set(rows["status"].to_pylist()) == {"completed"}
+def is_completed(rows: pa.Table) -> bool:
+    """Return whether every seed of a run in ``trials/`` completed."""
+    return set(rows["status"].to_pylist()) == {Status.COMPLETED}

@@ -1,4 +1,4 @@
-"""Which runs a study has: what a file in ``trials/`` must be to be of it."""
+"""The runs that a study can have, and the check that a file in ``trials/`` is one of them."""
 
 from __future__ import annotations
 
@@ -10,79 +10,88 @@ import pyarrow as pa
 
 from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of
 
+_FIRST_FRESH_SEED = 1000
 
-def seeds_of(seeds: int | Sequence[int]) -> list[int]:
-    """The seeds that a study's ``seeds`` stands for: how many (0, 1, ...), or which."""
+
+def expand_seeds(seeds: int | Sequence[int]) -> list[int]:
+    """Return a study's seeds as a list: a number n stands for 0, 1, ..., n - 1."""
     return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
 
 
 def fresh_seeds(seeds: Iterable[int], number: int) -> list[int]:
-    """Seeds of confirmation, which are none of the search's."""
-    known = set(seeds)
-    return list(islice((seed for seed in count(1000) if seed not in known), number))
+    """Return seeds for the confirm phase.
+
+    Args:
+        seeds: Seeds of the search, which are not used again.
+        number: Number of seeds to return.
+    """
+    used = set(seeds)
+    return list(islice((seed for seed in count(_FIRST_FRESH_SEED) if seed not in used), number))
 
 
 @dataclass(frozen=True)
 class ExpectedRuns:
-    """What runs there can be of a study.
+    """The runs that a study can have.
 
     Attributes:
-        name: Of the study.
-        benchmarks: Of the study.
-        methods: Of the study.
-        most_configurations: That there can be of each benchmark and method.
-        seeds: Of every trial, but for those that confirm another.
-        fresh: Of every trial that confirms another.
-        racing: Whether the seeds of a search are runs of their own.
-        given: Whether settings are given, which are evaluated on the test data, instead of a
-            search.
+        name: Name of the study.
+        benchmarks: Names of its benchmarks.
+        methods: Names of its methods.
+        max_configurations: Largest number of configurations of a benchmark and method.
+        seeds: Seeds of each trial of the search, or of each fixed run.
+        fresh_seeds: Seeds of each confirmation.
+        has_racing: Whether the seeds of a search trial run separately.
+        has_search: Whether the study searches; otherwise it has fixed runs on the test data.
     """
 
     name: str
     benchmarks: Sequence[str]
     methods: Sequence[str]
-    most_configurations: int
+    max_configurations: int
     seeds: Sequence[int]
-    fresh: Sequence[int]
-    racing: bool
-    searched: bool
+    fresh_seeds: Sequence[int]
+    has_racing: bool
+    has_search: bool
 
-    def problem(self, run: str, rows: pa.Table) -> str | None:
-        """Why the rows of a file in ``trials/`` are none of the study; None if they are.
+    def find_problem(self, run: str, rows: pa.Table) -> str | None:
+        """Return why the rows of a file in ``trials/`` are not part of the study, or None.
 
         Args:
-            run: The run that the file is named after.
-            rows: That :func:`ngm_tune.results.schema.problem_of_rows` has nothing to say of.
+            run: Id of the run in the name of the file.
+            rows: Rows without a problem of :func:`ngm_tune.results.schema.find_rows_problem`.
         """
         return next(self._problems(run, rows), None)
 
     def _problems(self, run: str, rows: pa.Table) -> Iterator[str]:
         for study in rows["study"].unique().to_pylist():
             if study != self.name:
-                yield f"a trial of the study {study}, not of {self.name}"
+                yield f"a trial of study {study}, not of study {self.name}"
         benchmark, method = rows["benchmark"][0].as_py(), rows["method"][0].as_py()
         if benchmark not in self.benchmarks or method not in self.methods:
-            yield f"a trial of {benchmark} and {method}, not of the study"
-        trial, alone, of_seed = run.partition("@")
+            yield f"a trial of {benchmark} and {method}, which are not both in the study"
+        trial, has_seed, seed_in_name = run.partition("@")
         number = number_of(trial, benchmark, method)
-        if number is None or number >= self.most_configurations:
-            yield f"configuration {number} of a study that has {self.most_configurations}"
-        confirms = trial.endswith(CONFIRM_SUFFIX)
-        if confirms and not self.searched:
-            yield "confirms a search, and the study has none"
-        phase = "confirm" if confirms or not self.searched else "search"
-        for found in rows["phase"].unique().to_pylist():
-            if found != phase:
-                yield f"phase {found!r} instead of {phase!r}"
-        if alone and (confirms or not self.racing):
+        if number is None or number >= self.max_configurations:
+            yield (
+                f"configuration {number} of a search with at most {self.max_configurations} "
+                "configurations"
+            )
+        is_confirmation = trial.endswith(CONFIRM_SUFFIX)
+        if is_confirmation and not self.has_search:
+            yield "confirms a search trial, but the study has no search"
+        expected_phase = "confirm" if is_confirmation or not self.has_search else "search"
+        for phase in rows["phase"].unique().to_pylist():
+            if phase != expected_phase:
+                yield f"phase {phase!r} instead of {expected_phase!r}"
+        if has_seed and (is_confirmation or not self.has_racing):
             yield "a file of one seed; this study keeps all seeds of a trial in one file"
-        wanted = set(self.fresh if confirms else self.seeds)
-        if self.racing and not confirms:
-            wanted = {seed for seed in wanted if str(seed) == of_seed}
+        expected_seeds = set(self.fresh_seeds if is_confirmation else self.seeds)
+        if self.has_racing and not is_confirmation:
+            expected_seeds = {seed for seed in expected_seeds if str(seed) == seed_in_name}
         seeds = set(rows["seed"].to_pylist())
-        if seeds != wanted:
-            yield f"seeds {_listed(seeds)} instead of {_listed(wanted)}"
+        if seeds != expected_seeds:
+            yield f"seeds {_join(seeds)} instead of {_join(expected_seeds)}"
 
 
-def _listed(numbers: Iterable[int]) -> str:
+def _join(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers))) or "none"

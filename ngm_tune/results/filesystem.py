@@ -1,4 +1,4 @@
-"""Files in one place: a folder, or any filesystem that pyarrow knows."""
+"""Files in a directory of the local filesystem, or of any filesystem that pyarrow supports."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from pyarrow import fs
 from ngm_tune.errors import UserError
 from ngm_tune.results.conditional_put import put_if_absent
 
-_MOMENT = 2.0
-"""Seconds that claims on an object store at the same time may lie apart."""
+_CLAIM_SECONDS = 2.0
+"""Wait before a claim on an object store is read back, so that concurrent claims are noticed."""
 
 
 def with_retry_limit(uri: str) -> str:
-    """The same place, but Google's library gives up on it after half a minute, not a quarter hour.
+    """Return a URI at which Google Cloud Storage is retried for 30 seconds instead of 15 minutes.
 
-    A study goes on from there when its storage can be reached again.
+    A study that stops because its storage is unreachable can be resumed later. Other URIs are
+    returned unchanged.
     """
     query = uri.partition("?")[2]
     if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in query:
@@ -31,18 +32,20 @@ def with_retry_limit(uri: str) -> str:
 
 
 class Directory:
-    """A directory whose files are written whole or not at all.
+    """A directory whose files are written atomically: completely or not at all.
 
     Args:
-        location: A path, or a URI of any filesystem that pyarrow knows, such as s3://bucket/study.
+        location: Path, or URI of a filesystem that pyarrow supports, such as s3://bucket/study.
 
     Raises:
-        UserError: It is none of these.
+        UserError: The location is empty, or its filesystem is not supported.
     """
 
     def __init__(self, location: str) -> None:
         if not location:
-            raise UserError("the name of the results directory is empty")
+            raise UserError(
+                "the location of the results directory is empty; it must be a path or a URI"
+            )
         self.location = location
         try:
             if "://" in location:
@@ -50,52 +53,52 @@ class Directory:
             else:
                 self._fs, root = fs.LocalFileSystem(), str(location)
         except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{location}: no usable results location: {error}") from error
+            raise UserError(f"{location}: not a usable results location: {error}") from error
         self._root = PurePosixPath(root)
 
     @property
     def folder(self) -> Path | None:
-        """The directory, where it is one of this machine's filesystem."""
+        """Path of the directory on the local filesystem; None for any other filesystem."""
         return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
 
     def create(self) -> None:
-        """Make the directory.
+        """Create the directory.
 
-        A parent is only made where the location is relative: a missing one of an absolute path may
-        be a volume that is not mounted, and the results would end up beneath it.
+        The parent folder of an absolute path must exist. If it is missing, a volume may not be
+        mounted, and the results would be written beneath its mount point.
 
         Raises:
-            UserError: It cannot be made.
+            UserError: The directory cannot be created.
         """
         folder = self.folder
         if folder and folder.is_absolute() and not folder.parent.is_dir():
             raise UserError(
-                f"{self.location}: there is no folder {folder.parent} to make it in; mount or "
-                "make that first, or choose another directory with --results"
+                f"{self.location}: the parent folder {folder.parent} does not exist; create or "
+                "mount it, or choose another directory with --results"
             )
         try:
             self._fs.create_dir(str(self._root), recursive=True)
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.location}: cannot be made: {error}") from error
+            raise UserError(f"{self.location}: cannot be created: {error}") from error
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file.
+        """Return whether a file exists.
 
         Raises:
-            OSError: That cannot be told.
+            OSError: The filesystem cannot be read.
         """
         return bool(self._fs.get_file_info(self._path(name)).is_file)
 
-    def has_any(self, name: str) -> bool:
-        """Whether there is a file or folder of a name."""
+    def has_entry(self, name: str) -> bool:
+        """Return whether a file or a folder exists."""
         return bool(self._fs.get_file_info(self._path(name)).type != fs.FileType.NotFound)
 
     def make_folder(self, name: str) -> None:
-        """Make a folder of the directory, and those that it is in."""
+        """Create a folder in the directory, with its parents."""
         self._fs.create_dir(self._path(name), recursive=True)
 
     def read_bytes(self, name: str) -> bytes | None:
-        """What a file holds; None if there is none."""
+        """Read a file; None if it does not exist."""
         try:
             with self._fs.open_input_stream(self._path(name)) as stream:
                 return bytes(stream.read())
@@ -103,15 +106,15 @@ class Directory:
             return None
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the directory, whole or not at all."""
+        """Write a text file atomically, encoded as UTF-8."""
         self.write_bytes(name, text.encode())
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file of the directory, whole or not at all."""
-        self.write_by(name, lambda stream: stream.write(content))
+        """Write a file atomically."""
+        self.write_stream(name, lambda stream: stream.write(content))
 
     def claim(self, name: str, content: bytes) -> bool:
-        """Write a file unless one exists under the same name; whether it was written.
+        """Write a file unless it exists. Return whether it was written.
 
         Of several processes that claim a name at once, one succeeds: a folder and an object store
         with conditional writes guarantee it. Without these a claim waits for a moment, and is lost
@@ -132,74 +135,81 @@ class Directory:
         created = put_if_absent(self._fs, self.location, self._root / name, content)
         if created is None:
             self.write_bytes(name, content)
-            time.sleep(_MOMENT)
+            time.sleep(_CLAIM_SECONDS)
         # An object that exists already is our own if the response to the first attempt was lost.
         return created or self.read_bytes(name) == content
 
     def remove(self, name: str) -> None:
-        """Remove a file that nobody needs any longer, if it is there."""
+        """Delete a file if it exists."""
         with suppress(FileNotFoundError):
             self._fs.delete_file(self._path(name))
 
     def rename(self, name: str, new: str) -> None:
-        """Give a file another name."""
+        """Rename a file."""
         self._fs.move(self._path(name), self._path(new))
 
     def files(self, folder: str = "") -> list[str]:
-        """Names of the files in a folder of the directory, sorted; none if it is a file."""
+        """Return the names of the files in a folder, sorted; empty unless it is a folder."""
         return sorted(info.base_name for info in self._list(folder) if info.is_file)
 
     def folders(self, folder: str = "") -> list[str]:
-        """Names of what is no file in a folder of the directory, sorted."""
+        """Return the names of the entries in a folder that are not files, sorted."""
         return sorted(info.base_name for info in self._list(folder) if not info.is_file)
 
-    def nameless(self, folder: str = "") -> int:
-        """Files in a folder whose names are no text, which are none of ours."""
+    def count_undecodable_names(self, folder: str = "") -> int:
+        """Return the number of files in a folder whose names are not valid UTF-8.
+
+        ngm-tune never writes such files.
+        """
         if self.folder is None:
             return 0
         try:
             names = os.listdir(os.fsencode(self._path(folder)))
         except (FileNotFoundError, NotADirectoryError):
             return 0
-        return sum(not _is_text(name) for name in names)
+        return sum(not _is_decodable(name) for name in names)
 
     def _list(self, folder: str) -> list[fs.FileInfo]:
         try:
             selector = fs.FileSelector(self._path(folder), allow_not_found=True)
-            return [info for info in self._fs.get_file_info(selector) if _has_name(info)]
+            return [info for info in self._fs.get_file_info(selector) if _has_decodable_name(info)]
         except (OSError, ValueError) as error:
             if folder and isinstance(error, NotADirectoryError):
                 return []
             raise UserError(f"{self.location}/{folder}: cannot be listed: {error}") from error
 
-    def write_by(self, name: str, write: Callable[[pa.NativeFile], object]) -> None:
-        """Have a file written under another name, then give it its own.
+    def write_stream(self, name: str, write: Callable[[pa.NativeFile], object]) -> None:
+        """Write a file under a temporary name, then rename it.
 
-        Its folder is made in the results directory, and never that itself: where it is gone, as
-        with a volume that is no longer mounted, writing fails.
+        The folder of the file is created if necessary, but not the directory itself: if it does not
+        exist, for example because a volume is no longer mounted, writing fails.
+
+        Args:
+            name: Path of the file in the directory.
+            write: Writes the content to a stream.
         """
-        draft = self._draft(name)
+        temporary = self._temporary_path(name)
         try:
             try:
-                self._write(draft, write)
+                self._write(temporary, write)
             except FileNotFoundError:
-                folder = PurePosixPath(draft).parent
+                folder = PurePosixPath(temporary).parent
                 if folder == self._root:
                     raise
                 self._fs.create_dir(str(folder), recursive=False)
-                self._write(draft, write)
-            self._fs.move(draft, self._path(name))
+                self._write(temporary, write)
+            self._fs.move(temporary, self._path(name))
         except BaseException:
-            with suppress(OSError):  # it may take up the last space on a full disk
-                self._fs.delete_file(draft)
+            with suppress(OSError):  # frees the space if the disk is full
+                self._fs.delete_file(temporary)
             raise
 
-    def _write(self, draft: str, write: Callable[[pa.NativeFile], object]) -> None:
-        with self._fs.open_output_stream(draft) as stream:
+    def _write(self, temporary: str, write: Callable[[pa.NativeFile], object]) -> None:
+        with self._fs.open_output_stream(temporary) as stream:
             write(stream)
 
-    def _draft(self, name: str) -> str:
-        """A name beside ``name`` that readers of Parquet folders pass over."""
+    def _temporary_path(self, name: str) -> str:
+        """Return a temporary path beside a file, which readers of Parquet folders ignore."""
         path = self._root / name
         return str(path.with_name(f".{path.name}.{uuid4().hex}"))
 
@@ -207,14 +217,14 @@ class Directory:
         return str(self._root / name)
 
 
-def _has_name(info: fs.FileInfo) -> bool:
+def _has_decodable_name(info: fs.FileInfo) -> bool:
     try:
         return bool(info.base_name)
     except UnicodeDecodeError:
         return False
 
 
-def _is_text(name: bytes) -> bool:
+def _is_decodable(name: bytes) -> bool:
     try:
         return bool(name.decode())
     except UnicodeDecodeError:

@@ -1,11 +1,11 @@
-"""Identifiers of trials and runs, which name their files in a results directory."""
+"""Identifiers of trials and runs. The files of a results directory are named by them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 CONFIRM_SUFFIX = ".confirm"
-"""Ends the id of a trial that confirms the trial it is named after."""
+"""Suffix of the id of a confirmation; the rest is the id of the confirmed trial."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class TrialId:
         benchmark: Name of the benchmark.
         method: Name of the method; it contains no dot.
         number: Number of the configuration in the method's search, from 0.
-        confirms: Whether the trial repeats a configuration on the test data.
+        confirms: Whether the trial is a confirmation: the same configuration on test data.
 
     Example:
         >>> str(TrialId("split-digits", "sgd", 3))
@@ -32,7 +32,7 @@ class TrialId:
 
     @classmethod
     def parse(cls, text: str) -> TrialId:
-        """Read an id back from its text.
+        """Parse an id.
 
         Raises:
             ValueError: The text is not the id of a trial.
@@ -55,11 +55,11 @@ class TrialId:
 
 @dataclass(frozen=True)
 class RunId:
-    """Identifier of what one worker trains: a trial, or with racing one seed of a trial.
+    """Identifier of the training that one worker runs: a trial or, with racing, one of its seeds.
 
     Attributes:
         trial: The trial.
-        seed: The seed, where each seed of a trial is scheduled separately; else None.
+        seed: The seed if the seeds of a trial are scheduled separately; otherwise None.
 
     Example:
         >>> str(RunId(TrialId("split-digits", "sgd", 3), seed=1))
@@ -74,14 +74,14 @@ class RunId:
 
 
 def trial_of(run: str) -> str:
-    """Return the trial id in the text of a run id, which need not be well-formed."""
+    """Return the trial id that a run id begins with. The run id can be invalid."""
     return run.partition("@")[0]
 
 
 def number_of(trial: str, benchmark: object, method: object) -> int | None:
-    """Return the number of a trial of this benchmark and method; None for any other text."""
+    """Return the number in a trial id; None if it is not an id of this benchmark and method."""
     try:
-        found = TrialId.parse(trial)
+        parsed = TrialId.parse(trial)
     except ValueError:
         return None
-    return found.number if (found.benchmark, found.method) == (benchmark, method) else None
+    return parsed.number if (parsed.benchmark, parsed.method) == (benchmark, method) else None

@@ -1,4 +1,4 @@
-"""Keys of studies in results directories that an earlier version of ngm-tune wrote."""
+"""Renamed keys of studies, for results directories that an earlier version of ngm-tune wrote."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _KEYS_OF_TABLES = {
 
 
 def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a study's content with the keys of this version.
+    """Return the content of a study with the current names of its keys.
 
-    Only results directories are read this way; a study file must use the current keys.
+    Only results directories can have former keys. A study file must use the current ones.
 
     Args:
         content: The content of ``study.toml``, or of ``study`` in ``environment.json``.
@@ -37,11 +37,11 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_key(table: str, key: str) -> str | None:
-    """Return the current name of a key of an earlier version; None if it had no such key.
+    """Return the current name of a renamed key; None if the key was not renamed.
 
     Args:
         table: Current name of the table; empty for the study itself.
-        key: The key.
+        key: The former name of the key.
     """
     return (_KEYS_OF_TABLES.get(table, {}) if table else _KEYS).get(key)
 

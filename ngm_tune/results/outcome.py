@@ -1,4 +1,4 @@
-"""Outcomes: how a trial ended, computed from its rows."""
+"""Outcomes of trials: status, objectives and violations, computed from their rows."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ngm_tune.results.schema import Status
 
 Row = dict[str, Any]
 Values = tuple[float, ...]
-"""One number per objective, in the study's order."""
+"""One number per objective or constraint, in the study's order."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended.
+    """The outcome of a trial.
 
     Attributes:
         status: The most severe status of its runs.
-        values: Objectives, means over seeds; None for a trial that was stopped or failed.
-        violation: Violation of each constraint of the study, means over seeds; zero or negative
-            where the constraint holds.
-        interim: Objectives after each task that was trained, means over seeds.
-        coordinates: Search coordinates, where the results contain them.
+        values: Objectives, means over seeds; None for a stopped or failed trial.
+        violation: Violation of each constraint of the study, mean over seeds; zero or negative if
+            the constraint is satisfied.
+        interim: Objectives after each trained task, means over seeds.
+        coordinates: Search coordinates; empty if the results do not contain them.
     """
 
     status: str
@@ -39,16 +39,16 @@ class Outcome:
     coordinates: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def finite(self) -> Outcome:
-        """Return the outcome itself, or a failure if a number is not finite.
+        """Return the outcome, or a failed outcome if an objective or violation is not finite.
 
-        Optuna refuses NaN and infinity.
+        Optuna does not accept NaN and infinity.
         """
         if all(map(math.isfinite, (*(self.values or ()), *self.violation))):
             return self
         return Outcome(Status.FAILED, None, coordinates=self.coordinates)
 
 
-def outcome_of(
+def compute_outcome(
     rows: Sequence[Row],
     tasks: Sequence[Row],
     objectives: Sequence[str],
@@ -56,14 +56,14 @@ def outcome_of(
 ) -> Outcome:
     """Compute the outcome of a trial from its rows in ``trials/`` and ``tasks/``.
 
-    A seed that diverged counts with the worst value of each metric, from the task in which it
-    diverged to the last.
+    The rows of a diverged seed contain the worst value of each metric, from the task in which it
+    diverged to the last task.
     """
     status = Status.worst(row["status"] for row in rows)
-    coordinates = coordinates_of(rows[0])
+    coordinates = extract_coordinates(rows[0])
     if status is Status.FAILED:
         return Outcome(status, None, coordinates=coordinates)
-    interim = interim_of(tasks, objectives)
+    interim = compute_interim(tasks, objectives)
     if status is Status.STOPPED:
         return Outcome(status, None, interim=interim, coordinates=coordinates)
     limits = [Constraint.parse(text) for text in constraints]
@@ -75,16 +75,16 @@ def outcome_of(
 def read_outcome(
     results: Results, run_id: str, objectives: Sequence[str], constraints: Sequence[str]
 ) -> Outcome | None:
-    """Read the outcome of a run from disk; None if the run has not ended."""
-    rows = results.run("trials", run_id)
+    """Read the outcome of a run; None if the run has not ended."""
+    rows = results.read_run("trials", run_id)
     if rows is None:
         return None
-    tasks = results.run("tasks", run_id)
+    tasks = results.read_run("tasks", run_id)
     task_rows = [] if tasks is None else tasks.to_pylist()
-    return outcome_of(rows.to_pylist(), task_rows, objectives, constraints)
+    return compute_outcome(rows.to_pylist(), task_rows, objectives, constraints)
 
 
-def coordinates_of(row: Row) -> dict[str, Any]:
+def extract_coordinates(row: Row) -> dict[str, Any]:
     """Return the search coordinates of a row in ``trials/``; empty for fixed hyper-parameters."""
     return {
         name.removeprefix(SEARCH_PREFIX): value
@@ -93,8 +93,8 @@ def coordinates_of(row: Row) -> dict[str, Any]:
     }
 
 
-def interim_of(tasks: Sequence[Row], objectives: Sequence[str]) -> tuple[Values, ...]:
-    """Compute the objectives after each task, means over seeds, from rows in ``tasks/``."""
+def compute_interim(tasks: Sequence[Row], objectives: Sequence[str]) -> tuple[Values, ...]:
+    """Compute the objectives after each task, means over seeds, from the rows in ``tasks/``."""
     by_task: dict[int, list[Row]] = {}
     for row in tasks:
         by_task.setdefault(row["task"], []).append(row)
@@ -104,5 +104,5 @@ def interim_of(tasks: Sequence[Row], objectives: Sequence[str]) -> tuple[Values,
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    """Mean of a metric over rows; NaN if one row has no value."""
+    """Return the mean of a metric over rows; NaN if a row has no value."""
     return float(np.array([row.get(name) for row in rows], dtype=np.float64).mean())

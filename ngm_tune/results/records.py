@@ -1,7 +1,7 @@
-"""What a results directory says of itself in text, checked as it is read.
+"""Contents of ``study.toml`` and ``environment.json``, validated when they are read.
 
-Only as far as reports rely on it: studies of other versions and of methods that are not installed
-here can be read, too.
+Only the keys that reports use are validated. So the study of another version of ngm-tune, or of
+methods that are not installed, can be read too.
 """
 
 from __future__ import annotations
@@ -19,24 +19,27 @@ from pydantic import (
     model_validator,
 )
 
-from ngm_tune.messages import keys_of, rule_of, spelled
+from ngm_tune.messages import describe_problem, dotted, locate_keys
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.results.columns import Domain
-from ngm_tune.results.expected_runs import ExpectedRuns, fresh_seeds, seeds_of
+from ngm_tune.results.expected_runs import ExpectedRuns, expand_seeds, fresh_seeds
 
-Whole = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 SeedCount = Annotated[int, Field(ge=1, le=10_000)]
 
 
-def _named(name: str) -> str:
+def _check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-        raise ValueError(f"{name!r} is no name of a benchmark or method")
+        raise ValueError(
+            f"{name!r} is not a valid name of a benchmark or method; allowed are letters, digits, "
+            "'_', '.' and '-'"
+        )
     return name
 
 
-_Name = Annotated[str, AfterValidator(_named)]
-"""Of a benchmark or method: files of the report are called after it."""
+_Name = Annotated[str, AfterValidator(_check_name)]
+"""Name of a benchmark or method. The report has files with this name."""
 
 
 class _Record(BaseModel):
@@ -48,7 +51,7 @@ class _Titled(_Record):
 
 
 class Range(_Record):
-    """A coordinate of a search space: choices, or numbers from ``low`` to ``high``."""
+    """Range of a search coordinate: choices, or numbers from ``low`` to ``high``."""
 
     choices: Annotated[list[Any], Field(min_length=1)] = []
     low: float | None = None
@@ -56,12 +59,14 @@ class Range(_Record):
     log: bool = False
 
     @model_validator(mode="after")
-    def _choices_or_range(self) -> Range:
+    def _check_bounds(self) -> Range:
         low, high = self.low, self.high
         if self.choices:
             return self
         if low is None or high is None or low > high or (self.log and low <= 0.0):
-            raise ValueError("neither choices nor a range from low to high")
+            raise ValueError(
+                "must have choices, or low and high with low <= high; a log scale needs low > 0"
+            )
         return self
 
 
@@ -74,20 +79,20 @@ class _Method(_Titled):
 
     @property
     def domains(self) -> dict[str, Domain]:
-        """What each hyper-parameter can be, where the results say so."""
+        """Domain of each hyper-parameter that the results describe."""
         return {
-            name: _TYPES[kept] if isinstance(kept, str) else [*map(_unlisted, kept)]
-            for name, kept in self.hyperparameters.items()
+            name: _TYPES[stored] if isinstance(stored, str) else [*map(_to_tuple, stored)]
+            for name, stored in self.hyperparameters.items()
         }
 
 
-def _unlisted(value: Any) -> Any:
-    """A value that was a tuple before it was written as JSON is one again."""
-    return tuple(map(_unlisted, value)) if isinstance(value, list) else value
+def _to_tuple(value: Any) -> Any:
+    """Return a list as a tuple, recursively: JSON stores tuples as lists."""
+    return tuple(map(_to_tuple, value)) if isinstance(value, list) else value
 
 
 class StoredEnvironment(_Record):
-    """Of ``environment.json``."""
+    """Content of ``environment.json``."""
 
     started: str = ""
     resumed: str = ""
@@ -96,23 +101,23 @@ class StoredEnvironment(_Record):
     benchmarks: dict[str, _Titled] = {}
     methods: dict[str, _Method] = {}
     data: dict[str, list[str]] = {}
-    plateaus: dict[str, Whole] = {}
-    exhausted: dict[str, dict[str, Whole]] = {}
-    points: dict[str, dict[str, Whole]] = {}
+    plateaus: dict[str, Count] = {}
+    exhausted: dict[str, dict[str, Count]] = {}
+    points: dict[str, dict[str, Count]] = {}
 
 
 class _Confirm(_Record):
-    max_configurations: Whole = 0
+    max_configurations: Count = 0
     seeds: SeedCount = 5
 
 
 class _Plateau(_Record):
-    patience: Whole
+    patience: Count
     min_improvement: float
 
 
 class StoredStudy(_Record):
-    """Of ``study.toml``."""
+    """Content of ``study.toml``."""
 
     name: str
     title: str
@@ -138,31 +143,31 @@ class StoredStudy(_Record):
 
     @field_validator("objectives")
     @classmethod
-    def _known_metrics(cls, names: list[str]) -> list[str]:
+    def _check_metrics(cls, names: list[str]) -> list[str]:
         for name in names:
             if name not in METRICS:
-                raise ValueError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+                raise ValueError(f"{name!r} is not a metric; allowed are {', '.join(METRICS)}")
         return names
 
     @field_validator("constraints")
     @classmethod
-    def _readable(cls, constraints: list[str]) -> list[str]:
+    def _check_constraints(cls, constraints: list[str]) -> list[str]:
         for text in constraints:
             Constraint.parse(text)
         return constraints
 
     @model_validator(mode="after")
-    def _reference_for_each_objective(self) -> StoredStudy:
+    def _check_reference_point(self) -> StoredStudy:
         if not set(self.objectives) <= set(self.reference_point):
             raise ValueError(
-                f"reference_point = {self.reference_point}: must give a value for each of the "
+                f"reference_point = {self.reference_point}: must have a value for each of the "
                 f"objectives {', '.join(self.objectives)}"
             )
         return self
 
     @property
     def objective_metrics(self) -> list[Metric]:
-        """The metrics that were optimised."""
+        """The optimized metrics."""
         return [METRICS[name] for name in self.objectives]
 
     @property
@@ -172,26 +177,26 @@ class StoredStudy(_Record):
 
     @property
     def seed_list(self) -> list[int]:
-        """The seeds of every trial of the search."""
-        return seeds_of(self.seeds)
+        """Seeds of each trial of the search, or of each fixed run."""
+        return expand_seeds(self.seeds)
 
     @property
     def runs_per_search(self) -> int:
-        """Trials per benchmark and method, or with racing seed-runs, unless a plateau ends them."""
+        """Trials (with racing: seed-runs) of each search, unless it ends earlier on a plateau."""
         return self.trials * (len(self.seed_list) if self.racing is not None else 1)
 
     @property
     def expected_runs(self) -> ExpectedRuns:
-        """What runs there can be of it."""
+        """The runs that the study can have."""
         return ExpectedRuns(
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
-            most_configurations=self.runs_per_search,
+            max_configurations=self.runs_per_search,
             seeds=self.seed_list,
-            fresh=fresh_seeds(self.seed_list, self.confirm.seeds),
-            racing=self.racing is not None,
-            searched=self.settings is None,
+            fresh_seeds=fresh_seeds(self.seed_list, self.confirm.seeds),
+            has_racing=self.racing is not None,
+            has_search=self.settings is None,
         )
 
 
@@ -199,13 +204,18 @@ _Content = TypeVar("_Content", bound=_Record)
 
 
 def read_record(kind: type[_Content], content: object) -> _Content:
-    """A file's content, checked.
+    """Validate the content of a file.
+
+    Args:
+        kind: The class of the content.
+        content: The content.
 
     Raises:
-        ValueError: What is the matter with it, as a sentence.
+        ValueError: A value is not allowed. The message names key, value and what is allowed.
     """
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        raise ValueError(rule_of(problem, spelled(keys_of(problem, content)))) from error
+        key = dotted(locate_keys(problem, content))
+        raise ValueError(describe_problem(problem, key)) from error

@@ -1,4 +1,4 @@
-"""What is in the Parquet files of a results directory: their columns, types and version.
+"""Schemas of the Parquet files in a results directory, and the checks of their rows.
 
 Iterations count from 1 over the whole run, tasks from 0; accuracy is a fraction, entropy and loss
 are in nats, times in seconds.
@@ -17,29 +17,30 @@ from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of, trial_of
 
 SCHEMA_VERSION = 2
-READABLE = (1, 2)
-"""Versions that are read: 1 had neither ``tasks/`` nor ``search_`` columns."""
+READABLE_VERSIONS = (1, 2)
+"""Schema versions that can be read. Version 1 had neither ``tasks/`` nor ``search_`` columns."""
 VERSION_KEY = b"ngm_tune.schema_version"
+"""Key of the schema version in the metadata of a file."""
 
 Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
 PHASES = ("search", "confirm")
 
 
 class Status(StrEnum):
-    """How a run ended; in increasing severity, so that a trial has the worst of its runs."""
+    """How a run ended, in order of severity. A trial has the most severe status of its runs."""
 
     COMPLETED = "completed"
-    """Trained on every task."""
+    """The run trained on every task."""
     DIVERGED = "diverged"
-    """The loss stopped being finite; every metric has its worst value."""
+    """The loss was no longer finite. Every metric has its worst value."""
     STOPPED = "stopped"
-    """Pruned before its last task."""
+    """The run was pruned before its last task."""
     FAILED = "failed"
-    """The method raised, or its worker was lost too often."""
+    """The method raised an exception, or the run lost its worker too often."""
 
     @classmethod
     def worst(cls, statuses: Iterable[str]) -> Status:
-        """Return the most severe of some statuses."""
+        """Return the most severe status."""
         order = list(cls)
         return max(map(cls, statuses), key=order.index)
 
@@ -57,13 +58,13 @@ _ARROW_TYPES = {
 def trials_schema(
     hyperparameters: Mapping[str, str], coordinates: Mapping[str, str] | None = None
 ) -> pa.Schema:
-    """Columns of ``trials/`` for a study whose methods have these hyper-parameters.
+    """Return the schema of ``trials/`` for a study.
 
     Args:
-        hyperparameters: By name ``float``, ``int``, ``bool`` or ``str``.
-        coordinates: Those that are searched, likewise.
+        hyperparameters: Type of each hyper-parameter: ``float``, ``int``, ``bool`` or ``str``.
+        coordinates: Type of each search coordinate.
     """
-    fixed = [
+    identity = [
         ("study", pa.string()),
         ("benchmark", pa.string()),
         ("method", pa.string()),
@@ -83,7 +84,7 @@ def trials_schema(
         ("wall_seconds", pa.float64()),
         ("node", pa.string()),
     ]
-    return _versioned(pa.schema(fixed + config + metrics + outcome))
+    return _versioned(pa.schema(identity + config + metrics + outcome))
 
 
 def _versioned(schema: pa.Schema) -> pa.Schema:
@@ -100,7 +101,7 @@ TASKS_SCHEMA = _versioned(
         ]
     )
 )
-"""Metrics of the run as if ``task`` had been the last one; null where there is none yet."""
+"""Metrics of the run up to the end of ``task``; null if a metric needs more tasks."""
 
 CURVES_SCHEMA = _versioned(
     pa.schema(
@@ -115,7 +116,7 @@ CURVES_SCHEMA = _versioned(
         ]
     )
 )
-"""``task`` is the one being trained, ``eval_task`` the one evaluated."""
+"""``task`` is the task being trained, ``eval_task`` the evaluated one."""
 
 STEPS_SCHEMA = _versioned(
     pa.schema(
@@ -130,7 +131,7 @@ STEPS_SCHEMA = _versioned(
         ]
     )
 )
-"""``gain`` is null for methods that have none."""
+"""``gain`` is null for methods without a gain."""
 
 PROBES_SCHEMA = _versioned(
     pa.schema(
@@ -144,7 +145,7 @@ PROBES_SCHEMA = _versioned(
         ]
     )
 )
-"""``quantity`` is one of those that :mod:`ngm_tune.training.probes` names."""
+"""``quantity`` is a name from :mod:`ngm_tune.training.probes`."""
 
 COSTS_SCHEMA = _versioned(
     pa.schema(
@@ -163,7 +164,7 @@ COSTS_SCHEMA = _versioned(
         ]
     )
 )
-"""A training step against one of SGD; see :class:`ngm_tune.training.step_cost.Cost`."""
+"""Cost of a training step relative to SGD; see :class:`ngm_tune.training.step_cost.Cost`."""
 
 SCHEMAS: dict[Table, pa.Schema] = {
     "trials": trials_schema({}),
@@ -173,7 +174,7 @@ SCHEMAS: dict[Table, pa.Schema] = {
     "probes": PROBES_SCHEMA,
     "costs": COSTS_SCHEMA,
 }
-"""By table; that of trials without the hyper-parameters of a study."""
+"""Schema of each table; ``trials`` without hyper-parameters, which depend on the study."""
 
 KEYS: dict[Table, tuple[str, ...]] = {
     "trials": ("trial_id", "seed"),
@@ -187,45 +188,46 @@ KEYS: dict[Table, tuple[str, ...]] = {
 
 
 _MAY_BE_EMPTY = ("curves", "probes")
-"""Tables of what is looked at now and then: a run can have diverged before the first time."""
+"""Tables that are written at intervals: a run can diverge before the first evaluation."""
 
 
-def version_of(schema: pa.Schema) -> int:
-    """Of a file that can be read."""
-    found = int((schema.metadata or {})[VERSION_KEY])
-    assert found in READABLE
-    return found
+def schema_version(schema: pa.Schema) -> int:
+    """Return the schema version of a file without a problem of :func:`find_schema_problem`."""
+    version = int((schema.metadata or {})[VERSION_KEY])
+    assert version in READABLE_VERSIONS
+    return version
 
 
-def is_newer(schema: pa.Schema) -> bool:
-    """Whether a file is of a later version of ngm-tune than this."""
+def is_newer_version(schema: pa.Schema) -> bool:
+    """Return whether a newer version of ngm-tune wrote a file."""
     version: bytes = (schema.metadata or {}).get(VERSION_KEY, b"")
     return version.isdigit() and int(version) > SCHEMA_VERSION
 
 
-def problem_of(table: Table, schema: pa.Schema) -> str | None:
-    """Why a file is none of ``table`` that this version can read; None if it is one."""
+def find_schema_problem(table: Table, schema: pa.Schema) -> str | None:
+    """Return why a schema is not a readable schema of ``table``; None if it is one."""
     metadata: Mapping[bytes, bytes] = schema.metadata or {}
     version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
-    if version not in map(str, READABLE):
-        return f"schema version {version}, this ngm-tune reads {' and '.join(map(str, READABLE))}"
+    if version not in map(str, READABLE_VERSIONS):
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        return f"schema version {version}; this version of ngm-tune reads {readable}"
     for column in SCHEMAS[table]:
         if column.name not in schema.names:
-            if column.name not in METRICS:  # of which there are more with every version
+            if column.name not in METRICS:  # older files lack metrics that were added later
                 return f"no column {column.name}"
         elif schema.field(column.name).type != column.type:
-            found = schema.field(column.name).type
-            return f"column {column.name} is of type {found} instead of {column.type}"
+            kind = schema.field(column.name).type
+            return f"column {column.name} is of type {kind} instead of {column.type}"
     return None
 
 
-def problem_of_rows(table: Table, run: str, rows: pa.Table) -> str | None:
-    """What the rows of a run's file cannot be, whatever the study; None if they can.
+def find_rows_problem(table: Table, run: str, rows: pa.Table) -> str | None:
+    """Return why the rows of a file are not valid in any study; None if they are.
 
     Args:
-        table: The table that the file is of.
-        run: The run that it is named after.
-        rows: Of a schema that :func:`problem_of` has nothing to say of.
+        table: The table of the file.
+        run: Id of the run in the name of the file.
+        rows: Rows whose schema has no problem of :func:`find_schema_problem`.
     """
     return next(_problems_of_rows(table, run, rows), None)
 
@@ -237,7 +239,7 @@ def _problems_of_rows(table: Table, run: str, rows: pa.Table) -> Iterator[str]:
         yield "no rows"
     for name in KEYS[table]:
         if rows[name].null_count:
-            yield f"rows without {name}"
+            yield f"column {name} has missing values"
     for trial_id in rows["trial_id"].unique().to_pylist():
         if trial_id != trial_of(run):
             yield f"rows of trial {trial_id}, not of {trial_of(run)}"
@@ -248,20 +250,20 @@ def _problems_of_rows(table: Table, run: str, rows: pa.Table) -> Iterator[str]:
 
 
 def _problems_of_trials(run: str, rows: pa.Table) -> Iterator[str]:
-    for name, known in (("status", list(Status)), ("phase", PHASES)):
+    for name, allowed in (("status", list(Status)), ("phase", PHASES)):
         for value in rows[name].unique().to_pylist():
-            if value not in known:
-                yield f"{name} {value!r}; there are {', '.join(known)}"
+            if value not in allowed:
+                yield f"{name} {value!r}; allowed are {', '.join(allowed)}"
     trial = trial_of(run)
     for benchmark, method in zip(
         rows["benchmark"].to_pylist(), rows["method"].to_pylist(), strict=True
     ):
         if number_of(trial, benchmark, method) is None:
-            yield f"rows of {benchmark} and {method}, not of {trial}"
+            yield f"rows of benchmark {benchmark} and method {method}, not of trial {trial}"
     if trial.endswith(CONFIRM_SUFFIX) and "search" in rows["phase"].to_pylist():
-        yield "phase 'search' of a trial that confirms another"
+        yield "phase 'search' of a confirmation"
     for name in rows.column_names:
         if name in METRICS and name.endswith("_acc"):
             for value in rows[name].drop_null().to_pylist():
                 if not 0.0 <= value <= 1.0:
-                    yield f"{name} = {value}, which is no accuracy"
+                    yield f"{name} = {value}: an accuracy must be between 0 and 1"

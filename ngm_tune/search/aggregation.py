@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ngm_tune.metrics.constraints import is_feasible
+from ngm_tune.results.eligibility import is_eligible
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
 
@@ -28,19 +28,13 @@ class Aggregate(NamedTuple):
     each: list[Values]
 
     def is_eligible(self, runs: int) -> bool:
-        """Whether the configuration may be on a front.
-
-        It must have completed with every seed and be feasible (rule 4 of fair comparison).
+        """Return whether the configuration may be on a front.
 
         Args:
-            runs: Number of runs that a configuration needs.
+            runs: Number of runs that a configuration needs to have every seed.
         """
-        return (
-            self.status is Status.COMPLETED
-            and self.values is not None
-            and len(self.each) == runs
-            and all(map(is_feasible, self.violation))
-        )
+        has_every_seed = len(self.each) == runs
+        return is_eligible(self.status, self.values, self.violation, has_every_seed=has_every_seed)
 
 
 PENDING = Aggregate(None, None, (), [])

@@ -225,7 +225,7 @@ def cut_tail(results: Results) -> str | None:
     whole = content.rfind(b"\n") + 1
     if whole == len(content):
         return None
-    place = results.free_place(f"{JOURNAL}.tail")
+    place = results.choose_quarantine_path(f"{JOURNAL}.tail")
     results.write_bytes(place, content[whole:])
     results.write_bytes(JOURNAL, content[:whole])
     return place

@@ -17,7 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ngm_tune.results.columns import Domain, restored
+from ngm_tune.results.columns import Domain, decode
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Multivariate TPE, GPSampler and metric names are marked so; the versions are pinned.
@@ -83,7 +83,7 @@ def restored_coordinates(
 ) -> dict[str, Any]:
     """Search coordinates as Optuna knows them, from those that results have."""
     return {
-        name: restored(value, _domain(space[name])) if name in space else value
+        name: decode(value, _domain(space[name])) if name in space else value
         for name, value in stored.items()
     }
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ngm_tune.benchmarks import Custom
-from ngm_tune.errors import UserError
-from ngm_tune.messages import keys_of, rule_of, spelled
+from ngm_tune.errors import StudyError, UserError
+from ngm_tune.messages import describe_problem, dotted, locate_keys
 from ngm_tune.results.legacy_keys import current_key
 from ngm_tune.study.sections import Confirm, EarlyStopping, Plateau, Racing, Resources
 from ngm_tune.study.shipped import shipped_names, shipped_text
@@ -51,7 +51,7 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{origin}: not valid TOML: {error}") from error
+        raise StudyError(origin, f"not valid TOML: {error}") from error
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")
     if name:
         content.setdefault("name", name)
@@ -81,7 +81,7 @@ def validate_study(content: dict[str, Any], origin: str) -> Study:
     try:
         validate(study)
     except ValueError as error:
-        raise UserError(f"{origin}: {error}") from None
+        raise StudyError(origin, str(error)) from None
     return study
 
 
@@ -89,7 +89,7 @@ def _parsed(content: dict[str, Any], origin: str) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_sentence(error, content)}") from None
+        raise StudyError(origin, _sentence(error, content)) from None
 
 
 def _read_source(source: str) -> tuple[str, str]:
@@ -137,7 +137,7 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
     """What is wrong, as one sentence: key, value and what is allowed."""
     # Of several, the one deepest in the file: for a union it is the member that was meant; or the
     # one whose type is right. What is unknown before what is missing: it may be that, mistyped.
-    problems = [(keys_of(p, content), p) for p in error.errors(include_url=False)]
+    problems = [(locate_keys(p, content), p) for p in error.errors(include_url=False)]
 
     def telling(found: tuple[list[str], ErrorDetails]) -> tuple[int, bool, bool]:
         place, problem = found
@@ -155,7 +155,7 @@ def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
         where = f" in {table}" if table else ""
         return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
     others = [p for where, p in problems if where == place and _is_of_kind(p) and p is not problem]
-    return rule_of(problem, spelled(place), others if _is_of_kind(problem) else ())
+    return describe_problem(problem, dotted(place), others if _is_of_kind(problem) else ())
 
 
 def _is_of_kind(problem: ErrorDetails) -> bool:

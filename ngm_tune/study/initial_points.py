@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 
 from ngm_tune.methods import Config, Method, get_method
-from ngm_tune.results.columns import restored
+from ngm_tune.results.columns import decode
 from ngm_tune.study.paper import paper_study
 from ngm_tune.study.search_spaces import Point, SearchSpace, is_whole
 
@@ -41,7 +41,7 @@ def located(key: str, method: Method, space: SearchSpace, settings: Config) -> C
             f"{', '.join(searched)}"
         )
     settings = {
-        name: value if isinstance(searched[name], type) else restored(value, searched[name])
+        name: value if isinstance(searched[name], type) else decode(value, searched[name])
         for name, value in settings.items()
     }
     try:

@@ -12,7 +12,7 @@ from optuna.distributions import (
 )
 
 from ngm_tune.methods import Method
-from ngm_tune.results.columns import INT64, restored
+from ngm_tune.results.columns import INT64_LIMIT, decode
 
 SearchSpace = dict[str, BaseDistribution]
 _ROUNDING = 1e-9
@@ -46,7 +46,7 @@ def narrowed(method: Method, ranges: Mapping[str, Sequence[Any]]) -> SearchSpace
 
 def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDistribution:
     if isinstance(former, CategoricalDistribution):
-        values = [restored(value, former.choices) for value in values]
+        values = [decode(value, former.choices) for value in values]
         if len(set(values)) < len(values):
             raise ValueError(f"{key} = {values}: one is listed twice")
         if not values or not set(values) <= set(former.choices):
@@ -54,7 +54,9 @@ def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDist
                 f"{key} = {values}: must be some of {', '.join(map(str, former.choices))}"
             )
         return CategoricalDistribution(values)
-    kind, limit = ((int,), INT64) if isinstance(former, IntDistribution) else ((int, float), _HUGE)
+    kind, limit = (
+        ((int,), INT64_LIMIT) if isinstance(former, IntDistribution) else ((int, float), _HUGE)
+    )
     if len(values) != 2 or not all(type(v) in kind and abs(v) < limit for v in values):
         what = "whole numbers" if kind == (int,) else "finite numbers"
         raise ValueError(f"{key} = {values}: must be its lowest and its highest value, {what}")

@@ -18,7 +18,7 @@ from pydantic import (
 from ngm_tune.benchmarks import CUSTOM, Custom
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.registry import METRICS, Metric
-from ngm_tune.results.expected_runs import ExpectedRuns, fresh_seeds, seeds_of
+from ngm_tune.results.expected_runs import ExpectedRuns, expand_seeds, fresh_seeds
 from ngm_tune.study.names import require_known
 from ngm_tune.study.options import SINGLE_OBJECTIVE, Sampler
 from ngm_tune.study.search_spaces import Point
@@ -227,7 +227,7 @@ class Study(BaseModel):
     @property
     def seed_list(self) -> list[int]:
         """The seeds of every trial."""
-        return seeds_of(self.seeds)
+        return expand_seeds(self.seeds)
 
     @property
     def fresh_seeds(self) -> list[int]:
@@ -246,11 +246,11 @@ class Study(BaseModel):
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
-            most_configurations=self.runs_per_search,
+            max_configurations=self.runs_per_search,
             seeds=self.seed_list,
-            fresh=self.fresh_seeds,
-            racing=self.racing is not None,
-            searched=self.settings is None,
+            fresh_seeds=self.fresh_seeds,
+            has_racing=self.racing is not None,
+            has_search=self.settings is None,
         )
 
     def resolved(self) -> Study:

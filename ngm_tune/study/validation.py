@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
 from ngm_tune.methods import Config, Method, methods
 from ngm_tune.metrics.constraints import Constraint
-from ngm_tune.results.columns import INT64
+from ngm_tune.results.columns import INT64_LIMIT
 from ngm_tune.study.names import require_known
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm
@@ -207,7 +207,7 @@ def _check_hyperparameters(
             raise ValueError(f"{key}.{parameter} = {value!r}: must be {_KINDS[kind].title}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{key}.{parameter} = {value}: must be a finite number")
-        if type(value) is int and not -INT64 <= value < INT64:
+        if type(value) is int and not -INT64_LIMIT <= value < INT64_LIMIT:
             raise ValueError(f"{key}.{parameter} = {value}: must be a whole number of 64 bits")
     for benchmark in plan.study.benchmarks:
         example = {} if complete else method.example

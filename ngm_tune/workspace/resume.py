@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage
 
 from ngm_tune.errors import RecordError, UserError
 from ngm_tune.results.directory import FAILURES, JOURNAL, Results
-from ngm_tune.results.outcome import Outcome, coordinates_of, outcome_of
+from ngm_tune.results.outcome import Outcome, compute_outcome, extract_coordinates
 from ngm_tune.results.schema import Status, trials_schema
 from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
@@ -154,15 +154,15 @@ def read_outcomes(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
     def find_problem(run: str, rows: pa.Table) -> str | None:
         return find_trial_problem(run, rows, plan)
 
-    tasks = dict(results.runs("tasks"))
+    tasks = dict(results.iter_runs("tasks"))
     return {
-        run_id: outcome_of(
+        run_id: compute_outcome(
             rows.to_pylist(),
             tasks[run_id].to_pylist() if run_id in tasks else [],
             plan.study.objectives,
             plan.study.constraints,
         )
-        for run_id, rows in results.runs("trials", find_problem)
+        for run_id, rows in results.iter_runs("trials", find_problem)
     }
 
 
@@ -174,7 +174,7 @@ def find_trial_problem(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
         rows: Rows of the file.
         plan: The plan of the study.
     """
-    problem = plan.study.expected_runs.problem(run, rows)
+    problem = plan.study.expected_runs.find_problem(run, rows)
     if problem is not None:
         return problem
     for column in trials_schema(plan.hyperparameters, plan.coordinates):
@@ -186,5 +186,5 @@ def find_trial_problem(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
     if plan.study.settings is not None:
         return None
     space = plan.spaces[rows["method"][0].as_py()]
-    coordinates = coordinates_of(rows.slice(0, 1).to_pylist()[0])
+    coordinates = extract_coordinates(rows.slice(0, 1).to_pylist()[0])
     return problem_of_coordinates(space, restored_coordinates(space, coordinates))

@@ -9,14 +9,13 @@ import numpy as np
 
 from ngm_tune.errors import UserError
 from ngm_tune.methods import Config, get_method
-from ngm_tune.metrics.constraints import is_feasible
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.selection import hypervolume_subset
-from ngm_tune.results.columns import hyperparameters_of
+from ngm_tune.results.columns import decode_hyperparameters
 from ngm_tune.results.directory import STUDY, Results
+from ngm_tune.results.eligibility import is_eligible
 from ngm_tune.results.ids import CONFIRM_SUFFIX
-from ngm_tune.results.outcome import outcome_of
-from ngm_tune.results.schema import Status
+from ngm_tune.results.outcome import compute_outcome
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.initial_points import located
 from ngm_tune.study.plan import StudyPlan
@@ -132,12 +131,11 @@ def _find_front(rows: Sequence[Row], study: Study) -> list[Config]:
     n_seeds = max(map(len, trials.values()), default=0)
     candidates: dict[tuple[float, ...], Row] = {}
     for seeds in trials.values():
-        outcome = outcome_of(seeds, [], study.objectives, study.constraints).finite()
-        is_fixed = seeds[0]["phase"] == "confirm"
-        is_eligible = outcome.status == Status.COMPLETED and (
-            is_fixed or all(map(is_feasible, outcome.violation))
-        )
-        if is_eligible and outcome.values is not None and len(seeds) == n_seeds:
+        outcome = compute_outcome(seeds, [], study.objectives, study.constraints).finite()
+        violation = () if seeds[0]["phase"] == "confirm" else outcome.violation  # fixed runs
+        has_every_seed = len(seeds) == n_seeds
+        if is_eligible(outcome.status, outcome.values, violation, has_every_seed=has_every_seed):
+            assert outcome.values is not None
             candidates[outcome.values] = seeds[0]
     objectives = study.objective_metrics
     values = np.array(list(candidates))
@@ -149,5 +147,5 @@ def _find_front(rows: Sequence[Row], study: Study) -> list[Config]:
 def _searched_hyperparameters(row: Row) -> Config:
     """Return the searched hyper-parameters of a row in ``trials/``."""
     domains = get_method(row["method"]).domains
-    hyperparameters = hyperparameters_of(row, domains)
+    hyperparameters = decode_hyperparameters(row, domains)
     return {name: hyperparameters[name] for name in domains if name in hyperparameters}

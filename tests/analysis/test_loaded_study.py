@@ -1,4 +1,4 @@
-"""Trials on which claims rest, and fronts."""
+"""Eligible trials, fronts, and the trials on which claims rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.helpers.made_up import MadeUp
 SPLIT = "split-digits"
 
 
-def test_claims_rest_on_confirmed_trials(made: MadeUp) -> None:
+def test_claims_rest_on_confirmed_trials_once_all_are_confirmed(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     made.trial(1, (0.8, 0.3))
     assert not made.load().is_confirmed(SPLIT)
@@ -22,7 +22,7 @@ def test_claims_rest_on_confirmed_trials(made: MadeUp) -> None:
     assert loaded.search_trials(SPLIT).height == 2
 
 
-def test_confirmed_trials_per_method_are_limited_to_those_due(made: MadeUp) -> None:
+def test_no_method_has_more_confirmed_trials_than_the_study_confirms(made: MadeUp) -> None:
     for number, point in enumerate(((0.9, 0.3), (0.8, 0.2), (0.7, 0.1), (0.6, 0.5))):
         made.trial(number, point)
         made.trial(number, point, phase="confirm")
@@ -31,7 +31,7 @@ def test_confirmed_trials_per_method_are_limited_to_those_due(made: MadeUp) -> N
     assert "split-digits.sgd.0003" not in confirmed["origin"]  # no longer on the front
 
 
-def test_partial_and_stopped_trials_are_not_on_a_front(tmp_path: Path) -> None:
+def test_partial_and_stopped_trials_are_never_on_a_front(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     made.trial(1, (0.99, 0.0), seeds=(0,))
@@ -42,7 +42,7 @@ def test_partial_and_stopped_trials_are_not_on_a_front(tmp_path: Path) -> None:
     assert trials["front"].to_list() == [True, False, False]
 
 
-def test_infeasible_trials_are_not_on_a_front(tmp_path: Path) -> None:
+def test_infeasible_trials_are_never_on_a_front(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.8"]\n')
     made.trial(0, (0.9, 0.5))
     made.trial(1, (0.7, 0.0))

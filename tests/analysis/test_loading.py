@@ -1,4 +1,4 @@
-"""Reading of results directories, complete and damaged."""
+"""Loading of results directories, complete and damaged ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_report_lists_skipped_files(copy: Path, ngm_tune: Command) -> None:
     (copy / "steps" / "split-digits.sgd.0001.parquet").unlink()
     answer = ngm_tune("analyze", copy, "--no-images")
     assert (answer.code, answer.err) == (0, "")
-    assert f"Left out: trials/{TRIAL[:-4]}0099.parquet: configuration 99 of a study" in answer.out
+    assert f"Left out: trials/{TRIAL[:-4]}0099.parquet: configuration 99 of a search" in answer.out
     assert "Left out: steps/split-digits.sgd.0001.parquet: missing" in answer.out
     assert "ngm-tune doctor" in answer.out
     page = (copy / "report" / "report.html").read_text()
@@ -37,13 +37,13 @@ def test_report_lists_skipped_files(copy: Path, ngm_tune: Command) -> None:
 
 
 @pytest.mark.parametrize("table", ["tasks", "curves", "steps"])
-def test_missing_files_of_a_complete_trial_are_listed(copy: Path, table: str) -> None:
+def test_missing_files_of_a_completed_trial_are_left_out_by_name(copy: Path, table: str) -> None:
     (copy / table / f"{TRIAL}.parquet").unlink()
     left_out = load(str(copy)).results.left_out
     assert left_out == {f"{table}/{TRIAL}.parquet": "missing, although its trial is complete"}
 
 
-def test_missing_probes_are_listed_if_the_study_has_probes(copy: Path) -> None:
+def test_missing_probes_are_left_out_by_name_if_the_study_has_probes(copy: Path) -> None:
     text = (copy / "study.toml").read_text()
     (copy / "study.toml").write_text(text.replace("probes = []", 'probes = ["curvature"]'))
     assert f"probes/{TRIAL}.parquet" in load(str(copy)).results.left_out
@@ -81,7 +81,7 @@ DAMAGES: list[tuple[Callable[[Path], None], str, str]] = [
 
 
 @pytest.mark.parametrize(("damage", "run", "reason"), DAMAGES)
-def test_damaged_trials_are_skipped(
+def test_trials_with_damaged_files_are_skipped(
     copy: Path, damage: Callable[[Path], None], run: str, reason: str
 ) -> None:
     damage(copy / "trials" / f"{TRIAL}.parquet")
@@ -90,7 +90,7 @@ def test_damaged_trials_are_skipped(
     assert TRIAL not in set(loaded.search["trial_id"])
 
 
-def test_claims_require_every_confirmation_seed(copy: Path) -> None:
+def test_claims_rest_on_the_search_if_a_confirmation_lacks_a_seed(copy: Path) -> None:
     def evidence(loaded: LoadedStudy) -> set[str]:
         return set(loaded.evidence("split-digits")["phase"])
 
@@ -102,8 +102,8 @@ def test_claims_require_every_confirmation_seed(copy: Path) -> None:
     assert evidence(loaded) == {"search"}
 
 
-def race(location: Path) -> None:
-    """Convert the results to those of a study with racing, with one file per seed."""
+def convert_to_racing(location: Path) -> None:
+    """Convert the results to those of a study with racing: one file per seed."""
     text = (location / "study.toml").read_text()
     (location / "study.toml").write_text(text + "\n[racing]\n")
     for path in (location / "trials").iterdir():
@@ -114,8 +114,8 @@ def race(location: Path) -> None:
             path.unlink()
 
 
-def test_seed_runs_of_a_race_count_once(copy: Path) -> None:
-    race(copy)
+def test_a_seed_run_with_two_files_counts_once(copy: Path) -> None:
+    convert_to_racing(copy)
     before = load(str(copy))
     assert not [name for name in before.results.left_out if name.startswith("trials/")]
     assert before.search.filter(trial_id=TRIAL)["seeds"].to_list() == [2]
@@ -127,7 +127,9 @@ def test_seed_runs_of_a_race_count_once(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["seeds", "confirm.seeds", "trials"])
-def test_study_of_impossible_size_is_one_line(copy: Path, key: str) -> None:
+def test_a_study_with_a_number_out_of_range_names_the_key_and_the_value(
+    copy: Path, key: str
+) -> None:
     study = tomllib.loads((copy / "study.toml").read_text())
     *table, last = key.split(".")
     (study[table[0]] if table else study)[last] = 4_000_000_000
@@ -136,7 +138,7 @@ def test_study_of_impossible_size_is_one_line(copy: Path, key: str) -> None:
         load(str(copy))
 
 
-def test_trials_are_means_over_seeds_with_their_fronts(fronts: Path) -> None:
+def test_loaded_trials_have_means_over_seeds_and_front_membership(fronts: Path) -> None:
     loaded = load(str(fronts))
     ngm = loaded.evidence("split-digits", "ngm-sgd").sort("trial_id")
     assert ngm["avg_acc"].to_list() == pytest.approx([0.96, 0.93, 0.5, 0.9, 0.99])
@@ -145,14 +147,14 @@ def test_trials_are_means_over_seeds_with_their_fronts(fronts: Path) -> None:
     assert ngm["seeds"].to_list() == [2] * 5
 
 
-def test_results_without_a_completed_run(tmp_path: Path) -> None:
+def test_results_without_a_completed_run_are_refused(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
     results.write_text("study.toml", STUDY)
     with pytest.raises(UserError, match=r"no run completed, so .*: none"):
         load(str(tmp_path))
 
 
-def test_invalid_study_file(tmp_path: Path) -> None:
+def test_an_invalid_study_file_is_refused(tmp_path: Path) -> None:
     Results(str(tmp_path)).write_text("study.toml", "x = 1\n")
     with pytest.raises(UserError, match=r"study\.toml: not a valid study"):
         load(str(tmp_path))

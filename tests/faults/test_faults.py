@@ -128,7 +128,7 @@ def test_a_disk_that_is_unmounted_while_the_study_runs(
 
 def test_a_results_path_on_a_mount_that_is_missing(tmp_path: Path, ngm_tune: Command) -> None:
     answer = ngm_tune(*STUDY, "--results", tmp_path / "nfs" / "study")
-    assert_one_sentence(answer, f"there is no folder {tmp_path / 'nfs'} to make it in")
+    assert_one_sentence(answer, f"the parent folder {tmp_path / 'nfs'} does not exist")
     assert not (tmp_path / "nfs").exists()
 
 

@@ -105,7 +105,7 @@ TRIAL_DAMAGES: list[tuple[Callable[[Path], None], str]] = [
         replace_with_other_trial,
         "rows of trial split-digits.sgd.0001, not of split-digits.sgd.0000",
     ),
-    (write_unknown_status, "status 'gone'; there are completed"),
+    (write_unknown_status, "status 'gone'; allowed are completed"),
     (remove_status, "no column status"),
     (change_type_of_seed, "column seed is of type string instead of int64"),
 ]

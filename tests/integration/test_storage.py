@@ -190,7 +190,7 @@ def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(
     ("place", "sentence"),
     [
         ("s3://nowhere/study", "cannot be"),
-        ("s3:///", "no usable results location"),
+        ("s3:///", "not a usable results location"),
     ],
 )
 def test_a_place_that_is_not_there_is_one_sentence(

@@ -23,7 +23,7 @@ from ngm_tune.execution.recording import trial_identity, write_failure
 from ngm_tune.learners import Batch, Learner, Step
 from ngm_tune.methods import Method, methods
 from ngm_tune.optim.defaults import load_defaults
-from ngm_tune.results.columns import restored
+from ngm_tune.results.columns import decode
 from ngm_tune.results.directory import Results
 from ngm_tune.study.initial_points import located
 from ngm_tune.study.search_spaces import narrowed
@@ -60,24 +60,24 @@ def custom_method(space: dict[str, BaseDistribution], **more: Any) -> Method:
     return Method(name="own", title="Own", source="tests", space=space, build=build, **more)
 
 
-def test_integers_and_floats_of_one_hyperparameter_are_restored() -> None:
+def test_integers_and_floats_of_one_hyperparameter_are_decode() -> None:
     """``10 ** -0`` is the integer 1; other powers are floats."""
     powers = custom_method(
         {"p": IntDistribution(0, 3)}, configure=lambda at: {"lr": 10 ** -at["p"]}
     )
     assert powers.hyperparameters == {"lr": float}
-    assert [restored(float(10**-p), powers.domains["lr"]) for p in range(4)] == [1, 0.1, 0.01, 1e-3]
-    assert type(restored(1.0, powers.domains["lr"])) is int
+    assert [decode(float(10**-p), powers.domains["lr"]) for p in range(4)] == [1, 0.1, 0.01, 1e-3]
+    assert type(decode(1.0, powers.domains["lr"])) is int
 
 
-def test_computed_tuples_are_restored() -> None:
+def test_computed_tuples_are_decode() -> None:
     betas = custom_method(
         {"b": FloatDistribution(0.5, 0.95)},
         configure=lambda at: {"betas": (at["b"], 0.999)},
         locate=lambda settings: {"b": settings["betas"][0]},
     )
     assert betas.hyperparameters == {"betas": str}
-    assert restored("(0.7, 0.999)", betas.domains["betas"]) == (0.7, 0.999)
+    assert decode("(0.7, 0.999)", betas.domains["betas"]) == (0.7, 0.999)
     place = located("", betas, narrowed(betas, {}), {"betas": "(0.7, 0.999)"})
     assert place == {"b": 0.7}
 

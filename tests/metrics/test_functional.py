@@ -1,4 +1,4 @@
-"""Metrics on curves worked out by hand, and by their properties."""
+"""Metrics of curves computed by hand, and properties of metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ngm_tune.metrics.registry import METRICS, compute_metrics
 
 NAN = math.nan
 
-# Three tasks of four iterations.
+# Three tasks with four iterations each.
 HAND = AccuracyCurves(
     iterations=range(1, 13),
     accuracy=[
@@ -38,7 +38,7 @@ HAND = AccuracyCurves(
 )
 
 
-def test_accuracies_by_hand() -> None:
+def test_accuracies_of_a_known_run() -> None:
     assert metrics.average_accuracy(HAND) == pytest.approx((0.75 + 0.45 + 0.7) / 3)
     assert metrics.first_task_accuracy(HAND) == pytest.approx((0.8 + 0.9 + 0.75) / 3)
     assert metrics.learning_accuracy(HAND) == pytest.approx((0.8 + 0.6 + 0.7) / 3)
@@ -47,21 +47,21 @@ def test_accuracies_by_hand() -> None:
     assert metrics.worst_case_accuracy(HAND) == pytest.approx(0.7 / 3 + (2 / 3) * 0.35)
 
 
-def test_stability_gaps_by_hand() -> None:
+def test_stability_gaps_of_a_known_run() -> None:
     previous = metrics.stability_gaps(HAND, "previous")
     assert previous == pytest.approx([(0.8 - 0.4) / 0.8, (0.6 - 0.3) / 0.6])
     first = metrics.stability_gaps(HAND, "first")
     assert first == pytest.approx([(0.8 - 0.4) / 0.8, (0.9 - 0.6) / 0.9])
-    # Old tasks together: (0.9 + 0.6)/2 = 0.75 before; 0.6, 0.6, 0.575, 0.6 after.
+    # Mean of old tasks: (0.9 + 0.6)/2 = 0.75 before the transition; 0.6, 0.6, 0.575, 0.6 after.
     old = metrics.stability_gaps(HAND, "old")
     assert old == pytest.approx([(0.8 - 0.4) / 0.8, (0.75 - 0.575) / 0.75])
     assert metrics.average_stability_gap(HAND) == pytest.approx(previous.mean())
 
 
-def test_recovery_and_area_by_hand() -> None:
-    # Into task 2: the low is at once, 0.8 is back after 3. Into task 3: 0.6 is back after 2.
+def test_recovery_times_and_gap_area_of_a_known_run() -> None:
+    # Transition to task 2: minimum after 1 iteration, 0.8 again after 3. To task 3: 0.6 after 2.
     assert metrics.recovery_times(HAND).tolist() == [3.0, 2.0]
-    # For the first task the second drop, from 0.9, is not made up: censored at 4 iterations.
+    # The first task does not recover from the second drop, from 0.9: censored at 4 iterations.
     assert np.isnan(metrics.recovery_times(HAND, "first")[1])
     assert metrics.recovery(HAND) == 2.5
     assert metrics.recovered(HAND) == 1.0
@@ -69,15 +69,15 @@ def test_recovery_and_area_by_hand() -> None:
     assert metrics.gap_area(HAND) == pytest.approx(np.mean(areas))
 
 
-def test_a_censored_recovery_counts_its_whole_task() -> None:
+def test_a_censored_recovery_time_counts_as_the_length_of_its_task() -> None:
     curves = AccuracyCurves([1, 2, 3, 4], [[0.9, NAN], [0.9, NAN], [0.1, 0.5], [0.2, 0.6]], [2, 4])
     assert np.isnan(metrics.recovery_times(curves)).all()
     assert metrics.recovery(curves) == 2.0
     assert metrics.recovered(curves) == 0.0
 
 
-def test_recovery_is_within_one_point_and_counts_from_the_low() -> None:
-    # Accuracy starts falling three iterations after the transition: the wait is no recovery.
+def test_recovery_is_within_one_percentage_point_and_after_the_minimum() -> None:
+    # Accuracy falls from the third iteration on: the iterations before are not a recovery.
     fall = [0.9, 0.9, 0.5, 0.895]
     accuracy = [[0.9, NAN]] + [[a, 0.5] for a in fall]
     assert metrics.recovery_times(AccuracyCurves(range(1, 6), accuracy, [1, 5])) == [4.0]
@@ -85,33 +85,35 @@ def test_recovery_is_within_one_point_and_counts_from_the_low() -> None:
     assert metrics.recovery_times(AccuracyCurves(range(1, 5), within, [1, 4])) == [0.0]
 
 
-def test_windows_and_forgetting_by_hand() -> None:
-    # Falls within two evaluations: 0.8 to 0.4; 0.6 to 0.3; none. Rises: 0.3, 0.3, 0.3.
+def test_windowed_metrics_and_forgetting_of_a_known_run() -> None:
+    # Largest falls within two evaluations: 0.8 to 0.4; 0.6 to 0.3; none. Largest rises: 0.3 each.
     assert metrics.windowed_forgetting(HAND, 2) == pytest.approx((0.4 + 0.3 + 0.0) / 3)
     assert metrics.windowed_plasticity(HAND, 2) == pytest.approx((0.3 + 0.3 + 0.3) / 3)
-    # Within the whole run: 0.2 to 0.9 rises 0.7; 0 to 0.6; 0.1 to 0.7.
+    # Largest rises within the whole run: 0.2 to 0.9; 0 to 0.6; 0.1 to 0.7.
     assert metrics.windowed_plasticity(HAND, 100) == pytest.approx((0.7 + 0.6 + 0.6) / 3)
     assert metrics.forgetting(HAND) == pytest.approx(((0.9 - 0.75) + (0.6 - 0.45)) / 2)
     rising = AccuracyCurves([1, 2, 3], [[0.5, NAN], [0.6, 0.2], [0.9, 0.8]], [1, 3])
     assert metrics.forgetting(rising) == pytest.approx(-0.4)
 
 
-def test_windows_count_iterations_and_not_evaluations() -> None:
+def test_windows_are_measured_in_iterations() -> None:
     sparse = AccuracyCurves([5, 15, 20], [[0.9], [0.6], [0.4]], [20])
     assert metrics.windowed_forgetting(sparse, 11) == pytest.approx(0.3)
     assert metrics.windowed_forgetting(sparse, 16) == pytest.approx(0.5)
-    assert math.isnan(metrics.windowed_forgetting(sparse, 10))  # no two are within the window
+    assert math.isnan(
+        metrics.windowed_forgetting(sparse, 10)
+    )  # no two evaluations are within the window
     assert math.isnan(metrics.windowed_plasticity(sparse, 10))
 
 
-def test_sparse_evaluation_weighs_each_value_by_its_iterations() -> None:
+def test_gap_area_weights_sparse_evaluations_by_iterations() -> None:
     dense = [[0.8, NAN]] + [[a, 0.5] for a in (0.2, 0.8, 0.8, 0.8)]
-    every = AccuracyCurves(range(1, 6), dense, [1, 5])
+    all_evaluated = AccuracyCurves(range(1, 6), dense, [1, 5])
     sparse = AccuracyCurves([1, 2, 5], [dense[0], dense[1], dense[4]], [1, 5])
-    assert metrics.gap_area(sparse) == pytest.approx(metrics.gap_area(every))
+    assert metrics.gap_area(sparse) == pytest.approx(metrics.gap_area(all_evaluated))
 
 
-def test_a_single_task_has_no_gap() -> None:
+def test_a_single_task_has_no_stability_gap() -> None:
     curves = AccuracyCurves([1, 2], [[0.5], [0.7]], [2])
     assert metrics.average_accuracy(curves) == 0.7
     assert math.isnan(metrics.average_stability_gap(curves))
@@ -126,7 +128,7 @@ def test_a_single_task_has_no_gap() -> None:
         (([1, 3], [[0.5], [0.5]], [2]), "no accuracy after iteration 2"),
     ],
 )
-def test_curves_that_do_not_fit_are_refused(arguments: Any, message: str) -> None:
+def test_inconsistent_curves_are_refused(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AccuracyCurves(*arguments)
 
@@ -145,7 +147,7 @@ def runs(draw: st.DrawFn) -> AccuracyCurves:
 
 
 @given(st.floats(0.01, 1.0))
-def test_a_flat_curve_has_no_gap(level: float) -> None:
+def test_flat_curves_have_no_gap_and_recover_at_once(level: float) -> None:
     accuracy = np.full((TASKS * LENGTH, TASKS), level)
     flat = AccuracyCurves(range(1, 19), accuracy, [6, 12, 18])
     for of in ("previous", "first", "old"):
@@ -156,21 +158,21 @@ def test_a_flat_curve_has_no_gap(level: float) -> None:
 
 
 @given(runs(), st.integers(0, LENGTH - 1))
-def test_a_drop_to_zero_is_a_gap_of_one(curves: AccuracyCurves, when: int) -> None:
+def test_a_drop_to_zero_is_a_gap_of_one(curves: AccuracyCurves, delay: int) -> None:
     for task in (1, 2):
         curves.accuracy[task * LENGTH - 1] = np.where(
             np.isnan(curves.accuracy[task * LENGTH - 1]), NAN, 0.7
         )
     for task in (1, 2):
-        # After the last evaluation of the former task, and before this one's end.
-        at = task * LENGTH + min(when, LENGTH - 2)
-        curves.accuracy[at, :task] = 0.0
+        # After the last evaluation of the previous task, and before the end of this one.
+        row = task * LENGTH + min(delay, LENGTH - 2)
+        curves.accuracy[row, :task] = 0.0
     for of in ("previous", "first", "old"):
         assert metrics.stability_gaps(curves, of) == pytest.approx([1.0, 1.0])  # type: ignore[arg-type]
 
 
 @given(runs(), hnp.arrays(np.float64, (4, TASKS), elements=unit))
-def test_what_comes_after_the_last_iteration_does_not_count(
+def test_evaluations_after_the_last_task_end_are_ignored(
     curves: AccuracyCurves, more: np.ndarray
 ) -> None:
     longer = AccuracyCurves(
@@ -180,7 +182,7 @@ def test_what_comes_after_the_last_iteration_does_not_count(
 
 
 @given(runs())
-def test_values_stay_within_their_bounds(curves: AccuracyCurves) -> None:
+def test_metrics_are_never_beyond_their_bounds(curves: AccuracyCurves) -> None:
     for name, value in compute_metrics(curves).items():
         metric = METRICS[name]
         if metric.direction == "maximize":
@@ -192,7 +194,7 @@ def test_values_stay_within_their_bounds(curves: AccuracyCurves) -> None:
 
 
 @given(runs())
-def test_old_tasks_together_drop_no_deeper_than_the_worst_of_them(curves: AccuracyCurves) -> None:
+def test_the_gap_of_all_old_tasks_is_at_most_that_of_the_worst_task(curves: AccuracyCurves) -> None:
     for task in (1, 2):
         curves.accuracy[task * LENGTH - 1, :task] = 0.8
     gap = metrics.stability_gaps(curves, "old")[1]
@@ -201,7 +203,7 @@ def test_old_tasks_together_drop_no_deeper_than_the_worst_of_them(curves: Accura
     assert gap <= worst + 1e-9
 
 
-def test_every_metric_carries_what_others_need() -> None:
+def test_every_metric_has_a_title_a_source_and_a_direction() -> None:
     for name, metric in METRICS.items():
         assert metric.name == name
         assert metric.title
@@ -211,8 +213,8 @@ def test_every_metric_carries_what_others_need() -> None:
             assert metric.sign * metric.worst > metric.sign * metric.best
 
 
-def test_windows_need_every_task() -> None:
-    """Tasks left out of evaluations between task ends would hide falls and rises."""
+def test_windowed_metrics_are_nan_if_evaluations_omit_a_task() -> None:
+    """A task that is not evaluated between task ends could fall and rise unseen."""
     accuracy = np.full((6, 2), np.nan)
     accuracy[:, 0] = [0.9, 0.9, 0.9, 0.5, 0.9, 0.9]
     accuracy[3:, 1] = [0.2, 0.8, 0.9]
@@ -224,8 +226,8 @@ def test_windows_need_every_task() -> None:
     assert math.isnan(metrics.windowed_plasticity(partial, 10))
 
 
-def test_windows_need_a_task_from_its_beginning() -> None:
-    """With "first-and-previous" a task is evaluated from its end on: its rise is not seen."""
+def test_windowed_metrics_are_nan_if_a_task_is_first_evaluated_at_its_end() -> None:
+    """With "first-and-previous" a task is evaluated from its end on, so its rise is unseen."""
     accuracy = np.full((6, 2), np.nan)
     accuracy[:, 0] = [0.5, 0.8, 0.9, 0.9, 0.9, 0.9]
     accuracy[5, 1] = 0.9
@@ -235,9 +237,7 @@ def test_windows_need_a_task_from_its_beginning() -> None:
 
 
 @given(st.integers(1, 1000), st.data())
-def test_one_point_below_is_recovered_also_in_accuracies_stored_in_float32(
-    examples: int, data: st.DataObject
-) -> None:
+def test_recovery_tolerates_the_rounding_of_float32(examples: int, data: st.DataObject) -> None:
     examples *= 100
     before = data.draw(st.integers(examples // 100 + 1, examples))
     stored = np.float32([before, 0, before - examples // 100]) / np.float32(examples)

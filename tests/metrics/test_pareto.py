@@ -1,4 +1,4 @@
-"""Fronts, ranks, hypervolumes, choices among trade-offs, and constraints."""
+"""Fronts, ranks, hypervolumes, selection from fronts, and constraints."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ Points = NDArray[np.float64]
 BOTH = [METRICS["avg_acc"], METRICS["avg_sg"]]
 REFERENCE = {"avg_acc": 0.1, "avg_sg": 1.0}
 
-# Few distinct values, so that ties and equal points occur.
+# Some values repeat, so that ties and equal points occur.
 coordinates = st.one_of(
     st.floats(0, 1).map(lambda x: round(x, 6)), st.sampled_from([0.0, 0.25, 0.5, 1.0])
 )
 clouds = hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.just(2)), elements=coordinates)
 
 
-def dominated(mine: Points, others: Points) -> bool:
-    """By definition, of accuracy to maximise and a gap to minimise."""
-    losses, loss = others * [-1.0, 1.0], mine * [-1.0, 1.0]
+def is_dominated(point: Points, others: Points) -> bool:
+    """Apply the definition: accuracy is maximized and the gap is minimized."""
+    losses, loss = others * [-1.0, 1.0], point * [-1.0, 1.0]
     return any((other <= loss).all() and (other < loss).any() for other in losses)
 
 
-def test_front_by_hand() -> None:
+def test_front_of_known_points() -> None:
     points = [[0.9, 0.5], [0.8, 0.1], [0.8, 0.2], [0.5, 0.6], [0.9, 0.5]]
     assert on_front(points, BOTH).tolist() == [True, True, False, False, True]
 
 
-def test_hypervolume_by_hand() -> None:
-    # A rectangle of 0.8 x 0.5, and one of 0.7 x 0.9 that overlaps it in 0.7 x 0.5.
+def test_hypervolume_of_known_points() -> None:
+    # Rectangles of 0.8 x 0.5 and 0.7 x 0.9, which overlap in 0.7 x 0.5.
     volume = hypervolume([[0.9, 0.5], [0.8, 0.1]], BOTH, REFERENCE)
     assert volume == pytest.approx(0.8 * 0.5 + 0.7 * 0.9 - 0.7 * 0.5)
 
 
-def test_what_is_beyond_the_reference_or_the_ideal_gains_nothing() -> None:
+def test_values_beyond_the_reference_point_or_the_ideal_add_no_hypervolume() -> None:
     assert hypervolume([[0.05, 0.0]], BOTH, REFERENCE) == 0.0
     assert hypervolume([], BOTH, REFERENCE) == 0.0
     assert hypervolume([[0.6, -0.3]], BOTH, REFERENCE) == pytest.approx(0.5)
@@ -50,8 +50,8 @@ def test_what_is_beyond_the_reference_or_the_ideal_gains_nothing() -> None:
 
 
 @given(clouds)
-def test_front_is_what_nothing_dominates(points: Points) -> None:
-    assert on_front(points, BOTH).tolist() == [not dominated(p, points) for p in points]
+def test_points_on_the_front_are_not_dominated_and_have_its_hypervolume(points: Points) -> None:
+    assert on_front(points, BOTH).tolist() == [not is_dominated(p, points) for p in points]
     front = points[on_front(points, BOTH)]
     assert hypervolume(front, BOTH, REFERENCE) == pytest.approx(
         hypervolume(points, BOTH, REFERENCE)
@@ -59,48 +59,50 @@ def test_front_is_what_nothing_dominates(points: Points) -> None:
 
 
 @given(clouds)
-def test_a_rank_is_how_often_a_front_must_be_taken_away(points: Points) -> None:
+def test_rank_is_the_number_of_fronts_to_remove_first(points: Points) -> None:
     expected = np.full(len(points), -1)
     for rank in range(len(points)):
-        left = np.flatnonzero(expected < 0)
-        front = [i for i in left if not dominated(points[i], points[left])]
+        remaining = np.flatnonzero(expected < 0)
+        front = [i for i in remaining if not is_dominated(points[i], points[remaining])]
         expected[front] = rank
     assert ranks(points, BOTH).tolist() == expected.tolist()
 
 
-def test_ranks_of_several_objectives() -> None:
+def test_ranks_with_three_objectives() -> None:
     objectives = [*BOTH, METRICS["forgetting"]]
     points = [[0.9, 0.1, 0.5], [0.8, 0.2, 0.6], [0.8, 0.2, 0.4], [0.7, 0.3, 0.7]]
     assert ranks(points, objectives).tolist() == [0, 1, 0, 2]
 
 
 @given(clouds, st.integers(0, 14))
-def test_a_spread_adds_each_time_what_dominates_most(points: Points, count: int) -> None:
+def test_subset_selection_adds_the_point_with_the_largest_hypervolume(
+    points: Points, count: int
+) -> None:
     front = points[on_front(points, BOTH)]
     chosen = hypervolume_subset(front, BOTH, REFERENCE, count)
     assert len(chosen) == len(set(chosen)) == min(count, len(front))
     for size in range(len(chosen)):
-        former, taken = chosen[:size], chosen[size]
+        previous, added = chosen[:size], chosen[size]
         volumes = {
-            i: hypervolume(front[[*former, i]], BOTH, REFERENCE)
+            i: hypervolume(front[[*previous, i]], BOTH, REFERENCE)
             for i in range(len(front))
-            if i not in former
+            if i not in previous
         }
-        assert volumes[taken] == pytest.approx(max(volumes.values()))
+        assert volumes[added] == pytest.approx(max(volumes.values()))
 
 
-def test_a_spread_by_hand() -> None:
+def test_subset_selection_of_a_known_front() -> None:
     front = [[0.9, 0.5], [0.8, 0.2], [0.79, 0.19], [0.3, 0.0]]
     assert hypervolume_subset(front, BOTH, REFERENCE, 3) == [1, 0, 3]
     assert hypervolume_subset(front, BOTH, REFERENCE, 9) == [1, 0, 3, 2]
 
 
-def test_what_adds_nothing_comes_last_nearest_to_the_ideal_first() -> None:
+def test_points_without_hypervolume_come_last_by_distance_to_the_ideal() -> None:
     front = [[0.05, 0.3], [0.04, 0.1], [0.9, 0.5]]
     assert hypervolume_subset(front, BOTH, REFERENCE, 3) == [2, 1, 0]
 
 
-def test_the_knee_is_nearest_to_the_ideal_in_units_of_the_reference_point() -> None:
+def test_knee_is_nearest_to_the_ideal_relative_to_the_reference_point() -> None:
     points = [[0.9, 0.9], [0.6, 0.3], [0.2, 0.0]]
     assert knee(points, BOTH, REFERENCE) == 1
     assert knee(points, BOTH, {"avg_acc": -99.0, "avg_sg": 1.0}) == 2
@@ -118,7 +120,7 @@ def test_the_knee_is_nearest_to_the_ideal_in_units_of_the_reference_point() -> N
         ("forgetting <= -0.1", 0.0, 0.1),
     ],
 )
-def test_a_constraint_is_exceeded_by_what_is_missing(
+def test_violation_is_the_distance_beyond_the_bound(
     text: str, value: float, violation: float
 ) -> None:
     constraint = Constraint.parse(text)
@@ -126,8 +128,8 @@ def test_a_constraint_is_exceeded_by_what_is_missing(
     assert constraint.violation(value) == pytest.approx(violation)
 
 
-def test_a_constraint_that_is_met_exactly_is_kept() -> None:
-    accuracy = float(np.float32(0.9))  # as it is kept
+def test_a_value_at_the_bound_is_feasible_despite_float32_rounding() -> None:
+    accuracy = float(np.float32(0.9))  # accuracies are stored as float32
     limit = Constraint.parse("avg_acc >= 0.9")
     assert limit.violation(accuracy) > 0.0
     assert is_feasible(limit.violation(accuracy))
@@ -135,22 +137,22 @@ def test_a_constraint_that_is_met_exactly_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
-        ("", "'' is no constraint; it must be like 'avg_acc >= 0.9'"),
-        ("avg_acc", "'avg_acc' is no constraint"),
-        ("avg_acc > 0.9", "'avg_acc > 0.9' is no constraint"),
-        ("avg_acc == 0.9", "'avg_acc == 0.9' is no constraint"),
-        ("0.9 <= avg_acc", "'0.9 <= avg_acc' is no constraint"),
-        ("avg_acc >= high", "'avg_acc >= high' is no constraint"),
-        ("avg_acc >= 0.9 and avg_sg <= 0.1", "is no constraint"),
+        ("", "'' is not a constraint; it must have the form 'avg_acc >= 0.9'"),
+        ("avg_acc", "'avg_acc' is not a constraint"),
+        ("avg_acc > 0.9", "'avg_acc > 0.9' is not a constraint"),
+        ("avg_acc == 0.9", "'avg_acc == 0.9' is not a constraint"),
+        ("0.9 <= avg_acc", "'0.9 <= avg_acc' is not a constraint"),
+        ("avg_acc >= high", "'avg_acc >= high' is not a constraint"),
+        ("avg_acc >= 0.9 and avg_sg <= 0.1", "is not a constraint"),
         ("avg_acc >= nan", "'avg_acc >= nan': must be a finite bound on one of avg_acc, avg_sg"),
         ("avg_acc >= inf", "'avg_acc >= inf': must be a finite bound"),
         ("accuracy >= 0.9", "'accuracy >= 0.9': must be a finite bound on one of avg_acc, "),
         ("recovery <= 100", "'recovery <= 100': must be a finite bound on one of avg_acc, "),
     ],
 )
-def test_what_is_no_constraint_is_said(text: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match=r"is no constraint|must be a finite bound") as error:
+def test_an_invalid_constraint_is_refused_with_the_allowed_form(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a constraint|must be a finite bound") as error:
         Constraint.parse(text)
-    assert sentence in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""Methods that share names of hyper-parameters, but not their types."""
+"""Columns that methods share although their hyper-parameters differ in type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ngm_tune.results.columns import Domain, column_type, domain_of, restored
+from ngm_tune.results.columns import Domain, column_type, decode, infer_domain
 from tests.helpers.commands import in_process, installed
 
 METHODS = """
@@ -57,7 +57,7 @@ METHODS = """
 """
 
 STUDY = """
-    title = "Methods that share names"
+    title = "Methods with hyper-parameters of the same names"
     benchmarks = ["split-digits"]
     methods = ["whole", "part", "mixed"]
     trials = 3
@@ -69,7 +69,9 @@ STUDY = """
 """
 
 
-def test_a_study_of_such_methods_goes_on_and_gives_their_own_types_back(tmp_path: Path) -> None:
+def test_methods_that_share_columns_keep_their_types_on_resume_defaults_and_warm_start(
+    tmp_path: Path,
+) -> None:
     site = installed(tmp_path, METHODS, "whole", "part", "mixed")
     ngm_tune = in_process(site)
     study, results = tmp_path / "shared.toml", tmp_path / "results"
@@ -78,32 +80,33 @@ def test_a_study_of_such_methods_goes_on_and_gives_their_own_types_back(tmp_path
     trials = pl.read_parquet(results / "trials" / "*.parquet")
     assert trials.schema["config_width"] == pl.String
 
-    again = ngm_tune("run", study, "--results", results)
-    assert (again.code, again.out.splitlines()[0]) == (
+    resumed = ngm_tune("run", study, "--results", results)
+    assert (resumed.code, resumed.out.splitlines()[0]) == (
         0, f"shared is complete: all 12 runs are in {results}",
     )  # fmt: skip
     assert "nothing is damaged" in ngm_tune("doctor", results).out
 
     assert ngm_tune("defaults", results).code == 0
     with (results / "defaults.toml").open("rb") as file:
-        chosen = {d["method"]: d["hyperparameters"] for d in tomllib.load(file)["defaults"]}
-    assert {name: type(value) for name, value in chosen["whole"].items()} == {
+        defaults = {d["method"]: d["hyperparameters"] for d in tomllib.load(file)["defaults"]}
+    assert {name: type(value) for name, value in defaults["whole"].items()} == {
         "lr": float, "width": int, "share": int,
     }  # fmt: skip
-    assert {type(value) for value in chosen["part"].values()} == {float}
-    assert chosen["mixed"]["width"] in ("wide", "None", 3)
-    assert (chosen["mixed"]["share"], type(chosen["mixed"]["share"])) in ((1, int), (0.5, float))
-    assert chosen["mixed"]["betas"] in ([0.9, 0.999], [0.8, 0.99])
+    assert {type(value) for value in defaults["part"].values()} == {float}
+    assert defaults["mixed"]["width"] in ("wide", "None", 3)
+    share = defaults["mixed"]["share"]
+    assert (share, type(share)) in ((1, int), (0.5, float))
+    assert defaults["mixed"]["betas"] in ([0.9, 0.999], [0.8, 0.99])
 
     other = tmp_path / "other"
-    started = ngm_tune("run", study, "--results", other, "--warm-start", results)
-    assert started.code == 0
-    begun = rf"Starting from \d+ configurations of {re.escape(str(results))}"
-    assert re.fullmatch(begun, started.out.splitlines()[0])  # and none that has no place
-    first = pl.read_parquet(other / "trials" / "*.parquet").filter(phase="search")
+    warm_start = ngm_tune("run", study, "--results", other, "--warm-start", results)
+    assert warm_start.code == 0
+    message = rf"Starting from \d+ configurations of {re.escape(str(results))}"
+    assert re.fullmatch(message, warm_start.out.splitlines()[0])  # none is outside its space
+    warm_started = pl.read_parquet(other / "trials" / "*.parquet").filter(phase="search")
     searched = trials.filter(phase="search")
     for name in ("whole", "part", "mixed"):
-        trial = first.filter(pl.col("trial_id") == f"split-digits.{name}.0000")
+        trial = warm_started.filter(pl.col("trial_id") == f"split-digits.{name}.0000")
         settings = trial.select("^config_.*$").rows()
         assert settings[0] in searched.filter(method=name).select("^config_.*$").rows()
 
@@ -113,14 +116,14 @@ DISTINCT = st.lists(VALUES, min_size=1, unique_by=(str, lambda value: value))
 
 
 @given(DISTINCT, DISTINCT, st.data())
-def test_what_a_column_of_several_holds_is_what_it_was(
-    own: list[Any], others: list[Any], data: st.DataObject
+def test_values_in_a_shared_column_are_decoded_with_their_types(
+    values: list[Any], other_values: list[Any], data: st.DataObject
 ) -> None:
-    domain = domain_of(own)
-    kind = column_type([domain, domain_of(others)])
-    value = data.draw(st.sampled_from(own))
-    found = restored(kind(value), domain)
-    assert (found, type(found)) == (value, type(value))
+    domain = infer_domain(values)
+    kind = column_type([domain, infer_domain(other_values)])
+    value = data.draw(st.sampled_from(values))
+    decoded = decode(kind(value), domain)
+    assert (decoded, type(decoded)) == (value, type(value))
 
 
 @pytest.mark.parametrize(
@@ -130,5 +133,5 @@ def test_what_a_column_of_several_holds_is_what_it_was(
         ("true", bool), ("wide", ["narrow", 3]), (4.0, [1, 3]), (None, float),
     ],
 )  # fmt: skip
-def test_what_cannot_be_of_a_domain_stays_as_it_is(stored: Any, domain: Domain) -> None:
-    assert restored(stored, domain) is stored
+def test_values_outside_a_domain_are_returned_unchanged(stored: Any, domain: Domain) -> None:
+    assert decode(stored, domain) is stored

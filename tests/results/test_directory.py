@@ -1,4 +1,4 @@
-"""Results on disk."""
+"""Reading and writing of results directories."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def trial(trial_id: str, **columns: object) -> pa.Table:
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_what_is_written_is_read_again(tmp_path: Path, scheme: str) -> None:
+def test_written_results_are_read_back(tmp_path: Path, scheme: str) -> None:
     results = Results(f"{scheme}{tmp_path}/new")
     assert not results.exists()
     results.create()
@@ -51,7 +51,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, scheme: str) -> None:
     assert results.read("curves").schema.equals(CURVES_SCHEMA)
 
 
-def test_schema_is_typed_versioned_and_has_every_metric() -> None:
+def test_schema_has_a_version_typed_columns_and_every_metric() -> None:
     schema = trials_schema({"lr": "float", "depth": "int", "name": "str"}, {"width": "int"})
     assert schema.field("config_lr").type == pa.float64()
     assert schema.field("config_depth").type == pa.int64()
@@ -62,30 +62,30 @@ def test_schema_is_typed_versioned_and_has_every_metric() -> None:
     assert schema.metadata[b"ngm_tune.schema_version"] == str(SCHEMA_VERSION).encode()
 
 
-def test_the_file_of_a_trial_carries_the_version(tmp_path: Path) -> None:
+def test_files_contain_the_schema_version(tmp_path: Path) -> None:
     Results(str(tmp_path)).write("trials", "a", trial("a"))
     metadata = pq.read_schema(tmp_path / "trials" / "a.parquet").metadata
     assert metadata[b"ngm_tune.schema_version"] == str(SCHEMA_VERSION).encode()
 
 
-def test_no_half_written_file_is_ever_under_its_final_name(
+def test_an_interrupted_write_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results(str(tmp_path))
-    write = pq.write_table
+    write_table = pq.write_table
 
-    def killed(table: pa.Table, where: str, **options: object) -> None:
-        write(table, where, **options)
+    def write_and_interrupt(table: pa.Table, where: str, **options: object) -> None:
+        write_table(table, where, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pq, "write_table", killed)
+    monkeypatch.setattr(pq, "write_table", write_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         results.write("trials", "a", trial("a"))
     assert not (tmp_path / "trials" / "a.parquet").exists()
     assert results.read("trials").num_rows == 0
 
 
-def test_trials_of_different_methods_read_as_one_table(tmp_path: Path) -> None:
+def test_trials_of_methods_with_different_hyperparameters_form_one_table(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
     results.write("trials", A, trial(A, config_lr=0.1))
     results.write("trials", B, trial(B, config_momentum=0.9))
@@ -94,7 +94,7 @@ def test_trials_of_different_methods_read_as_one_table(tmp_path: Path) -> None:
     assert table["config_momentum"].to_pylist() == [None, 0.9]
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
     results.write("trials", "a", trial("a"))
     path = tmp_path / "trials" / "a.parquet"
@@ -103,27 +103,27 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         results.read("trials")
 
 
-def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_file_without_a_schema_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     pq.write_table(pa.table({"x": [1]}), tmp_path / "trials" / "foreign.parquet")
-    with pytest.raises(UserError, match=r"foreign\.parquet: schema version none, .* reads 1 and 2"):
+    with pytest.raises(UserError, match=r"foreign\.parquet: schema version none; .* reads 1 and 2"):
         Results(str(tmp_path)).read("trials")
 
 
-def test_runs_are_told_apart_and_trials_found_by_their_runs(tmp_path: Path) -> None:
+def test_a_trial_is_read_from_the_files_of_all_its_runs(tmp_path: Path) -> None:
     results = Results(str(tmp_path))
     other, confirmed = f"{A}0", f"{A}.confirm"
     for run in (f"{A}@0", f"{A}@1", other, confirmed):
         results.write("trials", run, trial(run.partition("@")[0]))
-    found = {run: rows["trial_id"].to_pylist() for run, rows in results.runs("trials")}
-    assert found == {
+    trial_ids = {run: rows["trial_id"].to_pylist() for run, rows in results.iter_runs("trials")}
+    assert trial_ids == {
         f"{A}@0": [A], f"{A}@1": [A], other: [other], confirmed: [confirmed],
     }  # fmt: skip
     assert results.read("trials", [A])["trial_id"].to_pylist() == [A, A]
-    assert list(results.runs("tasks")) == []
+    assert list(results.iter_runs("tasks")) == []
 
 
-def test_tasks_end_with_what_their_trial_has(finished: Finished) -> None:
+def test_metrics_after_the_last_task_are_those_of_the_trial(finished: Finished) -> None:
     results = Results(str(finished.location))
     assert results.read("tasks").schema.equals(TASKS_SCHEMA)
     tasks, trials = pl.DataFrame(results.read("tasks")), pl.DataFrame(results.read("trials"))
@@ -132,16 +132,16 @@ def test_tasks_end_with_what_their_trial_has(finished: Finished) -> None:
     ended = trials.filter(pl.col("status") != "failed").sort(key)
     count = pl.when(pl.col("benchmark") == "split-digits").then(5).otherwise(3)
     expected = ended.select(*key, pl.int_ranges(count, dtype=pl.Int16).alias("task"))
-    found = tasks.group_by(key).agg(pl.col("task").sort()).sort(key)
-    assert found.equals(expected)
+    recorded = tasks.group_by(key).agg(pl.col("task").sort()).sort(key)
+    assert recorded.equals(expected)
     last = tasks.sort("task").group_by(key).last().sort(key)
     assert last.select(list(METRICS)).equals(ended.select(list(METRICS)))
     first = tasks.filter(pl.col("task") == 0).join(ended, on=key).filter(status="completed")
-    assert first["avg_sg"].null_count() == first.height  # there was no transition yet
+    assert first["avg_sg"].null_count() == first.height  # no transition before the second task
     assert first["avg_acc"].null_count() == 0
 
 
-def test_search_columns_are_the_coordinates_that_settings_come_from(finished: Finished) -> None:
+def test_hyperparameters_follow_from_the_search_coordinates(finished: Finished) -> None:
     trials = pl.DataFrame(Results(str(finished.location)).read("trials"))
     names = {name for name in trials.columns if name.startswith("search_")}
     assert names == {"search_lr", "search_dc_gain", "search_gain_decay"}
@@ -153,7 +153,7 @@ def test_search_columns_are_the_coordinates_that_settings_come_from(finished: Fi
     assert others["search_lr"].equals(others["config_lr"])
 
 
-def test_results_of_the_former_schema_are_read() -> None:
+def test_results_of_schema_version_1_are_readable() -> None:
     results = Results(str(SCHEMA_1))
     trials, curves = (pl.DataFrame(results.read(table)) for table in ("trials", "curves"))
     assert trials.group_by("method").len().sort("method").rows() == [("ngm-sgd", 4), ("sgd", 4)]
@@ -162,36 +162,39 @@ def test_results_of_the_former_schema_are_read() -> None:
     assert set(curves["iteration"]) == set(range(1, 5 * 6 + 1))
     assert results.read("steps").num_rows == 8 * 5 * 6
     assert results.read("tasks").num_rows == 0
-    assert [run for run, _ in results.runs("trials")] == [
+    assert [run for run, _ in results.iter_runs("trials")] == [
         f"split-digits.{method}.000{n}" for method in ("ngm-sgd", "sgd") for n in (0, 1)
     ]
 
 
 @pytest.mark.parametrize("form", sorted(LEGACY_RESULTS))
 @pytest.mark.parametrize(
-    ("command", "written"),
+    ("command", "output"),
     [(("analyze", "--no-images"), "report/report.html"), (("defaults",), "defaults.toml")],
 )
-def test_results_of_earlier_versions_are_analyzed(
-    tmp_path: Path, ngm_tune: Command, command: tuple[str, ...], written: str, form: str
+def test_results_of_earlier_versions_can_be_analyzed(
+    tmp_path: Path, ngm_tune: Command, command: tuple[str, ...], output: str, form: str
 ) -> None:
     copy = shutil.copytree(LEGACY_RESULTS[form].location, tmp_path / "former")
-    done = ngm_tune(*command, copy)
-    assert (done.code, done.err) == (0, "")
-    assert "sgd" in (copy / written).read_text().lower()
+    result = ngm_tune(*command, copy)
+    assert (result.code, result.err) == (0, "")
+    assert "sgd" in (copy / output).read_text().lower()
 
 
-def test_a_directory_without_results_says_how_to_get_some(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no results there.*ngm-tune run"):
+def test_a_directory_without_results_names_the_command_that_creates_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no results found.*ngm-tune run"):
         Results(str(tmp_path)).require()
 
 
-def test_an_unknown_filesystem_is_refused() -> None:
-    with pytest.raises(UserError, match="no usable results location"):
+def test_an_unsupported_filesystem_is_refused() -> None:
+    with pytest.raises(UserError, match="not a usable results location"):
         Results("gopher://host/path")
 
 
-def test_a_free_place_is_one_where_neither_a_file_nor_a_folder_is(tmp_path: Path) -> None:
+def test_quarantine_never_replaces_a_file_or_a_folder(tmp_path: Path) -> None:
     (tmp_path / "damaged" / "trials" / "x").mkdir(parents=True)
     (tmp_path / "damaged" / "trials" / "x~").touch()
-    assert Results(str(tmp_path)).free_place("trials/x") == "damaged/trials/x~~"
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "x").write_text("damaged")
+    assert Results(str(tmp_path)).quarantine("trials/x") == "damaged/trials/x~~"
+    assert (tmp_path / "damaged/trials/x~~").read_text() == "damaged"

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from ngm_tune.results.outcome import Outcome, outcome_of
+from ngm_tune.results.outcome import Outcome, compute_outcome
 from ngm_tune.search.aggregation import aggregate
 from ngm_tune.search.method_search import MethodSearch
 from tests.helpers.searches import method_search, one, optuna_trials, score
@@ -101,7 +101,7 @@ def test_a_constraint_can_be_on_what_is_no_objective() -> None:
         {"status": "completed", "avg_acc": 0.9, "avg_sg": 0.2, "forgetting": f} for f in (0.1, 0.4)
     ]
     bounds = ["forgetting <= 0.2", "avg_acc >= 0.8"]
-    outcome = outcome_of(rows, [], ["avg_acc", "avg_sg"], bounds)
+    outcome = compute_outcome(rows, [], ["avg_acc", "avg_sg"], bounds)
     assert outcome.values == pytest.approx((0.9, 0.2))
     assert outcome.violation == pytest.approx((0.05, -0.1))
 

@@ -286,7 +286,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "methods=['warmup-oracle']; search_space.warmup-oracle.warmup=[5.5, 20.7]",
             "search_space.warmup-oracle.warmup = [5.5, 20.7]: ",
         ),
-        ("constraints=['avg_acc > 0.9']", "'avg_acc > 0.9' is no constraint; it must be like"),
+        (
+            "constraints=['avg_acc > 0.9']",
+            "'avg_acc > 0.9' is not a constraint; it must have the form",
+        ),
         (
             "constraints=['accuracy >= 0.9']",
             "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",

@@ -224,10 +224,10 @@ def test_resume_writes_a_new_environment_file_once_a_damaged_one_is_quarantined(
 ) -> None:
     (copy / "environment.json").write_text("{")
     loaded = load(str(copy))
-    assert loaded.results.left_out["environment.json"].startswith("not JSON")
+    assert loaded.results.left_out["environment.json"].startswith("not valid JSON")
     answer = ngm_tune("run", study_file, "--results", copy)
     assert answer.code == 2
-    assert "environment.json: not JSON" in answer.err
+    assert "environment.json: not valid JSON" in answer.err
     assert "`ngm-tune doctor" in answer.err
     repair_damage(copy)
     assert ngm_tune("run", study_file, "--results", copy).code == 0

@@ -189,7 +189,7 @@ def test_results_without_the_metric_of_a_constraint_are_refused(tmp_path: Path) 
 
 
 def test_a_warm_start_requires_results(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing: no results there \(no study.toml\)"):
+    with pytest.raises(UserError, match=r"nothing: no results found \(no study.toml\)"):
         add_warm_start_points(a_study(), str(tmp_path / "nothing"), NOT_STARTED)
 
 

@@ -21,10 +21,9 @@ from ngm_tune.results.directory import (
     STUDY,
     Results,
     checkpoint_of,
-    is_whole,
-    reason_of,
+    is_completed,
 )
-from ngm_tune.results.schema import SCHEMA_VERSION, Table, version_of
+from ngm_tune.results.schema import SCHEMA_VERSION, Table, schema_version
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.checkpoints import unpack
@@ -76,7 +75,7 @@ def examine_environment(results: Results) -> Iterator[Finding]:
     except OSError as error:
         yield report_unreadable(results, ENVIRONMENT, error)
     except UserError as error:
-        yield Finding(ENVIRONMENT, reason_of(error, ENVIRONMENT))
+        yield Finding(ENVIRONMENT, error.reason)
 
 
 def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
@@ -92,14 +91,14 @@ def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
                 continue
             except UserError as error:
                 kind: Kind = "newer" if isinstance(error, NewerResultsError) else "damage"
-                yield Finding(path, reason_of(error, path), kind)
+                yield Finding(path, error.reason, kind)
                 continue
             problem = None
             if table == "trials" and plan is not None:
                 problem = find_trial_problem(name.removesuffix(".parquet"), rows, plan)
             if problem is not None:
                 yield Finding(path, problem)
-            elif (version := version_of(rows.schema)) != SCHEMA_VERSION:
+            elif (version := schema_version(rows.schema)) != SCHEMA_VERSION:
                 description = f"schema version {version}, an older version that can still be read"
                 yield Finding(path, description, "note")
 
@@ -129,14 +128,16 @@ def examine_companions(results: Results, study: Study | None) -> Iterator[Findin
     """
     trials = {f"{run}.parquet": rows for run, rows in read_trials(results).items()}
     hint = "to recreate it, move trials/{} out of this directory and resume the study"
-    for table, name in results.gone(trials, probed=study is not None and bool(study.probes)):
+    for table, name in results.find_missing_files(
+        trials, has_probes=study is not None and bool(study.probes)
+    ):
         yield Finding(f"{table}/{name}", f"missing, but its run is complete; {hint.format(name)}")
     for table in ("tasks", "curves", "steps", "probes"):
         for name in results.table_files(table):
             if name not in trials:
                 description = "belongs to an unfinished run, which rewrites it"
                 yield Finding(f"{table}/{name}", description, "note")
-            elif table in ("curves", "steps") and is_whole(trials[name]):
+            elif table in ("curves", "steps") and is_completed(trials[name]):
                 problem = _find_wrong_length(results, table, name, trials[name])
                 if problem is not None:
                     yield Finding(f"{table}/{name}", f"{problem}; {hint.format(name)}")
@@ -184,7 +185,7 @@ def find_foreign_files(results: Results) -> Iterator[Finding]:
             elif name not in names and not (suffix and name.endswith(suffix)):
                 yield Finding(f"{prefix}{name}", _FOREIGN, "note")
     for folder in ("", *get_args(Table), CHECKPOINTS):
-        n_undecodable = results.nameless(folder)
+        n_undecodable = results.count_undecodable_names(folder)
         if n_undecodable:
             description = f"undecodable file names: {n_undecodable}; {_FOREIGN}"
             yield Finding(f"{folder or '.'}/", description, "note")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 
 from ngm_tune.errors import UserError
-from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results, reason_of
+from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.doctor.files import read_trials
@@ -83,7 +83,7 @@ def _load_study_file(results: Results, copy: Study | None, runs: Runs) -> tuple[
             return None, _NO_NAME
         return load_stored_study(results, name or ""), ""
     except UserError as error:
-        return None, reason_of(error, STUDY)
+        return None, error.reason
 
 
 def _examine_study_file(

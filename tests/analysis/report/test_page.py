@@ -32,7 +32,7 @@ def test_names_with_path_components_are_refused(
     answer = ngm_tune("analyze", copy, "--no-images")
     assert (answer.code, answer.out) == (2, "")
     assert "study.toml: not a valid study" in answer.err
-    assert "'../../outside' is no name of a benchmark or method" in answer.err
+    assert "'../../outside' is not a valid name of a benchmark or method; allowed are" in answer.err
 
 
 def test_files_of_the_report(report: Path) -> None:
