@@ -67,7 +67,7 @@ def decode(stored: Any, domain: Domain) -> Any:
 def _decode_choice(stored: Any, choices: Sequence[Any]) -> Any:
     """Return the choice that is stored as this value.
 
-    A string that is none of the choices is parsed if the result has the type of a choice: choices
+    A string that is not a choice is parsed, if the result has the type of a choice: choices
     can be computed from a continuous search coordinate.
     """
     for choice in choices:

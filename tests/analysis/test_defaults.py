@@ -12,7 +12,7 @@ from ngm_tune.errors import UserError
 from tests.helpers.fronts import STUDY
 
 
-def test_file_contains_hyperparameters_reasons_and_provenance(fronts: Path) -> None:
+def test_the_file_contains_hyperparameters_reasons_and_provenance(fronts: Path) -> None:
     path, choices = write_defaults(str(fronts))
     content = tomllib.loads(path.read_text())
     assert path == fronts / "defaults.toml"

@@ -12,7 +12,7 @@ def test_values_that_round_to_zero_have_no_minus() -> None:
     assert number(57.55, digits=1) == "57.5"
 
 
-def test_plural() -> None:
+def test_counts_have_singular_and_plural() -> None:
     assert [counted(n, "fresh seed") for n in (0, 1, 2)] == [
         "0 fresh seeds",
         "1 fresh seed",
@@ -20,11 +20,11 @@ def test_plural() -> None:
     ]
 
 
-def test_percentages() -> None:
+def test_percentages_are_rounded() -> None:
     assert (percent(0.3), percent(0.0123, 1)) == ("30 %", "1.2 %")
 
 
-def test_settings_of_several_types() -> None:
+def test_hyperparameters_of_several_types_are_formatted() -> None:
     assert settings({"lr": 0.0123, "layers": "output", "nesterov": True, "steps": 3}) == (
         "lr 0.0123, layers output, nesterov True, steps 3"
     )

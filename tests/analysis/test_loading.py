@@ -21,7 +21,7 @@ from tests.helpers.damage import TRIAL, keep_one_seed, rename_trial, truncate
 from tests.helpers.fronts import STUDY
 
 
-def test_report_lists_skipped_files(copy: Path, ngm_tune: Command) -> None:
+def test_the_report_lists_skipped_files(copy: Path, ngm_tune: Command) -> None:
     rename_trial(copy, f"{TRIAL[:-4]}0099")
     (copy / "steps" / "split-digits.sgd.0001.parquet").unlink()
     answer = ngm_tune("analyze", copy, "--no-images")
@@ -127,9 +127,7 @@ def test_a_seed_run_with_two_files_counts_once(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["seeds", "confirm.seeds", "trials"])
-def test_a_study_with_a_number_out_of_range_names_the_key_and_the_value(
-    copy: Path, key: str
-) -> None:
+def test_a_study_with_a_number_out_of_range_is_refused_by_key(copy: Path, key: str) -> None:
     study = tomllib.loads((copy / "study.toml").read_text())
     *table, last = key.split(".")
     (study[table[0]] if table else study)[last] = 4_000_000_000

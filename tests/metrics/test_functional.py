@@ -218,8 +218,8 @@ def test_windowed_metrics_are_nan_if_evaluations_omit_a_task() -> None:
     accuracy = np.full((6, 2), np.nan)
     accuracy[:, 0] = [0.9, 0.9, 0.9, 0.5, 0.9, 0.9]
     accuracy[3:, 1] = [0.2, 0.8, 0.9]
-    whole = AccuracyCurves(range(1, 7), accuracy, [3, 6])
-    assert metrics.windowed_forgetting(whole, 10) == pytest.approx((0.4 + 0.0) / 2)
+    complete = AccuracyCurves(range(1, 7), accuracy, [3, 6])
+    assert metrics.windowed_forgetting(complete, 10) == pytest.approx((0.4 + 0.0) / 2)
     accuracy[3:5, 0] = np.nan
     partial = AccuracyCurves(range(1, 7), accuracy, [3, 6])
     assert math.isnan(metrics.windowed_forgetting(partial, 10))

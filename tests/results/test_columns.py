@@ -28,7 +28,7 @@ METHODS = """
 
     def method(name, space, **more):
         def build(model, lr, width=None, share=None, betas=BETAS["slow"]):
-            kinds = {"whole": {int}, "part": {float}}.get(name, {int, float, str, type(None)})
+            kinds = {"integers": {int}, "floats": {float}}.get(name, {int, float, str, type(None)})
             assert {type(width), type(share)} <= kinds
             return Adam(model.parameters(), lr=lr, betas=betas)
 
@@ -37,8 +37,10 @@ METHODS = """
         )
 
 
-    whole = method("whole", {"width": IntDistribution(1, 5), "share": IntDistribution(1, 3)})
-    part = method("part", {"width": FloatDistribution(0.1, 2.0), "share": FloatDistribution(0, 1)})
+    integers = method("integers", {"width": IntDistribution(1, 5), "share": IntDistribution(1, 3)})
+    floats = method(
+        "floats", {"width": FloatDistribution(0.1, 2.0), "share": FloatDistribution(0, 1)}
+    )
     mixed = method(
         "mixed",
         {
@@ -59,7 +61,7 @@ METHODS = """
 STUDY = """
     title = "Methods with hyper-parameters of the same names"
     benchmarks = ["split-digits"]
-    methods = ["whole", "part", "mixed"]
+    methods = ["integers", "floats", "mixed"]
     trials = 3
     seeds = 1
     iterations_per_task = 12
@@ -72,7 +74,7 @@ STUDY = """
 def test_methods_that_share_columns_keep_their_types_on_resume_defaults_and_warm_start(
     tmp_path: Path,
 ) -> None:
-    site = installed(tmp_path, METHODS, "whole", "part", "mixed")
+    site = installed(tmp_path, METHODS, "integers", "floats", "mixed")
     ngm_tune = in_process(site)
     study, results = tmp_path / "shared.toml", tmp_path / "results"
     study.write_text(dedent(STUDY))
@@ -89,10 +91,10 @@ def test_methods_that_share_columns_keep_their_types_on_resume_defaults_and_warm
     assert ngm_tune("defaults", results).code == 0
     with (results / "defaults.toml").open("rb") as file:
         defaults = {d["method"]: d["hyperparameters"] for d in tomllib.load(file)["defaults"]}
-    assert {name: type(value) for name, value in defaults["whole"].items()} == {
+    assert {name: type(value) for name, value in defaults["integers"].items()} == {
         "lr": float, "width": int, "share": int,
     }  # fmt: skip
-    assert {type(value) for value in defaults["part"].values()} == {float}
+    assert {type(value) for value in defaults["floats"].values()} == {float}
     assert defaults["mixed"]["width"] in ("wide", "None", 3)
     share = defaults["mixed"]["share"]
     assert (share, type(share)) in ((1, int), (0.5, float))
@@ -105,7 +107,7 @@ def test_methods_that_share_columns_keep_their_types_on_resume_defaults_and_warm
     assert re.fullmatch(message, warm_start.out.splitlines()[0])  # none is outside its space
     warm_started = pl.read_parquet(other / "trials" / "*.parquet").filter(phase="search")
     searched = trials.filter(phase="search")
-    for name in ("whole", "part", "mixed"):
+    for name in ("integers", "floats", "mixed"):
         trial = warm_started.filter(pl.col("trial_id") == f"split-digits.{name}.0000")
         settings = trial.select("^config_.*$").rows()
         assert settings[0] in searched.filter(method=name).select("^config_.*$").rows()

@@ -19,7 +19,7 @@ def answer(made: MadeUp) -> str:
     return text
 
 
-def test_confirmed_difference(made: MadeUp) -> None:
+def test_a_confirmed_difference_has_values_on_test_data(made: MadeUp) -> None:
     made.searched_and_confirmed("ngm-sgd", 0, (0.90, 0.10), [(0.80, 0.30)] * 3)
     made.searched_and_confirmed("sgd", 0, (0.896, 0.15), [(0.88, 0.2)] * 3)
     text = answer(made)
@@ -34,7 +34,7 @@ def test_confirmed_difference(made: MadeUp) -> None:
     assert "at an average accuracy of 0.800 and 0.880 (difference −0.080" in text
 
 
-def test_interval_of_a_significant_difference(made: MadeUp) -> None:
+def test_a_significant_difference_has_a_paired_interval(made: MadeUp) -> None:
     mine, theirs = np.array([0.12, 0.35, 0.20]), np.array([0.22, 0.47, 0.28])
     for method, gaps in (("ngm-sgd", mine), ("sgd", theirs)):
         made.searched_and_confirmed(method, 0, (0.9, 0.1), [(0.9, gap) for gap in gaps.tolist()])
@@ -45,7 +45,7 @@ def test_interval_of_a_significant_difference(made: MadeUp) -> None:
     assert f"(difference −0.100, 95 % interval over seeds {interval})" in text
 
 
-def test_difference_that_is_not_significant(made: MadeUp) -> None:
+def test_methods_without_a_significant_difference_are_not_ranked(made: MadeUp) -> None:
     for method, gaps in (("ngm-sgd", [0.10, 0.20, 0.30]), ("sgd", [0.30, 0.10, 0.25])):
         made.searched_and_confirmed(method, 0, (0.9, 0.1), [(0.9, gap) for gap in gaps])
     assert (
@@ -54,7 +54,7 @@ def test_difference_that_is_not_significant(made: MadeUp) -> None:
     )
 
 
-def test_single_seed_cannot_rank_methods(tmp_path: Path) -> None:
+def test_a_single_seed_cannot_rank_methods(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=STUDY.replace("seeds = 3", "seeds = 1"))
     made.searched_and_confirmed("ngm-sgd", 0, (0.9, 0.1), [(0.9, 0.1)])
     made.searched_and_confirmed("sgd", 0, (0.9, 0.1), [(0.9, 0.5)])
@@ -64,7 +64,7 @@ def test_single_seed_cannot_rank_methods(tmp_path: Path) -> None:
     assert "±" not in text
 
 
-def test_unconfirmed_search_says_so(made: MadeUp) -> None:
+def test_an_answer_from_validation_data_says_not_confirmed(made: MadeUp) -> None:
     made.trial(0, (0.7, 0.1), method="ngm-sgd")
     made.trial(0, (0.9, 0.4))
     text = answer(made)
@@ -77,14 +77,14 @@ def test_unconfirmed_search_says_so(made: MadeUp) -> None:
     assert "no rival has a configuration within 0.01" in answer(made)
 
 
-def test_confirmed_search_names_test_data(made: MadeUp) -> None:
+def test_an_answer_from_test_data_says_so(made: MadeUp) -> None:
     made.searched_and_confirmed("sgd", 0, (0.9, 0.1), [(0.85, 0.15)] * 3)
     text = answer(made)
     assert "of 0.150 at an average accuracy of 0.850, on test data." in text
     assert "not confirmed" not in text
 
 
-def test_missing_rival_of_a_fixed_run(tmp_path: Path) -> None:
+def test_rivals_that_have_not_been_run_are_named(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=FIXED)
     made.fixed_run("ngm-sgd", (0.9, 0.2))
     text = answer(made)
@@ -94,7 +94,7 @@ def test_missing_rival_of_a_fixed_run(tmp_path: Path) -> None:
     assert fact_texts(made.load())["Incomplete"] == "SGD on split-digits has 0 of 1 trials"
 
 
-def test_missing_first_method_of_a_fixed_run(tmp_path: Path) -> None:
+def test_a_first_method_that_has_not_been_run_is_named(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=FIXED.replace("seeds = 2", "seeds = 1"))
     made.fixed_run("sgd", (0.9, 0.2), seeds=[0])
     text = answer(made)
@@ -104,7 +104,7 @@ def test_missing_first_method_of_a_fixed_run(tmp_path: Path) -> None:
     assert "Not run yet" not in text
 
 
-def test_tradeoff_with_a_single_seed(tmp_path: Path) -> None:
+def test_a_tradeoff_with_a_single_seed_has_no_interval(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=FIXED.replace("seeds = 2", "seeds = 1"))
     made.fixed_run("sgd", (0.9, 0.2), seeds=[0])
     made.fixed_run("ngm-sgd", (0.8, 0.1), seeds=[0])
@@ -118,7 +118,7 @@ def test_tradeoff_with_a_single_seed(tmp_path: Path) -> None:
     )
 
 
-def test_tradeoff_with_an_interval(tmp_path: Path) -> None:
+def test_a_tradeoff_of_several_seeds_has_an_interval(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=FIXED.replace("seeds = 2", "seeds = 3"))
     made.rows(f"{SPLIT}.ngm-sgd.0000", [(0.9, 0.3)] * 3, range(3))
     made.rows(f"{SPLIT}.sgd.0000", [(0.7, gap) for gap in (0.10, 0.12, 0.11)], range(3))
@@ -128,7 +128,7 @@ def test_tradeoff_with_an_interval(tmp_path: Path) -> None:
     )
 
 
-def test_divergence_and_violated_constraints_in_a_comparison(tmp_path: Path) -> None:
+def test_a_comparison_reports_divergence_and_violated_constraints(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.7"]\n')
     made.trial(0, (0.90, 0.10), method="ngm-sgd")
     made.trial(0, (0.0, 1.0), method="ngm-sgd", phase="confirm", status="diverged")
@@ -144,7 +144,9 @@ def test_divergence_and_violated_constraints_in_a_comparison(tmp_path: Path) -> 
     assert "SGD diverged" not in text.replace("NGM-SGD diverged", "")
 
 
-def test_divergence_and_violated_constraints_without_a_rival(tmp_path: Path) -> None:
+def test_an_answer_without_a_rival_reports_divergence_and_violated_constraints(
+    tmp_path: Path,
+) -> None:
     made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.5"]\n')
     made.trial(0, (0.9, 0.1), method="ngm-sgd")
     made.trial(0, (0.0, 1.0), method="ngm-sgd", phase="confirm", status="diverged")
@@ -155,7 +157,7 @@ def test_divergence_and_violated_constraints_without_a_rival(tmp_path: Path) -> 
     assert "NGM-SGD violates the study's constraints" in text
 
 
-def test_failed_confirmations(made: MadeUp) -> None:
+def test_failed_confirmations_are_counted_in_the_answer(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1), method="ngm-sgd")
     made.trial(0, (0.0, 1.0), method="ngm-sgd", phase="confirm", status="failed")
     made.searched_and_confirmed("sgd", 0, (0.7, 0.3), [(0.7, 0.3)] * 3)
@@ -165,7 +167,7 @@ def test_failed_confirmations(made: MadeUp) -> None:
     )
 
 
-def test_methods_without_an_eligible_trial(tmp_path: Path) -> None:
+def test_methods_without_an_eligible_trial_are_explained_by_status(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.5"]\n')
     for number, status in enumerate(("failed", "failed", "diverged", "completed")):
         made.trial(number, (0.4, 0.1), method="ngm-sgd", status=status)
@@ -179,7 +181,7 @@ def test_methods_without_an_eligible_trial(tmp_path: Path) -> None:
     )
 
 
-def test_hypervolumes_with_errors(made: MadeUp) -> None:
+def test_hypervolumes_have_standard_errors(made: MadeUp) -> None:
     confirmed = [(0.8, 0.2), (0.9, 0.2), (0.7, 0.2)]
     made.searched_and_confirmed("ngm-sgd", 0, (0.9, 0.1), confirmed)
     made.searched_and_confirmed("sgd", 0, (0.9, 0.1), [(0.7, 0.2)] * 3)

@@ -21,7 +21,7 @@ def caption(made: MadeUp) -> str:
     return pareto_caption(loaded, SPLIT, info)
 
 
-def test_incompletely_confirmed_search_is_shown_as_search(tmp_path: Path) -> None:
+def test_an_incompletely_confirmed_search_is_captioned_as_search(tmp_path: Path) -> None:
     """Otherwise methods would be compared on different data."""
     made = MadeUp(tmp_path)
     for method in ("ngm-sgd", "sgd"):
@@ -39,7 +39,7 @@ def test_incompletely_confirmed_search_is_shown_as_search(tmp_path: Path) -> Non
     assert "and squares the configurations that the answer compares" in text
 
 
-def test_singular_counts(tmp_path: Path) -> None:
+def test_a_single_configuration_and_a_single_seed_are_singular(tmp_path: Path) -> None:
     study = STUDY.replace("seeds = 3", "seeds = 1").replace("seeds = 2", "seeds = 1")
     made = MadeUp(tmp_path, study=study.replace("trials = 8", "trials = 1"))
     made.trial(0, (0.9, 0.3), seeds=[0])
@@ -49,7 +49,7 @@ def test_singular_counts(tmp_path: Path) -> None:
     assert "and a square the configuration in the answer." in text
 
 
-def test_single_objective_has_no_line(tmp_path: Path) -> None:
+def test_a_single_objective_has_no_front_line(tmp_path: Path) -> None:
     study = STUDY.replace('objectives = ["avg_acc", "avg_sg"]', 'objectives = ["avg_acc"]')
     made = MadeUp(tmp_path, study=study.replace(", avg_sg = 1.0", ""))
     made.trial(0, (0.9, 0.3))
@@ -58,7 +58,7 @@ def test_single_objective_has_no_line(tmp_path: Path) -> None:
     assert "Solid lines" not in caption(made)
 
 
-def test_hidden_trials_are_counted(made: MadeUp) -> None:
+def test_trials_outside_the_visible_range_are_counted(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.3))
     loaded = made.load()
     info = pareto_info(loaded, SPLIT, [])._replace(n_hidden=2)
@@ -74,7 +74,7 @@ def test_hidden_trials_are_counted(made: MadeUp) -> None:
     )
 
 
-def test_fixed_runs(tmp_path: Path) -> None:
+def test_fixed_runs_are_captioned_as_test_data(tmp_path: Path) -> None:
     study = STUDY.replace("trials = 8", "trials = 1") + "settings = { ngm-sgd = {}, sgd = {} }\n"
     made = MadeUp(tmp_path, study=study)
     made.fixed_run("sgd", (0.9, 0.2))
@@ -84,7 +84,7 @@ def test_fixed_runs(tmp_path: Path) -> None:
     )
 
 
-def test_plateau_is_explained_with_its_rule(tmp_path: Path) -> None:
+def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
     for number in range(4):
         for method in ("sgd", "ngm-sgd"):

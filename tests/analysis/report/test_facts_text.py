@@ -30,13 +30,15 @@ def annotate(made: MadeUp, **entries: object) -> None:
         ({"ngm-sgd": 0, "sgd": 0}, None),
     ],
 )
-def test_initial_points(made: MadeUp, points: dict[str, int], text: str | None) -> None:
+def test_unequal_initial_points_are_reported(
+    made: MadeUp, points: dict[str, int], text: str | None
+) -> None:
     made.trial(0, (0.9, 0.1))
     annotate(made, points={SPLIT: points})
     assert fact_texts(made.load()).get("Initial points") == text
 
 
-def test_early_stopping(made: MadeUp) -> None:
+def test_early_stopping_reports_the_saved_iterations(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
     text = fact_texts(made.load())["Stopped early"]
@@ -45,7 +47,7 @@ def test_early_stopping(made: MadeUp) -> None:
     assert "in 1 of them a seed had diverged" in fact_texts(made.load())["Stopped early"]
 
 
-def test_plateau_and_exhausted_search_space(tmp_path: Path) -> None:
+def test_a_search_that_ended_early_is_complete_and_explained(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
     for number in range(4):
         made.trial(number, (0.9, 0.1))
@@ -66,7 +68,7 @@ def test_plateau_and_exhausted_search_space(tmp_path: Path) -> None:
     )
 
 
-def test_racing_allocates_seed_runs(tmp_path: Path) -> None:
+def test_effort_with_racing_is_given_in_seed_runs(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     texts = fact_texts(made.load())
@@ -74,7 +76,7 @@ def test_racing_allocates_seed_runs(tmp_path: Path) -> None:
     assert "SGD on split-digits has 2 of 16 seed-runs" in texts["Incomplete"]
 
 
-def test_singular_counts(tmp_path: Path) -> None:
+def test_a_single_trial_and_a_single_seed_are_singular(tmp_path: Path) -> None:
     study = STUDY.replace("seeds = 3", "seeds = 1").replace("seeds = 2", "seeds = 1")
     made = MadeUp(tmp_path, study=study.replace("trials = 8", "trials = 1"))
     made.trial(0, (0.9, 0.3), seeds=[0])
@@ -84,7 +86,7 @@ def test_singular_counts(tmp_path: Path) -> None:
     assert texts["Evaluated on"].endswith("1 configuration of the fronts re-run with 1 fresh seed")
 
 
-def test_chosen_configurations(made: MadeUp) -> None:
+def test_the_rule_that_chose_the_configurations_is_explained(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     assert fact_texts(made.load())["Chosen configurations"] == (
         "the knee of each front, which is the point nearest to the ideal"
@@ -96,7 +98,7 @@ def test_chosen_configurations(made: MadeUp) -> None:
     )
 
 
-def test_incomplete_confirmation(made: MadeUp) -> None:
+def test_an_incomplete_confirmation_is_reported_as_not_confirmed(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.3), method="ngm-sgd")
     made.trial(0, (0.9, 0.3))
     made.trial(0, (0.8, 0.4), phase="confirm")

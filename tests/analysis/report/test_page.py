@@ -22,7 +22,7 @@ def report(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_report(str(finished.location), tmp_path_factory.mktemp("report")).page
 
 
-def test_names_with_path_components_are_refused(
+def test_benchmark_names_with_path_components_are_refused(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:
     copy = tmp_path / "copy"
@@ -35,7 +35,7 @@ def test_names_with_path_components_are_refused(
     assert "'../../outside' is not a valid name of a benchmark or method; allowed are" in answer.err
 
 
-def test_files_of_the_report(report: Path) -> None:
+def test_a_report_has_a_page_images_and_tables(report: Path) -> None:
     names = {path.name for path in report.parent.iterdir()}
     for benchmark in ("split-digits", "rotated-digits"):
         for figure in ("pareto", "transitions", "gain"):
@@ -49,14 +49,14 @@ def test_files_of_the_report(report: Path) -> None:
     assert markdown.count("\n") == 8 + 2
 
 
-def test_text_from_results_is_escaped(report: Path) -> None:
+def test_text_from_results_cannot_add_markup(report: Path) -> None:
     page = report.read_text()
     assert "<script>alert(1)" not in page
     assert "A small study &lt;/script&gt;" in page
     assert "Raises <i>" not in page
 
 
-def test_page_is_self_contained(report: Path) -> None:
+def test_the_page_loads_nothing_from_elsewhere(report: Path) -> None:
     page = report.read_text()
     assert "<script src" not in page
     markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
@@ -169,7 +169,7 @@ normalise_entropy = true
     )
 
 
-def test_output_with_a_name_that_is_not_valid_unicode(
+def test_an_output_folder_can_have_a_name_that_is_not_unicode(
     finished: Finished, tmp_path: Path, ngm_tune: Command
 ) -> None:
     output = tmp_path / os.fsdecode(b"r\xff")
@@ -178,7 +178,9 @@ def test_output_with_a_name_that_is_not_valid_unicode(
     assert {"report.html", "methods.csv"} <= {path.name for path in output.iterdir()}
 
 
-def test_unwritable_output_is_one_line(finished: Finished, ngm_tune: Command) -> None:
+def test_an_unwritable_output_is_an_error_of_one_line(
+    finished: Finished, ngm_tune: Command
+) -> None:
     done = ngm_tune("analyze", finished.location, "--no-images", "--output", "/proc/nowhere")
     assert done.code == 2
     assert "/proc/nowhere: cannot be written" in done.err

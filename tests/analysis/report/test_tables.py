@@ -13,7 +13,7 @@ from tests.helpers.made_up import STUDY, MadeUp
 SPLIT = "split-digits"
 
 
-def test_stopped_trials(made: MadeUp) -> None:
+def test_stopped_trials_are_listed_with_their_last_task(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
     trial = f"{SPLIT}.sgd.0001"
@@ -38,6 +38,6 @@ def test_optimism_of_a_single_seed_has_no_error(tmp_path: Path) -> None:
     assert row["Average accuracy"] == "0.900 → 0.800 (+0.100)"
 
 
-def test_markdown_is_escaped() -> None:
+def test_markdown_tables_are_escaped() -> None:
     table = markdown_table([{"Method": "<b>a|b</b>"}])
     assert "&lt;b&gt;a\\|b&lt;/b&gt;" in table

@@ -19,7 +19,7 @@ def answer(made: MadeUp) -> Answer:
     return result
 
 
-def test_two_contenders_are_compared(made: MadeUp) -> None:
+def test_two_methods_near_the_best_accuracy_are_compared(made: MadeUp) -> None:
     made.searched_and_confirmed("ngm-sgd", 0, (0.90, 0.10), [(0.80, 0.30)] * 3)
     made.searched_and_confirmed("sgd", 0, (0.896, 0.15), [(0.88, 0.2)] * 3)
     result = answer(made)
@@ -29,7 +29,7 @@ def test_two_contenders_are_compared(made: MadeUp) -> None:
     assert result.not_run == []
 
 
-def test_single_objective_has_no_answer(tmp_path: Path) -> None:
+def test_a_single_objective_has_no_answer(tmp_path: Path) -> None:
     study = STUDY.replace('objectives = ["avg_acc", "avg_sg"]', 'objectives = ["avg_acc"]')
     made = MadeUp(tmp_path, study=study.replace(", avg_sg = 1.0", ""))
     made.trial(0, (0.9, 0.3))

@@ -14,7 +14,7 @@ from tests.helpers.fronts import STUDY, write_trials
 
 
 @pytest.mark.parametrize(("pick", "number"), [("knee", 1), ("avg_acc", 0), ("avg_sg", 2)])
-def test_pick_selects_the_point(fronts: Path, pick: str, number: int) -> None:
+def test_each_pick_selects_its_point_of_the_front(fronts: Path, pick: str, number: int) -> None:
     first, second = choose(load(str(fronts)), pick)
     assert first.trial_id == f"split-digits.ngm-sgd.{number:04d}"
     assert second.method == "sgd"
@@ -60,6 +60,6 @@ def test_failed_confirmations_are_excluded_and_counted(fronts: Path) -> None:
     assert "excluded" not in second.explanation
 
 
-def test_unknown_pick(fronts: Path) -> None:
+def test_an_unknown_pick_is_refused_with_the_allowed_ones(fronts: Path) -> None:
     with pytest.raises(UserError, match="--pick x: allowed are knee, avg_acc, avg_sg"):
         choose(load(str(fronts)), "x")

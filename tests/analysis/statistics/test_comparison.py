@@ -44,7 +44,9 @@ def test_first_method_is_compared_with_its_best_rival(tmp_path: Path) -> None:
     assert [contender.method for contender in compared] == ["sgd", "ngm-sgd"]
 
 
-def test_near_refers_to_the_best_search_score_even_if_unconfirmed(tmp_path: Path) -> None:
+def test_contenders_are_near_the_best_search_score_even_if_it_is_unconfirmed(
+    tmp_path: Path,
+) -> None:
     made = MadeUp(tmp_path, study=STUDY.replace("max_configurations = 2", "max_configurations = 1"))
     made.trial(0, (0.95, 0.5))  # best accuracy, but another configuration is confirmed
     made.searched_and_confirmed("sgd", 1, (0.945, 0.2), [(0.94, 0.2)] * 3)
@@ -53,7 +55,7 @@ def test_near_refers_to_the_best_search_score_even_if_unconfirmed(tmp_path: Path
     assert set(contenders(made.load(), SPLIT, near=False)) == {"ngm-sgd"}
 
 
-def test_diverged_confirmation_enters_with_the_worst_values(tmp_path: Path) -> None:
+def test_a_diverged_confirmation_is_compared_with_the_worst_values(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.7"]\n')
     made.trial(0, (0.90, 0.10), method="ngm-sgd")
     made.trial(0, (0.0, 1.0), method="ngm-sgd", phase="confirm", status="diverged")
@@ -64,7 +66,7 @@ def test_diverged_confirmation_enters_with_the_worst_values(tmp_path: Path) -> N
     assert not contender.feasible
 
 
-def test_interval_is_that_of_the_paired_t_test(made: MadeUp) -> None:
+def test_the_interval_is_that_of_the_paired_t_test(made: MadeUp) -> None:
     mine, theirs = np.array([0.12, 0.35, 0.20]), np.array([0.22, 0.47, 0.28])
     accuracies = ([0.9, 0.8, 0.7], [0.9, 0.81, 0.69])
     for method, *scores in zip(("ngm-sgd", "sgd"), accuracies, (mine, theirs), strict=True):
@@ -87,7 +89,7 @@ def test_equal_differences_have_an_interval_of_zero_width(made: MadeUp) -> None:
     assert (gap, gap.outcome) == ((-0.25, -0.25, -0.25), Outcome.SMALLER)
 
 
-def test_single_seed_has_no_interval(tmp_path: Path) -> None:
+def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=STUDY.replace("seeds = 3", "seeds = 1"))
     made.searched_and_confirmed("ngm-sgd", 0, (0.9, 0.1), [(0.9, 0.1)])
     made.searched_and_confirmed("sgd", 0, (0.9, 0.1), [(0.9, 0.5)])

@@ -19,7 +19,7 @@ from tests.helpers.made_up import MadeUp
 SPLIT = "split-digits"
 
 
-def test_stopped_trials_and_their_saving(made: MadeUp) -> None:
+def test_early_stopping_counts_trials_and_saved_iterations(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     assert facts(made.load()).early_stopping is None
     made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
@@ -31,7 +31,7 @@ def test_stopped_trials_and_their_saving(made: MadeUp) -> None:
     assert (stopped.n_trials, stopped.n_diverged) == (2, 1)
 
 
-def test_exhausted_search_is_complete(tmp_path: Path) -> None:
+def test_a_search_of_an_exhausted_space_is_complete(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
     for number in range(4):
         made.trial(number, (0.9, 0.1))

@@ -87,7 +87,7 @@ def test_ratio_of_curvatures_is_the_squared_gain(mechanism: LoadedStudy) -> None
     assert info.task_starts == [31, 61, 91, 121]
 
 
-def test_fast_part_is_that_of_methods_whose_gain_changes(mechanism: LoadedStudy) -> None:
+def test_only_methods_whose_gain_changes_have_fast_weights(mechanism: LoadedStudy) -> None:
     info = fast_and_slow_info(mechanism, "split-digits", choose(mechanism))
     assert info is not None
     assert set(info.shares["Method"]) == {"NGM-SGD", "NGM-SGD, output layer"}
@@ -97,7 +97,7 @@ def test_fast_part_is_that_of_methods_whose_gain_changes(mechanism: LoadedStudy)
     assert shown == pytest.approx((1 - 1 / gains).mean(), rel=1e-3)
 
 
-def test_cost_is_that_of_every_method(mechanism: LoadedStudy) -> None:
+def test_every_method_has_a_cost_relative_to_sgd(mechanism: LoadedStudy) -> None:
     info = cost_info(mechanism)
     assert info is not None
     assert info.networks == ["MLP 2 x 4"]
@@ -106,7 +106,7 @@ def test_cost_is_that_of_every_method(mechanism: LoadedStudy) -> None:
     assert ratios["SGD"] == 1.0
 
 
-def test_finished_study_lacks_no_costs(mechanism: LoadedStudy) -> None:
+def test_costs_are_due_only_for_methods_without_costs(mechanism: LoadedStudy) -> None:
     study = load_study("mechanism")
     assert runner.owes_costs(study, mechanism.results.location, [])  # for the methods omitted here
     some = study.model_copy(update={"methods": ["sgd", "ngm-sgd"]})
@@ -123,6 +123,6 @@ def test_report_shows_the_mechanism(mechanism: LoadedStudy, tmp_path: Path) -> N
         assert (tmp_path / f"{name}.svg").exists()
 
 
-def test_without_probes_no_info(mechanism: LoadedStudy) -> None:
+def test_configurations_without_probes_have_no_mechanism_figures(mechanism: LoadedStudy) -> None:
     assert curvature_info(mechanism, "split-digits", []) is None
     assert fast_and_slow_info(mechanism, "split-digits", []) is None

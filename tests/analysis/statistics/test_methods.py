@@ -13,7 +13,7 @@ from ngm_tune.analysis.statistics.methods import methods_table
 from tests.helpers.made_up import STUDY, MadeUp
 
 
-def test_confirmed_and_search_scores(made: MadeUp) -> None:
+def test_hypervolumes_and_optimism_compare_search_and_confirmation(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     made.trial(1, (0.8, 0.3))
     made.trial(0, (0.85, 0.15), phase="confirm")
@@ -42,7 +42,7 @@ def test_infeasible_trials_are_counted(tmp_path: Path) -> None:
     assert methods_table(made.load(), []).filter(method="sgd")["infeasible"].to_list() == [1]
 
 
-def test_single_seed_has_no_standard_deviation(tmp_path: Path) -> None:
+def test_a_single_seed_has_no_standard_deviation(tmp_path: Path) -> None:
     study = STUDY.replace("seeds = 3", "seeds = 1").replace("seeds = 2", "seeds = 1")
     made = MadeUp(tmp_path, study=study.replace("trials = 8", "trials = 1"))
     made.trial(0, (0.9, 0.3), seeds=[0])

@@ -31,7 +31,7 @@ def test_optimism_is_a_mean_over_confirmed_configurations(made: MadeUp) -> None:
     assert pairs["searched_avg_acc"].to_list() == pytest.approx([0.9, 0.7])
 
 
-def test_error_of_optimism_is_over_seeds(made: MadeUp) -> None:
+def test_the_error_of_optimism_is_taken_over_seeds(made: MadeUp) -> None:
     """An effect of a seed on all configurations does not average out over configurations."""
     for number, point in enumerate(((0.9, 0.3), (0.8, 0.1))):
         made.trial(number, point, spread=0.02)
@@ -49,7 +49,7 @@ def test_optimism_of_a_single_seed_has_no_error(tmp_path: Path) -> None:
     assert np.isnan(optimism(made.load(), "split-digits", "sgd")[0].error)
 
 
-def test_diverged_confirmation_counts_as_the_worst(made: MadeUp) -> None:
+def test_a_diverged_confirmation_counts_with_the_worst_values(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     made.trial(0, (0.0, 1.0), phase="confirm", status="diverged")
     loaded = made.load()

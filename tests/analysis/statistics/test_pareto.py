@@ -13,7 +13,7 @@ from ngm_tune.analysis.statistics.pareto import pareto_info
 from tests.helpers.made_up import STUDY, MadeUp
 
 
-def test_every_completed_trial_is_shown(loaded: LoadedStudy) -> None:
+def test_every_completed_trial_is_in_the_chart(loaded: LoadedStudy) -> None:
     info = pareto_info(loaded, "split-digits", choose(loaded))
     assert set(info.trials["status"]) == {"completed"}
     trials = pl.concat(

@@ -88,7 +88,7 @@ def test_the_mean_curve_hides_dips_that_seeds_do_not_share(location: Path) -> No
     assert cells["gain, peak"].mean == pytest.approx(3.0)
 
 
-def test_rows_mark_significant_differences(location: Path) -> None:
+def test_significant_differences_from_the_paper_are_marked(location: Path) -> None:
     loaded = load(str(location))
     first, *_ = published_rows(loaded, replications(loaded))
     assert first == {
@@ -122,7 +122,7 @@ def test_values_differ_beyond_two_standard_errors(
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_difference_without_a_value() -> None:
+def test_a_missing_value_does_not_differ_from_the_paper() -> None:
     published = PublishedValue(0.1, 0.04)
     assert not Replication("b", "m", "q", published, float("nan"), None, 0, 5).differs
 

@@ -27,7 +27,7 @@ def test_locations_have_the_distance_of_their_nearest_trial(made: MadeUp) -> Non
     assert info.within("NGM-SGD") is None
 
 
-def test_trials_at_chance_level_are_no_goals(made: MadeUp) -> None:
+def test_trials_at_chance_level_do_not_count_as_goals(made: MadeUp) -> None:
     rates = 10.0 ** (3 * (np.arange(8) + 0.5) / 8 - 3)
     points = ((0.9, 0.1), (0.7, 0.05), *[(0.01, 0.0)] * 4, *[(0.2, 0.9)] * 2)
     for number, (lr, point) in enumerate(zip(rates.tolist(), points, strict=True)):
@@ -39,7 +39,7 @@ def test_trials_at_chance_level_are_no_goals(made: MadeUp) -> None:
     assert info.within("SGD", 0.0) == pytest.approx(2 / 8, abs=0.002)
 
 
-def test_range_of_a_single_value(made: MadeUp) -> None:
+def test_a_range_of_a_single_value_is_covered_by_its_trials(made: MadeUp) -> None:
     space = {"lr": {"low": 0.1, "high": 0.1, "log": True, "step": None}}
     methods = {"sgd": {"title": "SGD", "space": space}}
     made.results.write_text("environment.json", json.dumps({"methods": methods}))

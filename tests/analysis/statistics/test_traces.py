@@ -23,7 +23,7 @@ def test_thinning_keeps_every_iteration_after_a_transition() -> None:
     assert len(iterations) < 2_200
 
 
-def test_summary_over_seeds() -> None:
+def test_seeds_are_summarized_by_mean_and_range() -> None:
     rows = pl.DataFrame({"trial_id": "a", "iteration": 1, "value": [0.1, 0.2, 0.6]})
     (row,) = summarize_seeds(rows, {"a": "SGD"}, ["iteration"], "value").to_dicts()
     assert row == {

@@ -15,7 +15,7 @@ from ngm_tune.analysis.statistics.transitions import (
 )
 
 
-def test_old_task_is_that_of_the_objective(loaded: LoadedStudy) -> None:
+def test_the_old_task_in_the_figure_is_that_of_the_objective(loaded: LoadedStudy) -> None:
     choices = choose(loaded)
     info = transition_info(loaded, "split-digits", choices)
     assert info.old_task == "previous"
@@ -44,7 +44,7 @@ def test_accuracy_around_a_transition_is_summarized_over_seeds(loaded: LoadedStu
     assert info.accuracy["elapsed"].min() < 0  # type: ignore[operator]
 
 
-def test_gain_is_that_of_methods_with_a_gain(loaded: LoadedStudy) -> None:
+def test_only_methods_with_a_gain_have_a_gain_trace(loaded: LoadedStudy) -> None:
     info = gain_info(loaded, "rotated-digits", choose(loaded))
     assert info.traces["Method"].unique().to_list() == ["NGM-SGD"]
     assert set(info.traces["quantity"]) == {GAIN, ENTROPY}
