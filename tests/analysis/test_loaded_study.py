@@ -39,6 +39,7 @@ def test_partial_and_stopped_trials_are_never_on_a_front(tmp_path: Path) -> None
     trials = made.load().search_trials("split-digits")
     assert made.results.files("trials")[2] == "split-digits.sgd.0001@0.parquet"
     assert trials["status"].to_list() == ["completed", PARTIAL, "stopped"]
+    assert trials["eligible"].to_list() == [True, False, False]
     assert trials["front"].to_list() == [True, False, False]
 
 
@@ -46,4 +47,14 @@ def test_infeasible_trials_are_never_on_a_front(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, 'constraints = ["avg_acc >= 0.8"]\n')
     made.trial(0, (0.9, 0.5))
     made.trial(1, (0.7, 0.0))
-    assert made.load().search_trials("split-digits")["front"].to_list() == [True, False]
+    trials = made.load().search_trials("split-digits")
+    assert trials["eligible"].to_list() == [True, False]
+    assert trials["front"].to_list() == [True, False]
+
+
+def test_trials_without_an_objective_are_never_on_a_front(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.5))
+    made.trial(1, (0.95, float("nan")))
+    trials = made.load().search_trials("split-digits")
+    assert trials["eligible"].to_list() == [True, False]
+    assert trials["front"].to_list() == [True, False]
