@@ -65,7 +65,7 @@ def test_a_damaged_companion_is_quarantined_and_the_doctor_says_how_to_recreate_
 def test_a_trial_that_does_not_belong_to_the_study_is_quarantined(copy: Path) -> None:
     rename_trial(copy, f"{TRIAL[:-4]}0099")
     description, repair = repair_damage(copy)[f"trials/{TRIAL[:-4]}0099.parquet"]
-    assert description.startswith("configuration 99 of a study that has ")
+    assert description.startswith("configuration 99 of a search with at most ")
     assert repair is not None
 
 
@@ -78,7 +78,7 @@ def test_results_of_a_newer_version_are_reported_and_left_unchanged(
     before = count_contents(copy)
     answer = ngm_tune("doctor", copy)
     assert answer.code == 1
-    assert "schema version 99, this ngm-tune reads 1 and 2; a newer version of" in answer.out
+    assert "schema version 99; this version of ngm-tune reads 1 and 2; a newer" in answer.out
     assert path.exists()
     assert before.items() <= count_contents(copy).items()
 
