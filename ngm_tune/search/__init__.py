@@ -1,1 +1,1 @@
-"""The fair search: one Optuna search per benchmark and method, without Ray and torch."""
+"""Fair searches: one Optuna search per benchmark and method, without Ray or torch."""

@@ -1,4 +1,4 @@
-"""Aggregation: the outcomes of a configuration's runs, put together."""
+"""Aggregation of the outcomes of a configuration over its runs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ class Aggregate(NamedTuple):
 
     Attributes:
         status: The most severe status of its runs; None if no run has ended.
-        values: Objectives, means over its runs; None unless every run has them.
-        violation: Violation of each constraint, means over its runs.
-        each: Objectives of each run in order, followed by its violations.
+        values: Mean of each objective over its runs; None unless every run has objectives.
+        violation: Mean violation of each constraint over its runs.
+        run_values: Objectives of each run in order, followed by the violations of the run.
     """
 
     status: Status | None
     values: Values | None
     violation: Values
-    each: list[Values]
+    run_values: list[Values]
+
+    @property
+    def each(self) -> list[Values]:
+        """Former name of ``run_values``."""
+        return self.run_values
 
     def is_eligible(self, runs: int) -> bool:
         """Return whether the configuration may be on a front.
@@ -33,36 +38,37 @@ class Aggregate(NamedTuple):
         Args:
             runs: Number of runs that a configuration needs to have every seed.
         """
-        has_every_seed = len(self.each) == runs
+        has_every_seed = len(self.run_values) == runs
         return is_eligible(self.status, self.values, self.violation, has_every_seed=has_every_seed)
 
 
 PENDING = Aggregate(None, None, (), [])
-"""A configuration of which no run has ended."""
+"""Aggregate of a configuration without an ended run."""
 
 
 def aggregate(outcomes: Iterable[tuple[int, Outcome]]) -> dict[int, Aggregate]:
-    """Aggregate outcomes by configuration.
+    """Aggregate the outcomes of runs by configuration.
 
     Args:
-        outcomes: Outcomes of runs, each with the number of its configuration.
+        outcomes: Pairs of the number of a configuration and the outcome of one of its runs.
     """
     runs: dict[int, list[Outcome]] = {}
     for configuration, outcome in outcomes:
         runs.setdefault(configuration, []).append(outcome)
-    return {configuration: _aggregate(of_one) for configuration, of_one in runs.items()}
+    return {configuration: _aggregate_runs(ended) for configuration, ended in runs.items()}
 
 
-def _aggregate(runs: list[Outcome]) -> Aggregate:
+def _aggregate_runs(runs: list[Outcome]) -> Aggregate:
     status = Status.worst(run.status for run in runs)
     values = [run.values for run in runs if run.values is not None]
-    each = [run.values + run.violation for run in runs if run.values is not None]
-    if len(each) < len(runs):
-        return Aggregate(status, None, (), each)
-    return Aggregate(status, _means(values), _means([run.violation for run in runs]), each)
+    run_values = [run.values + run.violation for run in runs if run.values is not None]
+    if len(run_values) < len(runs):
+        return Aggregate(status, None, (), run_values)
+    violation = _mean([run.violation for run in runs])
+    return Aggregate(status, _mean(values), violation, run_values)
 
 
-def _means(rows: list[Values]) -> Values:
+def _mean(rows: list[Values]) -> Values:
     if len(rows) == 1:
         return rows[0]
     return tuple(map(float, np.mean(rows, axis=0)))

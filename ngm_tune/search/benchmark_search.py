@@ -1,4 +1,4 @@
-"""The searches of all methods on one benchmark, which end and are confirmed together."""
+"""The searches of all methods on one benchmark. They end and are confirmed together."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ngm_tune.study.plan import StudyPlan
 class BenchmarkSearch:
     """The searches of all methods of a study on one benchmark.
 
-    With ``plateau`` in the study all of them end after the same number of runs. Which
-    configurations are confirmed depends on the fronts of all of them.
+    If the study has a ``plateau``, all searches end after the same number of runs. The
+    configurations to confirm depend on the fronts of all searches.
 
     Args:
         plan: The plan of the study.
         benchmark: One of its benchmarks.
         storage: Optuna's storage; may contain an earlier part of the searches.
-        finished: Outcomes of ended runs by id.
+        finished: Outcomes of ended runs by run id.
     """
 
     def __init__(
@@ -54,46 +54,50 @@ class BenchmarkSearch:
         return all(search.complete for search in self.searches)
 
     def advance(self) -> None:
-        """Decide about every run that can be decided, in rounds over the methods."""
+        """Decide about every run that can be decided, in turns over the methods."""
         while sum(self._decide(search) for search in self.searches):
             pass
 
     def selected(self, search: MethodSearch) -> list[Configuration] | None:
         """Return the configurations of a search to confirm; None until all searches are complete.
 
-        First comes the configuration that is compared with other methods, then those that add most
-        to the hypervolume.
+        The first one is the configuration that is compared with other methods. The others are those
+        that add the most hypervolume.
         """
         if not self.complete:
             return None
-        firsts = [values[0] for other in self.searches for values in other.values]
-        best = self._study.objective_metrics[0].best_among(firsts)
+        first_objectives = [values[0] for other in self.searches for values in other.values]
+        best = self._study.objective_metrics[0].best_among(first_objectives)
         return search.selected(self._study.confirm.max_configurations, best)
 
     def _decide(self, search: MethodSearch) -> bool:
-        """Let a search decide about its next run, or end it; whether it decided."""
+        """Let a search decide about its next run, or end it. Return whether it decided."""
         if not search.may_decide():
             return False
         if self._study.plateau is not None:
-            known = search.known_to(search.decided)
-            if not all(other.knows(known) for other in self.searches):
+            leading = search.known_to(search.decided)
+            if not all(other.knows(leading) for other in self.searches):
                 return False
-            if self._is_on_plateau(search.decided, known):
+            if self._is_on_plateau(search.decided, leading):
                 search.end_on_plateau()
                 return False
         return search.decide()
 
-    def _is_on_plateau(self, number: int, known: int) -> bool:
-        """Whether no search improves any more, so that all end before run ``number``.
+    def _is_on_plateau(self, number: int, leading: int) -> bool:
+        """Whether all searches end before run ``number``, since no search improves any more.
 
-        They do not end before a run that is recorded: re-run failed trials can have changed the
-        fronts since.
+        They do not end before a run that is already recorded: failed runs that were re-run can have
+        changed the fronts since that run was decided.
+
+        Args:
+            number: Number of the next run.
+            leading: Number of leading runs whose outcomes inform the decision.
         """
         rule = self._study.plateau
         assert rule is not None
         window = rule.patience * self._study.runs_per_trial
         return (
-            all(has_levelled_off(s.volume, known, window, rule) for s in self.searches)
-            and any(search.volume(known) > 0.0 for search in self.searches)
+            all(has_levelled_off(s.volume, leading, window, rule) for s in self.searches)
+            and any(search.volume(leading) > 0.0 for search in self.searches)
             and not any(search.is_recorded(number) for search in self.searches)
         )

@@ -1,8 +1,8 @@
 """Early stopping of trials that other trials dominate, for several objectives.
 
-As in MO-ASHA (Schmucker et al., arXiv 2106.12639) trials are compared at rungs by their
-non-dominated rank. The rungs are tasks: a trial is measured by its objectives up to the end of a
-task, and only against trials at the same task, because a shorter run has seen fewer transitions.
+As in MO-ASHA (Schmucker et al., arXiv 2106.12639), trials are compared at rungs by their
+non-dominated rank. The rungs are tasks: a trial is compared by its objectives up to the end of a
+task, and only with trials at the same task, because a shorter run has seen fewer transitions.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ngm_tune.study.sections import EarlyStopping
 def is_dominated(
     values: Values, peers: Sequence[Values], objectives: Sequence[Metric], rule: EarlyStopping
 ) -> bool:
-    """Whether enough peers have a better non-dominated rank for a trial to be stopped.
+    """Whether so many peers have a better non-dominated rank that a trial is stopped.
 
     Args:
         values: Objectives of the trial after a task.
         peers: Objectives of other trials after the same task.
         objectives: The metrics.
-        rule: How many peers are needed, and what share of them must have a better rank.
+        rule: Smallest number of peers, and the share of them that must have a better rank.
     """
     if len(peers) < rule.min_peers:
         return False
     points = np.array([values, *peers])
     if not np.isfinite(points).all():
-        return False  # some objective is not defined yet
+        return False  # an objective is not defined before the first transition
     rank = ranks(points, objectives)
     return bool(np.mean(rank[1:] < rank[0]) >= rule.quantile)

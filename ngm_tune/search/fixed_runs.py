@@ -1,4 +1,4 @@
-"""Runs without a search, on the test data: fixed hyper-parameters, and confirmations of a front."""
+"""Runs on the test data without a search: fixed hyper-parameters and confirmations of a front."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ngm_tune.study.study import Study
 
 
 class FixedRuns:
-    """Configurations of one method on one benchmark that are run as they are.
+    """The runs of given configurations of one method on one benchmark, one run each.
 
     Args:
         benchmark: Name of the benchmark.
         method: Name of the method.
         seeds: Seeds of each run.
-        configurations: Returns the configurations to run; None while they are not known.
-        expected: Number of configurations, as far as is known before.
-        finished: Outcomes of ended trials by id.
+        find_configurations: Returns the configurations to run; None while they are unknown.
+        expected: Number of configurations to report while they are unknown.
+        finished: Outcomes of ended runs by run id.
     """
 
     phase: Phase = "confirm"
@@ -34,28 +34,28 @@ class FixedRuns:
         method: str,
         *,
         seeds: Sequence[int],
-        configurations: Callable[[], list[Configuration] | None],
+        find_configurations: Callable[[], list[Configuration] | None],
         expected: int,
         finished: Mapping[str, Outcome],
     ) -> None:
         self.benchmark = benchmark
         self.method = get_method(method)
         self._seeds = tuple(seeds)
-        self._find = configurations
-        self._cached: list[Configuration] | None = None
+        self._find_configurations = find_configurations
+        self._found: list[Configuration] | None = None
         self._expected = expected
-        self._finished = {trial: outcome.finite() for trial, outcome in finished.items()}
+        self._finished = {run_id: outcome.finite() for run_id, outcome in finished.items()}
         self._running: set[str] = set()
 
     @property
     def total(self) -> int:
-        """Number of runs, as far as is known."""
+        """Number of runs; an estimate while the configurations are unknown."""
         configurations = self._configurations
         return self._expected if configurations is None else len(configurations)
 
     @property
     def started(self) -> int:
-        """Number of ended and running runs."""
+        """Number of runs that are running or have ended."""
         return len(self.outcomes) + len(self._running)
 
     @property
@@ -76,7 +76,7 @@ class FixedRuns:
         return [o.values for o in completed if o.values is not None]
 
     def ask(self) -> RunSpec | None:
-        """Start the next run; None while no configuration is known, or if all are started."""
+        """Start the next run; None if the configurations are unknown or all runs are started."""
         for configuration in self._configurations or []:
             run_id = configuration.trial_id
             if run_id not in self._finished and run_id not in self._running:
@@ -97,63 +97,62 @@ class FixedRuns:
         self._finished[run_id] = outcome.finite()
 
     def reopen(self, run_id: str) -> None:
-        """Offer a run again that was cut off before it ended."""
+        """Offer an interrupted run again."""
         self._running.discard(run_id)
 
     def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
-        """Return False: none of these runs is stopped early."""
+        """Return False, since these runs are never pruned."""
         return False
 
     def close(self) -> None:
-        """Do nothing; Optuna has no record of these runs."""
+        """Do nothing, since Optuna has no record of these runs."""
 
     @property
     def _configurations(self) -> list[Configuration] | None:
-        if self._cached is None:
-            self._cached = self._find()
-        return self._cached
+        if self._found is None:
+            self._found = self._find_configurations()
+        return self._found
 
 
 RunSource = MethodSearch | FixedRuns
-"""Hands out the runs of one method on one benchmark."""
+"""A source of the runs of one method on one benchmark."""
 
 
-def fixed_hyperparameters(
+def create_fixed_run(
     study: Study, benchmark: str, method: str, finished: Mapping[str, Outcome]
 ) -> FixedRuns:
-    """Return the run of the hyper-parameters that the study's ``settings`` fix for a method."""
+    """Create the run of a method with its hyper-parameters in the ``settings`` of the study."""
     assert study.settings is not None
     trial_id = str(TrialId(benchmark, method, 0))
-    trial = Configuration(trial_id, dict(study.settings[method]), {})
+    configuration = Configuration(trial_id, dict(study.settings[method]), {})
     return FixedRuns(
         benchmark,
         method,
         seeds=study.seed_list,
-        configurations=lambda: [trial],
+        find_configurations=lambda: [configuration],
         expected=1,
         finished=finished,
     )
 
 
-def confirmation(
+def create_confirmation(
     study: Study, search: MethodSearch, benchmark: BenchmarkSearch, finished: Mapping[str, Outcome]
 ) -> FixedRuns:
-    """Return the confirmation of a search's front, with seeds that no search used."""
+    """Create the runs that confirm the front of a search, with seeds that no search uses."""
 
-    def selected() -> list[Configuration] | None:
-        configurations = benchmark.selected(search)
-        if configurations is None:
+    def find_selected() -> list[Configuration] | None:
+        selected = benchmark.selected(search)
+        if selected is None:
             return None
         return [
-            c._replace(trial_id=str(TrialId.parse(c.trial_id).confirmation()))
-            for c in configurations
+            c._replace(trial_id=str(TrialId.parse(c.trial_id).confirmation())) for c in selected
         ]
 
     return FixedRuns(
         search.benchmark,
         search.method.name,
         seeds=study.fresh_seeds,
-        configurations=selected,
+        find_configurations=find_selected,
         expected=study.confirm.max_configurations,
         finished=finished,
     )

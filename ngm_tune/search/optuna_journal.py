@@ -1,4 +1,4 @@
-"""Optuna's storage as a record of a search, one Optuna trial for each trial of Tune."""
+"""The search record: one Optuna trial for each run of a search, in a journal file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ngm_tune.errors import RecordError, UserError
 from ngm_tune.metrics.registry import Metric
 from ngm_tune.results.directory import JOURNAL, Results
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.sampling import as_trial, with_coordinates
+from ngm_tune.search.sampling import with_coordinates, with_state
 
 STATES = {
     "completed": TrialState.COMPLETE,
@@ -26,24 +26,27 @@ STATES = {
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-"""What Optuna is told of a trial, by its status."""
+"""State of the Optuna trial of a run, by the status of the run."""
 
-LINK = "is a link; ngm-tune writes to no file that lies elsewhere"
-"""What is the matter with a journal that is one."""
+SYMLINK_REFUSED = "is a symbolic link; ngm-tune writes only to files in the results directory"
+"""The problem with a journal that is a symbolic link."""
 
 
 class SearchRecord:
-    """What Optuna's storage says of one arm.
+    """The Optuna study that records the search of one method on one benchmark.
 
-    Every Optuna trial carries as user attributes the number of its run within the arm, its
-    ``run_id``, which is Tune's name of it, the ``trial_id`` of its configuration, ``method``,
-    ``seeds`` and ``status``.
+    The user attributes of an Optuna trial are the ``number`` of the run within the search, its
+    ``run_id`` (also the name of the Tune trial), the ``trial_id`` and number (``configuration``) of
+    its configuration, ``method``, ``seeds`` and ``status``.
 
     Args:
-        name: Of the Optuna study.
-        storage: Where it is kept; may hold an earlier part of it.
-        objectives: The metrics to optimise.
-        constraints: As the study has them.
+        name: Name of the Optuna study.
+        storage: Optuna's storage; may contain an earlier part of the record.
+        objectives: The metrics to optimize.
+        constraints: The constraints, as the study file spells them.
+
+    Raises:
+        RecordError: The storage has the Optuna study with other directions or malformed trials.
     """
 
     def __init__(
@@ -53,9 +56,9 @@ class SearchRecord:
         objectives: Sequence[Metric],
         constraints: Sequence[str],
     ) -> None:
-        sampler = optuna.samplers.RandomSampler()  # never asked
+        sampler = optuna.samplers.RandomSampler()  # this study suggests nothing
         names = [metric.name for metric in objectives]
-        # Opening adds nothing to what is there: a journal would get a line each time.
+        # create_study(load_if_exists=True) would append a line to the journal at every resume.
         if name in optuna.get_all_study_names(storage):
             self._study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
         else:
@@ -63,37 +66,39 @@ class SearchRecord:
             self._study = optuna.create_study(
                 study_name=name, storage=storage, directions=directions, sampler=sampler
             )
-        found = [direction.name.lower() for direction in self._study.directions]
-        if found != [metric.direction for metric in objectives]:
-            raise RecordError(f"{name} is recorded with the directions {', '.join(found)}")
+        recorded = [direction.name.lower() for direction in self._study.directions]
+        if recorded != [metric.direction for metric in objectives]:
+            raise RecordError(f"{name} is recorded with the directions {', '.join(recorded)}")
         if self._study.metric_names != names:
             self._study.set_metric_names(names)
         self._constraints = constraints
-        self._latest = self._by_number()
+        self._latest = self._read_latest()
 
-    def _by_number(self) -> dict[int, FrozenTrial]:
-        """The latest record of each run; what somebody else put there has no number.
+    def _read_latest(self) -> dict[int, FrozenTrial]:
+        """Return the latest Optuna trial of each run, by the number of the run.
+
+        Optuna trials without a number are not from ngm-tune and are ignored.
 
         Raises:
-            RecordError: A trial is none that Optuna would have written.
+            RecordError: A trial is malformed.
         """
         latest = {}
         for trial in self._study.get_trials(deepcopy=False):
-            if not _is_sound(trial):
-                raise RecordError(f"trial {trial.number} of {self._study.study_name} is none")
+            if not _is_well_formed(trial):
+                raise RecordError(f"trial {trial.number} of {self._study.study_name} is malformed")
             number = trial.user_attrs.get("number")
             if type(number) is int:
                 latest[number] = trial
         return latest
 
     def __getitem__(self, number: int) -> FrozenTrial | None:
-        """The latest record of a run; None if there is none."""
+        """Return the latest Optuna trial of a run; None if the run is not recorded."""
         return self._latest.get(number)
 
     def decision(self, number: int) -> tuple[Any, Any] | None:
-        """The configuration and the seeds that a run is recorded with; None if it is not.
+        """Return the recorded configuration and seeds of a run; None if they are not recorded.
 
-        What is read is not checked: anything may stand in a journal.
+        The values are not validated, since a journal can contain anything.
         """
         trial = self._latest.get(number)
         if trial is None or "configuration" not in trial.user_attrs:
@@ -101,7 +106,11 @@ class SearchRecord:
         return trial.user_attrs["configuration"], trial.user_attrs.get("seeds")
 
     def require(self, number: int, outcome: Outcome) -> None:
-        """Raise :class:`RecordError` if a run is recorded with another end than it has."""
+        """Check that a run, if it is recorded as complete, is recorded with this outcome.
+
+        Raises:
+            RecordError: The objectives, violations or search coordinates differ.
+        """
         trial = self._latest.get(number)
         if (
             trial is None
@@ -110,9 +119,12 @@ class SearchRecord:
         ):
             return
         violation = dict(zip(self._constraints, outcome.violation, strict=False))
-        known = tuple(trial.values or ()), trial.constraints, trial
-        if known != (outcome.values, violation, with_coordinates(trial, outcome.coordinates)):
-            raise RecordError(f"run {number} of {self._study.study_name} ended otherwise")
+        recorded = tuple(trial.values or ()), trial.constraints, trial
+        if recorded != (outcome.values, violation, with_coordinates(trial, outcome.coordinates)):
+            raise RecordError(
+                f"the recorded outcome of run {number} of {self._study.study_name} differs from "
+                "its results"
+            )
 
     def write(
         self,
@@ -121,29 +133,33 @@ class SearchRecord:
         attributes: Mapping[str, Any],
         outcome: Outcome | None,
     ) -> None:
-        """Bring the record of a run up to date: running, or ended as its outcome says."""
+        """Bring the record of a run up to date.
+
+        Args:
+            number: Number of the run within the search.
+            suggestion: Its configuration as an Optuna trial.
+            attributes: Further user attributes of the Optuna trial.
+            outcome: Outcome of the run; None while it is running.
+        """
         trial = self._latest.get(number)
-        wanted = TrialState.RUNNING if outcome is None else STATES[outcome.status]
+        state = TrialState.RUNNING if outcome is None else STATES[outcome.status]
         status = "running" if outcome is None else outcome.status
-        if trial is not None and (
-            trial.state,
-            trial.user_attrs.get("status"),
-        ) == (wanted, status):
+        if trial is not None and (trial.state, trial.user_attrs.get("status")) == (state, status):
             return
         if trial is None or trial.state != TrialState.RUNNING:
-            about = {"number": number, **attributes}
-            self._study.add_trial(as_trial(suggestion, TrialState.RUNNING, **about))
+            user_attrs = {"number": number, **attributes}
+            self._study.add_trial(with_state(suggestion, TrialState.RUNNING, **user_attrs))
             trial = self._study.get_trials(deepcopy=False)[-1]
         if outcome is not None:
             trial = self._tell(trial, outcome)
         self._latest[number] = trial
 
     def close(self) -> None:
-        """Leave no trial running: those without an outcome were cut off."""
+        """Record Optuna trials that are still running as failed, as their runs were interrupted."""
         for trial in self._study.get_trials(deepcopy=False):
             if not trial.state.is_finished():
                 self._tell(trial, Outcome("failed", None), "cut off")
-        self._latest = self._by_number()
+        self._latest = self._read_latest()
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome, status: str | None = None) -> FrozenTrial:
         handle = Trial(self._study, trial._trial_id)
@@ -152,23 +168,24 @@ class SearchRecord:
         if state is not TrialState.COMPLETE:
             return self._study.tell(trial.number, state=state)
         for text, violation in zip(self._constraints, outcome.violation, strict=True):
-            if text not in trial.constraints:  # else a process was killed after it set this one
+            if text not in trial.constraints:  # set already if the driver was killed at this point
                 handle.set_constraint(text, violation)
         return self._study.tell(trial.number, outcome.values)
 
 
-def _is_sound(trial: FrozenTrial) -> bool:
-    """Whether what Optuna reads from a journal unchecked is what it would have written."""
-    if not all(isinstance(of, dict) for of in (trial.user_attrs, trial.system_attrs, trial.params)):
+def _is_well_formed(trial: FrozenTrial) -> bool:
+    """Whether a trial has the types that Optuna writes; Optuna does not check what it reads."""
+    attributes = (trial.user_attrs, trial.system_attrs, trial.params)
+    if not all(isinstance(attribute, dict) for attribute in attributes):
         return False
     try:
         return isinstance(trial.constraints, dict) and isinstance(trial.values, list | None)
-    except Exception:  # whatever somebody's lines make Optuna raise
+    except Exception:  # Optuna raises various exceptions on malformed trials
         return False
 
 
-class _OneWriter:
-    """No lock: the lease on the results directory lets one process write, and only one."""
+class _NoLock:
+    """No lock: the lock on the results directory already ensures a single writer."""
 
     def acquire(self) -> bool:
         return True
@@ -178,30 +195,31 @@ class _OneWriter:
 
 
 @contextmanager
-def journal(
+def open_journal(
     results: Results, taken_over: Callable[[], bool] = lambda: False
 ) -> Iterator[JournalStorage]:
-    """Optuna's storage of a results directory, made if there is none.
+    """Open the Optuna storage of a results directory; create its journal if necessary.
 
-    Where the directory is no local or mounted one, it is a copy that goes there in the end. A line
-    that a killed process left half written is set aside: it would make every later read fail, and
-    what it would have said is known from the results.
+    In a remote results directory Optuna works on a local copy, which is uploaded on exit. An
+    incomplete last line, which a killed driver left, is quarantined: no later read would succeed,
+    and the results contain what the line would have recorded.
 
     Args:
         results: The results directory.
-        taken_over: Whether another driver has the directory by now, and with it the record.
+        taken_over: Returns whether another driver has taken over the results directory; the copy is
+            then not uploaded.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The journal is damaged or a symbolic link.
     """
     if results.folder is not None:
         path = results.folder / JOURNAL
-        if is_link(results):
-            raise UserError(f"{path}: {LINK}")
-        cut_tail(results)
+        if is_symlink(results):
+            raise UserError(f"{path}: {SYMLINK_REFUSED}")
+        quarantine_incomplete_line(results)
         yield open_storage(path)
         return
-    cut_tail(results)
+    quarantine_incomplete_line(results)
     with TemporaryDirectory(prefix="ngm-tune-") as scratch:
         path = Path(scratch) / JOURNAL
         content = results.read_bytes(JOURNAL)
@@ -214,32 +232,40 @@ def journal(
                 results.write_bytes(JOURNAL, path.read_bytes())
 
 
-def is_link(results: Results) -> bool:
-    """Whether the journal lies elsewhere, and only a link to it here."""
+def is_symlink(results: Results) -> bool:
+    """Whether the journal of a local results directory is a symbolic link."""
     return results.folder is not None and (results.folder / JOURNAL).is_symlink()
 
 
-def cut_tail(results: Results) -> str | None:
-    """Move the line at the journal's end that was cut off to ``damaged/``; its place, if any."""
+def quarantine_incomplete_line(results: Results) -> str | None:
+    """Move an incomplete last line of the journal to ``damaged/``.
+
+    Returns:
+        The name of the file with the line; None if the last line is complete.
+    """
     content = results.read_bytes(JOURNAL) or b""
-    whole = content.rfind(b"\n") + 1
-    if whole == len(content):
+    complete = content.rfind(b"\n") + 1
+    if complete == len(content):
         return None
     place = results.choose_quarantine_path(f"{JOURNAL}.tail")
-    results.write_bytes(place, content[whole:])
-    results.write_bytes(JOURNAL, content[:whole])
+    results.write_bytes(place, content[complete:])
+    results.write_bytes(JOURNAL, content[:complete])
     return place
 
 
 def open_storage(path: Path) -> JournalStorage:
-    """Optuna's storage in a journal file of whole lines, made if there is none."""
+    """Open a journal file with complete lines as Optuna's storage; create it if necessary.
+
+    Raises:
+        UserError: Optuna cannot read the journal.
+    """
     try:
-        backend = JournalFileBackend(str(path), lock_obj=_OneWriter())  # type: ignore[arg-type]
+        backend = JournalFileBackend(str(path), lock_obj=_NoLock())  # type: ignore[arg-type]
         return JournalStorage(backend)
     except OSError:
         raise
-    except Exception as error:  # whatever somebody's lines make Optuna raise
+    except Exception as error:  # Optuna raises various exceptions on malformed lines
         raise UserError(
             f"{path}: not readable as Optuna's journal: {error!r}; `ngm-tune doctor "
-            f"{quote(str(path.parent))}` makes it again from the results"
+            f"{quote(str(path.parent))}` rebuilds it from the results"
         ) from error

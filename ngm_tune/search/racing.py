@@ -1,11 +1,11 @@
-"""Racing: which configurations could still be on the front, from the seeds run so far.
+"""Racing: find the configurations that could still be on the front from the seeds run so far.
 
-The value (of an objective or a constraint) of configuration c with seed s is taken as mu_c + b_s +
-noise: a seed gives every configuration the same initial weights and batches, so a part of its
-effect, b_s, is common to all and drops out of the comparison. It is fitted by medians, which a few
-configurations that fell apart do not disturb. What remains is noise, of a variance per objective
-that is pooled over configurations and corrected by each one's own residuals. How little a few
-residuals say of it is taken into account: it is drawn along with the values.
+The model of the value (an objective or the violation of a constraint) of configuration c with seed
+s is mu_c + b_s + noise. A seed gives every configuration the same initial weights and batches, so
+the seed effect b_s is common to all configurations and cancels in comparisons. Seed effects are
+fitted by medians, so a few configurations with extreme values have little influence. The variance
+of the noise is pooled over the configurations and adapted to each one by its own residuals. A few
+residuals determine a variance poorly; therefore the variance is drawn at random, as the values are.
 """
 
 from __future__ import annotations
@@ -21,108 +21,131 @@ from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.registry import Metric
 
 _DRAWS = 256
+"""Number of random draws. The standard error of a probability is about 0.03 at most."""
+
 _PRIOR_WEIGHT = 4.0
-"""Degrees of freedom that the pooled variance counts for against a configuration's own."""
+"""Degrees of freedom of the pooled variance when it is combined with that of a configuration."""
 
-_MANY = 5
-"""Configurations with several seeds of which some may have fallen apart, and are bounded."""
+_MIN_TO_CLIP = 5
+"""Smallest number of configurations with several seeds from which outliers are clipped."""
 
-_BOUND = 0.99
-"""The quantile of what noise does to a configuration that bounds its part in the variance."""
+_CLIP_QUANTILE = 0.99
+"""Quantile of the sum of squares of normal noise at which that of a configuration is clipped."""
 
 
-def next_in_race(
+def select_for_next_seed(
     contenders: Mapping[int, Sequence[tuple[float, ...]]],
     candidates: Sequence[int],
     objectives: Sequence[Metric],
-    chance: float,
+    min_probability: float,
     seed: int,
     constraints: Sequence[Constraint] = (),
 ) -> int | None:
-    """The candidate likeliest to be on the front of the contenders, if it is likely enough.
+    """Return the candidate most likely to be on the front of the contenders.
 
     Args:
-        contenders: Of each configuration's seeds, the first ones of the study, the objectives and
-            after them by how much each constraint is violated.
-        candidates: Those of them that could get a further seed.
+        contenders: Values of each configuration with each of its seeds, in the order of the
+            study's seeds: the objectives, followed by the violation of each constraint.
+        candidates: The contenders that can receive a further seed.
         objectives: The metrics.
-        chance: The probability that is enough.
-        seed: Of the random draws.
-        constraints: What must hold on the mean.
+        min_probability: Smallest probability of being on the front for a further seed.
+        seed: Seed of the random draws.
+        constraints: The constraints on the means over seeds.
+
+    Returns:
+        A candidate; None if no candidate reaches ``min_probability``. Among equally likely
+        candidates the one with the most seeds is returned, then the one with the lowest number.
     """
     if not candidates:
         return None
-    most = max(map(len, contenders.values()))
-    values = np.full((len(contenders), most, len(objectives) + len(constraints)), np.nan)
-    for row, each in zip(values, contenders.values(), strict=True):
-        row[: len(each)] = each
-    found = chances_of_front(values, objectives, seed, constraints)
-    chances = dict(zip(contenders, found.tolist(), strict=True))
-    best = max(candidates, key=lambda c: (chances[c], len(contenders[c]), -c))
-    return best if chances[best] >= chance else None
+    most_seeds = max(map(len, contenders.values()))
+    values = np.full((len(contenders), most_seeds, len(objectives) + len(constraints)), np.nan)
+    for row, run_values in zip(values, contenders.values(), strict=True):
+        row[: len(run_values)] = run_values
+    estimates = front_probabilities(values, objectives, seed, constraints)
+    probabilities = dict(zip(contenders, estimates.tolist(), strict=True))
+    best = max(candidates, key=lambda c: (probabilities[c], len(contenders[c]), -c))
+    return best if probabilities[best] >= min_probability else None
 
 
-def chances_of_front(
+next_in_race = select_for_next_seed
+
+
+def front_probabilities(
     values: Floats,
     objectives: Sequence[Metric],
     seed: int,
     constraints: Sequence[Constraint] = (),
 ) -> Floats:
-    """The probability that each configuration is on the front, within constraints, shape (C,).
+    """Estimate the probability that each configuration is feasible and on the front, shape (C,).
 
     Args:
-        values: Objectives, and by how much each constraint is violated, by configuration and seed,
-            shape (C, S, M + K); NaN where a seed was not run. Every configuration has at least one.
+        values: Objectives, followed by the violation of each constraint, of each configuration
+            with each seed, shape (C, S, M + K); NaN if the configuration was not run with the seed.
+            Every configuration has at least one seed.
         objectives: The M metrics.
-        seed: Of the random draws, which are so many that a probability is known to about 0.03.
+        seed: Seed of the random draws.
         constraints: The K constraints.
 
     Returns:
-        While no two configurations share two seeds, nothing is known of the noise: 1 for every
-        configuration that keeps the constraints so far, and 0 for the others.
+        Probabilities. While no configuration has two comparable seeds (:func:`fit_seed_effects`),
+        the noise is unknown: feasible configurations then have probability 1 and the others 0.
     """
-    means, residuals = polish(values)
+    means, residuals = fit_seed_effects(values)
     runs = np.isfinite(residuals[..., 0]).sum(axis=1)
     if runs.max() < 2:
-        return _keeps(means, objectives, constraints).astype(np.float64)
-    variances, freedom = _variances(residuals, runs)
+        return _are_feasible(means, objectives, constraints).astype(np.float64)
+    variances, freedom = _noise_variances(residuals, runs)
     random = np.random.default_rng(seed)
     draws = random.standard_normal((_DRAWS, *means.shape))
-    wider = np.sqrt(freedom / random.chisquare(freedom, (_DRAWS, 1, means.shape[1])))
-    spread = np.sqrt(variances / runs[:, None])
-    fronts = [_on_front(means + draw * spread, objectives, constraints) for draw in draws * wider]
+    widening = np.sqrt(freedom / random.chisquare(freedom, (_DRAWS, 1, means.shape[1])))
+    errors = np.sqrt(variances / runs[:, None])
+    fronts = [
+        _on_feasible_front(means + draw * errors, objectives, constraints)
+        for draw in draws * widening
+    ]
     return np.asarray(np.mean(fronts, axis=0))
 
 
-def _on_front(
-    drawn: Floats, objectives: Sequence[Metric], constraints: Sequence[Constraint]
+def _on_feasible_front(
+    values: Floats, objectives: Sequence[Metric], constraints: Sequence[Constraint]
 ) -> NDArray[np.bool_]:
-    """Which of the configurations that keep the constraints no other of them dominates."""
-    on = _keeps(drawn, objectives, constraints)
-    on[on] = on_front(drawn[on, : len(objectives)], objectives)
+    """Return which configurations are feasible and not dominated by a feasible one, shape (C,)."""
+    on = _are_feasible(values, objectives, constraints)
+    on[on] = on_front(values[on, : len(objectives)], objectives)
     return on
 
 
-def _keeps(
-    drawn: Floats, objectives: Sequence[Metric], constraints: Sequence[Constraint]
+def _are_feasible(
+    values: Floats, objectives: Sequence[Metric], constraints: Sequence[Constraint]
 ) -> NDArray[np.bool_]:
-    """Which configurations keep the constraints; one on an objective is judged by its draw."""
-    kept = np.ones(len(drawn), dtype=np.bool_)
-    for place, limit in enumerate(constraints, len(objectives)):
-        same = limit.metric in objectives
-        violation = (
-            limit.violation(drawn[:, objectives.index(limit.metric)]) if same else drawn[:, place]
-        )
-        kept &= are_feasible(violation)
-    return kept
+    """Return which configurations satisfy all constraints, shape (C,).
+
+    A constraint on an objective is evaluated on the drawn value of that objective, so that both
+    agree; the column of its violation is ignored.
+    """
+    feasible = np.ones(len(values), dtype=np.bool_)
+    for column, constraint in enumerate(constraints, len(objectives)):
+        if constraint.metric in objectives:
+            objective = values[:, objectives.index(constraint.metric)]
+            feasible &= are_feasible(constraint.violation(objective))
+        else:
+            feasible &= are_feasible(values[:, column])
+    return feasible
 
 
-def polish(values: Floats) -> tuple[Floats, Floats]:
-    """Fit mu_c + b_s; the means mu, shape (C, M), at the average seed, and the residuals (C, S, M).
+def fit_seed_effects(values: Floats) -> tuple[Floats, Floats]:
+    """Fit the model mu_c + b_s.
 
-    As every configuration has the first seeds, b_s - b_(s-1) is the median of the differences that
-    configurations with both seeds show. A seed that only one of several configurations was run with
-    says nothing that could be compared, and is left out: its residuals are NaN.
+    All configurations are run with the seeds in the same order. So b_s - b_(s-1) is estimated by
+    the median difference of the configurations that have both seeds. A seed that only one of
+    several configurations was run with cannot be compared and is excluded: its residuals are NaN.
+
+    Args:
+        values: Values of C configurations with S seeds, shape (C, S, M); NaN where not run.
+
+    Returns:
+        The means mu at the average seed, shape (C, M), and the residuals, shape (C, S, M).
     """
     shared = np.isfinite(values[..., 0]).sum(axis=0) > 1
     if len(values) == 1:
@@ -133,27 +156,34 @@ def polish(values: Floats) -> tuple[Floats, Floats]:
             step = np.nanmedian(values[:, seed] - values[:, seed - 1], axis=0)
             effects[seed] = effects[seed - 1] + step
     effects -= effects[shared].mean(axis=0)
-    known = np.where(shared[:, None], values - effects, np.nan)
-    means = np.nanmean(known, axis=1)
-    return means, known - means[:, None]
+    without_effects = np.where(shared[:, None], values - effects, np.nan)
+    means = np.nanmean(without_effects, axis=1)
+    return means, without_effects - means[:, None]
 
 
-def _variances(residuals: Floats, runs: NDArray[np.int64]) -> tuple[Floats, float]:
-    """Of the noise of each configuration, shape (C, M), and the degrees of freedom pooled.
+def _noise_variances(residuals: Floats, runs: NDArray[np.int64]) -> tuple[Floats, float]:
+    """Estimate the variance of the noise of each configuration.
 
-    The seeds' effects were fitted to the same values, which takes 1/n of the squares of residuals
-    of n configurations with several seeds.
+    The seed effects were fitted to the same values, which reduces the sum of squares of n
+    configurations with several seeds by 1/n. The estimate corrects for this.
+
+    Args:
+        residuals: Residuals of :func:`fit_seed_effects`, shape (C, S, M).
+        runs: Number of residuals of each configuration, shape (C,).
+
+    Returns:
+        The variances, shape (C, M), and the degrees of freedom of the pooled variance.
     """
     several = runs > 1
-    left = 1.0 - 1.0 / several.sum() if several.sum() > 1 else 1.0
-    own = np.nansum(residuals**2, axis=1) / left
+    remaining = 1.0 - 1.0 / several.sum() if several.sum() > 1 else 1.0
+    squares = np.nansum(residuals**2, axis=1) / remaining
     freedom = np.maximum(runs - 1, 0)[:, None]
-    bounded, each = own[several], freedom[several]
-    if len(bounded) >= _MANY:
-        from scipy.stats import chi2  # takes a second, which studies without races save
+    clipped, clipped_freedom = squares[several], freedom[several]
+    if len(clipped) >= _MIN_TO_CLIP:
+        from scipy.stats import chi2  # takes a second to import, which other studies save
 
-        typical = np.median(bounded / chi2.median(each), axis=0)
-        bounded = np.minimum(bounded, typical * chi2.ppf(_BOUND, each))
-    pooled = bounded.sum(axis=0) / each.sum()
-    variances = (_PRIOR_WEIGHT * pooled + own) / (_PRIOR_WEIGHT + freedom)
-    return np.asarray(variances), float(left * each.sum())
+        typical = np.median(clipped / chi2.median(clipped_freedom), axis=0)
+        clipped = np.minimum(clipped, typical * chi2.ppf(_CLIP_QUANTILE, clipped_freedom))
+    pooled = clipped.sum(axis=0) / clipped_freedom.sum()
+    variances = (_PRIOR_WEIGHT * pooled + squares) / (_PRIOR_WEIGHT + freedom)
+    return np.asarray(variances), float(remaining * clipped_freedom.sum())

@@ -1,4 +1,4 @@
-"""What a search hands out: configurations and the runs that train them."""
+"""Configurations of a search, and specifications of the runs that train them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Phase = Literal["search", "confirm"]
-"""``search`` is evaluated on validation data, ``confirm`` on test data."""
+"""``search`` runs are evaluated on validation data, ``confirm`` runs on test data."""
 
 
 class Configuration(NamedTuple):
-    """A configuration under the id of its trial.
+    """A configuration and the id of its trial.
 
     Attributes:
         trial_id: Id of the trial.
-        hyperparameters: Hyper-parameters, as the method takes them.
+        hyperparameters: Hyper-parameters that the method is built with.
         coordinates: Search coordinates; empty for fixed hyper-parameters.
     """
 
@@ -25,7 +25,10 @@ class Configuration(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """A run to train: a configuration with some seeds, one trial of Ray Tune."""
+    """Specification of a run: a configuration and the seeds to train it with.
+
+    A run is one trial of Ray Tune.
+    """
 
     benchmark: str
     method: str

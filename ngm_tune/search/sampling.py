@@ -1,4 +1,4 @@
-"""Suggestions of Optuna's samplers, as a function of what is known."""
+"""Suggestions of Optuna's samplers as pure functions of the earlier trials."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ngm_tune.results.columns import Domain, decode
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-# Multivariate TPE, GPSampler and metric names are marked so; the versions are pinned.
+# Multivariate TPE, GPSampler and metric names are experimental in Optuna.
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(multivariate=True, seed=seed),
-    # Optuna's own probability, 1 / coordinates, would be a random search of methods with one.
+    # Optuna's default mutation probability, 1 / coordinates, is 1 for methods with one coordinate:
+    # a random search.
     "nsga2": lambda seed: NSGAIISampler(population_size=20, mutation_prob=1 / 3, seed=seed),
     "gp": lambda seed: GPSampler(seed=seed, deterministic_objective=False),
     "random": lambda seed: RandomSampler(seed=seed),
@@ -36,111 +37,125 @@ def suggest(
     sampler: str,
     space: Mapping[str, BaseDistribution],
     directions: Sequence[Literal["minimize", "maximize"]],
-    known: Iterable[FrozenTrial],
+    trials: Iterable[FrozenTrial],
     seed: int,
     point: Mapping[str, Any] | None = None,
 ) -> FrozenTrial:
-    """The next trial of a search, running: the same for the same arguments.
+    """Suggest the next trial of a search. The same arguments give the same suggestion.
 
     Args:
-        sampler: Its name.
-        space: Search coordinates and their ranges.
-        directions: Of the objectives.
-        known: The trials before it, those without a result running.
-        seed: Of the sampler.
-        point: What is to be suggested; the sampler takes note of it.
+        sampler: Name of the sampler.
+        space: Distribution of each search coordinate.
+        directions: Directions of the objectives.
+        trials: The earlier trials; those without an outcome have the state RUNNING.
+        seed: Seed of the sampler.
+        point: Search coordinates to suggest instead of a draw of the sampler.
+
+    Returns:
+        The suggestion, as a trial with the state RUNNING.
     """
     study = optuna.create_study(directions=list(directions), sampler=_SAMPLERS[sampler](seed))
-    if sampler != "random":  # which learns nothing, and a study would take ever longer to fill
-        study.add_trials(known)
+    if sampler != "random":  # random search ignores earlier trials, and adding them takes time
+        study.add_trials(trials)
     if point is not None:
         study.enqueue_trial(dict(point))
     study.ask(fixed_distributions=dict(space))
     return study.get_trials(deepcopy=False)[-1]
 
 
-def problem_of_coordinates(
+def explain_invalid_coordinates(
     space: Mapping[str, BaseDistribution], coordinates: Mapping[str, Any]
 ) -> str | None:
-    """Why search coordinates cannot be of a space; None if they can, as far as they go."""
+    """Return why search coordinates are outside a search space; None if they are inside.
+
+    Missing coordinates are allowed.
+    """
     for name, value in coordinates.items():
         match space.get(name):
             case None:
-                return f"{name} was not searched"
+                return f"{name} is not a search coordinate"
             case CategoricalDistribution(choices=choices):
-                there = value in choices
+                inside = value in choices
             case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
-                there = type(value) in (int, float) and low <= value <= high
-            case where:
-                raise TypeError(f"{name}: no range of {where}")
-        if not there:
-            return f"{name} = {value!r} is not in what was searched"
+                inside = type(value) in (int, float) and low <= value <= high
+            case distribution:
+                raise TypeError(f"{name}: unsupported distribution {distribution}")
+        if not inside:
+            return f"{name} = {value!r} is outside the search space"
     return None
 
 
-def restored_coordinates(
+problem_of_coordinates = explain_invalid_coordinates
+
+
+def decode_coordinates(
     space: Mapping[str, BaseDistribution], stored: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Search coordinates as Optuna knows them, from those that results have."""
+    """Convert search coordinates from their types in the results to those of the search space."""
     return {
-        name: decode(value, _domain(space[name])) if name in space else value
+        name: decode(value, _domain_of(space[name])) if name in space else value
         for name, value in stored.items()
     }
 
 
-def _domain(where: BaseDistribution) -> Domain:
-    if isinstance(where, CategoricalDistribution):
-        return where.choices
-    return int if isinstance(where, IntDistribution) else float
+def _domain_of(distribution: BaseDistribution) -> Domain:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return int if isinstance(distribution, IntDistribution) else float
 
 
 def with_coordinates(trial: FrozenTrial, coordinates: Mapping[str, Any]) -> FrozenTrial:
-    """The suggestion with other search coordinates, if these are others and complete.
+    """Return a suggestion with other search coordinates.
+
+    Incomplete and invalid coordinates are ignored.
 
     Args:
         trial: The suggestion.
-        coordinates: As results have them.
+        coordinates: Search coordinates with the types of the results.
     """
     space = trial.distributions
-    found = restored_coordinates(space, {k: v for k, v in coordinates.items() if k in space})
-    whole = found.keys() == space.keys() and problem_of_coordinates(space, found) is None
-    if not whole or found == trial.params:
+    params = decode_coordinates(space, {k: v for k, v in coordinates.items() if k in space})
+    complete = params.keys() == space.keys()
+    if not complete or explain_invalid_coordinates(space, params) or params == trial.params:
         return trial
     return create_trial(
         state=TrialState.RUNNING,
-        params=found,
+        params=params,
         distributions=dict(space),
-        system_attrs=_notes(trial),
+        system_attrs=_sampler_attributes(trial),
     )
 
 
-def as_trial(
+def with_state(
     trial: FrozenTrial,
     state: TrialState,
     values: Sequence[float] | None = None,
     constraints: Mapping[str, float] | None = None,
-    **attributes: Any,
+    **user_attrs: Any,
 ) -> FrozenTrial:
-    """The same suggestion in another state; with what the sampler noted of it.
+    """Return a suggestion in another state. It keeps the attributes that the sampler stored.
 
     Args:
-        trial: A suggestion.
-        state: Its new state.
-        values: Objectives of a complete one.
-        constraints: By how much each is violated, of a complete one.
-        attributes: What Optuna's storage should say of it.
+        trial: The suggestion.
+        state: The new state.
+        values: Objectives, if the new state is COMPLETE.
+        constraints: Violation of each constraint; ignored unless the new state is COMPLETE.
+        user_attrs: User attributes of the new trial.
     """
     return create_trial(
         state=state,
         values=values,
         params=trial.params,
         distributions=trial.distributions,
-        system_attrs=_notes(trial),
-        user_attrs=attributes,
+        system_attrs=_sampler_attributes(trial),
+        user_attrs=user_attrs,
         constraints=dict(constraints) if constraints and state is TrialState.COMPLETE else None,
     )
 
 
-def _notes(trial: FrozenTrial) -> dict[str, Any]:
-    """What the sampler noted of a suggestion: without constraints, which Optuna sets only once."""
+as_trial = with_state
+
+
+def _sampler_attributes(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the attributes of a sampler without the constraints, which Optuna sets only once."""
     return {k: v for k, v in trial.system_attrs.items() if not k.startswith("constr")}

@@ -1,4 +1,4 @@
-"""The schedule of a study: which run comes next, drawn fairly from all searches."""
+"""The schedule of a study: it draws the next run fairly from all searches."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ngm_tune.search.run_spec import RunSpec
 
 
 class Schedule:
-    """Draws the next run from the source that has started the fewest.
+    """Draws the next run from the source that has started the fewest runs.
 
-    So all methods make progress together and end with the same number of runs. A schedule holds
-    nothing that must be saved: every decision is a function of the outcomes.
+    All methods therefore advance together and end with the same number of runs. A schedule has no
+    state to save, since every decision is a function of the outcomes.
 
     Args:
         sources: All searches and fixed runs of a study.
@@ -43,7 +43,7 @@ class Schedule:
         return None
 
     def is_running(self, run_id: str) -> bool:
-        """Whether a run was started and has no outcome yet."""
+        """Whether a run was started and has not ended."""
         return run_id in self._running
 
     def tell(self, run_id: str, outcome: Outcome) -> None:
@@ -51,13 +51,13 @@ class Schedule:
         self._running.pop(run_id).finish(run_id, outcome)
 
     def reopen(self, run_id: str) -> None:
-        """Offer a run again that was cut off before it ended."""
+        """Offer an interrupted run again."""
         self._running.pop(run_id).reopen(run_id)
 
     def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
         """Whether a run should be stopped early, given its objectives after each task so far."""
         if run_id in self._pruned:
-            return True  # its worker was lost before the executor could stop it
+            return True  # the worker was lost before the executor could stop the run
         return self._running[run_id].should_prune(run_id, interim)
 
     def prune(self, run_id: str, interim: Sequence[Values]) -> None:

@@ -1,4 +1,4 @@
-"""Suggestions: the configurations of one method's search, as a function of what is known."""
+"""Suggestions of configurations for the search of one method."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ngm_tune.study.search_spaces import SearchSpace
 class Suggestions:
     """Suggests the configurations of one method on one benchmark.
 
-    The same arguments give the same configuration. In a finite search space each configuration is
-    suggested once: running it again with the same seeds would give the same numbers.
+    The same arguments give the same configuration. In a finite search space every configuration is
+    suggested once only, since a repetition with the same seeds would give the same results.
 
     Args:
-        name: Name of the search; part of the seed.
+        name: Name of the search, from which random seeds are derived.
         sampler: Name of the sampler.
         seed: Seed of the study.
-        space: Search coordinates and their ranges.
-        objectives: The metrics to optimise.
-        points: Coordinates of the first configurations.
+        space: Distribution of each search coordinate.
+        objectives: The metrics to optimize.
+        points: Search coordinates of the first configurations.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Suggestions:
         return None if self._grid is None else self._grid.size
 
     def seed_of(self, number: int) -> int:
-        """Return the seed of everything random in the decision about run ``number``."""
+        """Return the random seed of the decision about run ``number``."""
         entropy = (self._seed, number, *self._name.encode())
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
@@ -67,10 +67,11 @@ class Suggestions:
         """Suggest a configuration.
 
         Args:
-            configuration: Its number.
+            configuration: Number of the configuration.
             number: Number of its first run.
-            trials: Optuna trials of the earlier configurations, as far as their outcomes are known.
-            tried: Coordinates of the earlier configurations; read for finite spaces only.
+            trials: Optuna trials of the earlier configurations; those without a known outcome have
+                the state RUNNING.
+            tried: Search coordinates of the earlier configurations; used in finite search spaces.
         """
         suggestion = suggest(
             self._sampler,
@@ -83,21 +84,21 @@ class Suggestions:
         return suggestion if self._grid is None else self._untried(suggestion, tried)
 
     def all_tried(self, tried: Iterable[Mapping[str, object]]) -> bool:
-        """Whether every configuration of the search space was tried."""
-        return self._grid is not None and len(self._places(tried)) == self._grid.size
+        """Whether the search space is finite and every configuration in it was tried."""
+        return self._grid is not None and len(self._indices(tried)) == self._grid.size
 
     def _untried(
         self, suggestion: FrozenTrial, tried: Iterable[Mapping[str, object]]
     ) -> FrozenTrial:
-        """Return the suggestion, or the next configuration that was not tried."""
+        """Return the suggestion, or the next untried configuration if it was tried already."""
         assert self._grid is not None
-        places, place = self._places(tried), self._grid.number(suggestion.params)
-        if place not in places or len(places) == self._grid.size:
+        tried_indices, index = self._indices(tried), self._grid.number(suggestion.params)
+        if index not in tried_indices or len(tried_indices) == self._grid.size:
             return suggestion
-        while place in places:
-            place = (place + 1) % self._grid.size
-        return with_coordinates(suggestion, self._grid.at(place))
+        while index in tried_indices:
+            index = (index + 1) % self._grid.size
+        return with_coordinates(suggestion, self._grid.at(index))
 
-    def _places(self, tried: Iterable[Mapping[str, object]]) -> set[int]:
+    def _indices(self, tried: Iterable[Mapping[str, object]]) -> set[int]:
         assert self._grid is not None
         return {self._grid.number(coordinates) for coordinates in tried}

@@ -14,9 +14,9 @@ from ngm_tune.results.directory import FAILURES, JOURNAL, Results
 from ngm_tune.results.outcome import Outcome, compute_outcome, extract_coordinates
 from ngm_tune.results.schema import Status, trials_schema
 from ngm_tune.search.benchmark_search import BenchmarkSearch
-from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
-from ngm_tune.search.optuna_journal import journal
-from ngm_tune.search.sampling import problem_of_coordinates, restored_coordinates
+from ngm_tune.search.fixed_runs import RunSource, create_confirmation, create_fixed_run
+from ngm_tune.search.optuna_journal import open_journal
+from ngm_tune.search.sampling import decode_coordinates, explain_invalid_coordinates
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.workspace.lock import study_lock
 from ngm_tune.workspace.manifest import write_manifest
@@ -84,7 +84,7 @@ def reconcile_record(
     Raises:
         UserError: The search record contradicts the results in ``trials/``.
     """
-    with journal(results, is_lost) as storage:
+    with open_journal(results, is_lost) as storage:
         try:
             sources = list(create_sources(plan, storage, read_outcomes(results, plan)))
         except RecordError as error:
@@ -124,7 +124,7 @@ def create_sources(
     study = plan.study
     if study.settings is not None:
         return [
-            fixed_hyperparameters(study, benchmark, method, finished)
+            create_fixed_run(study, benchmark, method, finished)
             for benchmark in study.benchmarks
             for method in study.methods
         ]
@@ -136,7 +136,7 @@ def create_sources(
     if not study.confirm.max_configurations:
         return searches
     confirmations = [
-        confirmation(study, search, benchmark, finished)
+        create_confirmation(study, search, benchmark, finished)
         for benchmark in benchmarks
         for search in benchmark.searches
     ]
@@ -187,4 +187,4 @@ def find_trial_problem(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
         return None
     space = plan.spaces[rows["method"][0].as_py()]
     coordinates = extract_coordinates(rows.slice(0, 1).to_pylist()[0])
-    return problem_of_coordinates(space, restored_coordinates(space, coordinates))
+    return explain_invalid_coordinates(space, decode_coordinates(space, coordinates))

@@ -12,7 +12,7 @@ from ngm_tune.execution.searcher import ScheduleSearcher
 from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
-from ngm_tune.search.fixed_runs import RunSource, confirmation, fixed_hyperparameters
+from ngm_tune.search.fixed_runs import RunSource, create_confirmation, create_fixed_run
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.search.schedule import Schedule
 from tests.helpers.searches import a_study, benchmark_search, method_search
@@ -132,7 +132,7 @@ def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> Non
     benchmark = benchmark_search(tmp_path / "a", **changes)
     (search,) = benchmark.searches
     study = a_study(methods=["sgd"], **changes)
-    searcher = searcher_of([search, confirmation(study, search, benchmark, {})])
+    searcher = searcher_of([search, create_confirmation(study, search, benchmark, {})])
     for tune_id, gap in (("t0", 0.2), ("t1", 0.1)):
         assert searcher.suggest(tune_id)["phase"] == "search"
         assert searcher.suggest("waits") is None
@@ -151,7 +151,7 @@ def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
     benchmark = benchmark_search(tmp_path / "a", trials=1)
     (search,) = benchmark.searches
     study = a_study(methods=["sgd"], trials=1)
-    searcher = searcher_of([search, confirmation(study, search, benchmark, {})])
+    searcher = searcher_of([search, create_confirmation(study, search, benchmark, {})])
     searcher.suggest("t0")
     searcher.on_trial_complete("t0", error=True)
     assert searcher.suggest("none") == Searcher.FINISHED
@@ -159,7 +159,7 @@ def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_fixed_hyperparameters_are_one_run(tmp_path: Path) -> None:
     study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
-    given = fixed_hyperparameters(study, "split-digits", "sgd", {})
+    given = create_fixed_run(study, "split-digits", "sgd", {})
     schedule = Schedule([given])
     searcher = searcher_of(schedule)
     config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}

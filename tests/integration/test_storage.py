@@ -21,7 +21,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.results.conditional_put import put_if_absent
 from ngm_tune.results.directory import Results
 from ngm_tune.results.filesystem import with_retry_limit
-from ngm_tune.search.optuna_journal import journal
+from ngm_tune.search.optuna_journal import open_journal
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
 from tests.helpers.commands import Command
@@ -77,7 +77,7 @@ def test_a_study_runs_into_an_object_store_and_is_analyzed_from_there(
     results = Results(location)
     assert not results.has("driver.json")
     assert results.files("checkpoints") == []
-    with journal(results) as storage:
+    with open_journal(results) as storage:
         trials = [t for s in storage.get_all_studies() for t in storage.get_all_trials(s._study_id)]
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert "is complete: all" in ngm_tune(*STUDY, "--results", location).out

@@ -11,7 +11,7 @@ import pytest
 from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.benchmark_search import BenchmarkSearch
-from ngm_tune.search.fixed_runs import FixedRuns, confirmation
+from ngm_tune.search.fixed_runs import FixedRuns, create_confirmation
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import RunSpec
 from tests.helpers.searches import a_study, benchmark_search, draw, one
@@ -36,7 +36,7 @@ def confirmed(
     benchmark: BenchmarkSearch, finished: Mapping[str, Outcome] | None = None, **changes: Any
 ) -> FixedRuns:
     """The confirmation of the first search of a benchmark."""
-    return confirmation(a_study(**changes), benchmark.searches[0], benchmark, finished or {})
+    return create_confirmation(a_study(**changes), benchmark.searches[0], benchmark, finished or {})
 
 
 def all_of(given: FixedRuns) -> list[RunSpec]:

@@ -14,7 +14,12 @@ from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import MethodSearch
-from ngm_tune.search.racing import _variances, chances_of_front, next_in_race, polish
+from ngm_tune.search.racing import (
+    _noise_variances,
+    fit_seed_effects,
+    front_probabilities,
+    select_for_next_seed,
+)
 from ngm_tune.search.run_spec import RunSpec
 from tests.helpers.searches import draw_and_keep, method_search, one
 
@@ -40,15 +45,15 @@ def noisy(means: Sequence[tuple[float, float]], seeds: int, noise: float = 0.01)
 
 def test_nothing_is_ruled_out_while_the_noise_is_unknown() -> None:
     values = raced(noisy([(0.9, 0.1), (0.1, 0.9)], 3), (1, 1))
-    assert chances_of_front(values, BOTH, 0).tolist() == [1.0, 1.0]
+    assert front_probabilities(values, BOTH, 0).tolist() == [1.0, 1.0]
 
 
 def test_a_dominated_configuration_is_unlikely_and_a_clear_trade_off_likely() -> None:
     means = [(0.95, 0.3), (0.8, 0.1), (0.7, 0.5), (0.9, 0.5)]
-    chances = chances_of_front(noisy(means, 3), BOTH, 0)
+    chances = front_probabilities(noisy(means, 3), BOTH, 0)
     assert (chances[:2] > 0.99).all()
     assert (chances[2:] < 0.01).all()
-    few = chances_of_front(raced(noisy(means, 3), (3, 2, 1, 1)), BOTH, 0)
+    few = front_probabilities(raced(noisy(means, 3), (3, 2, 1, 1)), BOTH, 0)
     assert (few[:2] > 0.95).all()
     assert (few[2:] < 0.05).all()
 
@@ -56,7 +61,7 @@ def test_a_dominated_configuration_is_unlikely_and_a_clear_trade_off_likely() ->
 def test_chances_are_those_of_normal_noise() -> None:
     """One objective, two configurations at equal means: each is ahead half of the time."""
     values = np.array([[[0.90], [0.92], [0.91]], [[0.92], [0.90], [0.91]]])
-    chances = chances_of_front(values, BOTH[:1], 0)
+    chances = front_probabilities(values, BOTH[:1], 0)
     assert chances == pytest.approx([0.5, 0.5], abs=0.1)
     assert chances.sum() == pytest.approx(1.0, abs=0.05)
 
@@ -72,7 +77,7 @@ def test_chances_are_kept_to() -> None:
         true = 0.02 * random.normal(size=(8, 2)) + (0.8, 0.2)
         seeds = random.normal(0.0, 0.03, (1, 2, 2))
         values = true[:, None] + seeds + random.normal(0.0, 0.02, (8, 2, 2))
-        chances = chances_of_front(raced(values, (2, 2, 2, 1, 1, 1, 1, 1)), BOTH, repetition)
+        chances = front_probabilities(raced(values, (2, 2, 2, 1, 1, 1, 1, 1)), BOTH, repetition)
         ruled_out += list(np.asarray(on_front(true, BOTH))[chances < 0.05])
     assert len(ruled_out) > 200
     assert np.mean(ruled_out) < 0.085
@@ -87,8 +92,8 @@ def test_the_variance_of_noise_is_not_made_too_small_by_what_was_fitted(
     runs = np.full(configurations, 2)
     pooled = []
     for _ in range(1500):
-        _, residuals = polish(random.normal(size=(configurations, 2, 1)))
-        variances, freedom = _variances(residuals, runs)
+        _, residuals = fit_seed_effects(random.normal(size=(configurations, 2, 1)))
+        variances, freedom = _noise_variances(residuals, runs)
         pooled.append(variances.mean())
     assert freedom == pytest.approx(configurations - 1)
     assert least < np.mean(pooled) < 1.3
@@ -96,7 +101,7 @@ def test_the_variance_of_noise_is_not_made_too_small_by_what_was_fitted(
 
 def test_more_seeds_make_it_surer() -> None:
     values = np.array([[[0.90], [0.94]] * 4, [[0.93], [0.93]] * 4])
-    few, many = (chances_of_front(values[:, :n], BOTH[:1], 0) for n in (2, 8))
+    few, many = (front_probabilities(values[:, :n], BOTH[:1], 0) for n in (2, 8))
     assert few[0] > many[0] > 0.0
 
 
@@ -104,29 +109,29 @@ def test_more_seeds_make_it_surer() -> None:
 def test_what_a_seed_does_to_all_configurations_changes_nothing(seeds: Sequence[int]) -> None:
     means = [(0.9, 0.2), (0.895, 0.205), (0.89, 0.21), (0.8, 0.1), (0.85, 0.4), (0.7, 0.5)]
     values = raced(noisy(means[: len(seeds)], 4), seeds)
-    expected = chances_of_front(values, BOTH, 0)
+    expected = front_probabilities(values, BOTH, 0)
     assert ((expected > 0.05) & (expected < 0.95)).any()  # not decided anyway
     for seed in range(4):
         shifted = values.copy()
         shifted[:, seed] += [-0.3, 0.4]
-        assert chances_of_front(shifted, BOTH, 0) == pytest.approx(expected, abs=0.03), seed
+        assert front_probabilities(shifted, BOTH, 0) == pytest.approx(expected, abs=0.03), seed
 
 
 @pytest.mark.parametrize("seeds", SHAPES[:2])
 def test_what_is_additive_is_recovered_exactly(seeds: Sequence[int]) -> None:
     random = np.random.default_rng(0)
     mu, b = random.normal(size=(len(seeds), 2)), random.normal(size=(4, 2))
-    means, residuals = polish(raced(mu[:, None] + b, seeds))
+    means, residuals = fit_seed_effects(raced(mu[:, None] + b, seeds))
     assert np.nanmax(np.abs(residuals)) == pytest.approx(0.0, abs=1e-12)
     assert means == pytest.approx(mu + b.mean(axis=0))
 
 
 def test_a_configuration_that_fell_apart_disturbs_no_other() -> None:
     values = noisy([(0.9, 0.2), (0.88, 0.18), (0.86, 0.16), (0.8, 0.1), (0.79, 0.09)], 4)
-    means, _ = polish(values)
+    means, _ = fit_seed_effects(values)
     broken = values.copy()
     broken[4, 2] = [0.0, 1.0]
-    assert polish(broken)[0][:4] == pytest.approx(means[:4], abs=0.01)
+    assert fit_seed_effects(broken)[0][:4] == pytest.approx(means[:4], abs=0.01)
 
 
 def test_the_likeliest_gets_the_next_seed() -> None:
@@ -135,16 +140,16 @@ def test_the_likeliest_gets_the_next_seed() -> None:
         5: [(0.8, 0.1)],
         8: [(0.7, 0.5), (0.71, 0.51)],
     }
-    assert next_in_race(contenders, [5, 8], BOTH, 0.1, seed=0) == 5
-    assert next_in_race(contenders, [8], BOTH, 0.1, seed=0) is None
-    assert next_in_race(contenders, [], BOTH, 0.1, seed=0) is None
+    assert select_for_next_seed(contenders, [5, 8], BOTH, 0.1, seed=0) == 5
+    assert select_for_next_seed(contenders, [8], BOTH, 0.1, seed=0) is None
+    assert select_for_next_seed(contenders, [], BOTH, 0.1, seed=0) is None
 
 
 def test_of_equally_likely_ones_that_with_most_seeds_goes_on_then_the_oldest() -> None:
-    assert next_in_race({0: [(0.9, 0.1)], 1: [(0.5, 0.5)]}, [0, 1], BOTH, 0.1, seed=0) == 0
+    assert select_for_next_seed({0: [(0.9, 0.1)], 1: [(0.5, 0.5)]}, [0, 1], BOTH, 0.1, seed=0) == 0
     apart = {n: [(0.9 - 0.2 * n, 0.4 - 0.2 * n)] for n in range(3)}
     apart[2] = [(0.5, 0.0), (0.5, 0.0)]
-    assert next_in_race(apart, [0, 1, 2], BOTH, 0.1, seed=0) == 2
+    assert select_for_next_seed(apart, [0, 1, 2], BOTH, 0.1, seed=0) == 2
 
 
 def good(proposal: RunSpec) -> bool:
@@ -239,11 +244,11 @@ def test_what_may_well_keep_a_constraint_stays_in_the_race() -> None:
     noise = np.random.default_rng(2).normal(0.0, 0.01, (3, 4, 3))
     noise -= noise.mean(axis=1, keepdims=True)
     values = np.column_stack([means, violation])[:, None] + noise
-    kept, perhaps, broken = chances_of_front(values, BOTH, 0, limit)
+    kept, perhaps, broken = front_probabilities(values, BOTH, 0, limit)
     assert broken == 0.0
     assert 0.1 < perhaps < 0.9
     assert kept == pytest.approx(1.0 - perhaps, abs=0.02)  # on the front where no better one counts
-    unknown = chances_of_front(values[:, :1], BOTH, 0, limit)
+    unknown = front_probabilities(values[:, :1], BOTH, 0, limit)
     assert unknown.tolist() == [float(row[0, 2] <= 0.0) for row in values]
 
 
@@ -252,7 +257,7 @@ def test_a_constraint_on_an_objective_is_judged_by_the_same_draw() -> None:
     limit = [Constraint.parse("avg_acc >= 0.9")]
     accuracy = np.array([[0.89, 0.91, 0.9], [0.87, 0.83, 0.85]])
     values = np.stack([accuracy, np.full_like(accuracy, 0.1), 0.9 - accuracy], axis=2)
-    chances = chances_of_front(values, BOTH, 0, limit)
+    chances = front_probabilities(values, BOTH, 0, limit)
     assert chances[0] == pytest.approx(0.5, abs=0.1)
     assert chances[1] < 0.05
 

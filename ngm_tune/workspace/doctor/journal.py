@@ -9,7 +9,12 @@ from typing import Literal
 
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import JOURNAL, Results
-from ngm_tune.search.optuna_journal import LINK, cut_tail, is_link, open_storage
+from ngm_tune.search.optuna_journal import (
+    SYMLINK_REFUSED,
+    is_symlink,
+    open_storage,
+    quarantine_incomplete_line,
+)
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.doctor.finding import Finding, report_unreadable
@@ -20,8 +25,8 @@ _OUT_OF_DATE = "older than the results in trials/"
 
 def examine_journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:
     """Examine Optuna's journal; a repair rebuilds it from ``trials/`` if the study is known."""
-    if is_link(results):
-        yield Finding(JOURNAL, f"{LINK}; replace the link with the file itself")
+    if is_symlink(results):
+        yield Finding(JOURNAL, f"{SYMLINK_REFUSED}; replace the link with the file itself")
         return
     try:
         content = results.read_bytes(JOURNAL)
@@ -41,7 +46,9 @@ def examine_journal(results: Results, study: Study | None, *, repair: bool) -> I
         elif len(complete_lines) < len(content):
             finding = Finding(JOURNAL, "its last line is incomplete")
             if repair:
-                finding = finding._replace(repair=f"moved the line to {cut_tail(results)}")
+                finding = finding._replace(
+                    repair=f"moved the line to {quarantine_incomplete_line(results)}"
+                )
         elif state == "out of date" and not repair:
             finding = Finding(JOURNAL, _OUT_OF_DATE, "note")
     if finding is not None:
