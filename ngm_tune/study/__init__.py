@@ -1,1 +1,1 @@
-"""A study: the TOML file, its sections, and the checks on them."""
+"""Studies: the TOML file, its sections, and their validation."""

@@ -1,4 +1,4 @@
-"""Studies as files: reading them, changing entries of them, and saying what is wrong with them."""
+"""Study files: loading, overriding entries, and explaining errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEYS = {
     "early_stopping": tuple(EarlyStopping.model_fields),
     "plateau": tuple(Plateau.model_fields),
 }
-"""Allowed keys, by table of the file."""
+"""Allowed keys of each table of the file."""
 
 
 def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
@@ -41,11 +41,11 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
 
     Args:
         source: Name of a study shipped with ngm-tune, or path of a TOML file.
-        overrides: ``key=value`` pairs that replace entries of the file; a value is TOML, or a plain
-            string; but what looks like a list or a table must be one.
+        overrides: ``key=value`` pairs that replace entries of the file. A value that is not TOML
+            is read as a string, unless it is in square brackets or braces.
 
     Raises:
-        UserError: There is no such study, or something in it is not allowed.
+        UserError: The study does not exist or is invalid, or an override is malformed.
     """
     origin, text = _read_source(source)
     try:
@@ -55,15 +55,17 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")
     if name:
         content.setdefault("name", name)
-    as_it_stands = deepcopy(content)
+    without_overrides = deepcopy(content)
     for override in overrides:
         _apply(content, override)
     if "name" not in content:
-        raise UserError(f"{origin}: the file's own name gives the study none; add name = ... to it")
+        raise UserError(
+            f"{origin}: the file name yields no name for the study; add the key name to the file"
+        )
     try:
         return validate_study(content, origin)
     except UserError:
-        if content != as_it_stands and _is_valid(as_it_stands):
+        if content != without_overrides and _is_valid(without_overrides):
             return validate_study(content, f"{origin} with --set")
         raise
 
@@ -76,8 +78,16 @@ def _is_valid(content: dict[str, Any]) -> bool:
 
 
 def validate_study(content: dict[str, Any], origin: str) -> Study:
-    """The study that ``content`` describes; errors name ``origin``, key, value and the rule."""
-    study = _parsed(content, origin)
+    """Validate the content of a study file.
+
+    Args:
+        content: The content.
+        origin: File or other source of the content, for messages.
+
+    Raises:
+        UserError: An entry is invalid; the message names the key, the value and the rule.
+    """
+    study = _parse(content, origin)
     try:
         validate(study)
     except ValueError as error:
@@ -85,15 +95,15 @@ def validate_study(content: dict[str, Any], origin: str) -> Study:
     return study
 
 
-def _parsed(content: dict[str, Any], origin: str) -> Study:
+def _parse(content: dict[str, Any], origin: str) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        raise StudyError(origin, _sentence(error, content)) from None
+        raise StudyError(origin, _explain(error, content)) from None
 
 
 def _read_source(source: str) -> tuple[str, str]:
-    """Return where a study is and its text: a file if one exists, or a shipped study."""
+    """Return the origin and text of a study: of a file if it exists, else of a shipped study."""
     path = Path(source)
     try:
         if path.is_file():
@@ -103,14 +113,14 @@ def _read_source(source: str) -> tuple[str, str]:
         raise UserError(f"{source}: cannot be read: {error}") from error
     if text is None:
         raise UserError(
-            f"{source or 'no name'}: neither a file nor a shipped study; the shipped studies are "
-            f"{', '.join(shipped_names())}"
+            f"{source or 'empty name'}: neither a file nor a shipped study; the shipped studies "
+            f"are {', '.join(shipped_names())}"
         )
     return f"study {source}", text
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
-    """Put one ``key=value`` of the command line into a study's content."""
+    """Apply a ``key=value`` override to the content of a study."""
     key, equals, text = override.partition("=")
     *tables, last = key.strip().split(".")
     if not equals or not last or not all(tables):
@@ -118,10 +128,10 @@ def _apply(content: dict[str, Any], override: str) -> None:
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError) as error:
-        if _LIST_OR_TABLE.fullmatch(text):  # mostly one whose quotes a shell took away
+        if _LIST_OR_TABLE.fullmatch(text):  # usually the shell has removed the quotes
             raise UserError(
-                f"--set {override}: {text.strip()} is no TOML ({error}); put all of it into single "
-                f"quotes, such as --set 'methods=[\"sgd\"]'"
+                f"--set {override}: {text.strip()} is not valid TOML ({error}); put the whole "
+                f"argument in single quotes, such as --set 'methods=[\"sgd\"]'"
             ) from error
         parsed = {}
     value = parsed["value"] if parsed.keys() == {"value"} else text.strip()
@@ -129,35 +139,40 @@ def _apply(content: dict[str, Any], override: str) -> None:
     for name in tables:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise UserError(f"--set {override}: {name} is no table of the study")
+            raise UserError(f"--set {override}: {name} is not a table of the study")
     table[last] = value
 
 
-def _sentence(error: ValidationError, content: dict[str, Any]) -> str:
-    """What is wrong, as one sentence: key, value and what is allowed."""
-    # Of several, the one deepest in the file: for a union it is the member that was meant; or the
-    # one whose type is right. What is unknown before what is missing: it may be that, mistyped.
+def _explain(error: ValidationError, content: dict[str, Any]) -> str:
+    """Explain the most specific error in one sentence: key, value and rule."""
     problems = [(locate_keys(p, content), p) for p in error.errors(include_url=False)]
 
-    def telling(found: tuple[list[str], ErrorDetails]) -> tuple[int, bool, bool]:
-        place, problem = found
+    def specificity(located: tuple[list[str], ErrorDetails]) -> tuple[int, bool, bool]:
+        # For a union, the deepest error or the one of the right type is about the intended member.
+        # An unknown key comes before a missing one, since it can be the missing key misspelled.
+        keys, problem = located
         kind = problem["type"]
-        return len(place), kind != "missing", not kind.endswith("_type")
+        return len(keys), kind != "missing", not kind.endswith("_type")
 
-    place, problem = max(problems, key=telling)
+    keys, problem = max(problems, key=specificity)
     if problem["type"] == "extra_forbidden":
-        table, last = ".".join(place[:-1]), place[-1]
-        keys = _KEYS[table]
-        renamed = current_key(table, last)
-        close = difflib.get_close_matches(last, keys, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        hint = f" (its name is now {renamed!r})" if renamed else hint
-        where = f" in {table}" if table else ""
-        return f"unknown key {last!r}{where}{hint}; allowed are {', '.join(keys)}"
-    others = [p for where, p in problems if where == place and _is_of_kind(p) and p is not problem]
-    return describe_problem(problem, dotted(place), others if _is_of_kind(problem) else ())
+        return _explain_unknown_key(".".join(keys[:-1]), keys[-1])
+    if not _is_wrong_type(problem):
+        return describe_problem(problem, dotted(keys))
+    others = [p for path, p in problems if path == keys and _is_wrong_type(p) and p is not problem]
+    return describe_problem(problem, dotted(keys), others)
 
 
-def _is_of_kind(problem: ErrorDetails) -> bool:
-    """Whether a value is of another kind than it should be."""
+def _explain_unknown_key(table: str, key: str) -> str:
+    allowed = _KEYS[table]
+    renamed = current_key(table, key)
+    close = difflib.get_close_matches(key, allowed, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    hint = f" (its name is now {renamed!r})" if renamed else hint
+    where = f" in {table}" if table else ""
+    return f"unknown key {key!r}{where}{hint}; allowed are {', '.join(allowed)}"
+
+
+def _is_wrong_type(problem: ErrorDetails) -> bool:
+    """Whether a value has the wrong type or is not one of the allowed literals."""
     return problem["type"].endswith("_type") or problem["type"] == "literal_error"

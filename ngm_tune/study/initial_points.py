@@ -1,4 +1,4 @@
-"""Initial points: the configurations with which searches start."""
+"""Initial points: the configurations with which the searches of a study start."""
 
 from __future__ import annotations
 
@@ -19,134 +19,140 @@ from ngm_tune.study.paper import paper_study
 from ngm_tune.study.search_spaces import Point, SearchSpace, is_whole
 
 _ROUNDING = 1e-9
+"""Relative difference that rounding can cause."""
 
 
-def located(key: str, method: Method, space: SearchSpace, settings: Config) -> Config:
-    """The search coordinates of hyper-parameters, which must lie in the search space.
+def locate(key: str, method: Method, space: SearchSpace, settings: Config) -> Config:
+    """Return the search coordinates of hyper-parameters.
 
     Args:
-        key: How errors call it.
+        key: Key of the hyper-parameters in the study, for messages.
         method: The method.
-        space: What is searched of it.
-        settings: All of its searched hyper-parameters. A choice that TOML does not have, such as
-            None, is spelled as a text.
+        space: Search space of the method in the study.
+        settings: All searched hyper-parameters of the method. Choices that TOML cannot express,
+            such as None, are strings.
 
     Raises:
-        ValueError: One is missing, unknown, no number, or outside.
+        ValueError: A hyper-parameter is missing, unknown, invalid or outside the search space.
     """
-    searched = method.domains
-    if set(settings) != set(searched):
+    domains = method.domains
+    if set(settings) != set(domains):
         raise ValueError(
             f"{key} has {', '.join(settings) or 'nothing'} for {method.name}; it must have "
-            f"{', '.join(searched)}"
+            f"{', '.join(domains)}"
         )
     settings = {
-        name: value if isinstance(searched[name], type) else decode(value, searched[name])
+        name: value if isinstance(domains[name], type) else decode(value, domains[name])
         for name, value in settings.items()
     }
     try:
         point = method.coordinates_of(settings)
         point = {name: point[name] for name in space}
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"{key}: {settings} are no settings of {method.name}: {error}") from error
-    told = ", ".join(f"{k} = {v!r}" for k, v in settings.items())
-    for name, where in space.items():
-        point[name] = value = _rounded(point[name], where)
-        if not _is_inside(value, where):
-            raise ValueError(
-                f"{key} has {told}, which puts {name} at {value!r}, outside of what is searched of "
-                f"{method.name}: {_spelled(where)}"
-            )
-    back = method.settings_at(point)
-    if any(not _same(back.get(name), value) for name, value in settings.items()):
         raise ValueError(
-            f"{key} has {told}, which {method.name} does not give back: its locate is not the "
-            "inverse of its configure"
+            f"{key}: {settings} are not valid settings of {method.name}: {error}"
+        ) from error
+    listed = ", ".join(f"{k} = {v!r}" for k, v in settings.items())
+    for name, distribution in space.items():
+        point[name] = value = _snap_to_bounds(point[name], distribution)
+        if not _is_inside(value, distribution):
+            raise ValueError(
+                f"{key} has {listed}: {name} = {value!r} is outside the search space of "
+                f"{method.name}, {_describe(distribution)}"
+            )
+    configured = method.settings_at(point)
+    if any(not _is_close(configured.get(name), value) for name, value in settings.items()):
+        raise ValueError(
+            f"{key} has {listed}: locate of {method.name} is not the inverse of its configure, "
+            f"which returns {configured}"
         )
     return point
 
 
-def _rounded(value: Any, where: BaseDistribution) -> Any:
-    """The end of a range that a value misses by no more than rounding, or else the value."""
-    if not isinstance(where, (FloatDistribution, IntDistribution)) or not _is_number(value):
+def _snap_to_bounds(value: Any, distribution: BaseDistribution) -> Any:
+    """Return the bound of a range if a value differs from it by rounding only, else the value."""
+    if not isinstance(distribution, FloatDistribution | IntDistribution) or not _is_number(value):
         return value
-    if isinstance(where, IntDistribution) and value == int(value):
+    if isinstance(distribution, IntDistribution) and value == int(value):
         return int(value)
-    ends = [end for end in (where.low, where.high) if _same(value, end)]
-    return ends[0] if ends else value
+    bounds = (distribution.low, distribution.high)
+    return next((bound for bound in bounds if _is_close(value, bound)), value)
 
 
-def _spelled(where: BaseDistribution) -> str:
-    """What is searched of a coordinate, in words."""
-    if isinstance(where, CategoricalDistribution):
-        return f"one of {', '.join(map(str, where.choices))}"
-    assert isinstance(where, FloatDistribution | IntDistribution)
-    step = f" in steps of {where.step}" if where.step not in (None, 1) else ""
-    return f"{where.low} to {where.high}{step}"
+def _describe(distribution: BaseDistribution) -> str:
+    """Return the values of a search coordinate in words."""
+    if isinstance(distribution, CategoricalDistribution):
+        return f"one of {', '.join(map(str, distribution.choices))}"
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    step = f" in steps of {distribution.step}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low} to {distribution.high}{step}"
 
 
-def _is_inside(value: Any, where: BaseDistribution) -> bool:
-    if isinstance(where, CategoricalDistribution):
-        return value in where.choices
-    if not _is_number(value) or (isinstance(where, IntDistribution) and type(value) is not int):
+def _is_inside(value: Any, distribution: BaseDistribution) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if not _is_number(value):
         return False
-    assert isinstance(where, FloatDistribution | IntDistribution)
-    on_grid = where.step is None or is_whole((value - where.low) / where.step)
-    return on_grid and bool(where.low <= value <= where.high)
+    if isinstance(distribution, IntDistribution) and type(value) is not int:
+        return False
+    low, high, step = distribution.low, distribution.high, distribution.step
+    return bool(low <= value <= high) and (step is None or is_whole((value - low) / step))
 
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _same(a: Any, b: Any) -> bool:
-    return (
-        math.isclose(a, b, rel_tol=_ROUNDING) if _is_number(a) and _is_number(b) else bool(a == b)
-    )
+def _is_close(a: Any, b: Any) -> bool:
+    if _is_number(a) and _is_number(b):
+        return math.isclose(a, b, rel_tol=_ROUNDING)
+    return bool(a == b)
 
 
-def points_for(
+def select_points(
     points: Sequence[Point],
     benchmark: str,
     method: str,
     benchmarks: Sequence[str],
     methods: Sequence[str],
 ) -> list[tuple[str, Config]]:
-    """The points that are for a benchmark and method, and how errors call each.
+    """Return the initial points of a benchmark and method, each with its key for messages.
 
     Args:
-        points: Those of the study.
-        benchmark: Of the study's ``benchmarks``.
-        method: Of the study's ``methods``.
-        benchmarks: What points can be for.
-        methods: What points can be of.
+        points: ``points_to_evaluate`` of the study.
+        benchmark: Name of the benchmark.
+        method: Name of the method.
+        benchmarks: Benchmarks of the study.
+        methods: Methods of the study.
 
     Raises:
-        ValueError: A point is of another method or for another benchmark, or there is none.
+        ValueError: The study does not have the method or benchmark of a point, or the paper has no
+            settings for the benchmark.
     """
-    found = []
+    selected = []
     for number, point in enumerate(points):
         key = f"points_to_evaluate[{number}]"
         if isinstance(point, str):
-            settings = published(benchmark)
-            if not settings:
+            of_paper = paper_settings(benchmark)
+            if not of_paper:
                 raise ValueError(f'{key} = "paper": the paper has no settings for {benchmark}')
             searched = get_method(method).hyperparameters
-            own = {k: v for k, v in settings.get(method, {}).items() if k in searched}
-            found += [(key, own)] if own else []
+            published = {k: v for k, v in of_paper.get(method, {}).items() if k in searched}
+            selected += [(key, published)] if published else []
             continue
         for name, allowed in (("method", methods), ("benchmark", benchmarks)):
             if point.get(name, benchmark if name == "benchmark" else None) not in allowed:
                 raise ValueError(
-                    f"{key}.{name} = {point.get(name)!r}: must be one of the study's, "
+                    f"{key}.{name} = {point.get(name)!r}: must be a {name} of the study: "
                     f"{', '.join(allowed)}"
                 )
         if point["method"] == method and point.get("benchmark", benchmark) == benchmark:
-            given = {k: v for k, v in point.items() if k not in ("method", "benchmark")}
-            found.append((key, given))
-    return found
+            settings = {k: v for k, v in point.items() if k not in ("method", "benchmark")}
+            selected.append((key, settings))
+    return selected
 
 
-def published(benchmark: str) -> dict[str, Config]:
-    """The paper's settings of a benchmark, by method; {} if it has none."""
+def paper_settings(benchmark: str) -> dict[str, Config]:
+    """Return the paper's settings for a benchmark by method; {} if the paper has none."""
     return dict(paper_study(benchmark).get("settings", {}))

@@ -1,4 +1,4 @@
-"""Names in a study: each one known, none twice."""
+"""Checks of the names in a study."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 
 def require_known(names: Sequence[str], known: Iterable[str], kind: str, hint: str = "") -> None:
-    """Raise unless every name is known and none is listed twice.
+    """Check that every name is known and listed once.
 
     Args:
         names: Names in a study.
         known: Allowed names.
-        kind: What a name is of, for messages.
-        hint: Where else names can come from.
+        kind: The kind of thing that is named, such as "method", for messages.
+        hint: End of the message about an unknown name.
 
     Raises:
         ValueError: A name is unknown or listed twice.

@@ -1,11 +1,11 @@
-"""Options of a study that are neither of training nor of one table of its file."""
+"""Options of the search."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Sampler = Literal["tpe", "nsga2", "gp", "random"]
-"""How Optuna proposes configurations."""
+"""Name of a sampler: an algorithm that suggests configurations."""
 
 SINGLE_OBJECTIVE = ("cmaes", "cma-es")
-"""Samplers of Optuna that support a single objective only."""
+"""Names of Optuna samplers that support a single objective only."""

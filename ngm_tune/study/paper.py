@@ -1,4 +1,4 @@
-"""The paper's settings (arXiv 2507.14056), as the shipped studies ``paper-*`` have them."""
+"""The settings of the paper (arXiv 2507.14056), from the shipped studies ``paper-*``."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from ngm_tune.study.shipped import shipped_text
 
 
 def paper_study(benchmark: str) -> dict[str, Any]:
-    """Return the paper's study of a benchmark; empty if the paper has none."""
+    """Return the content of the paper's study of a benchmark; {} if the paper has none."""
     return tomllib.loads(shipped_text(f"paper-{benchmark}") or "")

@@ -1,4 +1,4 @@
-"""The plan of a study: its names of methods and benchmarks, looked up once."""
+"""The plan of a study: its methods and benchmarks, looked up by name once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ngm_tune.benchmarks import Benchmark, get_benchmark
 from ngm_tune.benchmarks.custom_benchmark import outline
 from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.results.columns import Domain, column_type
-from ngm_tune.study.initial_points import located, points_for
-from ngm_tune.study.search_spaces import SearchSpace, narrowed
+from ngm_tune.study.initial_points import locate, select_points
+from ngm_tune.study.search_spaces import SearchSpace, narrow_space
 from ngm_tune.study.study import Study
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ _TYPES = {FloatDistribution: "float", IntDistribution: "int"}
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study with everything that its names stand for.
+    """A study with the methods, benchmarks and search spaces that its names refer to.
 
     Attributes:
         study: The study.
         methods: Methods by name.
-        outlines: Benchmarks by name; of ``custom`` as much as is known before its data is read.
+        outlines: Benchmarks by name; ``custom`` has placeholder classes unless the study is
+            resolved (:meth:`~ngm_tune.study.study.Study.resolved`).
         spaces: Search space of each method.
     """
 
@@ -41,10 +42,10 @@ class StudyPlan:
 
     @classmethod
     def resolve(cls, study: Study) -> StudyPlan:
-        """Look up the names of a study.
+        """Look up the names in a study.
 
         Raises:
-            ValueError: A name is unknown, or a range is not allowed.
+            ValueError: A name is unknown, or a range is invalid.
         """
         methods = {name: get_method(name) for name in study.methods}
         custom = study.custom and outline(study.custom)
@@ -53,23 +54,23 @@ class StudyPlan:
             methods=methods,
             outlines={name: get_benchmark(name, custom) for name in study.benchmarks},
             spaces={
-                name: narrowed(method, study.search_space.get(name, {}))
+                name: narrow_space(method, study.search_space.get(name, {}))
                 for name, method in methods.items()
             },
         )
 
     @cached_property
     def hyperparameters(self) -> dict[str, str]:
-        """Names and types of the hyper-parameters of all methods, as columns of the results."""
+        """Type of the results column of each hyper-parameter, by name, over all methods."""
         domains: dict[str, list[Domain]] = {}
         for method in self.methods:
             for name, domain in self.domains_of(method).items():
                 domains.setdefault(name, []).append(domain)
-        return {name: column_type(several).__name__ for name, several in domains.items()}
+        return {name: column_type(of_methods).__name__ for name, of_methods in domains.items()}
 
     @cached_property
     def coordinates(self) -> dict[str, str]:
-        """Names and types of the search coordinates of all methods, as columns of the results."""
+        """Type of the results column of each search coordinate, by name, over all methods."""
         types: dict[str, str] = {}
         for method in self.methods.values() if self.study.settings is None else ():
             for name, distribution in method.space.items():
@@ -88,41 +89,48 @@ class StudyPlan:
         return domains
 
     def fixed_hyperparameters(self, benchmark: str, method: str) -> Config:
-        """Return the hyper-parameters that are not searched: the benchmark's, then ``fixed``."""
+        """Return the hyper-parameters of a method that are not searched.
+
+        These are the settings of the benchmark, overridden by ``fixed`` of the study.
+        """
         accepts = self.methods[method].accepts
         defaults = self.outlines[benchmark].settings
-        of_benchmark = {name: value for name, value in defaults.items() if accepts(name)}
-        return of_benchmark | self.study.fixed.get(method, {})
+        accepted = {name: value for name, value in defaults.items() if accepts(name)}
+        return accepted | self.study.fixed.get(method, {})
 
     def points_of(self, benchmark: str, method: str) -> list[Config]:
-        """Return the distinct search coordinates from which the search of a method starts.
+        """Return the search coordinates of the initial points of a search, without duplicates.
 
         Raises:
-            ValueError: A point is of another method or benchmark, or outside of the search space.
+            ValueError: The study does not have the method or benchmark of a point, or a point is
+                outside the search space.
         """
         study = self.study
-        points = points_for(
+        points = select_points(
             study.points_to_evaluate, benchmark, method, study.benchmarks, study.methods
         )
         distinct: list[Config] = []
         for key, point in points:
-            coordinates = located(key, self.methods[method], self.spaces[method], point)
+            coordinates = locate(key, self.methods[method], self.spaces[method], point)
             if coordinates not in distinct:
                 distinct.append(coordinates)
         return distinct
 
-    def starting_points(self, benchmark: str) -> dict[str, int]:
-        """Return the number of points from which the search of each method starts."""
+    def count_initial_points(self, benchmark: str) -> dict[str, int]:
+        """Return the number of initial points of the search of each method on a benchmark."""
         return {method: len(self.points_of(benchmark, method)) for method in self.methods}
 
     def benchmark(self, name: str) -> Benchmark:
-        """Return a benchmark that can be loaded; the study must be resolved."""
+        """Return a benchmark that can be loaded. The study must be resolved."""
         return get_benchmark(name, self.study.custom)
 
     def iterations(self, benchmark: str) -> int:
-        """Return the training iterations of each task of a benchmark."""
+        """Return the number of training iterations of each task of a benchmark."""
         return self.study.iterations_per_task or self.outlines[benchmark].iterations_per_task
 
     def network(self, benchmark: str) -> nn.Module:
-        """Build a network of a benchmark; an unread ``custom`` has other outputs."""
+        """Build a network of a benchmark.
+
+        The network of an unresolved ``custom`` has a placeholder number of outputs.
+        """
         return self.outlines[benchmark].build_model()

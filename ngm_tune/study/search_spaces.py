@@ -1,4 +1,4 @@
-"""Where a study searches: ranges it narrows, and points it starts from."""
+"""Search spaces of a study, and the types of its initial points."""
 
 from __future__ import annotations
 
@@ -15,57 +15,59 @@ from ngm_tune.methods import Method
 from ngm_tune.results.columns import INT64_LIMIT, decode
 
 SearchSpace = dict[str, BaseDistribution]
+"""Distribution of each search coordinate of a method."""
 _ROUNDING = 1e-9
-_HUGE = 1e300
-IN_TOML = (bool, int, float, str)
-"""Types of the values that a study can give; any other value is spelled as a text."""
+_FLOAT_LIMIT = 1e300
+"""Bounds of ranges are smaller in magnitude, so that differences of bounds are finite."""
+TOML_TYPES = (bool, int, float, str)
+"""Types of values that a study file can contain. Other values are written as strings."""
 Point = Literal["paper"] | dict[str, bool | int | float | str]
-"""Settings with their method, and possibly a benchmark; or those that the paper has."""
+"""Hyper-parameters with their method and optionally a benchmark, or the paper's settings."""
 
 
-def narrowed(method: Method, ranges: Mapping[str, Sequence[Any]]) -> SearchSpace:
-    """The search space of a method with some of its ranges replaced.
+def narrow_space(method: Method, ranges: Mapping[str, Sequence[Any]]) -> SearchSpace:
+    """Return the search space of a method with some of its ranges replaced.
 
     Args:
         method: The method.
-        ranges: By search coordinate its lowest and highest value, or its choices.
+        ranges: Lowest and highest value, or choices, of each search coordinate to replace.
 
     Raises:
-        ValueError: A coordinate is not searched, or its range is empty or not allowed.
+        ValueError: The method has no such search coordinate, or a range is empty or invalid.
     """
     space = dict(method.space)
     for name, values in ranges.items():
         if name not in space:
             raise ValueError(
-                f"search_space.{method.name} has {name}, which it does not search; searched are "
-                f"{', '.join(space)}"
+                f"search_space.{method.name} has {name}, which is not a search coordinate of "
+                f"{method.name}; its search coordinates are {', '.join(space)}"
             )
-        space[name] = _replaced(f"search_space.{method.name}.{name}", space[name], list(values))
+        key = f"search_space.{method.name}.{name}"
+        space[name] = _replace_range(key, space[name], list(values))
     return space
 
 
-def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDistribution:
+def _replace_range(key: str, former: BaseDistribution, values: list[Any]) -> BaseDistribution:
     if isinstance(former, CategoricalDistribution):
         values = [decode(value, former.choices) for value in values]
         if len(set(values)) < len(values):
-            raise ValueError(f"{key} = {values}: one is listed twice")
+            raise ValueError(f"{key} = {values}: a choice is listed twice")
         if not values or not set(values) <= set(former.choices):
             raise ValueError(
-                f"{key} = {values}: must be some of {', '.join(map(str, former.choices))}"
+                f"{key} = {values}: must be a selection of {', '.join(map(str, former.choices))}"
             )
         return CategoricalDistribution(values)
-    kind, limit = (
-        ((int,), INT64_LIMIT) if isinstance(former, IntDistribution) else ((int, float), _HUGE)
-    )
-    if len(values) != 2 or not all(type(v) in kind and abs(v) < limit for v in values):
-        what = "whole numbers" if kind == (int,) else "finite numbers"
-        raise ValueError(f"{key} = {values}: must be its lowest and its highest value, {what}")
+    is_integer = isinstance(former, IntDistribution)
+    types, limit = ((int,), INT64_LIMIT) if is_integer else ((int, float), _FLOAT_LIMIT)
+    if len(values) != 2 or not all(type(v) in types and abs(v) < limit for v in values):
+        numbers = "whole numbers" if is_integer else "finite numbers"
+        raise ValueError(f"{key} = {values}: must be the lowest and the highest value, {numbers}")
     low, high = values
     if not low < high:
-        raise ValueError(f"{key} = {values}: the range is empty; the first must be the lower one")
+        raise ValueError(f"{key} = {values}: the range is empty; the first value must be lower")
     step = former.step  # type: ignore[attr-defined]
     if step is not None and not is_whole((high - low) / step):
-        raise ValueError(f"{key} = {values}: must be a whole number of steps of {step} apart")
+        raise ValueError(f"{key} = {values}: the difference must be a multiple of the step, {step}")
     try:
         return type(former)(low=low, high=high, log=former.log, step=former.step)  # type: ignore[call-arg,attr-defined]
     except ValueError as error:
@@ -73,5 +75,5 @@ def _replaced(key: str, former: BaseDistribution, values: list[Any]) -> BaseDist
 
 
 def is_whole(steps: float) -> bool:
-    """Whether a number of steps is whole, up to rounding."""
+    """Whether a number of steps is a whole number, up to rounding errors."""
     return abs(steps - round(steps)) < _ROUNDING * max(1.0, abs(steps))

@@ -1,4 +1,4 @@
-"""Tables of a study file: resources, confirmation, racing, early stopping and plateau."""
+"""Tables of a study file: resources, confirm, racing, early_stopping and plateau."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Confirm(_Table):
     """How the configurations of a front are confirmed: on the test data, with fresh seeds."""
 
     max_configurations: Annotated[int, Field(ge=0, le=1000)] = 4
-    """Largest number of configurations of each front; 0 for no confirmation. The first one is that
-    which the report compares; the others add the most hypervolume."""
+    """Largest number of configurations of each front; 0 for no confirmation. The report
+    compares the first one; the others are those that add the most hypervolume."""
     seeds: SeedCount = 5
     """Number of fresh seeds for each configuration."""
 

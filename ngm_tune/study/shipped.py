@@ -1,4 +1,4 @@
-"""The studies that ship with ngm-tune, as their files have them."""
+"""The study files that are shipped with ngm-tune."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def shipped_names() -> list[str]:
 
 
 def shipped_text(name: str) -> str | None:
-    """Return the file of a shipped study; None if no study has this name."""
+    """Return the text of a shipped study file; None if no shipped study has this name."""
     file = files("ngm_tune") / "studies" / f"{name}.toml"
     return file.read_text(encoding="utf-8") if name and file.is_file() else None
 
 
 def shipped_contents() -> dict[str, dict[str, Any]]:
-    """Return the content of every shipped study by name, without validating it."""
+    """Return the content of every shipped study file by name, without validation."""
     return {name: tomllib.loads(shipped_text(name) or "") for name in shipped_names()}

@@ -1,4 +1,4 @@
-"""A study: the content of its TOML file, with the rules among its own keys."""
+"""The study: the content of its TOML file, and the rules among its own keys."""
 
 from __future__ import annotations
 
@@ -39,11 +39,10 @@ Settings = dict[str, dict[str, bool | int | float | str]]
 
 
 class Study(BaseModel):
-    """A study. Every method gets the same trials, seeds and iterations.
+    """A study. Every method gets the same number of trials, seeds and iterations.
 
-    Its names of methods and benchmarks are looked up by
-    :class:`~ngm_tune.study.plan.StudyPlan`; :func:`~ngm_tune.study.validation.validate` checks the
-    study against them.
+    :class:`~ngm_tune.study.plan.StudyPlan` looks up its methods and benchmarks by name.
+    :func:`~ngm_tune.study.validation.validate` checks the study against them.
     """
 
     model_config = ConfigDict(
@@ -141,8 +140,7 @@ class Study(BaseModel):
     def _several_objectives(cls, name: Any) -> Any:
         if name in SINGLE_OBJECTIVE:
             raise ValueError(
-                "it cannot search for several objectives; allowed are "
-                f"{', '.join(get_args(Sampler))}"
+                f"it supports a single objective only; allowed are {', '.join(get_args(Sampler))}"
             )
         return name
 
@@ -165,12 +163,12 @@ class Study(BaseModel):
         if (self.strategy == "replay") != (self.buffer_size is not None):
             raise ValueError(
                 f'strategy = "{self.strategy}" and buffer_size = {self.buffer_size}: strategy = '
-                '"replay" needs a buffer_size, such as 500, and the others have no buffer'
+                '"replay" needs a buffer_size, such as 500; the other strategies have no buffer'
             )
         if (CUSTOM in self.benchmarks) != (self.custom is not None):
             raise ValueError(
-                f"benchmarks = {self.benchmarks}: the benchmark {CUSTOM!r} and the table [custom] "
-                "that says what it is need each other"
+                f"benchmarks = {self.benchmarks}: the benchmark {CUSTOM!r} needs the table "
+                "[custom], and the table needs the benchmark"
             )
         return self
 
@@ -191,37 +189,37 @@ class Study(BaseModel):
             worst = metric.best if metric.worst is None else metric.worst
             if metric.sign * value > metric.sign * worst:
                 raise ValueError(
-                    f"reference_point.{metric.name} = {value}: worse than a run that diverges, "
-                    f"{worst:g}, which would then count as progress; chance level is usual"
+                    f"reference_point.{metric.name} = {value}: worse than the value of a diverged "
+                    f"run, {worst:g}, so that diverged runs would add hypervolume; use chance level"
                 )
         return self
 
     @model_validator(mode="after")
     def _objectives_are_evaluated(self) -> Study:
-        looked_at = [("objectives", metric) for metric in self.objective_metrics]
-        looked_at += [("constraints", Constraint.parse(c).metric) for c in self.constraints]
-        for key, metric in looked_at:
+        metrics = [("objectives", metric) for metric in self.objective_metrics]
+        metrics += [("constraints", Constraint.parse(c).metric) for c in self.constraints]
+        for key, metric in metrics:
             if metric.every_task and self.eval_tasks != "seen":
                 others = [name for name, other in METRICS.items() if not other.every_task]
                 raise ValueError(
-                    f'{key} has {metric.name}, which needs eval_tasks = "seen" and not '
-                    f"{self.eval_tasks!r}; those that do not are {', '.join(others)}"
+                    f'{key} has {metric.name}, which needs eval_tasks = "seen"; metrics that allow '
+                    f'eval_tasks = "{self.eval_tasks}" are {", ".join(others)}'
                 )
             if metric.window is not None and self.eval_every >= metric.window:
                 raise ValueError(
-                    f"{key} has {metric.name}, which needs evaluations less than {metric.window} "
-                    f"iterations apart; eval_every = {self.eval_every} is not allowed with it"
+                    f"{key} has {metric.name}, which needs eval_every less than {metric.window}; "
+                    f"it is {self.eval_every}"
                 )
         return self
 
     @property
     def runs_per_trial(self) -> int:
-        """Runs of a trial: one, or with racing one per seed."""
+        """Number of runs of a trial: one, or one per seed with racing."""
         return len(self.seed_list) if self.racing else 1
 
     @property
     def runs_per_search(self) -> int:
-        """Runs of each benchmark and method, unless a plateau ends the search."""
+        """Number of runs of each search, unless a plateau ends it."""
         return self.trials * self.runs_per_trial
 
     @property
@@ -241,7 +239,7 @@ class Study(BaseModel):
 
     @property
     def expected_runs(self) -> ExpectedRuns:
-        """The runs that results of this study can contain."""
+        """The runs that the results of this study can contain."""
         return ExpectedRuns(
             name=self.name,
             benchmarks=self.benchmarks,
@@ -254,10 +252,10 @@ class Study(BaseModel):
         )
 
     def resolved(self) -> Study:
-        """Return the study with everything written out that the data of ``custom`` determines.
+        """Return the study with the entries of ``custom`` that depend on its data filled in.
 
         Raises:
-            UserError: The data does not exist, is damaged, or lacks a class.
+            UserError: The data is missing or damaged, or lacks a class.
         """
         if self.custom is None:
             return self
@@ -270,5 +268,5 @@ class Study(BaseModel):
         return self.model_dump(exclude_none=True, mode="json")
 
     def to_toml(self) -> str:
-        """Return the study as a file that :func:`~ngm_tune.study.files.load_study` reads."""
+        """Return the study as TOML, which :func:`~ngm_tune.study.files.load_study` can read."""
         return tomli_w.dumps(self.content())

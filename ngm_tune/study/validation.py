@@ -1,4 +1,4 @@
-"""Checks of a study against its methods and benchmarks; each error is one sentence."""
+"""Validation of a study against its methods, benchmarks and networks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm
 from ngm_tune.study.study import Study
 
-_OF_A_SEARCH = (
+_SEARCH_KEYS = (
     "search_space",
     "points_to_evaluate",
     "constraints",
@@ -27,6 +27,7 @@ _OF_A_SEARCH = (
     "plateau",
     "confirm",
 )
+"""Keys that a study with fixed hyper-parameters (``settings``) cannot have."""
 
 
 def validate(study: Study) -> StudyPlan:
@@ -36,7 +37,7 @@ def validate(study: Study) -> StudyPlan:
         The plan of the study.
 
     Raises:
-        ValueError: Something is not allowed; the message names the key, the value and the rule.
+        ValueError: An entry is invalid; the message names the key, the value and the rule.
     """
     _check_names(study)
     for method in study.search_space:
@@ -49,15 +50,15 @@ def validate(study: Study) -> StudyPlan:
 
 
 def _check_names(study: Study) -> None:
-    elsewhere = "others come with packages that are not installed"
-    for key, names, known, hint in (
+    hint = "other methods need a package that is not installed"
+    for kind, names, known, end in (
         ("benchmark", study.benchmarks, [*BENCHMARKS, CUSTOM], ""),
-        ("method", study.methods, methods(), elsewhere),
+        ("method", study.methods, methods(), hint),
     ):
         try:
-            require_known(names, known, key, hint)
+            require_known(names, known, kind, end)
         except ValueError as error:
-            raise ValueError(f"{key}s = {names!r}: {error}") from None
+            raise ValueError(f"{kind}s = {names!r}: {error}") from None
 
 
 def _require_method(study: Study, key: str, name: str) -> None:
@@ -69,16 +70,16 @@ def _require_method(study: Study, key: str, name: str) -> None:
 
 
 def _check_search(plan: StudyPlan) -> None:
-    """Raise unless the keys about the search fit the study."""
+    """Raise ValueError unless the keys of the search are valid."""
     study = plan.study
     _check_constraints(study.constraints)
     if study.settings is not None:
-        for key in _OF_A_SEARCH:
+        for key in _SEARCH_KEYS:
             if getattr(study, key) not in (None, [], {}, Confirm()):
                 raise ValueError(f"{key}: a study with settings has no search")
         return
     if study.racing is not None and len(study.seed_list) < 2:
-        raise ValueError(f"racing: needs several seeds; seeds = {study.seeds}")
+        raise ValueError(f"racing: needs at least two seeds; seeds = {study.seeds}")
     early = study.early_stopping
     for benchmark in plan.outlines.values() if early is not None else ():
         if early is not None and early.grace_tasks >= benchmark.tasks:
@@ -93,35 +94,40 @@ def _check_search(plan: StudyPlan) -> None:
         count = len(plan.points_of(benchmark_name, method))
         if count > study.trials:
             raise ValueError(
-                f"points_to_evaluate has {count} for {method}, more than trials = {study.trials}"
+                f"points_to_evaluate has {count} points for {method}, more than trials = "
+                f"{study.trials}"
             )
 
 
 def _check_constraints(constraints: list[str]) -> None:
-    limits: list[Constraint] = []
+    parsed: list[Constraint] = []
     for text in constraints:
         try:
-            limit = Constraint.parse(text)
+            constraint = Constraint.parse(text)
         except ValueError as error:
             raise ValueError(f"constraints: {error}") from None
-        metric = limit.metric
-        beyond_ideal = limit.violation(metric.best) > 0.0 and limit.at_least == (metric.sign < 0)
+        metric, is_lower_bound = constraint.metric, constraint.at_least
+        beyond_ideal = constraint.violation(metric.best) > 0.0 and is_lower_bound == (
+            metric.sign < 0
+        )
         if beyond_ideal and metric.bounded:
             raise ValueError(
-                f"constraints: {text!r} is beyond the ideal, {metric.best:g}; no trial is feasible"
+                f"constraints: {text!r} is beyond the ideal value, {metric.best:g}; no trial can "
+                "be feasible"
             )
         if (
             metric.worst is not None
-            and limit.violation(metric.worst) > 0.0
-            and limit.at_least == (metric.sign > 0)
+            and constraint.violation(metric.worst) > 0.0
+            and is_lower_bound == (metric.sign > 0)
         ):
             raise ValueError(
-                f"constraints: {text!r} is beyond the worst, {metric.worst:g}; no trial is feasible"
+                f"constraints: {text!r} is beyond the worst value, {metric.worst:g}; no trial can "
+                "be feasible"
             )
-        limits.append(limit)
-    if len(set(limits)) != len(limits):
-        raise ValueError("constraints: one is listed twice")
-    for low, high in product(limits, limits):
+        parsed.append(constraint)
+    if len(set(parsed)) != len(parsed):
+        raise ValueError("constraints: a constraint is listed twice")
+    for low, high in product(parsed, parsed):
         if low.metric is high.metric and low.at_least > high.at_least and low.bound > high.bound:
             raise ValueError(
                 f"constraints: {low.metric.name} cannot be at least {low.bound:g} and at most "
@@ -130,10 +136,10 @@ def _check_constraints(constraints: list[str]) -> None:
 
 
 def _check_arguments(plan: StudyPlan) -> None:
-    """Raise unless every required hyper-parameter of a method is searched or fixed."""
+    """Raise ValueError unless every required hyper-parameter is searched or fixed."""
     study = plan.study
     unfixed = [method for method in study.methods if method not in study.fixed]
-    for benchmark, name in product(study.benchmarks, unfixed):  # _check_fixed checks the others
+    for benchmark, name in product(study.benchmarks, unfixed):  # _check_fixed does the others
         method = plan.methods[name]
         arguments = method.example | plan.fixed_hyperparameters(benchmark, name)
         try:
@@ -145,18 +151,18 @@ def _check_arguments(plan: StudyPlan) -> None:
 
 
 def _check_corners(plan: StudyPlan, name: str) -> None:
-    """Raise unless a method can be built at both ends of its ranges."""
+    """Raise ValueError unless a method can be built at both ends of its ranges."""
     method = plan.methods[name]
-    for end in ("low", "high"):
+    for bound in ("low", "high"):
         point = {
-            coordinate: distribution.choices[0 if end == "low" else -1]
+            coordinate: distribution.choices[0 if bound == "low" else -1]
             if isinstance(distribution, CategoricalDistribution)
-            else getattr(distribution, end)
+            else getattr(distribution, bound)
             for coordinate, distribution in plan.spaces[name].items()
         }
         for benchmark in plan.study.benchmarks:
             arguments = plan.fixed_hyperparameters(benchmark, name) | method.settings_at(point)
-            problem = _build_problem(plan, benchmark, method, arguments)
+            problem = _explain_build_failure(plan, benchmark, method, arguments)
             if problem is not None:
                 raise ValueError(f"search_space.{name} allows {point}: {problem}")
 
@@ -175,7 +181,7 @@ def _check_settings(plan: StudyPlan) -> None:
         raise ValueError(f"trials = {study.trials}: a study with settings has one trial per method")
     if set(study.settings) != set(study.methods):
         raise ValueError(
-            f"settings has {', '.join(study.settings)}: it must have the methods of the study, "
+            f"settings has {', '.join(study.settings)}; it must have the methods of the study, "
             f"{', '.join(study.methods)}"
         )
     for name, settings in study.settings.items():
@@ -185,54 +191,54 @@ def _check_settings(plan: StudyPlan) -> None:
 def _check_hyperparameters(
     plan: StudyPlan, key: str, name: str, settings: Config, *, complete: bool
 ) -> None:
-    """Raise unless a method can be built with these hyper-parameters on each benchmark.
+    """Raise ValueError unless a method can be built with these hyper-parameters.
 
     Args:
         plan: The plan of the study.
-        key: Key of the hyper-parameters in the study.
+        key: Key of the hyper-parameters in the study, for messages.
         name: Name of the method.
         settings: The hyper-parameters.
-        complete: Whether they are all hyper-parameters, or those besides the searched ones.
+        complete: Whether these are all hyper-parameters; otherwise others are searched.
     """
     method = plan.methods[name]
     searched = [] if complete else [k for k in settings if k in method.hyperparameters]
     if searched:
-        raise ValueError(f"{key} has {searched[0]}, which {name} searches")
+        raise ValueError(f"{key} has {searched[0]}, which is a searched hyper-parameter of {name}")
     parameters = signature(method.build).parameters
     for parameter, value in settings.items():
-        # A searched hyper-parameter of type str can also stand for choices of several types.
+        # The type str of a searched hyper-parameter can also mean choices of several types.
         searched_type = method.hyperparameters.get(parameter, str)
-        kind = _annotated(parameters.get(parameter)) if searched_type is str else searched_type
+        kind = _annotated_type(parameters.get(parameter)) if searched_type is str else searched_type
         if kind is not None and type(value) not in _KINDS[kind].types:
             raise ValueError(f"{key}.{parameter} = {value!r}: must be {_KINDS[kind].title}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{key}.{parameter} = {value}: must be a finite number")
         if type(value) is int and not -INT64_LIMIT <= value < INT64_LIMIT:
-            raise ValueError(f"{key}.{parameter} = {value}: must be a whole number of 64 bits")
+            raise ValueError(f"{key}.{parameter} = {value}: must be a 64-bit whole number")
     for benchmark in plan.study.benchmarks:
         example = {} if complete else method.example
         arguments = example | plan.fixed_hyperparameters(benchmark, name) | settings
-        problem = _build_problem(plan, benchmark, method, arguments)
+        problem = _explain_build_failure(plan, benchmark, method, arguments)
         if problem is not None:
             values = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
             where = f" on {benchmark}" if len(plan.study.benchmarks) > 1 else ""
             raise ValueError(
-                f"{key} has {values}{where}: {problem}; searched are "
+                f"{key} has {values}{where}: {problem}; the searched hyper-parameters are "
                 f"{', '.join(method.hyperparameters) or 'none'}"
             )
 
 
-def _build_problem(
+def _explain_build_failure(
     plan: StudyPlan, benchmark: str, method: Method, arguments: Config
 ) -> str | None:
-    """Return why a method cannot be built on a benchmark's network; None if it can."""
+    """Return why a method cannot be built on the network of a benchmark; None if it can."""
     try:
         model = plan.network(benchmark)
         signature(method.build).bind(model, **arguments)
         method.build(model, **arguments)
     except (TypeError, ValueError) as error:
         return str(error)
-    except Exception as error:  # anything that a user's build raises
+    except Exception as error:  # build can be user code
         return repr(error)
     return None
 
@@ -246,13 +252,13 @@ _KINDS = {
     bool: _Kind((bool,), "true or false"),
     int: _Kind((int,), "a whole number"),
     float: _Kind((int, float), "a number"),
-    str: _Kind((str,), "a text"),
+    str: _Kind((str,), "a string"),
 }
-"""TOML values that a hyper-parameter of each type accepts."""
+"""Allowed TOML values of a hyper-parameter of each type."""
 
 
-def _annotated(parameter: Parameter | None) -> type | None:
-    """Return the type of a parameter, if its annotation or default states one of ``_KINDS``."""
+def _annotated_type(parameter: Parameter | None) -> type | None:
+    """Return the type in the annotation or default of a parameter; None if it is not in _KINDS."""
     if parameter is None:
         return None
     annotation = parameter.annotation

@@ -21,7 +21,7 @@ def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
     in the study stand for.
     """
     packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
-    points = {benchmark: plan.starting_points(benchmark) for benchmark in plan.outlines}
+    points = {benchmark: plan.count_initial_points(benchmark) for benchmark in plan.outlines}
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": typed_command(),

@@ -17,9 +17,9 @@ from ngm_tune.results.eligibility import is_eligible
 from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.outcome import compute_outcome
 from ngm_tune.study.files import validate_study
-from ngm_tune.study.initial_points import located
+from ngm_tune.study.initial_points import locate
 from ngm_tune.study.plan import StudyPlan
-from ngm_tune.study.search_spaces import IN_TOML, Point
+from ngm_tune.study.search_spaces import TOML_TYPES, Point
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.manifest import load_stored_study, load_study_copy
 
@@ -72,13 +72,13 @@ def add_warm_start_points(study: Study, source: str, location: str) -> tuple[Stu
         for configuration in _select_configurations(study, rows, benchmark, method):
             n_configurations += 1
             try:
-                coordinates = located("", plan.methods[method], plan.spaces[method], configuration)
+                coordinates = locate("", plan.methods[method], plan.spaces[method], configuration)
             except ValueError:
                 n_outside += 1
                 continue
             if coordinates not in initial and n_free > 0:
                 values = {
-                    name: value if type(value) in IN_TOML else str(value)
+                    name: value if type(value) in TOML_TYPES else str(value)
                     for name, value in configuration.items()
                 }
                 points.append({"method": method, "benchmark": benchmark, **values})

@@ -96,7 +96,7 @@ def quick(*changes: str) -> tuple[str, ...]:
     [
         (("run", "nope"), "nope: neither a file nor a shipped study"),
         (quick("trials=-1"), "trials = -1: input should be greater"),
-        (quick("sampler=cmaes"), "sampler = 'cmaes': it cannot search for several objectives"),
+        (quick("sampler=cmaes"), "sampler = 'cmaes': it supports a single objective only; all"),
         (quick("sampler=tpee"), "sampler = 'tpee': input should be 'tpe', 'nsga2', 'gp' or"),
         (quick('objectives=["speed"]'), "no objective 'speed'; allowed are avg_acc"),
         (quick('constraints=["speed >= 1"]'), "'speed >= 1': must be a finite bound on one of"),
@@ -107,7 +107,7 @@ def quick(*changes: str) -> tuple[str, ...]:
         ),
         (
             quick("search_space.sgd.speed=[0, 1]"),
-            "search_space.sgd has speed, which it does not search",
+            "search_space.sgd has speed, which is not a search coordinate",
         ),
         (quick("reference_point.avg_acc=1.5"), "reference_point.avg_acc = 1.5: must be a number w"),
         (quick("reference_point={ avg_sg = 1.0 }"), "must give one value for each of the obj"),
@@ -115,7 +115,7 @@ def quick(*changes: str) -> tuple[str, ...]:
             quick("racing.min_probability=2.0"),
             "racing.min_probability = 2.0: input should be less than 1",
         ),
-        (quick("racing={}", "seeds=1"), "racing: needs several seeds; seeds = 1"),
+        (quick("racing={}", "seeds=1"), "racing: needs at least two seeds; seeds = 1"),
         (
             quick("early_stopping.grace_tasks=5"),
             "early_stopping.grace_tasks = 5: must be less than the 5 tasks of split",

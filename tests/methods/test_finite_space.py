@@ -21,7 +21,7 @@ from ngm_tune.methods import Method, methods
 from ngm_tune.methods.finite_space import Grid, grid_of
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.study.plan import StudyPlan
-from ngm_tune.study.warnings import small_spaces
+from ngm_tune.study.warnings import warn_of_small_spaces
 from tests.helpers.plateaus import flat, lengths, search, searches_of, slow
 from tests.helpers.searches import SEARCHES, a_study, draw_and_keep, method_search, optuna_trials
 
@@ -172,6 +172,9 @@ def test_other_searches_continue_to_their_plateau(
 
 
 def test_searches_with_fewer_trials_are_reported(few: str) -> None:
-    (sentence,) = small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=9)))
+    too_many, enough = (
+        StudyPlan.resolve(a_study(methods=["sgd", few], trials=trials)) for trials in (9, 8)
+    )
+    (sentence,) = warn_of_small_spaces(too_many)
     assert sentence == "few will have 8 of 9 trials: its search space has no further configuration"
-    assert not list(small_spaces(StudyPlan.resolve(a_study(methods=["sgd", few], trials=8))))
+    assert not list(warn_of_small_spaces(enough))

@@ -21,8 +21,8 @@ from ngm_tune.benchmarks.models import MLP
 from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
 from ngm_tune.methods import get_method, methods
-from ngm_tune.study.initial_points import located
-from ngm_tune.study.search_spaces import narrowed
+from ngm_tune.study.initial_points import locate
+from ngm_tune.study.search_spaces import narrow_space
 from ngm_tune.testing.runs import corners, middle, start_run
 from ngm_tune.training.loop import ContinualTraining
 
@@ -256,7 +256,7 @@ def test_settings_computed_with_numpy_are_plain_values() -> None:
     assert settings == {"lr": 1.0}
     assert type(settings["lr"]) is float
     assert method.hyperparameters == {"lr": float}
-    assert located("", method, narrowed(method, {}), settings) == {"lr": 0.25}
+    assert locate("", method, narrow_space(method, {}), settings) == {"lr": 0.25}
 
 
 def test_unknown_method() -> None:

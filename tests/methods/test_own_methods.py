@@ -25,8 +25,8 @@ from ngm_tune.methods import Method, methods
 from ngm_tune.optim.defaults import load_defaults
 from ngm_tune.results.columns import decode
 from ngm_tune.results.directory import Results
-from ngm_tune.study.initial_points import located
-from ngm_tune.study.search_spaces import narrowed
+from ngm_tune.study.initial_points import locate
+from ngm_tune.study.search_spaces import narrow_space
 from ngm_tune.study.study import Study
 from tests.helpers.other_study import OtherStudy
 from tests.helpers.searches import a_study
@@ -78,7 +78,7 @@ def test_computed_tuples_are_decode() -> None:
     )
     assert betas.hyperparameters == {"betas": str}
     assert decode("(0.7, 0.999)", betas.domains["betas"]) == (0.7, 0.999)
-    place = located("", betas, narrowed(betas, {}), {"betas": "(0.7, 0.999)"})
+    place = locate("", betas, narrow_space(betas, {}), {"betas": "(0.7, 0.999)"})
     assert place == {"b": 0.7}
 
 
@@ -103,20 +103,20 @@ def test_values_between_steps_are_outside_the_space() -> None:
     stepped = custom_method(
         {"k": IntDistribution(0, 9, step=3), "x": FloatDistribution(0, 1, step=0.1)}
     )
-    space = narrowed(stepped, {"k": [0, 3], "x": [0.1, 0.7]})
-    assert located("", stepped, space, {"k": 3, "x": 0.3}) == {"k": 3, "x": 0.3}
+    space = narrow_space(stepped, {"k": [0, 3], "x": [0.1, 0.7]})
+    assert locate("", stepped, space, {"k": 3, "x": 0.3}) == {"k": 3, "x": 0.3}
     for settings in ({"k": 1, "x": 0.3}, {"k": 3, "x": 0.35}):
-        with pytest.raises(ValueError, match=r"outside of what is searched .* in steps of"):
-            located("", stepped, space, settings)
+        with pytest.raises(ValueError, match=r"outside the search space of .* in steps of"):
+            locate("", stepped, space, settings)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"k": [1, 8]}, "must be a whole number of steps of 3 apart"),
-        ({"x": [0.0, 0.25]}, "must be a whole number of steps of 0.1 apart"),
-        ({"c": ["a", "a"]}, "one is listed twice"),
-        ({"c": ["None", "None"]}, "one is listed twice"),
+        ({"k": [1, 8]}, "must be a multiple of the step, 3"),
+        ({"x": [0.0, 0.25]}, "must be a multiple of the step, 0.1"),
+        ({"c": ["a", "a"]}, "a choice is listed twice"),
+        ({"c": ["None", "None"]}, "a choice is listed twice"),
     ],
 )
 def test_invalid_ranges_raise(values: dict[str, list[Any]], message: str) -> None:
@@ -128,7 +128,7 @@ def test_invalid_ranges_raise(values: dict[str, list[Any]], message: str) -> Non
         }
     )
     with pytest.raises(ValueError, match=message):
-        narrowed(method, values)
+        narrow_space(method, values)
 
 
 def study_of(method: str, **changes: Any) -> Study:

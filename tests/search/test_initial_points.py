@@ -16,9 +16,9 @@ from ngm_tune.errors import UserError
 from ngm_tune.methods import get_method
 from ngm_tune.methods.built_in import BUILT_IN
 from ngm_tune.methods.method import Method
-from ngm_tune.study.initial_points import located, points_for, published
+from ngm_tune.study.initial_points import locate, paper_settings, select_points
 from ngm_tune.study.plan import StudyPlan
-from ngm_tune.study.search_spaces import narrowed
+from ngm_tune.study.search_spaces import narrow_space
 from tests.helpers.searches import SEARCHES, a_study, draw, method_search, one, optuna_trials, train
 
 PAPER = ["domain-cifar100", "permuted-mnist", "rotated-mnist", "split-cifar10"]
@@ -64,8 +64,8 @@ def test_what_a_search_can_propose_can_be_a_point(name: str, data: st.DataObject
     """Rounding does not put what was proposed at the border of a space outside of it."""
     method = get_method(name)
     place = data.draw(places(method))
-    space = narrowed(method, {})
-    found = located("", method, space, method.configure(dict(place)))
+    space = narrow_space(method, {})
+    found = locate("", method, space, method.configure(dict(place)))
     assert found == pytest.approx(place)
     assert all(where._contains(where.to_internal_repr(found[k])) for k, where in space.items())
 
@@ -140,18 +140,18 @@ def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> Non
     for name in methods:
         (point,) = StudyPlan.resolve(study).points_of(benchmark, name)
         ran = get_method(name).configure(dict(point))
-        theirs = published(benchmark)[name]
+        theirs = paper_settings(benchmark)[name]
         assert ran == pytest.approx({k: theirs[k] for k in ran})
     assert StudyPlan.resolve(study).points_of(benchmark, "ema") == []  # not in the paper
 
 
 def test_every_benchmark_of_the_paper_has_points() -> None:
-    assert sorted(name for name in BENCHMARKS if published(name)) == PAPER
+    assert sorted(name for name in BENCHMARKS if paper_settings(name)) == PAPER
 
 
 def test_paper_points_stand_among_others() -> None:
     points: list[Any] = [{"method": "sgd", "lr": 0.3}, "paper"]
-    found = points_for(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
+    found = select_points(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
     assert found == [
         ("points_to_evaluate[0]", {"lr": 0.3}),
         ("points_to_evaluate[1]", {"lr": 0.01}),
@@ -165,15 +165,15 @@ def test_paper_points_stand_among_others() -> None:
         (["papers"], "points_to_evaluate[0] = 'papers': input should be 'paper'"),
         (
             [{"lr": 0.1}],
-            "points_to_evaluate[0].method = None: must be one of the study's, sgd, warmup-oracle",
+            "points_to_evaluate[0].method = None: must be a method of the study: sgd, warmup",
         ),
         (
             [{"method": "ema", "lr": 0.1}],
-            "points_to_evaluate[0].method = 'ema': must be one of the study's, s",
+            "points_to_evaluate[0].method = 'ema': must be a method of the study: sgd, warmup",
         ),
         (
             [{"method": "sgd", "benchmark": "split-mnist", "lr": 0.1}],
-            "points_to_evaluate[0].benchmark = 'split-mnist': must be one of th",
+            "points_to_evaluate[0].benchmark = 'split-mnist': must be a benchmark of the study: sp",
         ),
         ([{"method": "sgd"}], "points_to_evaluate[0] has nothing for sgd; it must have lr"),
         (
@@ -182,23 +182,23 @@ def test_paper_points_stand_among_others() -> None:
         ),
         (
             [{"method": "sgd", "lr": 0.3}, {"method": "sgd", "lr": 5}],
-            "points_to_evaluate[1] has lr = 5, which puts lr at 5, outside of w",
+            "points_to_evaluate[1] has lr = 5: lr = 5 is outside the search space of sgd, 0.2 to",
         ),
         (
             [{"method": "sgd", "lr": float("nan")}],
-            "points_to_evaluate[0] has lr = nan, which puts lr at nan, ",
+            "points_to_evaluate[0] has lr = nan: lr = nan is outside the search space",
         ),
         (
             [{"method": "sgd", "lr": "x"}],
-            "points_to_evaluate[0] has lr = 'x', which puts lr at 'x', outside",
+            "points_to_evaluate[0] has lr = 'x': lr = 'x' is outside the search space",
         ),
         (
             [{"method": "sgd", "lr": True}],
-            "points_to_evaluate[0] has lr = True, which puts lr at True, outs",
+            "points_to_evaluate[0] has lr = True: lr = True is outside the search space",
         ),
         (
             [{"method": "sgd", "lr": 0.1}],  # the study's own range begins at 0.2
-            "points_to_evaluate[0] has lr = 0.1, which puts lr at 0.1, outside ",
+            "points_to_evaluate[0] has lr = 0.1: lr = 0.1 is outside the search space",
         ),
         (
             [{**GIVEN[0], "entropy_smoothing": 1}],
@@ -210,11 +210,11 @@ def test_paper_points_stand_among_others() -> None:
         ),
         (
             [{"method": "warmup-oracle", "lr": 0.1, "warmup": 10.5}],
-            "points_to_evaluate[0] has lr = 0.1, warmup = 10.5, which puts warm",
+            "points_to_evaluate[0] has lr = 0.1, warmup = 10.5: warmup = 10.5 is outside",
         ),
         (
             [{"method": "sgd", "lr": lr} for lr in (0.3, 0.4, 0.5)],
-            "points_to_evaluate has 3 for sgd, more than trials = 2",
+            "points_to_evaluate has 3 points for sgd, more than trials = 2",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from ngm_tune.study.files import load_study, validate_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.shipped import shipped_names
 from ngm_tune.study.study import Study
-from ngm_tune.study.warnings import without_effect
+from ngm_tune.study.warnings import warn_of_rules_without_effect
 from tests.helpers.searches import a_study
 
 MINIMAL = """
@@ -170,8 +170,8 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("sampler=grids", "sampler = 'grids': input should be 'tpe', 'nsga2', 'gp' or 'random'"),
         (
             "sampler=cmaes",
-            "sampler = 'cmaes': it cannot search for several objectives; allowed are tpe, nsga2, "
-            "gp, random",
+            "sampler = 'cmaes': it supports a single objective only; allowed are tpe, nsga2, gp, "
+            "random",
         ),
         ('methods=["sgdd"]', "no method 'sgdd'; allowed are ngm-sgd, "),
         ("methods=[]", "methods = []: list should have at least 1 item"),
@@ -198,7 +198,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("strategy=offline", "strategy = 'offline': input should be 'joint', 'replay' or 'naive'"),
         ("eval_precision=half", "eval_precision = 'half': input should be 'float32', 'mixed' or"),
         ("fixed.adamw.lr=0.1", "fixed has adamw, which is not a method of the study"),
-        ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which sgd searches"),
+        ("fixed.sgd.lr=0.1", "fixed.sgd has lr, which is a searched hyper-parameter of sgd"),
         ("fixed.sgd.layers=output", "fixed.sgd has layers = 'output': got an unexpected"),
         ("fixed.er.momentum='x'", "fixed has er, which is not a method of the study"),
         ("settings={sgd={lr='0.1'}, adam={lr=0.1}}; trials=1", "settings.sgd.lr = '0.1': must be"),
@@ -209,7 +209,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("custom={path='x', tasks=1}", "custom.tasks = 1: input should be greater than or equal"),
         ("custom={path='x', tasks=2, normalisation=[]}", "custom.normalisation"),
         ("custom={path='x', tasks=2, normalisation=[[0.5]]}", "custom.normalisation"),
-        ('benchmarks=["custom"]', "the benchmark 'custom' and the table [custom]"),
+        ('benchmarks=["custom"]', "the benchmark 'custom' needs the table [custom]"),
         ("custom.path=x", "custom.tasks is missing"),
         ("custom={path='x', tasks=[['a'], ['a']]}", "a class is listed twice"),
         ("custom={pth='x', tasks=2}", "unknown key 'pth' in custom (did you mean 'path'?)"),
@@ -225,7 +225,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("methods=['er']; fixed.er.buffer_size=1.5", "fixed.er.buffer_size = 1.5: must be a whole"),
         ("methods=['er']; fixed.er.buffer_size=true", "buffer_size = True: must be a whole number"),
         ("methods=['er']; fixed.er.buffer_size=0", "Invalid buffer size: 0 (must be a whole"),
-        ("methods=['er']; fixed.er.buffer_size=9223372036854775808", "a whole number of 64 bits"),
+        ("methods=['er']; fixed.er.buffer_size=9223372036854775808", "a 64-bit whole number"),
         (
             "methods=['ewc']; fixed.ewc.fisher_examples=1.5",
             "fisher_examples = 1.5: must be a",
@@ -236,7 +236,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ),
         (
             "methods=['warmup-oracle']; search_space.warmup-oracle.warmup=[5, 9223372036854775808]",
-            "warmup = [5, 9223372036854775808]: must be its lowest and its highest value, whole",
+            "warmup = [5, 9223372036854775808]: must be the lowest and the highest value, whole",
         ),
         (
             "methods=['ngm-sgd']; fixed.ngm-sgd.output='7'",
@@ -256,23 +256,23 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ('probes=["hessian"]', "probes[0] = 'hessian': input should be 'curvature' or"),
         (
             "search_space.sgd.lr=[0.5, 0.1]",
-            "search_space.sgd.lr = [0.5, 0.1]: the range is empty; the first",
+            "search_space.sgd.lr = [0.5, 0.1]: the range is empty; the first value",
         ),
         ("search_space.sgd.lr=[0.5, 0.5]", "search_space.sgd.lr = [0.5, 0.5]: the range is empty"),
         (
             "search_space.sgd.lr=[0.5]",
-            "search_space.sgd.lr = [0.5]: must be its lowest and its highest value",
+            "search_space.sgd.lr = [0.5]: must be the lowest and the highest value",
         ),
-        ("search_space.sgd.lr=[0.1, nan]", "search_space.sgd.lr = [0.1, nan]: must be its lowest"),
+        ("search_space.sgd.lr=[0.1, nan]", "search_space.sgd.lr = [0.1, nan]: must be the lowest"),
         ("search_space.sgd.lr=[0.1, inf]", "search_space.sgd.lr = [0.1, inf]: "),
         ("search_space.sgd.lr=[0, 1]", "search_space.sgd.lr = [0, 1]: `low > 0` must hold"),
         (
             "search_space.sgd.lr=['a', 'b']",
-            "search_space.sgd.lr = ['a', 'b']: must be its lowest and",
+            "search_space.sgd.lr = ['a', 'b']: must be the lowest and",
         ),
         (
             "search_space.sgd.momentum=[0, 1]",
-            "space.sgd has momentum, which it does not search; searched",
+            "space.sgd has momentum, which is not a search coordinate of sgd; its search",
         ),
         (
             "search_space.adamw.lr=[0.1, 1]",
@@ -294,11 +294,14 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "constraints=['accuracy >= 0.9']",
             "'accuracy >= 0.9': must be a finite bound on one of avg_acc, avg_sg, ",
         ),
-        ("constraints=['avg_acc <= -0.5']", "is beyond the worst, 0; no trial is feasible"),
-        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal, 1; no trial is feasible"),
-        ("constraints=['gap_area <= -0.1']", "is beyond the ideal, 0; no trial is feasible"),
-        ("constraints=['avg_sg >= 2']", "is beyond the worst, 1; no trial is feasible"),
-        ("constraints=['avg_acc >= 0.9', 'avg_acc>=0.90']", "constraints: one is listed twice"),
+        ("constraints=['avg_acc <= -0.5']", "is beyond the worst value, 0; no trial can be"),
+        ("constraints=['avg_acc >= 1.5']", "is beyond the ideal value, 1; no trial can be"),
+        ("constraints=['gap_area <= -0.1']", "is beyond the ideal value, 0; no trial can be"),
+        ("constraints=['avg_sg >= 2']", "is beyond the worst value, 1; no trial can be"),
+        (
+            "constraints=['avg_acc >= 0.9', 'avg_acc>=0.90']",
+            "constraints: a constraint is listed twice",
+        ),
         (
             "constraints=['avg_acc >= 0.9', 'avg_acc <= 0.5']",
             "avg_acc cannot be at least 0.9 and at most 0.5",
@@ -306,14 +309,14 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("constraints=['avg_acc >= nan']", "'avg_acc >= nan': must be a finite bound on one of"),
         (
             "eval_every=100; constraints=['wf_100 <= 0.5']",
-            "constraints has wf_100, which needs evaluations less than 100 iterations apart",
+            "constraints has wf_100, which needs eval_every less than 100; it is 100",
         ),
         (
             "eval_tasks=first-and-previous; constraints=['min_acc >= 0.5']",
             'constraints has min_acc, which needs eval_tasks = "seen"',
         ),
-        ("racing={}; seeds=1", "racing: needs several seeds; seeds = 1"),
-        ("racing={}; seeds=[4]", "racing: needs several seeds; seeds = [4]"),
+        ("racing={}; seeds=1", "racing: needs at least two seeds; seeds = 1"),
+        ("racing={}; seeds=[4]", "racing: needs at least two seeds; seeds = [4]"),
         ("racing.min_probability=1", "racing.min_probability = 1: input should be less than 1"),
         (
             "racing.min_probabilities=1",
@@ -351,14 +354,14 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ("confirm.seeds=0", "confirm.seeds = 0: input should be greater than or equal to 1"),
         (
             "reference_point.avg_acc=-0.1",
-            "reference_point.avg_acc = -0.1: worse than a run that diverges, 0, ",
+            "reference_point.avg_acc = -0.1: worse than the value of a diverged run, 0",
         ),
         (
             "reference_point.avg_sg=2.0",
-            "reference_point.avg_sg = 2.0: worse than a run that diverges, 1, ",
+            "reference_point.avg_sg = 2.0: worse than the value of a diverged run, 1",
         ),
         ("reference_point.avg_sg=0", "reference_point.avg_sg = 0.0: must be a number worse than"),
-        ("trials.x=1", "trials is no table of the study"),
+        ("trials.x=1", "trials is not a table of the study"),
         ("trials", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
     ],
@@ -384,7 +387,7 @@ def test_an_error_in_the_file_does_not_name_the_command_line(file: Path) -> None
 def test_a_file_name_that_is_no_study_name_needs_the_key_name(file: Path) -> None:
     nameless = file.with_name("---.toml")
     nameless.write_text(file.read_text())
-    with pytest.raises(UserError, match=r"---\.toml: the file's own name gives the study none"):
+    with pytest.raises(UserError, match=r"---\.toml: the file name yields no name for the study"):
         load_study(str(nameless))
     assert load_study(str(nameless), ["name=mine"]).name == "mine"
 
@@ -489,7 +492,7 @@ def test_any_study_is_valid_or_explained(
         ({"trials": 41, "plateau": {}, "racing": {}}, []),
         (
             {"trials": 40, "plateau": {}, "racing": {}},
-            ["needs the outcomes of 120 runs", "119 will be known"],
+            ["needs the outcomes of 120 runs", "only 119 inform the last decision"],
         ),
         (
             {"trials": 10, "max_concurrent_trials": 10},
@@ -501,7 +504,7 @@ def test_any_study_is_valid_or_explained(
     ],
 )
 def test_rules_without_effect_cause_a_warning(changes: dict[str, Any], texts: list[str]) -> None:
-    warnings = list(without_effect(a_study(**changes)))
+    warnings = list(warn_of_rules_without_effect(a_study(**changes)))
     assert len(warnings) == bool(texts)
     assert all(text in warnings[0] for text in texts)
 
