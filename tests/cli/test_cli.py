@@ -53,7 +53,7 @@ def test_the_library_does_not_configure_logging() -> None:
     assert logging.getLogger("ngm_tune").level == logging.NOTSET
 
 
-def test_version() -> None:
+def test_version_is_printed() -> None:
     assert runner.invoke(app, ["--version"]).stdout == f"ngm-tune {__version__}\n"
 
 
@@ -73,7 +73,7 @@ def test_help_has_examples(command: str) -> None:
         ("methods", ["ngm-sgd", "momentum-sgd", "adam", "ngm-sgd-frozen-gain", "dc_gain"]),
     ],
 )
-def test_listings(command: str, words: list[str]) -> None:
+def test_lists_have_the_registered_names(command: str, words: list[str]) -> None:
     shown = runner.invoke(app, [command])
     assert shown.exit_code == 0
     assert all(word in shown.stdout for word in words)
@@ -141,7 +141,7 @@ def quick(*changes: str) -> tuple[str, ...]:
         (("doctor", "nowhere"), "nowhere: no results found"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2_before_anything_starts(
+def test_invalid_input_is_one_sentence_and_exit_code_2_before_anything_starts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -163,7 +163,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2_before_anything_starts(
 
 
 @pytest.mark.parametrize("command", ["analyze", "defaults"])
-def test_an_unknown_pick(tmp_path: Path, ngm_tune: Command, command: str) -> None:
+def test_an_unknown_pick_is_refused(tmp_path: Path, ngm_tune: Command, command: str) -> None:
     copy = shutil.copytree(SCHEMA_1, tmp_path / "copy")
     answer = ngm_tune(command, copy, "--pick", "best")
     assert (answer.code, answer.out) == (2, "")
@@ -176,7 +176,7 @@ def test_unknown_options_exit_with_2(ngm_tune: Command) -> None:
     assert "Traceback" not in answer.err
 
 
-def test_data_of_ones_own_is_described(tmp_path: Path) -> None:
+def test_custom_data_is_described(tmp_path: Path) -> None:
     for name in ("ant", "bee", "cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)
         for number in range(10):

@@ -73,7 +73,7 @@ def test_a_search_never_sees_test_data(tmp_path: Path) -> None:
         (['methods=["sgd"]', "trials=1", "settings.sgd.lr=0.1", "eval_examples=9"], "9"),
     ],
 )
-def test_confirmations_and_fixed_runs_train_on_all_and_evaluate_on_the_test_data(
+def test_confirmations_and_fixed_runs_use_all_training_data_and_the_test_data(
     tmp_path: Path, changes: list[str], evaluated: str
 ) -> None:
     confirmed = arrays(tmp_path / "study", "confirm", *changes)

@@ -82,7 +82,7 @@ def test_a_time_budget_saves_tasks_since_the_last_checkpoint(
     assert len(files(tmp_path / "study", "checkpoints")) == 1
 
 
-def test_a_time_budget_that_a_study_does_not_need_ends_nothing(tmp_path: Path, whole: Path) -> None:
+def test_an_unused_time_budget_does_not_change_a_study(tmp_path: Path, whole: Path) -> None:
     summary = run(tmp_path / "study", timedelta(hours=1))
     assert summary.complete
     assert not summary.timed_out
@@ -144,7 +144,7 @@ def test_a_damaged_checkpoint_is_logged_and_counted_and_its_trial_starts_over(
     assert_the_same(location, whole)
 
 
-def test_no_cluster_is_joined(tmp_path: Path) -> None:
+def test_the_local_executor_refuses_a_cluster_address(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--executor local uses no Ray cluster"):
         drive(STUDY, str(tmp_path / "study"), executor="local", address="auto")
 

@@ -56,7 +56,7 @@ class Refusing(
         (False, "Request can't be sent because the Ray client has already been disconnected."),
     ],
 )
-def test_a_client_is_refused_for_good_after_three_times(
+def test_joining_a_cluster_fails_after_three_refusals(
     monkeypatch: pytest.MonkeyPatch, explains: bool, reason: str
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -90,7 +90,7 @@ def test_the_reason_why_ray_does_not_start_is_reported(
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.timeout(300)
-def test_ray_that_takes_too_long_to_start_is_started_once_more(
+def test_ray_is_started_again_if_it_takes_too_long_to_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -122,7 +122,7 @@ def raylets() -> list[psutil.Process]:
     ]
 
 
-def test_a_held_signal_is_handled_afterwards() -> None:
+def test_a_deferred_signal_is_handled_afterwards() -> None:
     heard: list[str] = []
     former = signal.signal(signal.SIGUSR1, lambda *_: heard.append("ours"))
     try:

@@ -67,7 +67,7 @@ def trials(everything: pl.DataFrame) -> pl.DataFrame:
     return everything.filter(phase="search")
 
 
-def test_the_study_ends_well_and_quietly(finished: Finished) -> None:
+def test_the_study_succeeds_with_an_empty_stderr(finished: Finished) -> None:
     assert finished.outcome.code == 0, finished.outcome
     assert finished.outcome.err == ""
     assert "4 of 20 runs failed" in finished.outcome.out
@@ -75,7 +75,7 @@ def test_the_study_ends_well_and_quietly(finished: Finished) -> None:
     assert "\x1b" not in finished.outcome.out
 
 
-def test_every_method_got_the_same_effort(trials: pl.DataFrame) -> None:
+def test_every_method_gets_the_same_effort(trials: pl.DataFrame) -> None:
     effort = trials.group_by("benchmark", "method").agg(
         pl.col("trial_id").n_unique().alias("trials"), pl.col("seed").unique().sort()
     )
@@ -84,7 +84,7 @@ def test_every_method_got_the_same_effort(trials: pl.DataFrame) -> None:
     assert effort["seed"].to_list() == [[7, 8]] * 8
 
 
-def test_fronts_are_confirmed_with_seeds_that_no_search_saw(
+def test_fronts_are_confirmed_with_fresh_seeds(
     everything: pl.DataFrame, trials: pl.DataFrame
 ) -> None:
     confirmed = everything.filter(phase="confirm")
@@ -102,7 +102,7 @@ def test_fronts_are_confirmed_with_seeds_that_no_search_saw(
         assert searched.select(settings).row(0) == tuple(row[name] for name in settings)
 
 
-def test_rows_say_how_each_run_ended(trials: pl.DataFrame) -> None:
+def test_rows_have_the_status_of_each_run(trials: pl.DataFrame) -> None:
     statuses = dict(trials.group_by("method").agg(pl.col("status").unique()).iter_rows())
     assert statuses["sgd"] == ["completed"]
     assert statuses["raises"] == ["failed"]
@@ -134,7 +134,7 @@ def test_hyperparameters_are_typed_columns(finished: Finished, trials: pl.DataFr
     assert sgd["config_gain_sensitivity"].null_count() == sgd.height
 
 
-def test_other_readers_see_one_table(finished: Finished, everything: pl.DataFrame) -> None:
+def test_arrow_and_pandas_read_the_same_table(finished: Finished, everything: pl.DataFrame) -> None:
     folder = finished.location / "trials"
     arrow = ds.dataset(folder, format="parquet").to_table()
     pandas = pl.from_pandas(__import__("pandas").read_parquet(folder))
@@ -142,7 +142,7 @@ def test_other_readers_see_one_table(finished: Finished, everything: pl.DataFram
     assert set(arrow.column_names) == set(pandas.columns) == set(everything.columns)
 
 
-def test_stored_metrics_are_those_of_the_stored_curves(
+def test_stored_metrics_agree_with_the_stored_curves(
     finished: Finished, trials: pl.DataFrame
 ) -> None:
     row = trials.filter(trial_id="split-digits.ngm-sgd.0000", seed=8).to_dicts()[0]
@@ -215,7 +215,7 @@ def test_curve_and_step_rows_are_unique_and_complete(finished: Finished) -> None
     assert (curves["eval_task"] <= curves["task"]).all()
 
 
-def test_optuna_knows_every_trial(finished: Finished, trials: pl.DataFrame) -> None:
+def test_the_search_record_has_every_trial(finished: Finished, trials: pl.DataFrame) -> None:
     storage = open_storage(finished.location / "optuna.journal")
     summaries = optuna.get_all_study_names(storage)
     assert len(summaries) == 8
@@ -230,14 +230,14 @@ def test_optuna_knows_every_trial(finished: Finished, trials: pl.DataFrame) -> N
     assert {trial.state for trial in failed.trials} == {TrialState.FAIL}
 
 
-def test_the_environment_is_kept(finished: Finished) -> None:
+def test_the_environment_is_recorded(finished: Finished) -> None:
     environment = json.loads((finished.location / "environment.json").read_text())
     assert environment["versions"]["torch"] == version("torch")
     assert environment["methods"]["ngm-sgd"]["title"] == "NGM-SGD"
     assert environment["methods"]["ngm-sgd"]["space"]["lr"]["log"] is True
 
 
-def test_a_complete_study_says_so_and_changes_nothing(
+def test_running_a_complete_study_changes_nothing(
     finished: Finished, study_file: Path, ngm_tune: Command
 ) -> None:
     before = written(finished.location)
@@ -256,7 +256,7 @@ def test_a_complete_study_says_so_and_changes_nothing(
         ("confirm.seeds=3", "confirm.seeds is 2 instead of 3"),
     ],
 )
-def test_another_study_is_refused(
+def test_resume_refuses_a_different_study(
     finished: Finished, study_file: Path, ngm_tune: Command, change: str, sentence: str
 ) -> None:
     before = written(finished.location), (finished.location / "study.toml").read_text()
@@ -273,7 +273,9 @@ def written(location: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_own_images_are_trained_with_the_strategy_replay(ngm_tune: Command, tmp_path: Path) -> None:
+def test_custom_images_are_trained_with_the_strategy_replay(
+    ngm_tune: Command, tmp_path: Path
+) -> None:
     random = np.random.default_rng(0)
     for name in ("ant", "bee", "cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)

@@ -42,7 +42,7 @@ def after_a_task(*interim: Values) -> dict[str, Any]:
     return {"report": TrialReport(interim=interim), "done": False}
 
 
-def test_every_source_gets_as_many_runs_as_the_others(tmp_path: Path) -> None:
+def test_runs_are_distributed_evenly_over_searches(tmp_path: Path) -> None:
     searches = [
         method_search(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")
     ]
@@ -61,7 +61,7 @@ def test_every_source_gets_as_many_runs_as_the_others(tmp_path: Path) -> None:
     assert [[o.values for o in s.outcomes] for s in searches] == [[(0.5, 0.5)] * 4] * 3
 
 
-def test_a_trial_that_raised_has_failed_and_one_cut_off_is_offered_again(tmp_path: Path) -> None:
+def test_a_trial_that_raised_fails_and_an_interrupted_one_is_offered_again(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
@@ -72,7 +72,7 @@ def test_a_trial_that_raised_has_failed_and_one_cut_off_is_offered_again(tmp_pat
     assert [o.status for o in searched.outcomes] == ["failed"]
 
 
-def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -> None:
+def test_a_trial_that_tune_abandons_too_early_is_offered_again(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=1)
     last = iter((False, True))
     searcher = searcher_of([searched], has_failed=lambda run_id: next(last))
@@ -85,7 +85,7 @@ def test_a_trial_that_tune_gives_up_too_early_is_offered_again(tmp_path: Path) -
     assert searcher.suggest("none") == Searcher.FINISHED
 
 
-def test_a_trial_cut_off_after_a_report_is_offered_again(tmp_path: Path) -> None:
+def test_a_trial_interrupted_after_a_report_is_offered_again(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
@@ -93,7 +93,7 @@ def test_a_trial_cut_off_after_a_report_is_offered_again(tmp_path: Path) -> None
     assert searcher.suggest("t2") == config
 
 
-def test_rows_that_a_worker_wrote_count_whatever_tune_reports(tmp_path: Path) -> None:
+def test_written_rows_take_precedence_over_reports_of_tune(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=3)
     written: dict[str, Outcome] = {}
     searcher = searcher_of([searched], written)
@@ -127,7 +127,7 @@ def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
     assert searcher.suggest("t3")["id"] != run_id
 
 
-def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> None:
+def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None:
     changes = {"trials": 2, "confirm": {"max_configurations": 1, "seeds": 2}}
     benchmark = benchmark_search(tmp_path / "a", **changes)
     (search,) = benchmark.searches
@@ -147,7 +147,7 @@ def test_confirmation_follows_when_its_search_is_complete(tmp_path: Path) -> Non
     assert searcher.suggest("none") == Searcher.FINISHED
 
 
-def test_a_search_without_a_front_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_search_without_a_front_needs_no_confirmation(tmp_path: Path) -> None:
     benchmark = benchmark_search(tmp_path / "a", trials=1)
     (search,) = benchmark.searches
     study = a_study(methods=["sgd"], trials=1)

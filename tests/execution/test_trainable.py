@@ -58,9 +58,7 @@ def test_a_step_trains_a_task_on_data_in_the_object_store(tmp_path: Path, data: 
         assert rows(tmp_path / "tune", table).equals(rows(tmp_path / "plain", table))
 
 
-def test_a_second_trial_in_the_same_actor_is_as_good_as_new(
-    tmp_path: Path, data: References
-) -> None:
+def test_a_reused_actor_trains_as_a_new_one(tmp_path: Path, data: References) -> None:
     fresh = start(config(tmp_path / "fresh"), data)
     reused = start(config(tmp_path / "first", "momentum-sgd"), data)
     finished(reused)
@@ -69,7 +67,7 @@ def test_a_second_trial_in_the_same_actor_is_as_good_as_new(
     assert rows(tmp_path / "fresh", "curves").equals(rows(tmp_path / "reused", "curves"))
 
 
-def test_an_actor_that_is_stopped_saves_what_it_trained(tmp_path: Path, data: References) -> None:
+def test_a_stopped_actor_saves_a_checkpoint(tmp_path: Path, data: References) -> None:
     settings: TrialConfig = {**config(tmp_path), "checkpoint_seconds": 1000.0}
     trial = start(settings, data)
     trial.train()

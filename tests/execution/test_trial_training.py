@@ -188,13 +188,13 @@ def test_a_damaged_checkpoint_is_logged_and_reported_once(
     assert discarded[1] is None
 
 
-def test_checkpoints_are_no_more_frequent_than_asked_for(tmp_path: Path, start: Start) -> None:
+def test_checkpoints_are_saved_at_the_requested_interval(tmp_path: Path, start: Start) -> None:
     trial = start({**config(tmp_path), "checkpoint_seconds": 1000.0})
     trial.train_next_task()
     assert checkpoints(tmp_path) == []
 
 
-def test_a_trial_that_is_cut_off_saves_what_it_trained(tmp_path: Path, start: Start) -> None:
+def test_an_interrupted_trial_saves_a_checkpoint(tmp_path: Path, start: Start) -> None:
     settings: TrialConfig = {**config(tmp_path), "checkpoint_seconds": 1000.0}
     trial = start(settings)
     trial.train_next_task()
@@ -205,7 +205,9 @@ def test_a_trial_that_is_cut_off_saves_what_it_trained(tmp_path: Path, start: St
     assert checkpoints(tmp_path) == []
 
 
-def test_a_trial_that_trained_nothing_replaces_no_checkpoint(tmp_path: Path, start: Start) -> None:
+def test_a_trial_without_new_tasks_keeps_the_existing_checkpoint(
+    tmp_path: Path, start: Start
+) -> None:
     used = start(config(tmp_path))
     used.train_next_task()
     unused = start(config(tmp_path))
@@ -227,7 +229,7 @@ def test_after_an_interruption_the_last_task_is_reported_again_to_early_stopping
     assert [len(again.train_next_task().interim) for _ in range(2)] == [3, 4]
 
 
-def test_a_checkpoint_that_cannot_be_read_is_a_problem_of_the_study(
+def test_an_unreadable_checkpoint_is_a_problem_of_the_study(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(config(tmp_path)).train_next_task()
@@ -246,9 +248,7 @@ def test_a_checkpoint_that_cannot_be_read_is_a_problem_of_the_study(
     assert not (tmp_path / "trials").exists()
 
 
-def test_a_trial_whose_rows_are_written_only_reports_its_outcome(
-    tmp_path: Path, start: Start
-) -> None:
+def test_a_trial_with_written_rows_only_reports_its_outcome(tmp_path: Path, start: Start) -> None:
     """Its worker was lost before the driver received the last report."""
     expected = outcome_of(start(config(tmp_path)))
     before = rows(tmp_path, "curves")
@@ -260,7 +260,7 @@ def test_a_trial_whose_rows_are_written_only_reports_its_outcome(
     assert rows(tmp_path, "curves").equals(before)
 
 
-def test_results_that_a_node_does_not_reach_are_a_problem_of_the_study(
+def test_results_that_a_node_cannot_reach_are_a_problem_of_the_study(
     tmp_path: Path, start: Start
 ) -> None:
     settings = config(tmp_path)
@@ -284,7 +284,7 @@ def test_results_that_cannot_be_written_are_a_problem_of_the_study(
     assert not (tmp_path / "trials").exists()  # so that it is run again
 
 
-def test_seeds_that_diverge_count_with_the_worst_values(tmp_path: Path, start: Start) -> None:
+def test_diverged_seeds_have_the_worst_values(tmp_path: Path, start: Start) -> None:
     outcome = outcome_of(start(config(tmp_path, "sgd", lr=1e9)))
     assert (outcome.status, outcome.values) == (Status.DIVERGED, (0.0, 1.0))
     assert outcome.interim == ((0.0, 1.0),) * 5  # in every task from then on

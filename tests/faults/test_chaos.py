@@ -16,7 +16,7 @@ SEED = 7
 @pytest.mark.ray
 @pytest.mark.faults
 @pytest.mark.timeout(400)
-def test_a_study_that_is_killed_and_resumed_at_random_ends_as_if_undisturbed(
+def test_a_randomly_killed_and_resumed_study_ends_as_if_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")

@@ -60,7 +60,7 @@ def assert_one_sentence(answer: tuple[int, str, str], *parts: str) -> None:
         assert part in err
 
 
-def test_a_full_disk_ends_the_study_which_resumes_when_there_is_space(
+def test_a_full_disk_stops_the_study_which_resumes_when_there_is_space(
     tmp_path: Path,
     mount: Mount,
     ngm_tune: Command,
@@ -86,7 +86,7 @@ def test_a_full_disk_ends_the_study_which_resumes_when_there_is_space(
     assert [f for f in examine(str(disk / "study")) if f.kind == "damage"] == []
 
 
-def test_a_disk_that_becomes_read_only(
+def test_a_read_only_disk_stops_the_study_which_resumes_when_it_is_writable(
     tmp_path: Path, mount: Mount, ngm_tune: Command, whole: Path
 ) -> None:
     disk = tmp_path / "disk"
@@ -107,7 +107,7 @@ def test_a_disk_that_becomes_read_only(
     assert_the_same(disk / "study", whole)
 
 
-def test_a_disk_that_is_unmounted_while_the_study_runs(
+def test_an_unmounted_disk_stops_the_study_which_resumes_when_it_is_mounted(
     tmp_path: Path, mount: Mount, ngm_tune: Command, whole: Path
 ) -> None:
     volume, point = tmp_path / "volume", tmp_path / "point"
@@ -126,7 +126,7 @@ def test_a_disk_that_is_unmounted_while_the_study_runs(
     assert_the_same(point / "study", whole)
 
 
-def test_a_results_path_on_a_mount_that_is_missing(tmp_path: Path, ngm_tune: Command) -> None:
+def test_a_results_path_on_a_missing_mount_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
     answer = ngm_tune(*STUDY, "--results", tmp_path / "nfs" / "study")
     assert_one_sentence(answer, f"the parent folder {tmp_path / 'nfs'} does not exist")
     assert not (tmp_path / "nfs").exists()
@@ -140,7 +140,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
     assert_one_sentence(answer, f"already being run by process {os.getpid()} on ")
 
 
-def test_a_study_in_which_everything_fails_says_so(tmp_path: Path, ngm_tune: Command) -> None:
+def test_a_study_in_which_every_run_fails_exits_with_1(tmp_path: Path, ngm_tune: Command) -> None:
     study = ("run", "quickstart", "--set", 'methods=["raises"]', "--set", "trials=2")
     answer = ngm_tune(*study, cwd=tmp_path)  # whose results/ is made, too
     assert (answer.code, answer.err) == (1, "")

@@ -35,7 +35,7 @@ def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return location
 
 
-def test_a_study_that_is_stopped_or_killed_resumes_and_ends_the_same(
+def test_a_stopped_or_killed_study_resumes_with_the_same_results(
     tmp_path: Path, ngm_tune: Command, whole: Path
 ) -> None:
     """Signals go to the whole group, as `timeout` and systemd send them, to Ray's processes too."""
@@ -108,7 +108,7 @@ def is_handled(pid: int, number: signal.Signals) -> bool:
 
 
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])
-def test_a_study_resumes_after_ray_was_lost(
+def test_a_study_resumes_after_a_ray_process_is_killed(
     tmp_path: Path, ngm_tune: Command, whole: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel ends Ray when memory is short, or the head of a cluster is gone."""
@@ -123,7 +123,7 @@ def test_a_study_resumes_after_ray_was_lost(
     assert_the_same(tmp_path / "study", whole)
 
 
-def test_a_trial_that_needs_more_than_the_machine_has(tmp_path: Path) -> None:
+def test_resources_beyond_the_machine_are_refused(tmp_path: Path) -> None:
     needs = ("--set", "resources={ cpu = 1000, gpu = 2 }")
     answer = in_subprocess()(*STUDY, *needs, "--results", tmp_path / "study")
     assert answer.code == 2

@@ -101,7 +101,9 @@ def trials_of(site: Path, location: Path, *changes: str) -> dict[str, str]:
     return dict(trials.select("trial_id", "status").iter_rows())
 
 
-def test_a_run_that_finishes_a_task_between_losses_goes_on(site: Path, tmp_path: Path) -> None:
+def test_a_run_that_finishes_a_task_between_worker_losses_continues(
+    site: Path, tmp_path: Path
+) -> None:
     """Of five tasks of 24 iterations, one trial loses a worker in four, another in its first."""
     location = tmp_path / "study"
     ended = trials_of(site, location, 'methods=["mortal", "doomed"]', "trials=1")
@@ -116,7 +118,7 @@ def test_a_run_that_finishes_a_task_between_losses_goes_on(site: Path, tmp_path:
     assert "died" in report.read_text()
 
 
-def test_a_run_that_loses_a_reused_worker_goes_on(site: Path, tmp_path: Path) -> None:
+def test_a_run_that_loses_a_reused_worker_continues(site: Path, tmp_path: Path) -> None:
     """Tune gives up at once a trial that was to begin in that worker."""
     ended = trials_of(
         site, tmp_path / "study", 'methods=["late"]', "trials=3", "max_concurrent_trials=1"

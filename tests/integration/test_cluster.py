@@ -182,7 +182,7 @@ def test_a_cluster_is_joined_from_outside_through_ray_client(
     assert "seed is 0 instead of 5" in refused.err
 
 
-def test_an_interrupt_reaches_a_study_that_is_driven_inside_the_cluster(
+def test_an_interrupt_reaches_a_driver_inside_the_cluster(
     head: Head, tmp_path: Path, ngm_tune: Command, whole: Path
 ) -> None:
     location, address = tmp_path / "study", f"ray://127.0.0.1:{head.client}"
@@ -214,7 +214,7 @@ def test_results_that_a_worker_cannot_write_stop_the_study_with_one_sentence(
 
 
 @pytest.mark.parametrize("outside", [False, True])
-def test_a_cluster_without_room_is_waited_for_as_it_may_grow(
+def test_a_study_waits_for_a_cluster_to_grow(
     head: Head, tmp_path: Path, on_ray: Command, outside: bool
 ) -> None:
     needs = ("--set", "resources.cpu=50", "--time-budget", "0.001")

@@ -207,7 +207,7 @@ def test_the_rayjob_has_the_fields_of_its_kind(job: Any) -> None:
         ("spec.rayClusterSpec.headGroupSpec.template.spec", "volume"),
     ],
 )
-def test_a_misspelt_field_of_the_rayjob_would_be_noticed(
+def test_the_schema_refuses_a_misspelt_field_of_the_rayjob(
     job: Any, path: str, misspelt: str
 ) -> None:
     reduce(lambda found, key: found[key], path.split("."), job)[misspelt] = 1
@@ -215,7 +215,7 @@ def test_a_misspelt_field_of_the_rayjob_would_be_noticed(
         jsonschema.validate(job, RAY_JOB)
 
 
-def test_the_rayjob_runs_a_study_again_until_it_is_complete(job: Any) -> None:
+def test_the_rayjob_retries_a_study_until_it_is_complete(job: Any) -> None:
     spec = job["spec"]
     command, subcommand, *arguments = shlex.split(spec["entrypoint"])
     assert (command, subcommand) == ("ngm-tune", "run")
@@ -399,7 +399,7 @@ def trials(results: str) -> set[str]:
     return {path.stem for path in Path(results).glob("trials/*.parquet")}
 
 
-def test_the_batch_script_is_bash_and_tells_slurm_to_requeue_it() -> None:
+def test_the_batch_script_is_valid_bash_and_allows_requeueing() -> None:
     subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
     header = re.split(r"^[^#\n]", SCRIPT.read_text(), maxsplit=1, flags=re.MULTILINE)[0]
     lines = re.findall(r"^#SBATCH --(\S+)$", header, flags=re.MULTILINE)
@@ -433,7 +433,7 @@ def test_the_batch_script_runs_a_study_on_two_nodes_to_its_end(slurm: Slurm) -> 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_an_interrupted_batch_script_is_requeued_and_goes_on(slurm: Slurm) -> None:
+def test_an_interrupted_batch_script_is_requeued_and_resumes(slurm: Slurm) -> None:
     results = slurm.variables["RESULTS"]
     study = (*STUDY, "--set", "trials=12")
     process = slurm.submit(*study)
@@ -468,7 +468,7 @@ def test_an_interrupted_batch_script_is_requeued_and_goes_on(slurm: Slurm) -> No
         (LISTEN, WAIT, signal.SIGTERM, 130, False),  # by scancel; else Slurm requeues by itself
     ],
 )
-def test_only_what_was_stopped_gracefully_is_requeued(
+def test_only_gracefully_stopped_studies_are_requeued(
     slurm: Slurm, before: str, then: str, sent: signal.Signals | None, code: int, requeued: bool
 ) -> None:
     slurm.add("ray", NO_RAY.format(ready="touch"))
@@ -493,7 +493,7 @@ def test_a_signal_before_ray_runs_starts_no_study(slurm: Slurm) -> None:
     assert not Path(f"{slurm.log}.running").exists()
 
 
-def test_the_batch_script_says_which_port_is_in_use(slurm: Slurm) -> None:
+def test_the_batch_script_reports_a_port_that_is_in_use(slurm: Slurm) -> None:
     slurm.add("ray", "#!/usr/bin/env bash\nexit 9\n")
     with socket.create_server(("", int(slurm.variables["RAY_PORT"]))):
         code, out = finish(slurm.submit())
@@ -501,7 +501,7 @@ def test_the_batch_script_says_which_port_is_in_use(slurm: Slurm) -> None:
     assert f"port {slurm.variables['RAY_PORT']} of {socket.gethostname()} is in use" in out
 
 
-def test_the_batch_script_says_why_ray_did_not_start(slurm: Slurm) -> None:
+def test_the_batch_script_reports_why_ray_did_not_start(slurm: Slurm) -> None:
     slurm.add("ray", "#!/usr/bin/env bash\necho no such luck >&2\nexit 9\n")
     code, out = finish(slurm.submit())
     assert code == 1
@@ -515,7 +515,7 @@ def test_the_batch_script_says_why_ray_did_not_start(slurm: Slurm) -> None:
 README = (FOLDER / "README.md").read_text()
 
 
-def test_the_readme_tells_of_every_file() -> None:
+def test_the_readme_describes_every_file() -> None:
     files = {path.name for path in FOLDER.iterdir()} - {"README.md"}
     assert (
         set(re.findall(r"\]\(([^)]+)\)", README))
@@ -529,7 +529,7 @@ def test_the_readme_tells_of_every_file() -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "ray-cluster.yaml"])
-def test_the_commands_shown_are_accepted(name: str) -> None:
+def test_the_documented_commands_are_valid(name: str) -> None:
     text = re.sub(r"\\\n#?", " ", (FOLDER / name).read_text())
     shown = re.findall(r"^#?\s*(ray job submit.* -- +ngm-tune run .*)$", text, flags=re.MULTILINE)
     assert shown
@@ -539,7 +539,7 @@ def test_the_commands_shown_are_accepted(name: str) -> None:
         assert options["results"].startswith("s3://")
 
 
-def test_the_submission_to_slurm_shown_is_accepted() -> None:
+def test_the_documented_slurm_submission_is_valid() -> None:
     (line,) = re.findall(r"^(STUDY=.* sbatch .*)$", README, flags=re.MULTILINE)
     words = shlex.split(line)
     variables = dict(word.split("=", 1) for word in words[: words.index("sbatch")])
@@ -547,7 +547,7 @@ def test_the_submission_to_slurm_shown_is_accepted() -> None:
     assert load_study(options["study"], options["set_"]).max_concurrent_trials == 8
 
 
-def test_exit_codes_and_addresses_are_those_of_the_command() -> None:
+def test_the_documented_exit_codes_and_addresses_agree_with_the_command() -> None:
     help_ = re.sub(r"\s+", " ", RUN.help)
     codes = re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)
     assert codes == ["0", "1", "2", "130"]

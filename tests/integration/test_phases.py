@@ -42,7 +42,7 @@ def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return location
 
 
-def test_dominated_trials_are_stopped_and_leave_no_metrics(whole: Path) -> None:
+def test_dominated_trials_are_pruned_and_have_no_metrics(whole: Path) -> None:
     trials = read(whole, "trials")
     stopped = trials.filter(status="stopped")
     assert stopped.height > 0
@@ -60,7 +60,7 @@ def test_dominated_trials_are_stopped_and_leave_no_metrics(whole: Path) -> None:
     assert not confirmed & {f"{trial_id}.confirm" for trial_id in stopped["trial_id"]}
 
 
-def test_a_stopped_trial_was_dominated_by_some_of_those_before_it(whole: Path) -> None:
+def test_a_pruned_trial_is_dominated_by_earlier_trials(whole: Path) -> None:
     tasks = read(whole, "tasks").filter(~pl.col("trial_id").str.ends_with(".confirm"))
     for row in read(whole, "trials").filter(status="stopped").to_dicts():
         last = row["iterations"] // 120 - 1
@@ -75,7 +75,7 @@ def test_a_stopped_trial_was_dominated_by_some_of_those_before_it(whole: Path) -
         assert better.height > 0
 
 
-def test_optuna_knows_of_those_stopped_and_of_bounds(whole: Path) -> None:
+def test_the_search_record_has_pruned_trials_and_violations(whole: Path) -> None:
     rows = {row["trial_id"]: row for row in read(whole, "trials").to_dicts()}
     states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
     for known in records(whole).values():
@@ -87,7 +87,7 @@ def test_optuna_knows_of_those_stopped_and_of_bounds(whole: Path) -> None:
                 assert list(trial.constraints.values()) == pytest.approx([row["avg_acc"] - 0.945])
 
 
-def test_a_trial_that_breaks_a_bound_is_not_confirmed(whole: Path) -> None:
+def test_infeasible_trials_are_not_confirmed(whole: Path) -> None:
     trials = read(whole, "trials")
     confirmed = set(trials.filter(phase="confirm")["trial_id"].str.strip_suffix(".confirm"))
     excluded = 0
@@ -100,7 +100,7 @@ def test_a_trial_that_breaks_a_bound_is_not_confirmed(whole: Path) -> None:
     assert excluded > 0  # so that the bound did matter
 
 
-def test_a_search_that_is_interrupted_resumes_and_ends_the_same(
+def test_an_interrupted_search_resumes_with_the_same_results(
     tmp_path: Path, ngm_tune: Command, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "0")
@@ -131,7 +131,7 @@ def test_a_search_that_is_interrupted_resumes_and_ends_the_same(
         assert read(tmp_path, table).equals(read(whole, table))
 
 
-def test_more_trials_and_more_to_confirm_extend_a_study(
+def test_more_trials_and_confirmations_extend_a_study(
     tmp_path: Path, ngm_tune: Command, whole: Path
 ) -> None:
     assert ngm_tune(*SMALLER, "--results", tmp_path).code == 0
@@ -145,7 +145,7 @@ def test_more_trials_and_more_to_confirm_extend_a_study(
         assert read(tmp_path, table).filter(same).equals(read(whole, table))
 
 
-def test_fewer_trials_than_there_are_is_refused(whole: Path, ngm_tune: Command) -> None:
+def test_resume_refuses_fewer_trials(whole: Path, ngm_tune: Command) -> None:
     before = written(whole)
     refused = ngm_tune(*SMALLER, "--results", whole)
     assert (refused.code, refused.out) == (2, "")
@@ -173,7 +173,7 @@ def raced(ngm_tune: Command, finished: Finished, tmp_path_factory: pytest.TempPa
     return location
 
 
-def test_a_race_is_run_seed_by_seed_with_equal_effort(raced: Path) -> None:
+def test_a_race_runs_single_seeds_with_equal_effort(raced: Path) -> None:
     trials = read(raced, "trials")
     searched = trials.filter(phase="search")
     assert searched.group_by("method").len().sort("method").rows() == [("ngm-sgd", 12), ("sgd", 12)]
@@ -189,7 +189,7 @@ def test_a_race_is_run_seed_by_seed_with_equal_effort(raced: Path) -> None:
     assert searched["trial_id"].n_unique() > 2 * 4  # more configurations than without a race
 
 
-def test_what_a_race_confirms_ran_with_every_seed(raced: Path) -> None:
+def test_a_race_confirms_only_configurations_with_every_seed(raced: Path) -> None:
     trials = read(raced, "trials")
     confirmed = trials.filter(phase="confirm")
     assert confirmed.height > 0
@@ -198,7 +198,7 @@ def test_what_a_race_confirms_ran_with_every_seed(raced: Path) -> None:
         assert sorted(trials.filter(trial_id=trial_id)["seed"]) == [3, 4, 5]
 
 
-def test_a_warm_start_tries_the_best_of_other_results_first(
+def test_a_warm_start_first_tries_the_best_configurations_of_other_results(
     raced: Path, finished: Finished
 ) -> None:
     points = [

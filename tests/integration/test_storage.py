@@ -121,7 +121,7 @@ def resumes(ngm_tune: Command, location: str, whole: Path) -> None:
     assert_the_same(location, whole)
 
 
-def test_a_damaged_object_is_set_aside(s3: str, ngm_tune: Command) -> None:
+def test_a_damaged_object_is_quarantined(s3: str, ngm_tune: Command) -> None:
     results = Results(uri(s3, "damaged"))
     results.create()
     study = ngm_tune(*STUDY, "--set", "iterations_per_task=4", "--results", results.location)
@@ -161,7 +161,7 @@ def test_a_store_that_cannot_be_reached_makes_no_conditional_write(s3: str) -> N
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(
+def test_one_of_two_simultaneous_drivers_is_refused_in_an_object_store(
     s3: str, monkeypatch: pytest.MonkeyPatch, conditional: bool
 ) -> None:
     if not conditional:
@@ -193,7 +193,7 @@ def test_of_two_drivers_that_start_at_once_in_an_object_store_one_is_refused(
         ("s3:///", "not a usable results location"),
     ],
 )
-def test_a_place_that_is_not_there_is_one_sentence(
+def test_an_unusable_location_is_explained_in_one_sentence(
     s3: str, ngm_tune: Command, place: str, sentence: str
 ) -> None:
     query = f"?scheme=http&region=us-east-1&endpoint_override={s3}"
@@ -203,7 +203,7 @@ def test_a_place_that_is_not_there_is_one_sentence(
     assert sentence in answer.err
 
 
-def test_storage_of_google_that_cannot_be_reached_is_said(ngm_tune: Command) -> None:
+def test_unreachable_google_storage_is_an_error(ngm_tune: Command) -> None:
     place = "gs://anonymous@nowhere/study?scheme=http&endpoint_override=127.0.0.1:9"
     answer = ngm_tune("doctor", f"{place}&retry_limit_seconds=1")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
@@ -220,5 +220,5 @@ def test_storage_of_google_that_cannot_be_reached_is_said(ngm_tune: Command) -> 
         ("file:///study", "file:///study"),
     ],
 )
-def test_storage_of_google_is_given_half_a_minute(uri: str, ended: str) -> None:
+def test_google_storage_is_retried_for_half_a_minute(uri: str, ended: str) -> None:
     assert with_retry_limit(uri) == ended

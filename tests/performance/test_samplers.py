@@ -32,7 +32,7 @@ def found() -> list[Cell]:
     return [Cell(**cell) for cell in json.loads(FOUND.read_text())]
 
 
-def test_a_search_answers_with_recorded_runs_and_keeps_to_its_budget() -> None:
+def test_a_replayed_search_uses_its_whole_budget() -> None:
     table = Table("split-digits")
     volumes, tried = replay(table, "split-digits", "random", VARIANTS["plain"], 0)
     assert tried == TRIALS
@@ -43,7 +43,7 @@ def test_a_search_answers_with_recorded_runs_and_keeps_to_its_budget() -> None:
     assert with_racing > TRIALS
 
 
-def test_the_nearest_setting_is_nearest_in_the_scales_of_the_search() -> None:
+def test_the_nearest_setting_is_found_in_the_scales_of_the_search_space() -> None:
     table = Table("rotated-digits")
     place = table.nearest({"lr": 0.01, "dc_gain": 1.0, "gain_decay": 0.1})
     even = table._tree.data
@@ -62,7 +62,7 @@ def test_the_nearest_setting_is_nearest_in_the_scales_of_the_search() -> None:
         pytest.param("gp", "plain", 1, marks=pytest.mark.slow),
     ],
 )
-def test_the_recorded_comparison_can_be_made_again(
+def test_the_recorded_comparison_is_reproducible(
     found: list[Cell], sampler: str, variant: str, repetitions: int
 ) -> None:
     kind = ("rotated-digits", sampler, variant)
@@ -71,7 +71,7 @@ def test_the_recorded_comparison_can_be_made_again(
     assert curves[:, -1].tolist() == pytest.approx(stored.hypervolume[:repetitions], abs=1e-4)
 
 
-def test_savings_tell_how_much_sooner_a_hypervolume_is_reached() -> None:
+def test_savings_measure_how_much_sooner_a_hypervolume_is_reached() -> None:
     plain = np.array([[0.1] * 50 + [0.5] * 50] * 3)
     sooner = np.array([[0.1] * 25 + [0.6] * 75] * 3)
     never = np.array([[0.4] * 100] * 3)
@@ -85,7 +85,7 @@ def test_savings_tell_how_much_sooner_a_hypervolume_is_reached() -> None:
     assert middle == high == pytest.approx(1 - 26 / 51)
 
 
-def test_the_documentation_shows_the_comparison_and_the_default_is_its_winner(
+def test_the_documentation_shows_the_comparison_and_the_default_sampler_wins_it(
     found: list[Cell],
 ) -> None:
     assert markdown(found) in SAMPLERS_PAGE.read_text()

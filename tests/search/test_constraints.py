@@ -30,7 +30,7 @@ def search(searched: MethodSearch, bounds: list[float]) -> list[float]:
     return lrs
 
 
-def test_optuna_is_told_by_how_much_a_trial_violates_each(tmp_path: Path) -> None:
+def test_optuna_records_the_violation_of_each_constraint(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", constraints=TEXTS, trials=4)
     for status, violation in (("completed", (0.03, -0.1)), ("diverged", (0.98, 0.8))):
         searched.finish(one(searched).run_id, Outcome(status, (0.95, 0.1), violation))
@@ -45,7 +45,7 @@ def test_optuna_is_told_by_how_much_a_trial_violates_each(tmp_path: Path) -> Non
 
 
 @pytest.mark.filterwarnings("error:The constraint value is ignored")
-def test_a_trial_cut_off_while_optuna_was_told_is_told_again(
+def test_an_interrupted_record_is_completed_on_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"constraints": TEXTS, "trials": 1}
@@ -66,7 +66,7 @@ def cut_off(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_what_violates_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:
+def test_infeasible_configurations_are_not_on_the_front(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", constraints=TEXTS, trials=4)
     ends = [
         ((0.99, 0.30), (-0.01, 0.1)),
@@ -81,13 +81,13 @@ def test_what_violates_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:
     assert [c.trial_id for c in searched.selected(4, 0.99)] == ["split-digits.sgd.0001"]
 
 
-def test_what_just_keeps_a_constraint_is_on_the_front(tmp_path: Path) -> None:
+def test_a_configuration_exactly_at_a_bound_is_feasible(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", constraints=TEXTS, trials=1)
     searched.finish(one(searched).run_id, Outcome("completed", (0.98, 0.2), (0.0, 0.0)))
     assert list(searched.front()) == [0]
 
 
-def test_a_constraint_is_kept_by_the_mean_over_seeds() -> None:
+def test_feasibility_depends_on_the_mean_over_seeds() -> None:
     runs = [Outcome("completed", (a, 0.1), (0.9 - a,)) for a in (0.88, 0.94)]
     assert aggregate([(0, runs[0])])[0].violation == pytest.approx((0.02,))
     assert not aggregate([(0, runs[0])])[0].is_eligible(1)
@@ -96,7 +96,7 @@ def test_a_constraint_is_kept_by_the_mean_over_seeds() -> None:
     assert both.is_eligible(2)
 
 
-def test_a_constraint_can_be_on_what_is_no_objective() -> None:
+def test_a_constraint_can_bound_a_metric_that_is_not_an_objective() -> None:
     rows = [
         {"status": "completed", "avg_acc": 0.9, "avg_sg": 0.2, "forgetting": f} for f in (0.1, 0.4)
     ]
@@ -110,7 +110,7 @@ def test_a_constraint_can_be_on_what_is_no_objective() -> None:
     ("sampler", "trials", "random"),
     [("tpe", 40, 10), ("nsga2", 70, 20), pytest.param("gp", 18, 10, marks=pytest.mark.slow)],
 )
-def test_samplers_propose_more_of_what_keeps_them(
+def test_samplers_prefer_feasible_regions(
     tmp_path: Path, sampler: str, trials: int, random: int
 ) -> None:
     """Without a constraint they look for small gaps as well, where accuracy is too low.

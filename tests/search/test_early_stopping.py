@@ -26,30 +26,30 @@ MINE = (0.5, 0.3)
 BAD, FINE = ((0.4, math.nan), (0.4, 0.9), (0.4, 0.9)), ((0.8, math.nan), (0.8, 0.2), (0.8, 0.2))
 
 
-def test_a_run_is_stopped_if_half_of_its_peers_have_a_better_rank() -> None:
+def test_a_run_is_pruned_if_half_of_its_peers_have_a_better_rank() -> None:
     assert is_dominated(MINE, [BETTER, BETTER, WORSE, WORSE], BOTH, RULE)
     assert not is_dominated(MINE, [BETTER, WORSE, WORSE, WORSE], BOTH, RULE)
     assert not is_dominated(BETTER, [BETTER, MINE, BESIDE, WORSE], BOTH, RULE)
     assert not is_dominated(MINE, [BESIDE] * 4, BOTH, RULE)
 
 
-def test_a_higher_share_can_be_asked_for() -> None:
+def test_a_higher_quantile_needs_more_better_peers() -> None:
     strict = RULE.model_copy(update={"quantile": 0.75})
     assert not is_dominated(MINE, [BETTER, BETTER, WORSE, WORSE], BOTH, strict)
     assert is_dominated(MINE, [BETTER, BETTER, BETTER, WORSE], BOTH, strict)
 
 
-def test_there_must_be_peers_to_compare_with() -> None:
+def test_too_few_peers_prune_nothing() -> None:
     assert not is_dominated(MINE, [BETTER] * 3, BOTH, RULE)
     assert is_dominated(MINE, [BETTER] * 4, BOTH, RULE)
 
 
-def test_the_order_of_peers_is_of_no_matter() -> None:
+def test_pruning_does_not_depend_on_the_order_of_peers() -> None:
     peers = [BETTER, BETTER, BESIDE, WORSE]
     assert len({is_dominated(MINE, order, BOTH, RULE) for order in permutations(peers)}) == 1
 
 
-def test_a_run_is_not_stopped_for_what_was_not_measured() -> None:
+def test_undefined_objectives_prune_nothing() -> None:
     assert not is_dominated((0.1, math.nan), [(0.9, math.nan)] * 4, BOTH, RULE)
     assert not is_dominated((math.nan, 0.9), [BETTER] * 4, BOTH, RULE)
 
@@ -75,7 +75,7 @@ def test_runs_are_compared_at_the_same_task(tmp_path: Path) -> None:
     assert searched.should_prune(run_id, middling)
 
 
-def test_peers_that_were_stopped_before_a_task_are_not_compared_with_there(tmp_path: Path) -> None:
+def test_runs_pruned_before_a_task_are_not_peers_at_that_task(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", early_stopping={"min_peers": 2})
     finish(searched, FINE)
     short = one(searched)
@@ -85,7 +85,7 @@ def test_peers_that_were_stopped_before_a_task_are_not_compared_with_there(tmp_p
     assert not searched.should_prune(run_id, BAD)  # one peer is too few
 
 
-def test_every_run_is_trained_on_some_tasks(tmp_path: Path) -> None:
+def test_no_run_is_pruned_in_its_grace_tasks(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", early_stopping={"min_peers": 2, "grace_tasks": 3})
     finish(searched, FINE)
     finish(searched, FINE)
@@ -94,14 +94,14 @@ def test_every_run_is_trained_on_some_tasks(tmp_path: Path) -> None:
     assert searched.should_prune(run_id, BAD)
 
 
-def test_nothing_is_stopped_unless_asked_for(tmp_path: Path) -> None:
+def test_a_study_without_early_stopping_prunes_nothing(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a")
     for _ in range(9):
         finish(searched, FINE)
     assert not searched.should_prune(one(searched).run_id, BAD)
 
 
-def test_runs_that_diverged_are_peers(tmp_path: Path) -> None:
+def test_diverged_runs_are_peers(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", early_stopping={"min_peers": 2, "quantile": 0.5})
     finish(searched, FINE)
     assert not searched.should_prune(one(searched).run_id, BAD)  # one peer is too few
@@ -110,7 +110,7 @@ def test_runs_that_diverged_are_peers(tmp_path: Path) -> None:
     assert searched.should_prune(one(searched).run_id, BAD)
 
 
-def test_with_racing_first_seeds_are_peers_and_further_ones_are_never_stopped(
+def test_with_racing_only_runs_of_the_first_seed_are_peers_and_are_pruned(
     tmp_path: Path,
 ) -> None:
     searched = method_search(tmp_path / "a", early_stopping={"min_peers": 2}, racing={}, seeds=2)
@@ -129,7 +129,7 @@ def test_with_racing_first_seeds_are_peers_and_further_ones_are_never_stopped(
     assert not few.should_prune(one(few).run_id, BAD[:2])
 
 
-def test_what_a_run_may_not_know_of_does_not_stop_it(tmp_path: Path) -> None:
+def test_runs_that_may_still_be_running_are_not_peers(tmp_path: Path) -> None:
     """With three in flight the last two before it may not have ended yet."""
     searched = method_search(
         tmp_path / "a", early_stopping={"min_peers": 2}, max_concurrent_trials=3
@@ -146,7 +146,7 @@ def test_what_a_run_may_not_know_of_does_not_stop_it(tmp_path: Path) -> None:
     assert searched.should_prune(fifth.run_id, BAD)
 
 
-def test_a_stopped_run_is_pruned_and_never_on_the_front(tmp_path: Path) -> None:
+def test_stopped_runs_are_recorded_as_pruned_and_are_not_on_the_front(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", early_stopping={"min_peers": 3}, trials=20)
     drawn, outcomes = draw_and_keep(searched)
     searched.close()
@@ -160,7 +160,7 @@ def test_a_stopped_run_is_pruned_and_never_on_the_front(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [(0,), (1, 0), (2, 0, 1)])
-def test_who_is_stopped_does_not_depend_on_who_finished_first(
+def test_pruning_does_not_depend_on_the_order_of_completion(
     tmp_path: Path, order: tuple[int, ...]
 ) -> None:
     changes: dict[str, Any] = {

@@ -47,7 +47,7 @@ def all_of(given: FixedRuns) -> list[RunSpec]:
 
 
 @pytest.mark.parametrize("top", [1, 3, 9])
-def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) -> None:
+def test_at_most_max_configurations_of_a_front_are_confirmed(tmp_path: Path, top: int) -> None:
     search, given = searched_to(
         tmp_path / "a", [DOMINATED, *FRONT], confirm={"max_configurations": top}
     )
@@ -59,7 +59,7 @@ def test_at_most_so_many_of_the_front_are_confirmed(tmp_path: Path, top: int) ->
     assert given.total == given.started == min(top, len(FRONT))
 
 
-def test_what_is_compared_with_other_methods_is_confirmed_first(tmp_path: Path) -> None:
+def test_the_compared_configuration_is_confirmed_first(tmp_path: Path) -> None:
     """The best gap within 0.01 of the best accuracy of any method; none, if all lie farther off."""
     near, far = ((0.953, 0.9), "0001.confirm"), ((0.99, 0.9), "0002.confirm")  # dominates most
     for place, (value, expected) in enumerate((near, far)):
@@ -73,7 +73,7 @@ def test_what_is_compared_with_other_methods_is_confirmed_first(tmp_path: Path) 
         assert all_of(confirmation)[0].trial_id == f"split-digits.sgd.{expected}"
 
 
-def test_what_is_confirmed_is_what_was_searched(tmp_path: Path) -> None:
+def test_confirmations_have_the_hyperparameters_of_the_search(tmp_path: Path) -> None:
     changes = {"confirm": {"max_configurations": 2}}
     benchmark = benchmark_search(tmp_path / "a", ["ngm-sgd"], trials=2, **changes)
     (search,) = benchmark.searches
@@ -86,7 +86,7 @@ def test_what_is_confirmed_is_what_was_searched(tmp_path: Path) -> None:
     assert {p.trial_id: (p.hyperparameters, p.coordinates) for p in again} == asked
 
 
-def test_seeds_of_confirmation_are_fresh(tmp_path: Path) -> None:
+def test_confirmations_use_fresh_seeds(tmp_path: Path) -> None:
     changes = {"seeds": [1000, 3, 1002], "confirm": {"max_configurations": 2, "seeds": 4}}
     _, given = searched_to(tmp_path / "a", [*FRONT], **changes)
     for proposal in all_of(given):
@@ -106,7 +106,7 @@ def test_confirmation_waits_for_the_whole_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [[None, None], [None]])
-def test_there_is_nothing_to_confirm_without_a_front(
+def test_a_search_without_a_front_has_no_confirmations(
     tmp_path: Path, values: list[tuple[float, float] | None]
 ) -> None:
     _, given = searched_to(tmp_path / "a", values)
@@ -115,7 +115,7 @@ def test_there_is_nothing_to_confirm_without_a_front(
     assert given.complete
 
 
-def test_with_racing_only_what_ran_with_all_seeds_is_confirmed(tmp_path: Path) -> None:
+def test_with_racing_only_configurations_with_all_seeds_are_confirmed(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"racing": {"min_probability": 0.4}, "seeds": 3, "trials": 6}
     benchmark = benchmark_search(tmp_path / "a", **changes)
     drawn = draw(benchmark.searches[0])
@@ -127,7 +127,7 @@ def test_with_racing_only_what_ran_with_all_seeds_is_confirmed(tmp_path: Path) -
         assert [f"{trial_id}@{seed}" in drawn for seed in range(3)] == [True] * 3
 
 
-def test_what_is_confirmed_already_is_not_run_again(tmp_path: Path) -> None:
+def test_finished_confirmations_are_not_run_again(tmp_path: Path) -> None:
     benchmark = benchmark_search(tmp_path / "a", trials=len(FRONT))
     (search,) = benchmark.searches
     for values in FRONT:
@@ -140,7 +140,7 @@ def test_what_is_confirmed_already_is_not_run_again(tmp_path: Path) -> None:
     assert all_of(again) == rest
 
 
-def test_a_confirmation_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
+def test_an_interrupted_confirmation_is_offered_again(tmp_path: Path) -> None:
     _, given = searched_to(tmp_path / "a", [FRONT[0]])
     first = given.ask()
     assert first is not None
@@ -153,14 +153,14 @@ def test_a_confirmation_that_was_cut_off_is_offered_again(tmp_path: Path) -> Non
     assert given.values == []
 
 
-def test_no_confirmation_is_stopped_early(tmp_path: Path) -> None:
+def test_confirmations_are_never_pruned(tmp_path: Path) -> None:
     _, given = searched_to(tmp_path / "a", [*FRONT], early_stopping={"min_peers": 2})
     first = given.ask()
     assert first is not None
     assert not given.should_prune(first.run_id, [(0.0, 1.0)] * 4)
 
 
-def test_a_result_without_a_value_is_a_failed_confirmation(tmp_path: Path) -> None:
+def test_a_confirmation_with_a_nan_objective_fails(tmp_path: Path) -> None:
     """As it is in a search: no number is taken for a trade-off that is none."""
     _, given = searched_to(tmp_path / "a", [FRONT[0]])
     first = given.ask()

@@ -48,7 +48,7 @@ def places(method: Method) -> st.SearchStrategy[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-def test_locating_is_the_inverse_of_configuring(name: str, data: st.DataObject) -> None:
+def test_locate_is_the_inverse_of_configure(name: str, data: st.DataObject) -> None:
     method = get_method(name)
     place = data.draw(places(method))
     settings = method.configure(dict(place))
@@ -60,7 +60,7 @@ def test_locating_is_the_inverse_of_configuring(name: str, data: st.DataObject) 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-def test_what_a_search_can_propose_can_be_a_point(name: str, data: st.DataObject) -> None:
+def test_every_suggestion_can_be_an_initial_point(name: str, data: st.DataObject) -> None:
     """Rounding does not put what was proposed at the border of a space outside of it."""
     method = get_method(name)
     place = data.draw(places(method))
@@ -71,7 +71,7 @@ def test_what_a_search_can_propose_can_be_a_point(name: str, data: st.DataObject
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_points_are_the_first_configurations(tmp_path: Path, search: str) -> None:
+def test_initial_points_are_the_first_configurations(tmp_path: Path, search: str) -> None:
     changes = {
         **SEARCHES[search],
         "points_to_evaluate": GIVEN,
@@ -92,7 +92,7 @@ def test_points_are_the_first_configurations(tmp_path: Path, search: str) -> Non
     assert searched.complete
 
 
-def test_points_inform_what_is_proposed_after_them(tmp_path: Path) -> None:
+def test_initial_points_inform_later_suggestions(tmp_path: Path) -> None:
     """They are trials like any other: TPE, past its random start, draws near good ones."""
     good = [{"method": "sgd", "lr": 0.03 + 0.001 * n} for n in range(12)]
     bad = [{"method": "sgd", "lr": 0.9 + 0.001 * n} for n in range(30)]
@@ -102,7 +102,7 @@ def test_points_inform_what_is_proposed_after_them(tmp_path: Path) -> None:
     assert sum(0.005 < lr < 0.2 for lr in lrs[42:]) >= 8
 
 
-def test_a_point_is_in_the_record_like_any_suggestion(tmp_path: Path) -> None:
+def test_initial_points_are_recorded_like_suggestions(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", "ngm-sgd", points_to_evaluate=GIVEN)
     proposal = one(searched)
     searched.finish(proposal.run_id, train(searched, proposal))
@@ -112,7 +112,7 @@ def test_a_point_is_in_the_record_like_any_suggestion(tmp_path: Path) -> None:
     assert trial.params == pytest.approx({"lr": 0.01, "dc_gain": 4.0, "gain_decay": 0.1})
 
 
-def test_points_are_of_a_method_and_perhaps_for_one_benchmark() -> None:
+def test_a_point_is_for_one_method_and_optionally_for_one_benchmark() -> None:
     points: list[Any] = [
         {"method": "sgd", "lr": 0.1},
         {"method": "sgd", "benchmark": "rotated-digits", "lr": 0.2},
@@ -125,7 +125,7 @@ def test_points_are_of_a_method_and_perhaps_for_one_benchmark() -> None:
     assert StudyPlan.resolve(study).points_of("split-digits", "ngm-sgd") == []
 
 
-def test_a_point_that_is_named_twice_is_one() -> None:
+def test_duplicate_points_are_evaluated_once() -> None:
     points: list[Any] = ["paper", {"method": "sgd", "lr": 0.01}, {"method": "sgd", "lr": 0.02}]
     study = a_study(
         benchmarks=["split-mnist"], methods=["sgd"], points_to_evaluate=points, trials=2
@@ -134,7 +134,7 @@ def test_a_point_that_is_named_twice_is_one() -> None:
 
 
 @pytest.mark.parametrize("benchmark", PAPER)
-def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> None:
+def test_paper_points_are_the_papers_settings_for_a_benchmark(benchmark: str) -> None:
     methods = ["ngm-sgd", "momentum-sgd", "adam", "sgd"]
     study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points_to_evaluate=["paper"])
     for name in methods:
@@ -145,11 +145,11 @@ def test_the_papers_settings_are_points_of_its_benchmarks(benchmark: str) -> Non
     assert StudyPlan.resolve(study).points_of(benchmark, "ema") == []  # not in the paper
 
 
-def test_every_benchmark_of_the_paper_has_points() -> None:
+def test_every_benchmark_of_the_paper_has_paper_settings() -> None:
     assert sorted(name for name in BENCHMARKS if paper_settings(name)) == PAPER
 
 
-def test_paper_points_stand_among_others() -> None:
+def test_paper_points_keep_their_place_among_other_points() -> None:
     points: list[Any] = [{"method": "sgd", "lr": 0.3}, "paper"]
     found = select_points(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
     assert found == [
@@ -218,7 +218,7 @@ def test_paper_points_stand_among_others() -> None:
         ),
     ],
 )
-def test_what_cannot_be_a_point_is_said_in_one_sentence(points: list[Any], sentence: str) -> None:
+def test_an_invalid_point_is_explained_in_one_sentence(points: list[Any], sentence: str) -> None:
     with pytest.raises(UserError) as error:
         a_study(
             methods=["sgd", "warmup-oracle", "ngm-sgd"],

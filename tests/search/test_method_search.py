@@ -26,7 +26,7 @@ from tests.helpers.searches import (
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
-def test_a_seed_fixes_every_suggestion(tmp_path: Path, sampler: str) -> None:
+def test_suggestions_are_determined_by_the_seed(tmp_path: Path, sampler: str) -> None:
     trials = 12
     first = draw(method_search(tmp_path / "a", sampler=sampler, trials=trials))
     again = draw(method_search(tmp_path / "b", sampler=sampler, trials=trials))
@@ -36,12 +36,12 @@ def test_a_seed_fixes_every_suggestion(tmp_path: Path, sampler: str) -> None:
     assert list(first) == [f"split-digits.sgd.{n:04d}" for n in range(trials)]
 
 
-def test_methods_of_one_study_draw_differently(tmp_path: Path) -> None:
+def test_methods_of_a_study_receive_different_suggestions(tmp_path: Path) -> None:
     a, b = draw(method_search(tmp_path / "a")), draw(method_search(tmp_path / "a", "momentum-sgd"))
     assert [p["lr"] for p in a.values()] != [p["lr"] for p in b.values()]
 
 
-def test_ngm_sgd_is_searched_through_dc_gain_and_decay(tmp_path: Path) -> None:
+def test_ngm_sgd_is_searched_over_dc_gain_and_gain_decay(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", "ngm-sgd")
     proposals = []
     while proposal := searched.ask():
@@ -57,7 +57,7 @@ def test_ngm_sgd_is_searched_through_dc_gain_and_decay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_nothing_depends_on_the_order_of_completion(tmp_path: Path, search: str) -> None:
+def test_a_search_does_not_depend_on_the_order_of_completion(tmp_path: Path, search: str) -> None:
     ends = []
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
         searched = method_search(
@@ -71,7 +71,7 @@ def test_nothing_depends_on_the_order_of_completion(tmp_path: Path, search: str)
     assert stopped == ("stopping" in search)
 
 
-def test_no_more_than_in_flight_run_at_once(tmp_path: Path) -> None:
+def test_at_most_max_concurrent_trials_run_at_once(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", max_concurrent_trials=2)
     first, second = one(searched), one(searched)
     assert searched.ask() is None
@@ -99,7 +99,7 @@ def interruptions() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("how", "max_concurrent_trials", "changes"), list(interruptions()))
-def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
+def test_an_interrupted_search_resumes_as_if_uninterrupted(
     tmp_path: Path, how: str, max_concurrent_trials: int, changes: dict[str, Any]
 ) -> None:
     settings = {"max_concurrent_trials": max_concurrent_trials, **changes}
@@ -133,7 +133,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     assert [t.params["lr"] for t in by_number] == [p["lr"] for p in whole.values()]
 
 
-def test_results_that_optuna_was_not_told_of_are_taken_over(tmp_path: Path) -> None:
+def test_results_missing_from_the_search_record_are_added_on_resume(tmp_path: Path) -> None:
     """Killed after a trial's file was written: the file is the truth."""
     first = method_search(tmp_path / "a", trials=1)
     proposal = one(first)
@@ -175,7 +175,7 @@ def test_more_trials_extend_a_search(
         (Outcome("completed", (0.9, 0.1), (math.nan,)), TrialState.FAIL, "failed"),
     ],
 )
-def test_optuna_is_told_how_a_trial_ended(
+def test_optuna_records_how_a_trial_ended(
     tmp_path: Path, outcome: Outcome, state: TrialState, status: str
 ) -> None:
     searched = method_search(tmp_path / "a", trials=2)
@@ -188,7 +188,7 @@ def test_optuna_is_told_how_a_trial_ended(
     assert (second.state, second.user_attrs["status"]) == (TrialState.FAIL, "cut off")
 
 
-def test_optuna_trials_say_what_they_are_of(tmp_path: Path) -> None:
+def test_optuna_trials_name_their_run_and_seeds(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", racing={}, seeds=[4, 2], trials=2)
     draw(searched)
     trials = optuna_trials(tmp_path / "a")
@@ -206,7 +206,7 @@ def test_optuna_trials_say_what_they_are_of(tmp_path: Path) -> None:
     assert trials[0].params == trials[1].params != trials[2].params
 
 
-def test_a_result_without_a_value_is_a_failure_when_taken_over_too(tmp_path: Path) -> None:
+def test_a_stored_result_with_a_nan_objective_is_a_failure(tmp_path: Path) -> None:
     first = method_search(tmp_path / "a", trials=2)
     nothing = {one(first).run_id: Outcome("completed", (math.nan, 0.1))}
     second = method_search(tmp_path / "a", trials=2, finished=nothing)
@@ -214,7 +214,7 @@ def test_a_result_without_a_value_is_a_failure_when_taken_over_too(tmp_path: Pat
     assert [o.status for o in second.outcomes] == ["failed"]
 
 
-def test_a_failure_that_was_taken_for_cut_off_is_recorded_as_such(tmp_path: Path) -> None:
+def test_a_failure_recorded_as_an_interruption_is_corrected_on_resume(tmp_path: Path) -> None:
     """The worker wrote that the trial failed, the driver was stopped before it knew."""
     first = method_search(tmp_path / "a", trials=1)
     failed = {one(first).run_id: Outcome("failed", None)}
@@ -238,7 +238,7 @@ def test_a_trial_whose_result_was_deleted_is_run_again(tmp_path: Path) -> None:
     assert not any(t.state == TrialState.RUNNING for t in optuna_trials(tmp_path / "a"))
 
 
-def test_a_trial_that_was_cut_off_is_offered_again(tmp_path: Path) -> None:
+def test_an_interrupted_trial_is_offered_again(tmp_path: Path) -> None:
     searched = method_search(tmp_path / "a", trials=1)
     first = one(searched)
     assert (searched.started, searched.ask()) == (1, None)
@@ -255,7 +255,7 @@ def test_a_record_with_other_directions_is_refused(tmp_path: Path, directions: l
         method_search(tmp_path / "a")
 
 
-def test_trials_that_somebody_else_put_into_the_record_are_passed_over(tmp_path: Path) -> None:
+def test_foreign_trials_in_the_search_record_are_ignored(tmp_path: Path) -> None:
     expected = draw(method_search(tmp_path / "a"))
     study = optuna.create_study(
         study_name="split-digits/sgd",

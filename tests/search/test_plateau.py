@@ -26,20 +26,20 @@ def test_all_methods_end_after_the_same_number_of_runs(
     assert all(arm.complete for arm in arms)
 
 
-def test_no_search_ends_before_twice_the_window(tmp_path: Path) -> None:
+def test_no_search_ends_before_twice_its_patience(tmp_path: Path) -> None:
     for window in (1, 4, 7):
         arms = searches_of(tmp_path / str(window), plateau={"patience": window})
         search(arms, [flat, flat, flat])
         assert lengths(arms) == [2 * window] * 3
 
 
-def test_one_method_that_still_gains_keeps_the_others_going(tmp_path: Path) -> None:
+def test_one_improving_method_keeps_all_searches_running(tmp_path: Path) -> None:
     arms = searches_of(tmp_path / "a")
     search(arms, [flat, flat, rising])
     assert lengths(arms) == [30, 30, 30]
 
 
-def test_a_search_ends_where_hypervolume_gained_too_little(tmp_path: Path) -> None:
+def test_searches_end_when_the_growth_falls_below_min_improvement(tmp_path: Path) -> None:
     arms = searches_of(tmp_path / "a", plateau={"patience": 4, "min_improvement": 0.05})
     search(arms, [slow, slow, slow])
     (end,) = set(lengths(arms))
@@ -55,26 +55,28 @@ def test_a_search_ends_where_hypervolume_gained_too_little(tmp_path: Path) -> No
     assert growth(end) < 0.05 <= growth(end - 1)
 
 
-def test_a_method_that_finds_nothing_does_not_keep_the_others_going(tmp_path: Path) -> None:
+def test_a_method_without_hypervolume_does_not_keep_other_searches_running(tmp_path: Path) -> None:
     arms = searches_of(tmp_path / "a")
     search(arms, [flat, flat, lambda _: 0.05])  # below the reference point
     assert lengths(arms) == [8, 8, 8]
 
 
-def test_searches_that_have_found_nothing_go_on(tmp_path: Path) -> None:
+def test_searches_do_not_end_while_no_method_has_hypervolume(tmp_path: Path) -> None:
     arms = searches_of(tmp_path / "a")
     search(arms, [lambda _: 0.05] * 3)  # below the reference point
     assert lengths(arms) == [30, 30, 30]
 
 
-def test_benchmarks_end_each_on_their_own(tmp_path: Path) -> None:
+def test_each_benchmark_ends_independently(tmp_path: Path) -> None:
     arms = searches_of(tmp_path / "a", benchmarks=["split-digits", "rotated-digits"])
     search(arms, [*[flat] * 3, *[rising] * 3])
     assert lengths(arms) == [8, 8, 8, 30, 30, 30]
 
 
 @pytest.mark.parametrize("stop", [20, 26, 38, 47, 53])
-def test_an_interrupted_search_ends_where_it_would_have(tmp_path: Path, stop: int) -> None:
+def test_an_interrupted_search_ends_after_the_same_number_of_runs(
+    tmp_path: Path, stop: int
+) -> None:
     """Also where one method was on its plateau when it was interrupted, and others not."""
     curves = [flat, rising, slow]
     changes: dict[str, Any] = {
@@ -95,7 +97,7 @@ def test_an_interrupted_search_ends_where_it_would_have(tmp_path: Path, stop: in
     assert {**finished, **later} == ends
 
 
-def test_a_search_that_is_over_is_over_when_it_is_opened_again(tmp_path: Path) -> None:
+def test_an_ended_search_stays_ended_on_resume(tmp_path: Path) -> None:
     ends = search(searches_of(tmp_path / "a"), [slow, flat, flat])
     again = searches_of(tmp_path / "a", ends)
     assert [arm.ask() for arm in again] == [None] * 3
@@ -103,7 +105,7 @@ def test_a_search_that_is_over_is_over_when_it_is_opened_again(tmp_path: Path) -
     assert sum(lengths(again)) == len(ends)
 
 
-def test_a_run_that_failed_and_is_run_again_does_not_end_its_search_before_its_end(
+def test_re_running_a_failed_run_does_not_shorten_its_search(
     tmp_path: Path,
 ) -> None:
     """What it turns out to find, at its place, would have been a plateau long before."""
@@ -124,7 +126,7 @@ def test_a_run_that_failed_and_is_run_again_does_not_end_its_search_before_its_e
     assert [arm.on_plateau for arm in again] == [False] * 3
 
 
-def test_a_plateau_that_is_none_any_more_is_forgotten(tmp_path: Path) -> None:
+def test_a_plateau_that_no_longer_holds_is_removed_from_the_environment(tmp_path: Path) -> None:
     """Of trials that failed and are run again: the report would call the search complete."""
     results = Results(str(tmp_path / "results"))
     results.create()
@@ -142,7 +144,7 @@ def test_a_plateau_that_is_none_any_more_is_forgotten(tmp_path: Path) -> None:
     assert results.environment()["plateaus"] == {"split-digits": 12}
 
 
-def test_with_racing_as_many_runs_of_seeds_are_regarded(tmp_path: Path) -> None:
+def test_with_racing_patience_counts_the_runs_of_all_seeds(tmp_path: Path) -> None:
     arms = searches_of(tmp_path / "a", racing={}, seeds=2, plateau={"patience": 6})
     search(arms, [flat, flat, flat])
     assert lengths(arms) == [24] * 3

@@ -43,12 +43,12 @@ def noisy(means: Sequence[tuple[float, float]], seeds: int, noise: float = 0.01)
     return np.asarray(np.array(means)[:, None] + draws)
 
 
-def test_nothing_is_ruled_out_while_the_noise_is_unknown() -> None:
+def test_no_configuration_is_excluded_while_the_noise_is_unknown() -> None:
     values = raced(noisy([(0.9, 0.1), (0.1, 0.9)], 3), (1, 1))
     assert front_probabilities(values, BOTH, 0).tolist() == [1.0, 1.0]
 
 
-def test_a_dominated_configuration_is_unlikely_and_a_clear_trade_off_likely() -> None:
+def test_dominated_configurations_are_improbable_and_clear_trade_offs_probable() -> None:
     means = [(0.95, 0.3), (0.8, 0.1), (0.7, 0.5), (0.9, 0.5)]
     chances = front_probabilities(noisy(means, 3), BOTH, 0)
     assert (chances[:2] > 0.99).all()
@@ -58,7 +58,7 @@ def test_a_dominated_configuration_is_unlikely_and_a_clear_trade_off_likely() ->
     assert (few[2:] < 0.05).all()
 
 
-def test_chances_are_those_of_normal_noise() -> None:
+def test_configurations_with_equal_means_are_equally_probable() -> None:
     """One objective, two configurations at equal means: each is ahead half of the time."""
     values = np.array([[[0.90], [0.92], [0.91]], [[0.92], [0.90], [0.91]]])
     chances = front_probabilities(values, BOTH[:1], 0)
@@ -66,7 +66,7 @@ def test_chances_are_those_of_normal_noise() -> None:
     assert chances.sum() == pytest.approx(1.0, abs=0.05)
 
 
-def test_chances_are_kept_to() -> None:
+def test_low_probabilities_are_calibrated() -> None:
     """Of what is all but ruled out hardly more is on the true front than its chances say.
 
     With noise as large as the differences, and known from three configurations with two seeds.
@@ -84,7 +84,7 @@ def test_chances_are_kept_to() -> None:
 
 
 @pytest.mark.parametrize(("configurations", "least"), [(2, 0.85), (3, 0.85), (5, 0.85), (20, 0.93)])
-def test_the_variance_of_noise_is_not_made_too_small_by_what_was_fitted(
+def test_the_noise_variance_is_corrected_for_the_fitted_seed_effects(
     configurations: int, least: float
 ) -> None:
     """The seed's effect was fitted to the same values, which takes a part of the residuals."""
@@ -99,14 +99,14 @@ def test_the_variance_of_noise_is_not_made_too_small_by_what_was_fitted(
     assert least < np.mean(pooled) < 1.3
 
 
-def test_more_seeds_make_it_surer() -> None:
+def test_more_seeds_make_probabilities_more_certain() -> None:
     values = np.array([[[0.90], [0.94]] * 4, [[0.93], [0.93]] * 4])
     few, many = (front_probabilities(values[:, :n], BOTH[:1], 0) for n in (2, 8))
     assert few[0] > many[0] > 0.0
 
 
 @pytest.mark.parametrize("seeds", SHAPES)
-def test_what_a_seed_does_to_all_configurations_changes_nothing(seeds: Sequence[int]) -> None:
+def test_probabilities_do_not_depend_on_common_seed_effects(seeds: Sequence[int]) -> None:
     means = [(0.9, 0.2), (0.895, 0.205), (0.89, 0.21), (0.8, 0.1), (0.85, 0.4), (0.7, 0.5)]
     values = raced(noisy(means[: len(seeds)], 4), seeds)
     expected = front_probabilities(values, BOTH, 0)
@@ -118,7 +118,7 @@ def test_what_a_seed_does_to_all_configurations_changes_nothing(seeds: Sequence[
 
 
 @pytest.mark.parametrize("seeds", SHAPES[:2])
-def test_what_is_additive_is_recovered_exactly(seeds: Sequence[int]) -> None:
+def test_additive_values_are_fitted_exactly(seeds: Sequence[int]) -> None:
     random = np.random.default_rng(0)
     mu, b = random.normal(size=(len(seeds), 2)), random.normal(size=(4, 2))
     means, residuals = fit_seed_effects(raced(mu[:, None] + b, seeds))
@@ -126,7 +126,7 @@ def test_what_is_additive_is_recovered_exactly(seeds: Sequence[int]) -> None:
     assert means == pytest.approx(mu + b.mean(axis=0))
 
 
-def test_a_configuration_that_fell_apart_disturbs_no_other() -> None:
+def test_one_extreme_run_does_not_change_the_other_means() -> None:
     values = noisy([(0.9, 0.2), (0.88, 0.18), (0.86, 0.16), (0.8, 0.1), (0.79, 0.09)], 4)
     means, _ = fit_seed_effects(values)
     broken = values.copy()
@@ -134,7 +134,7 @@ def test_a_configuration_that_fell_apart_disturbs_no_other() -> None:
     assert fit_seed_effects(broken)[0][:4] == pytest.approx(means[:4], abs=0.01)
 
 
-def test_the_likeliest_gets_the_next_seed() -> None:
+def test_the_most_probable_candidate_gets_the_next_seed() -> None:
     contenders = {
         3: [(0.95, 0.3), (0.96, 0.31), (0.95, 0.3)],
         5: [(0.8, 0.1)],
@@ -145,7 +145,7 @@ def test_the_likeliest_gets_the_next_seed() -> None:
     assert select_for_next_seed(contenders, [], BOTH, 0.1, seed=0) is None
 
 
-def test_of_equally_likely_ones_that_with_most_seeds_goes_on_then_the_oldest() -> None:
+def test_ties_go_to_the_candidate_with_most_seeds_then_to_the_oldest() -> None:
     assert select_for_next_seed({0: [(0.9, 0.1)], 1: [(0.5, 0.5)]}, [0, 1], BOTH, 0.1, seed=0) == 0
     apart = {n: [(0.9 - 0.2 * n, 0.4 - 0.2 * n)] for n in range(3)}
     apart[2] = [(0.5, 0.0), (0.5, 0.0)]
@@ -223,7 +223,9 @@ def test_only_configurations_with_all_seeds_are_on_the_front(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("status", ["diverged", "failed"])
-def test_a_configuration_with_a_bad_end_gets_no_further_seed(tmp_path: Path, status: str) -> None:
+def test_a_diverged_or_failed_configuration_gets_no_further_seed(
+    tmp_path: Path, status: str
+) -> None:
     searched = method_search(tmp_path / "a", racing={}, seeds=3, trials=4)
     first = one(searched)
     searched.finish(first.run_id, Outcome("completed", (0.99, 0.0)))
@@ -236,7 +238,7 @@ def test_a_configuration_with_a_bad_end_gets_no_further_seed(tmp_path: Path, sta
     assert 0 not in searched.front()
 
 
-def test_what_may_well_keep_a_constraint_stays_in_the_race() -> None:
+def test_a_possibly_feasible_configuration_stays_in_the_race() -> None:
     """The bound is on a metric that is no objective; noise is 0.01 a run, 0.005 on four."""
     limit = [Constraint.parse("min_acc >= 0.5")]
     violation = np.array([-0.1, 0.003, 0.2])  # surely kept, may be kept, surely broken
@@ -252,7 +254,7 @@ def test_what_may_well_keep_a_constraint_stays_in_the_race() -> None:
     assert unknown.tolist() == [float(row[0, 2] <= 0.0) for row in values]
 
 
-def test_a_constraint_on_an_objective_is_judged_by_the_same_draw() -> None:
+def test_a_constraint_on_an_objective_uses_the_draws_of_the_objective() -> None:
     """Alone on the front wherever it keeps the bound, at which its mean lies: half of the time."""
     limit = [Constraint.parse("avg_acc >= 0.9")]
     accuracy = np.array([[0.89, 0.91, 0.9], [0.87, 0.83, 0.85]])
@@ -262,7 +264,7 @@ def test_a_constraint_on_an_objective_is_judged_by_the_same_draw() -> None:
     assert chances[1] < 0.05
 
 
-def test_a_configuration_just_beyond_a_constraint_gets_a_seed_once_noise_is_known(
+def test_a_slightly_infeasible_configuration_gets_a_seed_once_the_noise_is_known(
     tmp_path: Path,
 ) -> None:
     searched = method_search(
@@ -281,7 +283,7 @@ def test_a_configuration_just_beyond_a_constraint_gets_a_seed_once_noise_is_know
     assert beyond.trial_id in order[5:]  # two configurations with two seeds: now noise is known
 
 
-def test_what_violates_a_constraint_gets_no_further_seed(tmp_path: Path) -> None:
+def test_an_infeasible_configuration_gets_no_further_seed(tmp_path: Path) -> None:
     searched = method_search(
         tmp_path / "a", racing={}, seeds=3, trials=4, constraints=["avg_acc >= 0.9"]
     )

@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_defaults(file: Path) -> None:
+def test_omitted_keys_have_defaults(file: Path) -> None:
     study = load_study(str(file))
     assert study.name == "mine"
     assert study.objectives == ["avg_acc", "avg_sg"]
@@ -78,7 +78,7 @@ def test_a_method_takes_the_settings_of_its_benchmark_and_the_study(file: Path) 
     assert StudyPlan.resolve(fixed).hyperparameters["normalise_entropy"] == "bool"
 
 
-def test_layer_names_are_those_of_the_networks_of_the_study(file: Path) -> None:
+def test_layer_names_must_exist_in_every_network_of_the_study(file: Path) -> None:
     changes = ["methods=['ngm-sgd']", "fixed.ngm-sgd.output='5'"]
     load_study(str(file), [*changes, "benchmarks=['split-digits']"])
     cifar = ["reference_point.avg_acc=0.05", "fixed.ngm-sgd.output=head"]
@@ -89,7 +89,7 @@ def test_layer_names_are_those_of_the_networks_of_the_study(file: Path) -> None:
     load_study(str(file), [*changes[:1], "fixed.ngm-sgd.output=head", *tables])
 
 
-def test_overrides(file: Path) -> None:
+def test_overrides_replace_entries_of_the_file(file: Path) -> None:
     changes = ["trials=7", "seeds=[4, 2]", "sampler=nsga2", "reference_point.avg_acc=0.2"]
     study = load_study(str(file), changes)
     assert (study.trials, study.seed_list, study.sampler) == (7, [4, 2], "nsga2")
@@ -143,7 +143,7 @@ SEARCH = [
 ]
 
 
-def test_writing_and_reading_again_gives_the_same_study(file: Path) -> None:
+def test_a_study_is_unchanged_by_writing_and_reading_it(file: Path) -> None:
     study = load_study(str(file), ["iterations_per_task=50", *SEARCH])
     assert study.racing is not None
     assert study.racing.min_probability == 0.2
@@ -384,7 +384,7 @@ def test_an_error_in_the_file_does_not_name_the_command_line(file: Path) -> None
     assert str(error.value).startswith(f"{file}: ")
 
 
-def test_a_file_name_that_is_no_study_name_needs_the_key_name(file: Path) -> None:
+def test_a_file_name_without_letters_or_digits_needs_the_key_name(file: Path) -> None:
     nameless = file.with_name("---.toml")
     nameless.write_text(file.read_text())
     with pytest.raises(UserError, match=r"---\.toml: the file name yields no name for the study"):
@@ -393,7 +393,7 @@ def test_a_file_name_that_is_no_study_name_needs_the_key_name(file: Path) -> Non
 
 
 @pytest.mark.parametrize("search", SEARCH[1:-1])
-def test_a_study_with_settings_has_no_keys_of_a_search(file: Path, search: str) -> None:
+def test_a_study_with_settings_refuses_the_keys_of_a_search(file: Path, search: str) -> None:
     changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1"]
     key = search.partition("=")[0].partition(".")[0]
     with pytest.raises(UserError, match=f": {key}: a study with settings has no search"):
@@ -517,9 +517,7 @@ def test_rules_without_effect_cause_a_warning(changes: dict[str, Any], texts: li
         ("variant=joint", "unknown key 'variant' (its name is now 'strategy')"),
     ],
 )
-def test_keys_of_the_former_version_are_refused_with_their_new_names(
-    change: str, hint: str
-) -> None:
+def test_former_keys_are_refused_with_their_new_names(change: str, hint: str) -> None:
     with pytest.raises(UserError) as error:
         load_study("quickstart", [change])
     assert hint in str(error.value)

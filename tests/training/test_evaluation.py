@@ -99,7 +99,7 @@ def test_mixed_precision_gives_the_accuracy_of_float32(
     assert differs  # bfloat16 alone changes accuracies, so the test is sensitive
 
 
-def test_tasks_are_evaluated_in_any_selection() -> None:
+def test_any_subset_of_tasks_can_be_evaluated() -> None:
     torch.manual_seed(0)
     model = MLP((64, 20, 10), hidden_std=0.3, output_std=0.3)
     evaluate = Evaluator(DIGITS.test)

@@ -77,7 +77,7 @@ def test_methods_are_paired() -> None:
         assert all(map(torch.equal, seen[0], batches))
 
 
-def test_seeds_differ() -> None:
+def test_runs_with_different_seeds_differ() -> None:
     a, b = finish(start(seed=0)), finish(start(seed=1))
     assert not same(a.records[0], b.records[0])
 
