@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tests.helpers.commands import Command, Outcome, in_process, installed, with_package
+from tests.helpers.commands import Command, Outcome, in_process, install_methods, with_package
 
 # Machines that tests run on can be slow for a moment, which says nothing about the code.
 settings.register_profile(
@@ -84,7 +84,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package of someone's own with two methods, found through its entry points."""
-    return installed(tmp_path_factory.mktemp("site"), PLUGIN, "raises", "diverges")
+    return install_methods(tmp_path_factory.mktemp("site"), PLUGIN, "raises", "diverges")
 
 
 @pytest.fixture(scope="session")

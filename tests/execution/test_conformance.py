@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.helpers.commands import Command, Outcome, in_process, in_subprocess
-from tests.helpers.comparing import assert_the_same
+from tests.helpers.comparing import assert_same_results
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd", "raises", "diverges"]'),
@@ -27,7 +27,7 @@ def test_both_executors_write_the_same_rows(plugin: Path, tmp_path: Path) -> Non
     local = run(in_process(plugin), "local")
     on_ray = run(in_subprocess(plugin), "ray")
     assert (local.code, local.err) == (on_ray.code, on_ray.err) == (0, "")
-    assert_the_same(tmp_path / "ray", tmp_path / "local")
+    assert_same_results(tmp_path / "ray", tmp_path / "local")
     trials = pl.read_parquet(tmp_path / "ray" / "trials" / "*.parquet")
     statuses = {"completed", "stopped", "failed", "diverged"}
     assert set(trials["status"]) == statuses  # so that the comparison covers every end

@@ -14,7 +14,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.execution.driver import drive
 from ngm_tune.execution.summary import StudySummary
 from ngm_tune.study.files import load_study
-from tests.helpers.comparing import assert_the_same
+from tests.helpers.comparing import assert_same_results
 from tests.helpers.interrupting import advance_clock_per_task, interrupt_before_task
 
 TASKS = 5 * 2
@@ -70,7 +70,7 @@ def test_a_time_budget_ends_between_tasks_and_the_study_resumes(
     assert resumed.complete
     assert not resumed.timed_out
     assert kept.items() <= files(tmp_path / "study").items()
-    assert_the_same(tmp_path / "study", whole)
+    assert_same_results(tmp_path / "study", whole)
 
 
 def test_a_time_budget_saves_tasks_since_the_last_checkpoint(
@@ -86,7 +86,7 @@ def test_an_unused_time_budget_does_not_change_a_study(tmp_path: Path, whole: Pa
     summary = run(tmp_path / "study", timedelta(hours=1))
     assert summary.complete
     assert not summary.timed_out
-    assert_the_same(tmp_path / "study", whole)
+    assert_same_results(tmp_path / "study", whole)
 
 
 @pytest.mark.parametrize("task", [1, TASKS + 4, 4 * TASKS + 2])
@@ -104,7 +104,7 @@ def test_an_interrupt_loses_no_checkpoint_and_the_study_resumes(
     with interrupt_before_task(ALL_TASKS - (task - 1) + 1):  # raises if a task is trained twice
         assert run(location).complete
     assert kept.items() <= files(location).items()
-    assert_the_same(location, whole)
+    assert_same_results(location, whole)
     assert files(location, "checkpoints") == {}
 
 
@@ -123,7 +123,7 @@ def test_results_that_cannot_be_written_stop_the_study_with_one_sentence(
     assert files(location) == {}
     (location / "curves").unlink()
     assert run(location).complete
-    assert_the_same(location, whole)
+    assert_same_results(location, whole)
 
 
 def test_a_damaged_checkpoint_is_logged_and_counted_and_its_trial_starts_over(
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_logged_and_counted_and_its_trial_starts_over(
     assert len(summary.notices) == 1
     assert summary.notices[0].startswith("1 checkpoint")
     assert summary.complete
-    assert_the_same(location, whole)
+    assert_same_results(location, whole)
 
 
 def test_the_local_executor_refuses_a_cluster_address(tmp_path: Path) -> None:

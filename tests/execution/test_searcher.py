@@ -15,7 +15,7 @@ from ngm_tune.results.schema import Status
 from ngm_tune.search.fixed_runs import RunSource, create_confirmation, create_fixed_run
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.search.schedule import Schedule
-from tests.helpers.searches import a_study, benchmark_search, method_search
+from tests.helpers.searches import a_study, make_benchmark_search, make_method_search
 
 
 def searcher_of(
@@ -44,7 +44,7 @@ def after_a_task(*interim: Values) -> dict[str, Any]:
 
 def test_runs_are_distributed_evenly_over_searches(tmp_path: Path) -> None:
     searches = [
-        method_search(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")
+        make_method_search(tmp_path / "a", name, trials=4) for name in ("sgd", "adam", "ngm-sgd")
     ]
     searcher = searcher_of(searches)
     for round_ in range(4):
@@ -62,7 +62,7 @@ def test_runs_are_distributed_evenly_over_searches(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_raised_fails_and_an_interrupted_one_is_offered_again(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", trials=1)
+    searched = make_method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
     searcher.on_trial_complete("t1")
@@ -73,7 +73,7 @@ def test_a_trial_that_raised_fails_and_an_interrupted_one_is_offered_again(tmp_p
 
 
 def test_a_trial_that_tune_abandons_too_early_is_offered_again(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", trials=1)
+    searched = make_method_search(tmp_path / "a", trials=1)
     last = iter((False, True))
     searcher = searcher_of([searched], has_failed=lambda run_id: next(last))
     config = searcher.suggest("t1")
@@ -86,7 +86,7 @@ def test_a_trial_that_tune_abandons_too_early_is_offered_again(tmp_path: Path) -
 
 
 def test_a_trial_interrupted_after_a_report_is_offered_again(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", trials=1)
+    searched = make_method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([searched])
     config = searcher.suggest("t1")
     searcher.on_trial_complete("t1", after_a_task((0.5, 0.5)))
@@ -94,7 +94,7 @@ def test_a_trial_interrupted_after_a_report_is_offered_again(tmp_path: Path) -> 
 
 
 def test_written_rows_take_precedence_over_reports_of_tune(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", trials=3)
+    searched = make_method_search(tmp_path / "a", trials=3)
     written: dict[str, Outcome] = {}
     searcher = searcher_of([searched], written)
     for tune_id, error in (("lost after its end", True), ("cut off after its end", False)):
@@ -109,7 +109,7 @@ def test_written_rows_take_precedence_over_reports_of_tune(tmp_path: Path) -> No
 
 
 def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
+    searched = make_method_search(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
     schedule = Schedule([searched])
     searcher = searcher_of(schedule)
     for tune_id in ("t0", "t1"):
@@ -129,7 +129,7 @@ def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
 
 def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None:
     changes = {"trials": 2, "confirm": {"max_configurations": 1, "seeds": 2}}
-    benchmark = benchmark_search(tmp_path / "a", **changes)
+    benchmark = make_benchmark_search(tmp_path / "a", **changes)
     (search,) = benchmark.searches
     study = a_study(methods=["sgd"], **changes)
     searcher = searcher_of([search, create_confirmation(study, search, benchmark, {})])
@@ -148,7 +148,7 @@ def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None
 
 
 def test_a_search_without_a_front_needs_no_confirmation(tmp_path: Path) -> None:
-    benchmark = benchmark_search(tmp_path / "a", trials=1)
+    benchmark = make_benchmark_search(tmp_path / "a", trials=1)
     (search,) = benchmark.searches
     study = a_study(methods=["sgd"], trials=1)
     searcher = searcher_of([search, create_confirmation(study, search, benchmark, {})])

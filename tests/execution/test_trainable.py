@@ -14,13 +14,13 @@ from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.execution.trial_training import TrialTraining
 from tests.helpers.trials import (
-    checkpoints,
-    config,
+    count_trained_tasks,
     finish,
-    rows,
-    split_cache,
-    splits_of_digits,
-    tasks_of,
+    list_checkpoints,
+    load_splits,
+    make_config,
+    make_split_cache,
+    read_rows,
 )
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -31,7 +31,7 @@ References = dict[tuple[str, str], ray.ObjectRef]
 @pytest.fixture(scope="module")
 def data() -> Iterator[References]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield {key: ray.put(arrays) for key, arrays in splits_of_digits().items()}
+    yield {key: ray.put(arrays) for key, arrays in load_splits().items()}
     ray.shutdown()
 
 
@@ -48,29 +48,31 @@ def finished(trial: ContinualTrainable) -> TrialReport:
 
 
 def test_a_step_trains_a_task_on_data_in_the_object_store(tmp_path: Path, data: References) -> None:
-    expected = finish(TrialTraining(config(tmp_path / "plain"), split_cache(splits_of_digits())))
-    trial = start(config(tmp_path / "tune"), data)
+    expected = finish(
+        TrialTraining(make_config(tmp_path / "plain"), make_split_cache(load_splits()))
+    )
+    trial = start(make_config(tmp_path / "tune"), data)
     results = [trial.train() for _ in range(5)]
     assert [result["done"] for result in results] == [False] * 4 + [True]
     assert [len(result["report"].interim) for result in results[:4]] == [1, 2, 3, 4]
     assert repr(results[-1]["report"]) == repr(expected)
     for table in ("trials", "tasks", "curves", "steps"):
-        assert rows(tmp_path / "tune", table).equals(rows(tmp_path / "plain", table))
+        assert read_rows(tmp_path / "tune", table).equals(read_rows(tmp_path / "plain", table))
 
 
 def test_a_reused_actor_trains_as_a_new_one(tmp_path: Path, data: References) -> None:
-    fresh = start(config(tmp_path / "fresh"), data)
-    reused = start(config(tmp_path / "first", "momentum-sgd"), data)
+    fresh = start(make_config(tmp_path / "fresh"), data)
+    reused = start(make_config(tmp_path / "first", "momentum-sgd"), data)
     finished(reused)
-    assert reused.reset_config(config(tmp_path / "reused")) is True
+    assert reused.reset_config(make_config(tmp_path / "reused")) is True
     assert repr(finished(reused)) == repr(finished(fresh))
-    assert rows(tmp_path / "fresh", "curves").equals(rows(tmp_path / "reused", "curves"))
+    assert read_rows(tmp_path / "fresh", "curves").equals(read_rows(tmp_path / "reused", "curves"))
 
 
 def test_a_stopped_actor_saves_a_checkpoint(tmp_path: Path, data: References) -> None:
-    settings: TrialConfig = {**config(tmp_path), "checkpoint_seconds": 1000.0}
+    settings: TrialConfig = {**make_config(tmp_path), "checkpoint_seconds": 1000.0}
     trial = start(settings, data)
     trial.train()
-    assert checkpoints(tmp_path) == []
+    assert list_checkpoints(tmp_path) == []
     trial.stop()
-    assert tasks_of(start(settings, data).training) == [1, 1]
+    assert count_trained_tasks(start(settings, data).training) == [1, 1]

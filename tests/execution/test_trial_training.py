@@ -26,13 +26,13 @@ from ngm_tune.training.checkpoints import pack, unpack
 from tests.helpers.trials import (
     BENCHMARK,
     TABLES,
-    checkpoints,
-    config,
+    count_trained_tasks,
     finish,
-    rows,
-    split_cache,
-    splits_of_digits,
-    tasks_of,
+    list_checkpoints,
+    load_splits,
+    make_config,
+    make_split_cache,
+    read_rows,
 )
 
 Start = Callable[[TrialConfig], TrialTraining]
@@ -41,7 +41,7 @@ Start = Callable[[TrialConfig], TrialTraining]
 @pytest.fixture(scope="module")
 def start() -> Start:
     """Build a trial as a new worker does: it continues from a checkpoint if there is one."""
-    splits = split_cache(splits_of_digits())
+    splits = make_split_cache(load_splits())
     return lambda config: TrialTraining(config, splits)
 
 
@@ -52,7 +52,7 @@ def outcome_of(training: TrialTraining) -> Outcome:
 
 
 def test_one_step_is_one_task_for_every_seed(tmp_path: Path, start: Start) -> None:
-    trial = start(config(tmp_path))
+    trial = start(make_config(tmp_path))
     reports = [trial.train_next_task() for _ in range(4)]
     assert [len(report.interim) for report in reports] == [1, 2, 3, 4]
     assert not any(report.done for report in reports)
@@ -62,11 +62,13 @@ def test_one_step_is_one_task_for_every_seed(tmp_path: Path, start: Start) -> No
     assert last.outcome is not None
     assert last.outcome.status == Status.COMPLETED
     assert last.outcome.violation == ()
-    stored = rows(tmp_path, "trials")
+    stored = read_rows(tmp_path, "trials")
     means = [stored["avg_acc"].mean(), stored["avg_sg"].mean()]
     assert last.outcome.values == pytest.approx(means)
     # The reports have the values that tasks/ has.
-    by_task = rows(tmp_path, "tasks").group_by("task").agg(pl.col("avg_acc").mean()).sort("task")
+    by_task = (
+        read_rows(tmp_path, "tasks").group_by("task").agg(pl.col("avg_acc").mean()).sort("task")
+    )
     interim = last.outcome.interim
     assert by_task["avg_acc"].to_list() == pytest.approx([point[0] for point in interim])
     assert np.array_equal(reports[-1].interim, interim[:-1], equal_nan=True)
@@ -75,7 +77,7 @@ def test_one_step_is_one_task_for_every_seed(tmp_path: Path, start: Start) -> No
 
 def test_the_outcome_has_the_violation_of_every_constraint(tmp_path: Path, start: Start) -> None:
     constraints = 'constraints=["avg_acc >= 0.5", "avg_sg <= 2.0"]'
-    outcome = outcome_of(start(config(tmp_path, "sgd", constraints)))
+    outcome = outcome_of(start(make_config(tmp_path, "sgd", constraints)))
     assert outcome.status == Status.COMPLETED
     assert outcome.values is not None
     expected = (0.5 - outcome.values[0], outcome.values[1] - 2.0)
@@ -85,8 +87,8 @@ def test_the_outcome_has_the_violation_of_every_constraint(tmp_path: Path, start
 def test_a_report_has_the_rows_to_write_if_the_trial_is_pruned(
     tmp_path: Path, start: Start
 ) -> None:
-    assert start(config(tmp_path / "without")).train_next_task().partial is None
-    trial = start(config(tmp_path / "with", "ngm-sgd", "early_stopping.min_peers=2"))
+    assert start(make_config(tmp_path / "without")).train_next_task().partial is None
+    trial = start(make_config(tmp_path / "with", "ngm-sgd", "early_stopping.min_peers=2"))
     reports = [trial.train_next_task() for _ in range(3)]
     partial = reports[2].partial
     assert partial is not None
@@ -94,7 +96,7 @@ def test_a_report_has_the_rows_to_write_if_the_trial_is_pruned(
     assert [row["iterations"] for row in partial.runs] == [60, 60]
     assert not METRICS.keys() & partial.runs[0].keys()  # metrics of a part of a run are not stored
     finish(trial)
-    stored = rows(tmp_path / "with", "tasks").filter(pl.col("task") < 3).to_dicts()
+    stored = read_rows(tmp_path / "with", "tasks").filter(pl.col("task") < 3).to_dicts()
     assert partial.tasks == stored
 
 
@@ -102,27 +104,27 @@ def test_a_report_has_the_rows_to_write_if_the_trial_is_pruned(
 def test_a_trial_continues_in_another_worker_and_ends_the_same(
     tmp_path: Path, start: Start, tasks: int
 ) -> None:
-    expected = finish(start(config(tmp_path / "whole")))
-    first = start(config(tmp_path / "parts"))
+    expected = finish(start(make_config(tmp_path / "whole")))
+    first = start(make_config(tmp_path / "parts"))
     for _ in range(tasks):
         first.train_next_task()
-    second = start(config(tmp_path / "parts"))
-    assert tasks_of(second) == [tasks, tasks]
+    second = start(make_config(tmp_path / "parts"))
+    assert count_trained_tasks(second) == [tasks, tasks]
     assert repr(finish(second)) == repr(expected)  # by repr, since NaN equals no number
     for table in TABLES:
-        assert rows(tmp_path / "parts", table).equals(rows(tmp_path / "whole", table))
-    assert checkpoints(tmp_path / "parts") == []
+        assert read_rows(tmp_path / "parts", table).equals(read_rows(tmp_path / "whole", table))
+    assert list_checkpoints(tmp_path / "parts") == []
 
 
 def test_seeds_continue_from_different_tasks(tmp_path: Path, start: Start) -> None:
     """A worker can be lost between two seeds of the same task."""
-    expected = finish(start(config(tmp_path / "whole")))
-    first = start(config(tmp_path / "parts"))
+    expected = finish(start(make_config(tmp_path / "whole")))
+    first = start(make_config(tmp_path / "parts"))
     first.train_next_task()
     first.runs[0].train_task()
     first.save()
-    second = start(config(tmp_path / "parts"))
-    assert tasks_of(second) == [2, 1]
+    second = start(make_config(tmp_path / "parts"))
+    assert count_trained_tasks(second) == [2, 1]
     assert repr(finish(second)) == repr(expected)
 
 
@@ -134,9 +136,9 @@ def test_a_trial_with_an_unusable_checkpoint_starts_over(
     tmp_path: Path, start: Start, damage: str
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    expected = finish(start(config(whole)))
-    start(config(broken)).train_next_task()
-    (path,) = checkpoints(broken)
+    expected = finish(start(make_config(whole)))
+    start(make_config(broken)).train_next_task()
+    (path,) = list_checkpoints(broken)
     of, states = unpack(path.read_bytes())
     if damage == "gone":
         path.unlink()
@@ -152,13 +154,13 @@ def test_a_trial_with_an_unusable_checkpoint_starts_over(
         path.write_bytes(pack({**of, "seeds": [8, 9]}, states))
     else:
         torch.save([Executed(tmp_path / "executed")], path)
-    second = start(config(broken))
-    assert tasks_of(second) == [0, 0]
+    second = start(make_config(broken))
+    assert count_trained_tasks(second) == [0, 0]
     assert (second.train_next_task().discarded_checkpoint is None) is (damage == "gone")
     assert repr(finish(second)) == repr(expected)
     assert not (tmp_path / "executed").exists()
     for table in TABLES:
-        assert rows(broken, table).equals(rows(whole, table))
+        assert read_rows(broken, table).equals(read_rows(whole, table))
 
 
 class Executed:
@@ -174,11 +176,11 @@ class Executed:
 def test_a_damaged_checkpoint_is_logged_and_reported_once(
     tmp_path: Path, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start(config(tmp_path)).train_next_task()
-    (path,) = checkpoints(tmp_path)
+    start(make_config(tmp_path)).train_next_task()
+    (path,) = list_checkpoints(tmp_path)
     os.truncate(path, 1000)
     with caplog.at_level(logging.WARNING, "ngm_tune.execution.trial_training"):
-        trial = start(config(tmp_path))
+        trial = start(make_config(tmp_path))
     (record,) = caplog.records
     assert record.name == "ngm_tune.execution.trial_training"
     assert f"checkpoints/{BENCHMARK}.ngm-sgd.0000.pt: " in record.getMessage()
@@ -189,30 +191,30 @@ def test_a_damaged_checkpoint_is_logged_and_reported_once(
 
 
 def test_checkpoints_are_saved_at_the_requested_interval(tmp_path: Path, start: Start) -> None:
-    trial = start({**config(tmp_path), "checkpoint_seconds": 1000.0})
+    trial = start({**make_config(tmp_path), "checkpoint_seconds": 1000.0})
     trial.train_next_task()
-    assert checkpoints(tmp_path) == []
+    assert list_checkpoints(tmp_path) == []
 
 
 def test_an_interrupted_trial_saves_a_checkpoint(tmp_path: Path, start: Start) -> None:
-    settings: TrialConfig = {**config(tmp_path), "checkpoint_seconds": 1000.0}
+    settings: TrialConfig = {**make_config(tmp_path), "checkpoint_seconds": 1000.0}
     trial = start(settings)
     trial.train_next_task()
     trial.save_unsaved()
-    assert tasks_of(start(settings)) == [1, 1]
+    assert count_trained_tasks(start(settings)) == [1, 1]
     finish(trial)
     trial.save_unsaved()
-    assert checkpoints(tmp_path) == []
+    assert list_checkpoints(tmp_path) == []
 
 
 def test_a_trial_without_new_tasks_keeps_the_existing_checkpoint(
     tmp_path: Path, start: Start
 ) -> None:
-    used = start(config(tmp_path))
+    used = start(make_config(tmp_path))
     used.train_next_task()
-    unused = start(config(tmp_path))
+    unused = start(make_config(tmp_path))
     used.train_next_task()
-    (path,) = checkpoints(tmp_path)
+    (path,) = list_checkpoints(tmp_path)
     newest = path.read_bytes()
     unused.save_unsaved()
     assert path.read_bytes() == newest
@@ -221,7 +223,7 @@ def test_a_trial_without_new_tasks_keeps_the_existing_checkpoint(
 def test_after_an_interruption_the_last_task_is_reported_again_to_early_stopping(
     tmp_path: Path, start: Start
 ) -> None:
-    settings = config(tmp_path, "ngm-sgd", "early_stopping.min_peers=2")
+    settings = make_config(tmp_path, "ngm-sgd", "early_stopping.min_peers=2")
     first = start(settings)
     reports = [first.train_next_task() for _ in range(2)]
     again = start(settings)  # as if the second report had been lost
@@ -232,7 +234,7 @@ def test_after_an_interruption_the_last_task_is_reported_again_to_early_stopping
 def test_an_unreadable_checkpoint_is_a_problem_of_the_study(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start(config(tmp_path)).train_next_task()
+    start(make_config(tmp_path)).train_next_task()
     read = Results.read_bytes
 
     def failing(self: Results, name: str) -> bytes | None:
@@ -241,29 +243,29 @@ def test_an_unreadable_checkpoint_is_a_problem_of_the_study(
         return read(self, name)
 
     monkeypatch.setattr(Results, "read_bytes", failing)
-    problem = start(config(tmp_path)).train_next_task().problem
+    problem = start(make_config(tmp_path)).train_next_task().problem
     assert problem is not None
     assert "Input/output error" in problem
-    assert len(checkpoints(tmp_path)) == 1
+    assert len(list_checkpoints(tmp_path)) == 1
     assert not (tmp_path / "trials").exists()
 
 
 def test_a_trial_with_written_rows_only_reports_its_outcome(tmp_path: Path, start: Start) -> None:
     """Its worker was lost before the driver received the last report."""
-    expected = outcome_of(start(config(tmp_path)))
-    before = rows(tmp_path, "curves")
-    outcome = start(config(tmp_path)).train_next_task().outcome
+    expected = outcome_of(start(make_config(tmp_path)))
+    before = read_rows(tmp_path, "curves")
+    outcome = start(make_config(tmp_path)).train_next_task().outcome
     assert outcome is not None
     assert outcome.status == Status.COMPLETED
     assert outcome.values == pytest.approx(expected.values)
     assert np.allclose(outcome.interim, expected.interim, equal_nan=True)
-    assert rows(tmp_path, "curves").equals(before)
+    assert read_rows(tmp_path, "curves").equals(before)
 
 
 def test_results_that_a_node_cannot_reach_are_a_problem_of_the_study(
     tmp_path: Path, start: Start
 ) -> None:
-    settings = config(tmp_path)
+    settings = make_config(tmp_path)
     (tmp_path / "study.toml").unlink()
     report = start(settings).train_next_task()
     assert report.done
@@ -275,7 +277,7 @@ def test_results_that_a_node_cannot_reach_are_a_problem_of_the_study(
 def test_results_that_cannot_be_written_are_a_problem_of_the_study(
     tmp_path: Path, start: Start
 ) -> None:
-    trial = start(config(tmp_path))
+    trial = start(make_config(tmp_path))
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
     report = trial.train_next_task()
     assert report.done
@@ -285,10 +287,10 @@ def test_results_that_cannot_be_written_are_a_problem_of_the_study(
 
 
 def test_diverged_seeds_have_the_worst_values(tmp_path: Path, start: Start) -> None:
-    outcome = outcome_of(start(config(tmp_path, "sgd", lr=1e9)))
+    outcome = outcome_of(start(make_config(tmp_path, "sgd", lr=1e9)))
     assert (outcome.status, outcome.values) == (Status.DIVERGED, (0.0, 1.0))
     assert outcome.interim == ((0.0, 1.0),) * 5  # in every task from then on
-    stored = rows(tmp_path, "trials", "sgd")
+    stored = read_rows(tmp_path, "trials", "sgd")
     assert stored["status"].to_list() == ["diverged"] * 2
     assert stored["diverged_at"].null_count() == 0
     assert (stored["iterations"] == stored["diverged_at"]).all()

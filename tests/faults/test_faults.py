@@ -13,8 +13,8 @@ from ngm_tune.results.directory import Results
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
 from tests.helpers.commands import Command
-from tests.helpers.comparing import assert_the_same
-from tests.helpers.processes import started, wait_for_a_trial
+from tests.helpers.comparing import assert_same_results
+from tests.helpers.processes import start_ngm_tune, wait_for_trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -82,7 +82,7 @@ def test_a_full_disk_stops_the_study_which_resumes_when_there_is_space(
     assert ngm_tune(*STUDY, "--results", disk / "study").code == 0
     for path, content in kept.items():
         assert path.read_bytes() == content  # and none of them was run twice
-    assert_the_same(disk / "study", whole)
+    assert_same_results(disk / "study", whole)
     assert [f for f in examine(str(disk / "study")) if f.kind == "damage"] == []
 
 
@@ -92,8 +92,8 @@ def test_a_read_only_disk_stops_the_study_which_resumes_when_it_is_writable(
     disk = tmp_path / "disk"
     disk.mkdir()
     mount("-t", "tmpfs", "-o", "size=40m", "tmpfs", disk)
-    process = started(*STUDY, "--executor", "local", "--results", disk / "study")
-    wait_for_a_trial(disk / "study", process)
+    process = start_ngm_tune(*STUDY, "--executor", "local", "--results", disk / "study")
+    wait_for_trial(disk / "study", process)
     mount("-o", "remount,ro", disk)
     out, err = process.communicate(timeout=100)
     assert_one_sentence((process.returncode, out, err), "Read-only file system")
@@ -104,7 +104,7 @@ def test_a_read_only_disk_stops_the_study_which_resumes_when_it_is_writable(
     )
     mount("-o", "remount,rw", disk)
     assert ngm_tune(*STUDY, "--results", disk / "study").code == 0
-    assert_the_same(disk / "study", whole)
+    assert_same_results(disk / "study", whole)
 
 
 def test_an_unmounted_disk_stops_the_study_which_resumes_when_it_is_mounted(
@@ -115,15 +115,15 @@ def test_an_unmounted_disk_stops_the_study_which_resumes_when_it_is_mounted(
     point.mkdir()
     mount("--bind", volume, point)
 
-    process = started(*STUDY, "--executor", "local", "--results", point / "study")
-    wait_for_a_trial(point / "study", process)
+    process = start_ngm_tune(*STUDY, "--executor", "local", "--results", point / "study")
+    wait_for_trial(point / "study", process)
     subprocess.run(["umount", "-l", str(point)], check=True)
     out, err = process.communicate(timeout=100)
     assert_one_sentence((process.returncode, out, err), str(point / "study"))
     assert list(point.iterdir()) == []  # nothing was written beneath the mount point
     mount("--bind", volume, point)
     assert ngm_tune(*STUDY, "--results", point / "study").code == 0
-    assert_the_same(point / "study", whole)
+    assert_same_results(point / "study", whole)
 
 
 def test_a_results_path_on_a_missing_mount_is_refused(tmp_path: Path, ngm_tune: Command) -> None:

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from ngm_tune.search.optuna_journal import open_storage
 from tests.helpers.commands import Command, in_subprocess
-from tests.helpers.comparing import assert_the_same
-from tests.helpers.processes import ended, started, wait_for_a_trial
+from tests.helpers.comparing import assert_same_results
+from tests.helpers.processes import list_ended_trials, start_ngm_tune, wait_for_trial
 from tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(300)]
@@ -40,32 +40,34 @@ def test_a_stopped_or_killed_study_resumes_with_the_same_results(
 ) -> None:
     """Signals go to the whole group, as `timeout` and systemd send them, to Ray's processes too."""
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        before = ended(tmp_path)
-        process = started(*STUDY, "--results", tmp_path, start_new_session=True)
-        wait_for_a_trial(tmp_path, process, more_than=len(before))
-        kept = ended(tmp_path)
+        before = list_ended_trials(tmp_path)
+        process = start_ngm_tune(*STUDY, "--results", tmp_path, start_new_session=True)
+        wait_for_trial(tmp_path, process, more_than=len(before))
+        kept = list_ended_trials(tmp_path)
         if number == signal.SIGKILL:
             process.kill()
         else:
             os.killpg(process.pid, number)
         out, err = process.communicate(timeout=120)
-        assert kept.items() <= ended(tmp_path).items()
-        assert len(ended(tmp_path)) < len(ended(whole)), "nothing is left to stop"
+        assert kept.items() <= list_ended_trials(tmp_path).items()
+        assert len(list_ended_trials(tmp_path)) < len(list_ended_trials(whole)), (
+            "nothing is left to stop"
+        )
         if number == signal.SIGKILL:
             assert process.returncode == -signal.SIGKILL
             continue
         assert (process.returncode, err) == (130, ""), number
-        assert f"Stopped with {len(ended(tmp_path))} of" in out
+        assert f"Stopped with {len(list_ended_trials(tmp_path))} of" in out
         assert "The same command resumes it." in out
         assert TrialState.RUNNING not in optuna_states(tmp_path)
         assert not (tmp_path / "driver.json").exists()
-    kept = ended(tmp_path)
+    kept = list_ended_trials(tmp_path)
     resumed = ngm_tune(*STUDY, "--results", tmp_path)
     assert (resumed.code, resumed.err) == (0, "")
     assert f"{len(kept)} runs already done" in resumed.out
-    assert kept.items() <= ended(tmp_path).items()
+    assert kept.items() <= list_ended_trials(tmp_path).items()
     assert TrialState.RUNNING not in optuna_states(tmp_path)
-    assert_the_same(tmp_path, whole)
+    assert_same_results(tmp_path, whole)
 
 
 def optuna_states(location: Path) -> set[TrialState]:
@@ -76,7 +78,7 @@ def optuna_states(location: Path) -> set[TrialState]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_before_ray_starts_stops_the_study(tmp_path: Path, number: signal.Signals) -> None:
-    process = started(*STUDY, "--results", tmp_path / "study")
+    process = start_ngm_tune(*STUDY, "--results", tmp_path / "study")
     wait_for(lambda: is_handled(process.pid, number))
     process.send_signal(number)
     assert_stopped(process)
@@ -84,7 +86,7 @@ def test_a_signal_before_ray_starts_stops_the_study(tmp_path: Path, number: sign
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_while_ray_starts_stops_the_study(tmp_path: Path, number: signal.Signals) -> None:
-    process = started(*STUDY, "--results", tmp_path / "study")
+    process = start_ngm_tune(*STUDY, "--results", tmp_path / "study")
     driver = psutil.Process(process.pid)
     wait_for(lambda: any("gcs_server" in child.name() for child in driver.children()))
     process.send_signal(number)
@@ -113,14 +115,14 @@ def test_a_study_resumes_after_a_ray_process_is_killed(
 ) -> None:
     """The kernel ends Ray when memory is short, or the head of a cluster is gone."""
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")  # a minute by default
-    process = started(*STUDY, "--results", tmp_path / "study")
-    wait_for_a_trial(tmp_path / "study", process)
+    process = start_ngm_tune(*STUDY, "--results", tmp_path / "study")
+    wait_for_trial(tmp_path / "study", process)
     (lost,) = (c for c in psutil.Process(process.pid).children() if c.name() == part)
     lost.kill()
     process.communicate(timeout=120)
     assert process.returncode == 1  # Ray ends it, with a message of its own
     assert ngm_tune(*STUDY, "--results", tmp_path / "study").code == 0
-    assert_the_same(tmp_path / "study", whole)
+    assert_same_results(tmp_path / "study", whole)
 
 
 def test_resources_beyond_the_machine_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.helpers.commands import environment, installed
+from tests.helpers.commands import environment, install_methods
 
 pytestmark = [
     pytest.mark.slow,
@@ -79,7 +79,7 @@ METHODS = """
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     (tmp_path / "site").mkdir()
-    return installed(tmp_path / "site", METHODS, "mortal", "doomed", "late")
+    return install_methods(tmp_path / "site", METHODS, "mortal", "doomed", "late")
 
 
 def trials_of(site: Path, location: Path, *changes: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 Command = Callable[..., Outcome]
 
 
-def installed(site: Path, source: str, *names: str) -> Path:
+def install_methods(site: Path, source: str, *names: str) -> Path:
     """Make a folder to import from with a package that has methods as entry points."""
     (site / "own_methods.py").write_text(dedent(source))
     info = site / "own_methods-1.0.dist-info"

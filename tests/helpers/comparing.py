@@ -13,7 +13,7 @@ SCHEMA_1 = Path(__file__).parents[1] / "data" / "schema-1"
 """Results as ngm-tune wrote them before ``tasks/`` and ``search_`` columns existed."""
 
 
-def assert_the_same(location: str | Path, whole: Path) -> None:
+def assert_same_results(location: str | Path, whole: Path) -> None:
     """Assert that two results directories have the same rows, bit for bit, none twice."""
     tables: tuple[Table, ...] = ("trials", "tasks", "curves", "steps")
     for table in tables:

@@ -1,4 +1,4 @@
-"""Searches with a plateau whose outcomes are invented."""
+"""Searches with a plateau and simulated outcomes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METHODS = ["sgd", "adam", "ngm-sgd"]
 
 
 Curve = Callable[[int], float]
-"""Accuracy of a method's runs, by number; every gap is 0.1."""
+"""Accuracy of a run of a method as a function of its number. The gap of every run is 0.1."""
 
 
 def flat(_: int) -> float:
@@ -30,14 +30,14 @@ def rising(number: int) -> float:
 
 
 def slow(number: int) -> float:
-    """Hardly any gain from run 9 on."""
+    """An accuracy that hardly improves from run 9 on."""
     return 0.8 - 0.5 * math.exp(-number / 2)
 
 
-def searches_of(
+def make_searches(
     journal: Path, finished: dict[str, Outcome] | None = None, **changes: Any
 ) -> list[MethodSearch]:
-    """Return the searches of a study with a plateau."""
+    """Return the searches of all methods of a study with a plateau."""
     plateau = {"plateau": {"patience": 4}, "trials": 30, "sampler": "random", "methods": METHODS}
     study = a_study(**{**plateau, **changes})
     storage = open_storage(journal)
@@ -50,29 +50,37 @@ def searches_of(
     ]
 
 
-def search(
-    arms: Sequence[MethodSearch], curves: Sequence[Curve], most: int = 10_000
+def run_searches(
+    searches: Sequence[MethodSearch], curves: Sequence[Curve], most: int = 10_000
 ) -> dict[str, Outcome]:
-    """Run the arms by turns, newest first within each; the outcomes by run id."""
-    ended: dict[str, Outcome] = {}
-    counts = [len(arm.outcomes) for arm in arms]
-    going = True
-    while going:
-        going = False
-        for n, (arm, curve) in enumerate(zip(arms, curves, strict=True)):
+    """Run searches in turns. Within a search, the newest run finishes first.
+
+    Args:
+        searches: The searches.
+        curves: A curve for each search.
+        most: Largest number of runs to finish.
+
+    Returns:
+        Outcomes by run id.
+    """
+    outcomes: dict[str, Outcome] = {}
+    is_active = True
+    while is_active:
+        is_active = False
+        for search, curve in zip(searches, curves, strict=True):
             running = []
-            while proposal := arm.ask():
-                running.append(proposal)
-            for proposal in reversed(running):
-                if len(ended) == most:
-                    return ended
-                number = int(proposal.trial_id[-4:])
-                ended[proposal.run_id] = Outcome("completed", (curve(number), 0.1))
-                arm.finish(proposal.run_id, ended[proposal.run_id])
-                counts[n] += 1
-                going = True
-    return ended
+            while spec := search.ask():
+                running.append(spec)
+            for spec in reversed(running):
+                if len(outcomes) == most:
+                    return outcomes
+                number = int(spec.trial_id[-4:])
+                outcomes[spec.run_id] = Outcome("completed", (curve(number), 0.1))
+                search.finish(spec.run_id, outcomes[spec.run_id])
+                is_active = True
+    return outcomes
 
 
-def lengths(arms: Sequence[MethodSearch]) -> list[int]:
-    return [len(arm.outcomes) for arm in arms]
+def count_runs(searches: Sequence[MethodSearch]) -> list[int]:
+    """Return the number of ended runs of each search."""
+    return [len(search.outcomes) for search in searches]

@@ -11,7 +11,7 @@ from tests.helpers.commands import environment
 from tests.helpers.waiting import wait_for
 
 
-def started(
+def start_ngm_tune(
     *arguments: str | Path, site: Path | None = None, **options: Any
 ) -> subprocess.Popen[str]:
     """Start ``ngm-tune`` in a process that checkpoints after every task; returns the Popen.
@@ -31,13 +31,13 @@ def started(
     )
 
 
-def wait_for_a_trial(location: Path, process: subprocess.Popen[str], more_than: int = 0) -> None:
+def wait_for_trial(location: Path, process: subprocess.Popen[str], more_than: int = 0) -> None:
     """Wait until more than some trials have ended; fail if the process ends before."""
-    wait_for(lambda: process.poll() is not None or len(ended(location)) > more_than)
+    wait_for(lambda: process.poll() is not None or len(list_ended_trials(location)) > more_than)
     assert process.poll() is None, process.communicate()
 
 
-def ended(location: Path) -> dict[str, int]:
+def list_ended_trials(location: Path) -> dict[str, int]:
     """Return the files of ended trials by name, with the time at which they were written."""
     files = {}
     for path in location.glob("trials/*.parquet"):

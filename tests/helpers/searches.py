@@ -1,4 +1,4 @@
-"""Searches whose outcomes are invented instead of trained."""
+"""Searches with simulated instead of trained outcomes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ngm_tune.study.study import Study
 
 METHODS = ["sgd", "momentum-sgd", "adam", "ngm-sgd"]
 TASKS = 5
+"""Number of tasks of a simulated run."""
 
 
 SEARCHES: dict[str, dict[str, Any]] = {
@@ -29,15 +30,17 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "constrained": {"constraints": ["avg_acc >= 0.9"]},
     "racing": {"racing": {}, "trials": 9},
     "early_stopping": {"early_stopping": {"min_peers": 3}},
-    "racing and stopping": {
+    "racing and early stopping": {
         "racing": {"min_probability": 0.3},
         "early_stopping": {"min_peers": 2},
         "trials": 9,
     },
 }
+"""Changes to the study for each kind of search."""
 
 
 def a_study(**changes: Any) -> Study:
+    """Return a valid study with some of its keys changed."""
     content = {
         "name": "mine",
         "title": "A study",
@@ -49,7 +52,7 @@ def a_study(**changes: Any) -> Study:
     return validate_study({**content, **changes}, "test")
 
 
-def benchmark_search(
+def make_benchmark_search(
     journal: Path,
     methods: Sequence[str] = ("sgd",),
     finished: Mapping[str, Outcome] | None = None,
@@ -63,7 +66,7 @@ def benchmark_search(
     )
 
 
-def method_search(
+def make_method_search(
     journal: Path,
     method: str = "sgd",
     finished: Mapping[str, Outcome] | None = None,
@@ -71,16 +74,16 @@ def method_search(
 ) -> MethodSearch:
     """Return the search of one method on Split-Digits.
 
-    It is the only method of its study, unless points or other methods are given.
+    It is the only method of its study unless `methods` or `points_to_evaluate` is given.
     """
-    alone = [method] if "points_to_evaluate" not in changes else METHODS
-    methods = changes.pop("methods", alone)
-    benchmark = benchmark_search(journal, methods, finished, **changes)
+    defaults = METHODS if "points_to_evaluate" in changes else [method]
+    methods = changes.pop("methods", defaults)
+    benchmark = make_benchmark_search(journal, methods, finished, **changes)
     return benchmark.searches[methods.index(method)]
 
 
-def score(spec: RunSpec) -> Outcome:
-    """Return an invented trade-off, best at learning rates between 0.01 and 0.1, with noise."""
+def simulate_outcome(spec: RunSpec) -> Outcome:
+    """Return a noisy trade-off. The front is at learning rates between 0.01 and 0.1."""
     x = math.log10(spec.hyperparameters["lr"])
     key = [*spec.trial_id.encode()]
     noise = np.mean([np.random.default_rng([*key, seed]).normal() for seed in spec.seeds])
@@ -91,9 +94,9 @@ def score(spec: RunSpec) -> Outcome:
     return Outcome("completed", (accuracy, gap), (0.9 - accuracy,), tuple(interim))
 
 
-def train(search: MethodSearch, spec: RunSpec) -> Outcome:
-    """Return the outcome of a run, which can be stopped after any task but the last."""
-    outcome = score(spec)
+def simulate_run(search: MethodSearch, spec: RunSpec) -> Outcome:
+    """Return the simulated outcome of a run. The run can be pruned after any task but the last."""
+    outcome = simulate_outcome(spec)
     for task in range(1, TASKS):
         if search.should_prune(spec.run_id, outcome.interim[:task]):
             return Outcome("stopped", None, interim=outcome.interim[:task])
@@ -102,42 +105,54 @@ def train(search: MethodSearch, spec: RunSpec) -> Outcome:
     return outcome
 
 
-Drawn = dict[str, dict[str, Any]]
-
+Suggestions = dict[str, dict[str, Any]]
+"""Hyper-parameters by run id."""
 
 Outcomes = dict[str, Outcome]
+"""Outcomes by run id."""
 
 
-def draw(search: MethodSearch, stop: int | None = None, order: tuple[int, ...] = (-1,)) -> Drawn:
-    """Return the hyper-parameters that a search proposes, by run id, for all or some runs."""
-    return draw_and_keep(search, stop, order)[0]
-
-
-def draw_and_keep(
+def list_suggestions(
     search: MethodSearch, stop: int | None = None, order: tuple[int, ...] = (-1,)
-) -> tuple[Drawn, Outcomes]:
-    """Start all runs that may run at once, finish one of them in ``order``; newest by default."""
-    drawn: Drawn = {}
+) -> Suggestions:
+    """Run a search and return the hyper-parameters that it suggests."""
+    return run_search(search, stop, order)[0]
+
+
+def run_search(
+    search: MethodSearch, stop: int | None = None, order: tuple[int, ...] = (-1,)
+) -> tuple[Suggestions, Outcomes]:
+    """Run a search with as many concurrent runs as it allows.
+
+    Args:
+        search: The search.
+        stop: Number of runs to finish; None for all.
+        order: Positions of the runs to finish next among the running ones, repeated as necessary.
+            By default the newest run is finished first.
+    """
+    suggestions: Suggestions = {}
     outcomes: Outcomes = {}
     running: list[RunSpec] = []
     while len(outcomes) != stop:
         while spec := search.ask():
-            drawn[spec.run_id] = spec.hyperparameters
+            suggestions[spec.run_id] = spec.hyperparameters
             running.append(spec)
         if not running:
             break
-        done = running.pop(min(order[len(drawn) % len(order)], len(running) - 1))
-        outcomes[done.run_id] = train(search, done)
+        done = running.pop(min(order[len(suggestions) % len(order)], len(running) - 1))
+        outcomes[done.run_id] = simulate_run(search, done)
         search.finish(done.run_id, outcomes[done.run_id])
-    return drawn, outcomes
+    return suggestions, outcomes
 
 
-def one(search: MethodSearch) -> RunSpec:
+def ask_run(search: MethodSearch) -> RunSpec:
+    """Start the next run of a search that has one to start."""
     spec = search.ask()
     assert spec is not None
     return spec
 
 
-def optuna_trials(journal: Path, method: str = "sgd") -> list[FrozenTrial]:
+def read_optuna_trials(journal: Path, method: str = "sgd") -> list[FrozenTrial]:
+    """Return the Optuna trials in the record of a search."""
     study = optuna.load_study(study_name=f"split-digits/{method}", storage=open_storage(journal))
     return study.trials

@@ -38,7 +38,7 @@ def finish(run: ContinualTraining) -> ContinualTraining:
     return run
 
 
-def same(a: TaskRecord, b: TaskRecord) -> bool:
+def are_equal(a: TaskRecord, b: TaskRecord) -> bool:
     return all(
         torch.equal(torch.nan_to_num(x, -1.0), torch.nan_to_num(y, -1.0))
         for x, y in ((a.steps, b.steps), (a.accuracy, b.accuracy), (a.loss, b.loss))

@@ -22,18 +22,18 @@ BENCHMARK = "split-digits"
 TABLES = ("trials", "tasks", "curves", "steps")
 
 
-def splits_of_digits() -> Data:
+def load_splits() -> Data:
     """Return the arrays of both phases."""
     phases: tuple[Phase, ...] = ("search", "confirm")
     data = get_benchmark(BENCHMARK).load()
     return {(phase, BENCHMARK): splits_for(data, phase) for phase in phases}
 
 
-def split_cache(data: Data) -> SplitCache:
+def make_split_cache(data: Data) -> SplitCache:
     return SplitCache(lambda phase, benchmark: data[phase, benchmark], "cpu")
 
 
-def config(
+def make_config(
     location: Path, method: str = "ngm-sgd", *changes: str, **hyperparameters: Any
 ) -> TrialConfig:
     """Return the config of a trial with two seeds, checkpointed after every task of a seed.
@@ -68,16 +68,16 @@ def finish(training: TrialTraining) -> TrialReport:
     return report
 
 
-def tasks_of(training: TrialTraining) -> list[int]:
+def count_trained_tasks(training: TrialTraining) -> list[int]:
     """Return the number of trained tasks of every seed."""
     return [len(run.records) for run in training.runs]
 
 
-def rows(location: Path, table: str, method: str = "ngm-sgd") -> pl.DataFrame:
+def read_rows(location: Path, table: str, method: str = "ngm-sgd") -> pl.DataFrame:
     """Return the rows of a trial in a table, without those columns that differ between runs."""
     frame = pl.read_parquet(location / table / f"{BENCHMARK}.{method}.0000.parquet")
     return frame.drop("wall_seconds", "node", strict=False)
 
 
-def checkpoints(location: Path) -> list[Path]:
+def list_checkpoints(location: Path) -> list[Path]:
     return sorted(location.glob("checkpoints/*.pt"))

@@ -20,8 +20,8 @@ from ray.cluster_utils import Cluster
 
 from ngm_tune.training.checkpoints import unpack
 from tests.helpers.commands import Command, environment, in_subprocess
-from tests.helpers.comparing import assert_the_same
-from tests.helpers.processes import started
+from tests.helpers.comparing import assert_same_results
+from tests.helpers.processes import start_ngm_tune
 from tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(300)]
@@ -136,7 +136,7 @@ def test_trials_of_a_killed_worker_and_a_killed_node_continue_elsewhere(
     head: Head, tmp_path: Path, whole: Path
 ) -> None:
     location = tmp_path / "study"
-    process = started(*STUDY, "--results", location, "--address", head.cluster.address)
+    process = start_ngm_tune(*STUDY, "--results", location, "--address", head.cluster.address)
     try:
         # A worker, in the middle of a trial that has a checkpoint.
         wait_for(lambda: trained(location) and head.trials_on(head.nodes[0]))
@@ -162,7 +162,7 @@ def test_trials_of_a_killed_worker_and_a_killed_node_continue_elsewhere(
         process.kill()
         out, err = process.communicate()
     assert (process.returncode, err) == (0, ""), out
-    assert_the_same(location, whole)
+    assert_same_results(location, whole)
     assert list(location.glob("checkpoints/*.pt")) == []
 
 
@@ -173,7 +173,7 @@ def test_a_cluster_is_joined_from_outside_through_ray_client(
     done = on_ray(*SHORT, "--results", location, "--address", address)
     assert (done.code, done.err) == (0, "")
     assert "ngm-tune analyze" in done.out
-    assert_the_same(location, short)
+    assert_same_results(location, short)
     again = on_ray(*SHORT, "--results", location, "--address", address)
     assert "is complete: all" in again.out
     refused = on_ray(*SHORT, "--set", "seed=5", "--results", location, "--address", address)
@@ -186,7 +186,7 @@ def test_an_interrupt_reaches_a_driver_inside_the_cluster(
     head: Head, tmp_path: Path, ngm_tune: Command, whole: Path
 ) -> None:
     location, address = tmp_path / "study", f"ray://127.0.0.1:{head.client}"
-    process = started(*STUDY, "--results", location, "--address", address)
+    process = start_ngm_tune(*STUDY, "--results", location, "--address", address)
     wait_for(lambda: trained(location))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -194,7 +194,7 @@ def test_an_interrupt_reaches_a_driver_inside_the_cluster(
     assert "The same command resumes " in out
     assert not (location / "driver.json").exists()
     assert ngm_tune(*STUDY, "--results", location).code == 0
-    assert_the_same(location, whole)
+    assert_same_results(location, whole)
 
 
 def test_results_that_a_worker_cannot_write_stop_the_study_with_one_sentence(
@@ -210,7 +210,7 @@ def test_results_that_a_worker_cannot_write_stop_the_study_with_one_sentence(
     assert "the study can be resumed once that is fixed" in stopped.err
     (location / "curves").unlink()
     assert ngm_tune(*SHORT, "--results", location).code == 0
-    assert_the_same(location, short)
+    assert_same_results(location, short)
 
 
 @pytest.mark.parametrize("outside", [False, True])
@@ -241,4 +241,4 @@ def test_a_study_is_submitted_as_a_job(head: Head, tmp_path: Path, short: Path) 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "`ngm-tune analyze" in done.stdout
-    assert_the_same(location, short)
+    assert_same_results(location, short)

@@ -25,9 +25,9 @@ from ngm_tune.search.optuna_journal import open_journal
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.lock import study_lock
 from tests.helpers.commands import Command
-from tests.helpers.comparing import assert_the_same
+from tests.helpers.comparing import assert_same_results
 from tests.helpers.interrupting import interrupt_before_task
-from tests.helpers.processes import started
+from tests.helpers.processes import start_ngm_tune
 from tests.helpers.waiting import wait_for
 
 STUDY = (
@@ -73,7 +73,7 @@ def test_a_study_runs_into_an_object_store_and_is_analyzed_from_there(
     location = uri(s3, "end/to/end")
     done = ngm_tune(*STUDY, "--results", location)
     assert (done.code, done.err) == (0, "")
-    assert_the_same(location, whole)
+    assert_same_results(location, whole)
     results = Results(location)
     assert not results.has("driver.json")
     assert results.files("checkpoints") == []
@@ -106,7 +106,7 @@ def test_a_study_on_ray_in_an_object_store_resumes_after_its_driver_is_killed(
     s3: str, ngm_tune: Command, whole: Path
 ) -> None:
     location = uri(s3, "killed")
-    process = started(*STUDY, "--results", location)
+    process = start_ngm_tune(*STUDY, "--results", location)
     results = Results(location)
     wait_for(lambda: results.files("checkpoints") or results.files("trials"))
     process.kill()
@@ -118,7 +118,7 @@ def test_a_study_on_ray_in_an_object_store_resumes_after_its_driver_is_killed(
 def resumes(ngm_tune: Command, location: str, whole: Path) -> None:
     done = ngm_tune(*STUDY, "--results", location)
     assert (done.code, done.err) == (0, "")
-    assert_the_same(location, whole)
+    assert_same_results(location, whole)
 
 
 def test_a_damaged_object_is_quarantined(s3: str, ngm_tune: Command) -> None:

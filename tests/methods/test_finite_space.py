@@ -22,8 +22,14 @@ from ngm_tune.methods.finite_space import Grid, grid_of
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.warnings import warn_of_small_spaces
-from tests.helpers.plateaus import flat, lengths, search, searches_of, slow
-from tests.helpers.searches import SEARCHES, a_study, draw_and_keep, method_search, optuna_trials
+from tests.helpers.plateaus import count_runs, flat, make_searches, run_searches, slow
+from tests.helpers.searches import (
+    SEARCHES,
+    a_study,
+    make_method_search,
+    read_optuna_trials,
+    run_search,
+)
 
 SPACE = {
     "lr": FloatDistribution(0.01, 0.07, step=0.02),
@@ -93,8 +99,8 @@ def test_every_configuration_is_tried_once(
         **SEARCHES[name],
         "trials": 12,
     }
-    searched = method_search(tmp_path / "a", few, **settings)
-    drawn, outcomes = draw_and_keep(searched, order=(0, 1, 2))
+    searched = make_method_search(tmp_path / "a", few, **settings)
+    drawn, outcomes = run_search(searched, order=(0, 1, 2))
     assert searched.complete
     assert searched.exhausted
     assert len(drawn) == searched.total == len(outcomes)
@@ -111,8 +117,8 @@ def test_every_configuration_is_tried_once(
 def test_no_configuration_is_tried_twice_in_a_short_search(
     tmp_path: Path, few: str, sampler: str
 ) -> None:
-    searched = method_search(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
-    drawn, _ = draw_and_keep(searched)
+    searched = make_method_search(tmp_path / "a", few, methods=[few], trials=6, sampler=sampler)
+    drawn, _ = run_search(searched)
     assert len({tuple(settings.values()) for settings in drawn.values()}) == searched.total == 6
     assert not searched.exhausted
 
@@ -123,14 +129,14 @@ def test_an_interrupted_search_of_a_finite_space_resumes(
     tmp_path: Path, few: str, name: str, kept: bool
 ) -> None:
     settings = {"methods": [few], "max_concurrent_trials": 3, **SEARCHES[name], "trials": 12}
-    whole, ends = draw_and_keep(method_search(tmp_path / "whole", few, **settings))
-    first = method_search(tmp_path / "a", few, **settings)
-    before, outcomes = draw_and_keep(first, stop=5)
+    whole, ends = run_search(make_method_search(tmp_path / "whole", few, **settings))
+    first = make_method_search(tmp_path / "a", few, **settings)
+    before, outcomes = run_search(first, stop=5)
     first.close()
     if not kept:
         (tmp_path / "a").unlink()
-    second = method_search(tmp_path / "a", few, finished=outcomes, **settings)
-    after, later = draw_and_keep(second)
+    second = make_method_search(tmp_path / "a", few, finished=outcomes, **settings)
+    after, later = run_search(second)
     assert {**before, **after} == whole
     assert {**outcomes, **later} == ends
     assert second.exhausted
@@ -145,12 +151,12 @@ def test_older_results_with_duplicates_are_kept(tmp_path: Path, few: str) -> Non
         )
         for n in range(12)
     }
-    searched = method_search(tmp_path / "a", few, finished=twice, **settings)
+    searched = make_method_search(tmp_path / "a", few, finished=twice, **settings)
     assert searched.ask() is None
     assert searched.complete
     assert (searched.total, searched.exhausted) == (12, False)
     searched.close()
-    assert [t.params for t in optuna_trials(tmp_path / "a", few)] == [
+    assert [t.params for t in read_optuna_trials(tmp_path / "a", few)] == [
         {"lr": 0.01, "momentum": None}
     ] * 12
 
@@ -159,11 +165,11 @@ def test_older_results_with_duplicates_are_kept(tmp_path: Path, few: str) -> Non
 def test_other_searches_continue_to_their_plateau(
     tmp_path: Path, few: str, max_concurrent_trials: int
 ) -> None:
-    arms = searches_of(
+    arms = make_searches(
         tmp_path / "a", methods=["sgd", few, "adam"], max_concurrent_trials=max_concurrent_trials
     )
-    search(arms, [slow, flat, flat])
-    first, second, third = lengths(arms)
+    run_searches(arms, [slow, flat, flat])
+    first, second, third = count_runs(arms)
     assert first == third > 2 * 4
     assert second == SIZE
     assert all(method_search.complete for method_search in arms)

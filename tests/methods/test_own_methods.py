@@ -30,7 +30,7 @@ from ngm_tune.study.search_spaces import narrow_space
 from ngm_tune.study.study import Study
 from tests.helpers.other_study import OtherStudy
 from tests.helpers.searches import a_study
-from tests.helpers.training import finish, same, start
+from tests.helpers.training import are_equal, finish, start
 
 LR = FloatDistribution(0.01, 0.1, log=True)
 
@@ -182,7 +182,7 @@ def test_the_seed_of_a_run_covers_numpy_and_python() -> None:
     random.random()
     drawn = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
     second = finish(start(noisy))  # type: ignore[arg-type]
-    assert all(map(same, first.records, second.records))
+    assert all(map(are_equal, first.records, second.records))
     after = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]  # noqa: NPY002
     assert after == drawn
     assert before[1] != drawn[1]
@@ -196,7 +196,7 @@ def test_a_state_can_be_loaded_several_times() -> None:
     for run in runs:
         run.load_state_dict(state)
         finish(run)
-    assert all(map(same, runs[0].records, runs[1].records))
+    assert all(map(are_equal, runs[0].records, runs[1].records))
 
 
 def test_none_is_restored_from_defaults(tmp_path: Path) -> None:

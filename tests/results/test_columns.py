@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngm_tune.results.columns import Domain, column_type, decode, infer_domain
-from tests.helpers.commands import in_process, installed
+from tests.helpers.commands import in_process, install_methods
 
 METHODS = """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -74,7 +74,7 @@ STUDY = """
 def test_methods_that_share_columns_keep_their_types_on_resume_defaults_and_warm_start(
     tmp_path: Path,
 ) -> None:
-    site = installed(tmp_path, METHODS, "integers", "floats", "mixed")
+    site = install_methods(tmp_path, METHODS, "integers", "floats", "mixed")
     ngm_tune = in_process(site)
     study, results = tmp_path / "shared.toml", tmp_path / "results"
     study.write_text(dedent(STUDY))

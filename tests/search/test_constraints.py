@@ -1,4 +1,4 @@
-"""Constraints: told to Optuna, heeded by its samplers, kept by what is on a front."""
+"""Constraints: their place in the search record, in sampling and in fronts."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from optuna.trial import TrialState
 from ngm_tune.results.outcome import Outcome, compute_outcome
 from ngm_tune.search.aggregation import aggregate
 from ngm_tune.search.method_search import MethodSearch
-from tests.helpers.searches import method_search, one, optuna_trials, score
+from tests.helpers.searches import ask_run, make_method_search, read_optuna_trials, simulate_outcome
 
 TEXTS = ["avg_acc >= 0.98", "avg_sg <= 0.2"]
 
 
-def search(searched: MethodSearch, bounds: list[float]) -> list[float]:
-    """Learning rates that are proposed where accuracy must reach bounds."""
+def run_with_bounds(search: MethodSearch, bounds: list[float]) -> list[float]:
+    """Run a search whose constraints are lower bounds on accuracy; return its learning rates."""
     lrs = []
-    while proposal := searched.ask():
-        lrs.append(float(proposal.hyperparameters["lr"]))
-        found = score(proposal)
-        assert found.values is not None
-        violation = tuple(bound - found.values[0] for bound in bounds)
-        searched.finish(proposal.run_id, Outcome("completed", found.values, violation))
+    while spec := search.ask():
+        lrs.append(float(spec.hyperparameters["lr"]))
+        values = simulate_outcome(spec).values
+        assert values is not None
+        violation = tuple(bound - values[0] for bound in bounds)
+        search.finish(spec.run_id, Outcome("completed", values, violation))
     return lrs
 
 
 def test_optuna_records_the_violation_of_each_constraint(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", constraints=TEXTS, trials=4)
+    search = make_method_search(tmp_path / "a", constraints=TEXTS, trials=4)
     for status, violation in (("completed", (0.03, -0.1)), ("diverged", (0.98, 0.8))):
-        searched.finish(one(searched).run_id, Outcome(status, (0.95, 0.1), violation))
-    searched.finish(one(searched).run_id, Outcome("stopped", None))
-    searched.finish(one(searched).run_id, Outcome("failed", None))
-    searched.close()
-    first, second, third, fourth = optuna_trials(tmp_path / "a")
+        search.finish(ask_run(search).run_id, Outcome(status, (0.95, 0.1), violation))
+    search.finish(ask_run(search).run_id, Outcome("stopped", None))
+    search.finish(ask_run(search).run_id, Outcome("failed", None))
+    search.close()
+    first, second, third, fourth = read_optuna_trials(tmp_path / "a")
     assert first.constraints == {TEXTS[0]: 0.03, TEXTS[1]: -0.1}
     assert second.constraints == {TEXTS[0]: 0.98, TEXTS[1]: 0.8}
     assert third.constraints == fourth.constraints == {}
@@ -49,42 +49,42 @@ def test_an_interrupted_record_is_completed_on_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"constraints": TEXTS, "trials": 1}
-    first = method_search(tmp_path / "a", **settings)
-    proposal, outcome = one(first), Outcome("completed", (0.95, 0.1), (0.03, -0.1))
+    first = make_method_search(tmp_path / "a", **settings)
+    spec, outcome = ask_run(first), Outcome("completed", (0.95, 0.1), (0.03, -0.1))
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "tell", cut_off)
+        patch.setattr(optuna.Study, "tell", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            first.finish(proposal.run_id, outcome)
-    assert optuna_trials(tmp_path / "a")[0].state == TrialState.RUNNING
-    method_search(tmp_path / "a", finished={proposal.run_id: outcome}, **settings).close()
-    (trial,) = optuna_trials(tmp_path / "a")
+            first.finish(spec.run_id, outcome)
+    assert read_optuna_trials(tmp_path / "a")[0].state == TrialState.RUNNING
+    make_method_search(tmp_path / "a", finished={spec.run_id: outcome}, **settings).close()
+    (trial,) = read_optuna_trials(tmp_path / "a")
     assert trial.state == TrialState.COMPLETE
     assert trial.constraints == {TEXTS[0]: 0.03, TEXTS[1]: -0.1}
 
 
-def cut_off(*_: Any, **__: Any) -> None:
+def interrupt(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
 def test_infeasible_configurations_are_not_on_the_front(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", constraints=TEXTS, trials=4)
-    ends = [
+    search = make_method_search(tmp_path / "a", constraints=TEXTS, trials=4)
+    results = [
         ((0.99, 0.30), (-0.01, 0.1)),
         ((0.99, 0.15), (-0.01, -0.05)),
-        ((0.98, 0.20), (0.0, 0.0)),  # keeps both, but is dominated
+        ((0.98, 0.20), (0.0, 0.0)),  # feasible but dominated
         ((0.97, 0.00), (0.01, -0.2)),
     ]
-    for values, violation in ends:
-        searched.finish(one(searched).run_id, Outcome("completed", values, violation))
-    assert searched.front() == {1: (0.99, 0.15)}
-    assert searched.values == [(0.99, 0.15)]
-    assert [c.trial_id for c in searched.selected(4, 0.99)] == ["split-digits.sgd.0001"]
+    for values, violation in results:
+        search.finish(ask_run(search).run_id, Outcome("completed", values, violation))
+    assert search.front() == {1: (0.99, 0.15)}
+    assert search.values == [(0.99, 0.15)]
+    assert [c.trial_id for c in search.selected(4, 0.99)] == ["split-digits.sgd.0001"]
 
 
 def test_a_configuration_exactly_at_a_bound_is_feasible(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", constraints=TEXTS, trials=1)
-    searched.finish(one(searched).run_id, Outcome("completed", (0.98, 0.2), (0.0, 0.0)))
-    assert list(searched.front()) == [0]
+    search = make_method_search(tmp_path / "a", constraints=TEXTS, trials=1)
+    search.finish(ask_run(search).run_id, Outcome("completed", (0.98, 0.2), (0.0, 0.0)))
+    assert list(search.front()) == [0]
 
 
 def test_feasibility_depends_on_the_mean_over_seeds() -> None:
@@ -113,17 +113,18 @@ def test_a_constraint_can_bound_a_metric_that_is_not_an_objective() -> None:
 def test_samplers_prefer_feasible_regions(
     tmp_path: Path, sampler: str, trials: int, random: int
 ) -> None:
-    """Without a constraint they look for small gaps as well, where accuracy is too low.
+    """Without the constraint, samplers also explore small gaps at accuracies that are too low.
 
-    Not of a method with one coordinate, of which Optuna's NSGA-II mutates every one.
+    The method has several coordinates: NSGA-II is a random search of methods with one coordinate.
     """
 
-    def feasible(constraints: list[str], bounds: list[float]) -> int:
+    def count_feasible(constraints: list[str], bounds: list[float]) -> int:
         changes: dict[str, Any] = {"sampler": sampler, "trials": trials}
         name = "with" if constraints else "without"
-        lrs = search(
-            method_search(tmp_path / name, "ngm-sgd", constraints=constraints, **changes), bounds
+        lrs = run_with_bounds(
+            make_method_search(tmp_path / name, "ngm-sgd", constraints=constraints, **changes),
+            bounds,
         )
         return sum(abs(math.log10(lr) + 1) < math.sqrt(0.2) for lr in lrs[random:])
 
-    assert feasible(["avg_acc >= 0.98"], [0.98]) > 1.25 * feasible([], [])
+    assert count_feasible(["avg_acc >= 0.98"], [0.98]) > 1.25 * count_feasible([], [])

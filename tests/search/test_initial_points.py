@@ -1,4 +1,4 @@
-"""Points that searches start from: hyper-parameters as places of the search space, and back."""
+"""Initial points: conversion to search coordinates, suggestions and invalid points."""
 
 from __future__ import annotations
 
@@ -19,30 +19,38 @@ from ngm_tune.methods.method import Method
 from ngm_tune.study.initial_points import locate, paper_settings, select_points
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.search_spaces import narrow_space
-from tests.helpers.searches import SEARCHES, a_study, draw, method_search, one, optuna_trials, train
+from tests.helpers.searches import (
+    SEARCHES,
+    a_study,
+    ask_run,
+    list_suggestions,
+    make_method_search,
+    read_optuna_trials,
+    simulate_run,
+)
 
 PAPER = ["domain-cifar100", "permuted-mnist", "rotated-mnist", "split-cifar10"]
 PAPER += ["split-mini-imagenet", "split-mnist"]
 NAMES = [method.name for method in BUILT_IN]
-GIVEN = [
+POINTS = [
     {"method": "ngm-sgd", "lr": 0.01, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9},
     {"method": "sgd", "lr": 0.5},
     {"method": "ngm-sgd", "lr": 0.1, "gain_sensitivity": 0.1, "entropy_smoothing": 0.8},
 ]
 
 
-def places(method: Method) -> st.SearchStrategy[dict[str, Any]]:
-    """Points of a method's search space, its borders often among them."""
+def points_in(method: Method) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for points in the search space of a method, often at its bounds."""
     axes: dict[str, st.SearchStrategy[Any]] = {}
-    for name, where in method.space.items():
-        if isinstance(where, CategoricalDistribution):
-            axes[name] = st.sampled_from(where.choices)
-        elif isinstance(where, IntDistribution):
-            axes[name] = st.integers(where.low, where.high)
+    for name, distribution in method.space.items():
+        if isinstance(distribution, CategoricalDistribution):
+            axes[name] = st.sampled_from(distribution.choices)
+        elif isinstance(distribution, IntDistribution):
+            axes[name] = st.integers(distribution.low, distribution.high)
         else:
-            assert isinstance(where, FloatDistribution)
-            ends = st.sampled_from([where.low, where.high])
-            axes[name] = ends | st.floats(where.low, where.high)
+            assert isinstance(distribution, FloatDistribution)
+            bounds = st.sampled_from([distribution.low, distribution.high])
+            axes[name] = bounds | st.floats(distribution.low, distribution.high)
     return st.fixed_dictionaries(axes)
 
 
@@ -50,65 +58,68 @@ def places(method: Method) -> st.SearchStrategy[dict[str, Any]]:
 @given(data=st.data())
 def test_locate_is_the_inverse_of_configure(name: str, data: st.DataObject) -> None:
     method = get_method(name)
-    place = data.draw(places(method))
-    settings = method.configure(dict(place))
-    found = method.locate(dict(settings))
-    assert found == pytest.approx(place)
-    assert method.configure(found) == pytest.approx(settings)
-    assert all(type(found[k]) is type(place[k]) for k in place)
+    point = data.draw(points_in(method))
+    settings = method.configure(dict(point))
+    located = method.locate(dict(settings))
+    assert located == pytest.approx(point)
+    assert method.configure(located) == pytest.approx(settings)
+    assert all(type(located[k]) is type(point[k]) for k in point)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 def test_every_suggestion_can_be_an_initial_point(name: str, data: st.DataObject) -> None:
-    """Rounding does not put what was proposed at the border of a space outside of it."""
+    """Rounding does not move a suggestion at a bound out of the search space."""
     method = get_method(name)
-    place = data.draw(places(method))
+    point = data.draw(points_in(method))
     space = narrow_space(method, {})
-    found = locate("", method, space, method.configure(dict(place)))
-    assert found == pytest.approx(place)
-    assert all(where._contains(where.to_internal_repr(found[k])) for k, where in space.items())
+    located = locate("", method, space, method.configure(dict(point)))
+    assert located == pytest.approx(point)
+    assert all(
+        distribution._contains(distribution.to_internal_repr(located[k]))
+        for k, distribution in space.items()
+    )
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_initial_points_are_the_first_configurations(tmp_path: Path, search: str) -> None:
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_initial_points_are_the_first_configurations(tmp_path: Path, kind: str) -> None:
     changes = {
-        **SEARCHES[search],
-        "points_to_evaluate": GIVEN,
+        **SEARCHES[kind],
+        "points_to_evaluate": POINTS,
         "max_concurrent_trials": 2,
         "seeds": 2,
         "trials": 5,
     }
     configurations: dict[str, dict[str, Any]] = {}
-    searched = method_search(tmp_path / "a", "ngm-sgd", **changes)
-    while proposal := searched.ask():
-        configurations.setdefault(proposal.trial_id, proposal.hyperparameters)
-        searched.finish(proposal.run_id, train(searched, proposal))
+    search = make_method_search(tmp_path / "a", "ngm-sgd", **changes)
+    while spec := search.ask():
+        configurations.setdefault(spec.trial_id, spec.hyperparameters)
+        search.finish(spec.run_id, simulate_run(search, spec))
     first, second, third = list(configurations.values())[:3]
-    assert first == pytest.approx({k: v for k, v in GIVEN[0].items() if k != "method"})
-    assert second == pytest.approx({k: v for k, v in GIVEN[2].items() if k != "method"})
+    assert first == pytest.approx({k: v for k, v in POINTS[0].items() if k != "method"})
+    assert second == pytest.approx({k: v for k, v in POINTS[2].items() if k != "method"})
     assert third != pytest.approx(second)
-    assert searched.total == (10 if "racing" in search else 5)
-    assert searched.complete
+    assert search.total == (10 if "racing" in kind else 5)
+    assert search.complete
 
 
 def test_initial_points_inform_later_suggestions(tmp_path: Path) -> None:
-    """They are trials like any other: TPE, past its random start, draws near good ones."""
+    """TPE suggests configurations near good initial points after its random start."""
     good = [{"method": "sgd", "lr": 0.03 + 0.001 * n} for n in range(12)]
     bad = [{"method": "sgd", "lr": 0.9 + 0.001 * n} for n in range(30)]
-    searched = method_search(tmp_path / "a", points_to_evaluate=[*good, *bad], trials=52)
-    lrs = [p["lr"] for p in draw(searched).values()]
+    search = make_method_search(tmp_path / "a", points_to_evaluate=[*good, *bad], trials=52)
+    lrs = [p["lr"] for p in list_suggestions(search).values()]
     assert lrs[:12] == [point["lr"] for point in good]
     assert sum(0.005 < lr < 0.2 for lr in lrs[42:]) >= 8
 
 
 def test_initial_points_are_recorded_like_suggestions(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", "ngm-sgd", points_to_evaluate=GIVEN)
-    proposal = one(searched)
-    searched.finish(proposal.run_id, train(searched, proposal))
-    (trial,) = optuna_trials(tmp_path / "a", "ngm-sgd")
+    search = make_method_search(tmp_path / "a", "ngm-sgd", points_to_evaluate=POINTS)
+    spec = ask_run(search)
+    search.finish(spec.run_id, simulate_run(search, spec))
+    (trial,) = read_optuna_trials(tmp_path / "a", "ngm-sgd")
     assert trial.state == TrialState.COMPLETE
-    assert trial.params == proposal.coordinates
+    assert trial.params == spec.coordinates
     assert trial.params == pytest.approx({"lr": 0.01, "dc_gain": 4.0, "gain_decay": 0.1})
 
 
@@ -139,10 +150,10 @@ def test_paper_points_are_the_papers_settings_for_a_benchmark(benchmark: str) ->
     study = a_study(benchmarks=[benchmark], methods=[*methods, "ema"], points_to_evaluate=["paper"])
     for name in methods:
         (point,) = StudyPlan.resolve(study).points_of(benchmark, name)
-        ran = get_method(name).configure(dict(point))
-        theirs = paper_settings(benchmark)[name]
-        assert ran == pytest.approx({k: theirs[k] for k in ran})
-    assert StudyPlan.resolve(study).points_of(benchmark, "ema") == []  # not in the paper
+        settings = get_method(name).configure(dict(point))
+        published = paper_settings(benchmark)[name]
+        assert settings == pytest.approx({k: published[k] for k in settings})
+    assert StudyPlan.resolve(study).points_of(benchmark, "ema") == []
 
 
 def test_every_benchmark_of_the_paper_has_paper_settings() -> None:
@@ -151,8 +162,8 @@ def test_every_benchmark_of_the_paper_has_paper_settings() -> None:
 
 def test_paper_points_keep_their_place_among_other_points() -> None:
     points: list[Any] = [{"method": "sgd", "lr": 0.3}, "paper"]
-    found = select_points(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
-    assert found == [
+    selected = select_points(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
+    assert selected == [
         ("points_to_evaluate[0]", {"lr": 0.3}),
         ("points_to_evaluate[1]", {"lr": 0.01}),
     ]
@@ -197,15 +208,15 @@ def test_paper_points_keep_their_place_among_other_points() -> None:
             "points_to_evaluate[0] has lr = True: lr = True is outside the search space",
         ),
         (
-            [{"method": "sgd", "lr": 0.1}],  # the study's own range begins at 0.2
+            [{"method": "sgd", "lr": 0.1}],  # the range of the study begins at 0.2
             "points_to_evaluate[0] has lr = 0.1: lr = 0.1 is outside the search space",
         ),
         (
-            [{**GIVEN[0], "entropy_smoothing": 1}],
+            [{**POINTS[0], "entropy_smoothing": 1}],
             "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entr",
         ),
         (
-            [{**GIVEN[0], "entropy_smoothing": "x"}],
+            [{**POINTS[0], "entropy_smoothing": "x"}],
             "points_to_evaluate[0]: {'lr': 0.01, 'gain_sensitivity': 0.4, 'entr",
         ),
         (

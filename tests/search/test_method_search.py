@@ -1,4 +1,4 @@
-"""Arms and Optuna's record of them: deterministic, and true to the results."""
+"""Searches of one method: deterministic suggestions, the search record and resuming."""
 
 from __future__ import annotations
 
@@ -16,78 +16,84 @@ from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.optuna_journal import open_storage
 from tests.helpers.searches import (
     SEARCHES,
-    draw,
-    draw_and_keep,
-    method_search,
-    one,
-    optuna_trials,
-    train,
+    ask_run,
+    list_suggestions,
+    make_method_search,
+    read_optuna_trials,
+    run_search,
+    simulate_run,
 )
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
 def test_suggestions_are_determined_by_the_seed(tmp_path: Path, sampler: str) -> None:
     trials = 12
-    first = draw(method_search(tmp_path / "a", sampler=sampler, trials=trials))
-    again = draw(method_search(tmp_path / "b", sampler=sampler, trials=trials))
-    other = draw(method_search(tmp_path / "c", sampler=sampler, trials=trials, seed=1))
+    first = list_suggestions(make_method_search(tmp_path / "a", sampler=sampler, trials=trials))
+    again = list_suggestions(make_method_search(tmp_path / "b", sampler=sampler, trials=trials))
+    other = list_suggestions(
+        make_method_search(tmp_path / "c", sampler=sampler, trials=trials, seed=1)
+    )
     assert first == again
     assert first != other
     assert list(first) == [f"split-digits.sgd.{n:04d}" for n in range(trials)]
 
 
 def test_methods_of_a_study_receive_different_suggestions(tmp_path: Path) -> None:
-    a, b = draw(method_search(tmp_path / "a")), draw(method_search(tmp_path / "a", "momentum-sgd"))
+    a, b = (
+        list_suggestions(make_method_search(tmp_path / "a")),
+        list_suggestions(make_method_search(tmp_path / "a", "momentum-sgd")),
+    )
     assert [p["lr"] for p in a.values()] != [p["lr"] for p in b.values()]
 
 
 def test_ngm_sgd_is_searched_over_dc_gain_and_gain_decay(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", "ngm-sgd")
-    proposals = []
-    while proposal := searched.ask():
-        proposals.append(proposal)
-        searched.finish(proposal.run_id, train(searched, proposal))
-    for proposal, trial in zip(proposals, optuna_trials(tmp_path / "a", "ngm-sgd"), strict=True):
-        assert trial.params == proposal.coordinates
-        decay = 1.0 - proposal.hyperparameters["entropy_smoothing"]
+    search = make_method_search(tmp_path / "a", "ngm-sgd")
+    specs = []
+    while spec := search.ask():
+        specs.append(spec)
+        search.finish(spec.run_id, simulate_run(search, spec))
+    for spec, trial in zip(specs, read_optuna_trials(tmp_path / "a", "ngm-sgd"), strict=True):
+        assert trial.params == spec.coordinates
+        decay = 1.0 - spec.hyperparameters["entropy_smoothing"]
         assert trial.params["gain_decay"] == pytest.approx(decay)
-        dc_gain = proposal.hyperparameters["gain_sensitivity"] / decay
+        dc_gain = spec.hyperparameters["gain_sensitivity"] / decay
         assert trial.params["dc_gain"] == pytest.approx(dc_gain)
-        assert trial.params["lr"] == proposal.hyperparameters["lr"]
+        assert trial.params["lr"] == spec.hyperparameters["lr"]
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_a_search_does_not_depend_on_the_order_of_completion(tmp_path: Path, search: str) -> None:
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_search_does_not_depend_on_the_order_of_completion(tmp_path: Path, kind: str) -> None:
     ends = []
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
-        searched = method_search(
-            tmp_path / str(order), **{"max_concurrent_trials": 3, "trials": 24, **SEARCHES[search]}
+        search = make_method_search(
+            tmp_path / str(order), **{"max_concurrent_trials": 3, "trials": 24, **SEARCHES[kind]}
         )
-        drawn, outcomes = draw_and_keep(searched, order=order)
-        assert len(drawn) == searched.total
-        ends.append((drawn, outcomes, searched.front()))
+        suggestions, outcomes = run_search(search, order=order)
+        assert len(suggestions) == search.total
+        ends.append((suggestions, outcomes, search.front()))
     assert ends[0] == ends[1] == ends[2]
     stopped = {outcome.status for outcome in ends[0][1].values()} == {"completed", "stopped"}
-    assert stopped == ("stopping" in search)
+    assert stopped == ("stopping" in kind)
 
 
 def test_at_most_max_concurrent_trials_run_at_once(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", max_concurrent_trials=2)
-    first, second = one(searched), one(searched)
-    assert searched.ask() is None
-    searched.finish(second.run_id, train(searched, second))
-    assert searched.ask() is None  # the third may only know of the first
-    searched.finish(first.run_id, train(searched, first))
-    assert searched.ask() is not None
+    search = make_method_search(tmp_path / "a", max_concurrent_trials=2)
+    first, second = ask_run(search), ask_run(search)
+    assert search.ask() is None
+    search.finish(second.run_id, simulate_run(search, second))
+    assert search.ask() is None  # the outcome of the first run informs the third
+    search.finish(first.run_id, simulate_run(search, first))
+    assert search.ask() is not None
 
 
 def interruptions() -> Iterator[Any]:
+    """Return how a search is interrupted, with its number of concurrent trials and its study."""
     for how in ("stopped", "killed", "record lost", "unseen result"):
         for max_concurrent_trials in (1, 3):
             yield pytest.param(
                 how, max_concurrent_trials, {"trials": 26}, id=f"{how}-{max_concurrent_trials}-tpe"
             )
-            for name in ("racing", "racing and stopping"):
+            for name in ("racing", "racing and early stopping"):
                 yield pytest.param(
                     how,
                     max_concurrent_trials,
@@ -103,63 +109,63 @@ def test_an_interrupted_search_resumes_as_if_uninterrupted(
     tmp_path: Path, how: str, max_concurrent_trials: int, changes: dict[str, Any]
 ) -> None:
     settings = {"max_concurrent_trials": max_concurrent_trials, **changes}
-    whole, ends = draw_and_keep(method_search(tmp_path / "whole", **settings))
+    whole, ends = run_search(make_method_search(tmp_path / "whole", **settings))
 
     journal = tmp_path / "broken"
-    first = method_search(journal, **settings)
-    before, outcomes = draw_and_keep(first, stop=14)
-    if how == "unseen result":  # the worker wrote it, the driver was stopped before it knew
+    first = make_method_search(journal, **settings)
+    before, outcomes = run_search(first, stop=14)
+    if how == "unseen result":  # a worker wrote it after the driver was stopped
         if cut_off := first.ask():
             before[cut_off.run_id] = cut_off.hyperparameters
         unseen = next(run_id for run_id in before if run_id not in outcomes)
         outcomes[unseen] = ends[unseen]
     if how != "killed":
         first.close()
-        assert not any(t.state == TrialState.RUNNING for t in optuna_trials(journal))
+        assert not any(t.state == TrialState.RUNNING for t in read_optuna_trials(journal))
     if how == "record lost":
         journal.unlink()
-    second = method_search(journal, finished=outcomes, **settings)
-    after, later = draw_and_keep(second)
+    second = make_method_search(journal, finished=outcomes, **settings)
+    after, later = run_search(second)
     second.close()
 
     assert {**before, **after} == whole
     assert {**outcomes, **later} == ends
     assert outcomes.keys().isdisjoint(later)
-    trials = [t for t in optuna_trials(journal) if t.user_attrs["status"] != "cut off"]
+    trials = [t for t in read_optuna_trials(journal) if t.user_attrs["status"] != "cut off"]
     assert sorted(t.user_attrs["number"] for t in trials) == list(range(second.total))
-    told = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
-    assert all(t.state == told[t.user_attrs["status"]] for t in trials)
+    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    assert all(t.state == states[t.user_attrs["status"]] for t in trials)
     by_number = sorted(trials, key=lambda t: t.user_attrs["number"])
     assert [t.params["lr"] for t in by_number] == [p["lr"] for p in whole.values()]
 
 
 def test_results_missing_from_the_search_record_are_added_on_resume(tmp_path: Path) -> None:
-    """Killed after a trial's file was written: the file is the truth."""
-    first = method_search(tmp_path / "a", trials=1)
-    proposal = one(first)
-    outcome = train(first, proposal)
-    second = method_search(tmp_path / "a", trials=1, finished={proposal.run_id: outcome})
+    """The driver was killed after a worker wrote the results, which take precedence."""
+    first = make_method_search(tmp_path / "a", trials=1)
+    spec = ask_run(first)
+    outcome = simulate_run(first, spec)
+    second = make_method_search(tmp_path / "a", trials=1, finished={spec.run_id: outcome})
     assert second.ask() is None
     assert second.complete
     second.close()
-    (trial,) = optuna_trials(tmp_path / "a")
+    (trial,) = read_optuna_trials(tmp_path / "a")
     assert trial.state == TrialState.COMPLETE
     assert tuple(trial.values) == outcome.values
     assert trial.user_attrs["status"] == "completed"
 
 
 @pytest.mark.parametrize("max_concurrent_trials", [1, 3])
-@pytest.mark.parametrize("search", ["plain", "racing"])
-def test_more_trials_extend_a_search(
-    tmp_path: Path, max_concurrent_trials: int, search: str
-) -> None:
+@pytest.mark.parametrize("kind", ["plain", "racing"])
+def test_more_trials_extend_a_search(tmp_path: Path, max_concurrent_trials: int, kind: str) -> None:
     journal = tmp_path / "a"
-    settings = {**SEARCHES[search], "max_concurrent_trials": max_concurrent_trials}
-    first = method_search(journal, **{**settings, "trials": 6})
-    few, outcomes = draw_and_keep(first)
+    settings = {**SEARCHES[kind], "max_concurrent_trials": max_concurrent_trials}
+    first = make_method_search(journal, **{**settings, "trials": 6})
+    few, outcomes = run_search(first)
     first.close()
-    more, _ = draw_and_keep(method_search(journal, finished=outcomes, **{**settings, "trials": 12}))
-    whole, _ = draw_and_keep(method_search(tmp_path / "b", **{**settings, "trials": 12}))
+    more, _ = run_search(
+        make_method_search(journal, finished=outcomes, **{**settings, "trials": 12})
+    )
+    whole, _ = run_search(make_method_search(tmp_path / "b", **{**settings, "trials": 12}))
     assert {**few, **more} == whole
     assert outcomes.keys().isdisjoint(more)
 
@@ -178,20 +184,20 @@ def test_more_trials_extend_a_search(
 def test_optuna_records_how_a_trial_ended(
     tmp_path: Path, outcome: Outcome, state: TrialState, status: str
 ) -> None:
-    searched = method_search(tmp_path / "a", trials=2)
-    searched.finish(one(searched).run_id, outcome)
-    one(searched)  # the search goes on, whatever happened
-    searched.close()
-    first, second = optuna_trials(tmp_path / "a")
+    search = make_method_search(tmp_path / "a", trials=2)
+    search.finish(ask_run(search).run_id, outcome)
+    ask_run(search)  # the search continues in any case
+    search.close()
+    first, second = read_optuna_trials(tmp_path / "a")
     assert (first.state, first.user_attrs["status"]) == (state, status)
     assert tuple(first.values or ()) == (outcome.values if state == TrialState.COMPLETE else ())
     assert (second.state, second.user_attrs["status"]) == (TrialState.FAIL, "cut off")
 
 
 def test_optuna_trials_name_their_run_and_seeds(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", racing={}, seeds=[4, 2], trials=2)
-    draw(searched)
-    trials = optuna_trials(tmp_path / "a")
+    search = make_method_search(tmp_path / "a", racing={}, seeds=[4, 2], trials=2)
+    list_suggestions(search)
+    trials = read_optuna_trials(tmp_path / "a")
     assert [t.user_attrs["number"] for t in trials] == [0, 1, 2, 3]
     assert all(t.user_attrs["method"] == "sgd" for t in trials)
     ran = [(t.user_attrs["trial_id"], t.user_attrs["seeds"]) for t in trials]
@@ -207,44 +213,44 @@ def test_optuna_trials_name_their_run_and_seeds(tmp_path: Path) -> None:
 
 
 def test_a_stored_result_with_a_nan_objective_is_a_failure(tmp_path: Path) -> None:
-    first = method_search(tmp_path / "a", trials=2)
-    nothing = {one(first).run_id: Outcome("completed", (math.nan, 0.1))}
-    second = method_search(tmp_path / "a", trials=2, finished=nothing)
-    one(second)
+    first = make_method_search(tmp_path / "a", trials=2)
+    finished = {ask_run(first).run_id: Outcome("completed", (math.nan, 0.1))}
+    second = make_method_search(tmp_path / "a", trials=2, finished=finished)
+    ask_run(second)
     assert [o.status for o in second.outcomes] == ["failed"]
 
 
 def test_a_failure_recorded_as_an_interruption_is_corrected_on_resume(tmp_path: Path) -> None:
-    """The worker wrote that the trial failed, the driver was stopped before it knew."""
-    first = method_search(tmp_path / "a", trials=1)
-    failed = {one(first).run_id: Outcome("failed", None)}
+    """A worker wrote the failure of the trial after the driver was stopped."""
+    first = make_method_search(tmp_path / "a", trials=1)
+    failed = {ask_run(first).run_id: Outcome("failed", None)}
     first.close()
-    second = method_search(tmp_path / "a", trials=1, finished=failed)
+    second = make_method_search(tmp_path / "a", trials=1, finished=failed)
     second.close()
-    statuses = [t.user_attrs["status"] for t in optuna_trials(tmp_path / "a")]
+    statuses = [t.user_attrs["status"] for t in read_optuna_trials(tmp_path / "a")]
     assert statuses == ["cut off", "failed"]
 
 
 def test_a_trial_whose_result_was_deleted_is_run_again(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", trials=6)
-    proposals, outcomes = draw_and_keep(searched)
-    searched.close()
-    gone = "split-digits.sgd.0002"
-    del outcomes[gone]
-    again = method_search(tmp_path / "a", trials=6, finished=outcomes)
-    proposal = one(again)
-    assert (proposal.run_id, proposal.hyperparameters) == (gone, proposals[gone])
-    again.close()  # interrupted before it ended
-    assert not any(t.state == TrialState.RUNNING for t in optuna_trials(tmp_path / "a"))
+    search = make_method_search(tmp_path / "a", trials=6)
+    suggestions, outcomes = run_search(search)
+    search.close()
+    deleted = "split-digits.sgd.0002"
+    del outcomes[deleted]
+    again = make_method_search(tmp_path / "a", trials=6, finished=outcomes)
+    spec = ask_run(again)
+    assert (spec.run_id, spec.hyperparameters) == (deleted, suggestions[deleted])
+    again.close()  # interrupted during the run
+    assert not any(t.state == TrialState.RUNNING for t in read_optuna_trials(tmp_path / "a"))
 
 
 def test_an_interrupted_trial_is_offered_again(tmp_path: Path) -> None:
-    searched = method_search(tmp_path / "a", trials=1)
-    first = one(searched)
-    assert (searched.started, searched.ask()) == (1, None)
-    searched.reopen(first.run_id)
-    assert searched.started == 0
-    assert one(searched) == first
+    search = make_method_search(tmp_path / "a", trials=1)
+    first = ask_run(search)
+    assert (search.started, search.ask()) == (1, None)
+    search.reopen(first.run_id)
+    assert search.started == 0
+    assert ask_run(search) == first
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
@@ -252,15 +258,15 @@ def test_a_record_with_other_directions_is_refused(tmp_path: Path, directions: l
     storage = open_storage(tmp_path / "a")
     optuna.create_study(study_name="split-digits/sgd", storage=storage, directions=directions)
     with pytest.raises(RecordError, match="split-digits/sgd is recorded with the directions min"):
-        method_search(tmp_path / "a")
+        make_method_search(tmp_path / "a")
 
 
 def test_foreign_trials_in_the_search_record_are_ignored(tmp_path: Path) -> None:
-    expected = draw(method_search(tmp_path / "a"))
+    expected = list_suggestions(make_method_search(tmp_path / "a"))
     study = optuna.create_study(
         study_name="split-digits/sgd",
         storage=open_storage(tmp_path / "b"),
         directions=["maximize", "minimize"],
     )
     study.enqueue_trial({"lr": 0.5})
-    assert draw(method_search(tmp_path / "b")) == expected
+    assert list_suggestions(make_method_search(tmp_path / "b")) == expected

@@ -18,7 +18,7 @@ from ngm_tune.metrics.functional import average_stability_gap
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, StreamOptions
-from tests.helpers.training import DIGITS, finish, same, sgd, start
+from tests.helpers.training import DIGITS, are_equal, finish, sgd, start
 
 
 def test_random_numbers_of_a_method_depend_on_the_seed_only() -> None:
@@ -37,7 +37,7 @@ def test_random_numbers_of_a_method_depend_on_the_seed_only() -> None:
 
 def test_the_same_call_twice_gives_identical_curves() -> None:
     first, second = finish(start(NGMSGD)), finish(start(NGMSGD))
-    assert all(map(same, first.records, second.records))
+    assert all(map(are_equal, first.records, second.records))
 
 
 def test_a_run_does_not_depend_on_or_touch_the_global_random_state() -> None:
@@ -46,7 +46,7 @@ def test_a_run_does_not_depend_on_or_touch_the_global_random_state() -> None:
     torch.manual_seed(2)
     before = torch.get_rng_state()
     second = finish(start())
-    assert all(map(same, first.records, second.records))
+    assert all(map(are_equal, first.records, second.records))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -79,7 +79,7 @@ def test_methods_are_paired() -> None:
 
 def test_runs_with_different_seeds_differ() -> None:
     a, b = finish(start(seed=0)), finish(start(seed=1))
-    assert not same(a.records[0], b.records[0])
+    assert not are_equal(a.records[0], b.records[0])
 
 
 def test_batches_come_uniformly_from_all_tasks_seen() -> None:
@@ -198,7 +198,7 @@ def test_a_resumed_run_is_bit_identical() -> None:
     second.load_state_dict(state)
     finish(second)
     assert len(second.records) == 5
-    assert all(map(same, whole.records, second.records))
+    assert all(map(are_equal, whole.records, second.records))
 
 
 def test_divergence_is_recorded_with_its_iteration() -> None:

@@ -10,8 +10,8 @@ import polars as pl
 from optuna.trial import TrialState
 
 from ngm_tune.search.optuna_journal import open_storage
-from tests.helpers.commands import in_process, installed
-from tests.helpers.comparing import assert_the_same
+from tests.helpers.commands import in_process, install_methods
+from tests.helpers.comparing import assert_same_results
 
 METHODS = """
     import os
@@ -46,7 +46,7 @@ CHANGES = (
 
 def test_retry_failed_reruns_failed_trials_and_quarantines_their_files(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
-    site = installed(tmp_path / "site", METHODS, "unreliable")
+    site = install_methods(tmp_path / "site", METHODS, "unreliable")
     ngm_tune = in_process(site)
 
     def run(results: str, *options: str, **variables: str) -> str:
@@ -65,7 +65,7 @@ def test_retry_failed_reruns_failed_trials_and_quarantines_their_files(tmp_path:
     assert len(list((location / "failures").iterdir())) == 3
 
     run("broken", "--retry-failed")
-    assert_the_same(location, tmp_path / "intact")
+    assert_same_results(location, tmp_path / "intact")
     assert {
         path: path.stat().st_mtime_ns for path in (location / "trials").glob("*sgd*")
     } == completed
