@@ -1,4 +1,4 @@
-"""The local and the Ray executor write the same rows, bit for bit."""
+"""The local executor and the Ray executor write the same rows, bit for bit."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_both_executors_write_the_same_rows(plugin: Path, tmp_path: Path) -> Non
     assert_same_results(tmp_path / "ray", tmp_path / "local")
     trials = pl.read_parquet(tmp_path / "ray" / "trials" / "*.parquet")
     statuses = {"completed", "stopped", "failed", "diverged"}
-    assert set(trials["status"]) == statuses  # so that the comparison covers every end
+    assert set(trials["status"]) == statuses  # the comparison covers every status
     assert set(trials["phase"]) == {"search", "confirm"}
     for name in ("trials", "tasks", "curves", "steps", "failures"):
         local_files, ray_files = (
-            {path.name for path in (tmp_path / place / name).iterdir()}
-            for place in ("local", "ray")
+            {path.name for path in (tmp_path / executor / name).iterdir()}
+            for executor in ("local", "ray")
         )
         assert local_files == ray_files

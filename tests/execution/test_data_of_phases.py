@@ -1,4 +1,4 @@
-"""Which examples the trials of a search and of a confirmation receive."""
+"""The examples that the trials of a search and of a confirmation receive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.helpers.training import DIGITS
 
 
 class Capture:
-    """An executor that trains nothing and keeps the data that it was given."""
+    """An executor that trains nothing and stores the data that it receives."""
 
     data: Data
 
@@ -44,7 +44,8 @@ class Capture:
         raise AssertionError("the study measures no costs")
 
 
-def arrays(location: Path, phase: Phase, *changes: str) -> Arrays:
+def load_arrays(location: Path, phase: Phase, *changes: str) -> Arrays:
+    """Return the arrays that an executor receives for the trials of a phase."""
     plan = StudyPlan.resolve(load_study("quickstart", changes))
     executor = Capture()
     with open_study(plan, str(location)) as sources:
@@ -53,22 +54,22 @@ def arrays(location: Path, phase: Phase, *changes: str) -> Arrays:
 
 
 def images(split: tuple[Any, ...]) -> list[bytes]:
-    """Return every image of a split in a form that can be looked up."""
+    """Return the bytes of each image of a split."""
     return [image.tobytes() for image in split[0]]
 
 
 def test_a_search_never_sees_test_data(tmp_path: Path) -> None:
-    seen = arrays(tmp_path / "study", "search", "eval_examples=9")
-    assert np.array_equal(seen["train"][0], DIGITS.train.inputs.numpy())
-    assert set(images(seen["evaluation"])) < set(images(DIGITS.validation.arrays()))
-    assert seen["evaluation"][2] == (9,) * 5
-    assert not set(images(seen["train"])) & set(images(DIGITS.test.arrays()))
+    searched = load_arrays(tmp_path / "study", "search", "eval_examples=9")
+    assert np.array_equal(searched["train"][0], DIGITS.train.inputs.numpy())
+    assert set(images(searched["evaluation"])) < set(images(DIGITS.validation.arrays()))
+    assert searched["evaluation"][2] == (9,) * 5
+    assert not set(images(searched["train"])) & set(images(DIGITS.test.arrays()))
 
 
 @pytest.mark.parametrize(
     ("changes", "evaluated"),
     [
-        (["eval_examples=9"], "all"),  # eval_examples is for the search
+        (["eval_examples=9"], "all"),  # eval_examples applies to searches only
         (['methods=["sgd"]', "trials=1", "settings.sgd.lr=0.1"], "all"),
         (['methods=["sgd"]', "trials=1", "settings.sgd.lr=0.1", "eval_examples=9"], "9"),
     ],
@@ -76,7 +77,7 @@ def test_a_search_never_sees_test_data(tmp_path: Path) -> None:
 def test_confirmations_and_fixed_runs_use_all_training_data_and_the_test_data(
     tmp_path: Path, changes: list[str], evaluated: str
 ) -> None:
-    confirmed = arrays(tmp_path / "study", "confirm", *changes)
+    confirmed = load_arrays(tmp_path / "study", "confirm", *changes)
     both = [*images(DIGITS.train.arrays()), *images(DIGITS.validation.arrays())]
     assert sorted(images(confirmed["train"])) == sorted(both)
     expected = DIGITS.test if evaluated == "all" else DIGITS.test.capped(9)

@@ -1,4 +1,4 @@
-"""Driving a study: addresses of clusters."""
+"""Driving a study: addresses of Ray clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies in this process: interrupts, time budgets and problems lose no result."""
+"""Studies in this process: interrupts, time budgets and errors lose no results."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.helpers.comparing import assert_same_results
 from tests.helpers.interrupting import advance_clock_per_task, interrupt_before_task
 
 TASKS = 5 * 2
-"""Tasks of a run of the search: five of Split-Digits with two seeds."""
+"""Number of tasks of a run of a search: the five of Split-Digits with two seeds."""
 ALL_TASKS = 4 * TASKS + 2 * 5
-"""Tasks of the study: two methods with two runs each and a confirmation with one seed."""
+"""Number of tasks of the study: for two methods, two runs and a confirmation with one seed."""
 
 STUDY = load_study(
     "quickstart",
@@ -38,7 +38,7 @@ def run(location: Path, time_budget: timedelta | None = None) -> StudySummary:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a run that was never interrupted."""
+    """Results of the study without interruption."""
     location = tmp_path_factory.mktemp("results") / "whole"
     summary = run(location)
     assert summary.complete
@@ -52,7 +52,7 @@ def _checkpoint_after_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files(location: Path, table: str = "trials") -> dict[str, int]:
-    """Return the files of a table by name, with the time at which they were written."""
+    """Return the modification time of each file of a table, by file name."""
     return {path.name: path.stat().st_mtime_ns for path in location.glob(f"{table}/*")}
 
 
@@ -93,7 +93,7 @@ def test_an_unused_time_budget_does_not_change_a_study(tmp_path: Path, whole: Pa
 def test_an_interrupt_loses_no_checkpoint_and_the_study_resumes(
     tmp_path: Path, whole: Path, task: int
 ) -> None:
-    """In the first task, in the second trial between two seeds, and in the confirmation."""
+    """The interrupt comes in the first task, between two seeds of a trial, or in a confirmation."""
     location = tmp_path / "study"
     with interrupt_before_task(task):
         assert not run(location).complete

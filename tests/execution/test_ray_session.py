@@ -1,4 +1,4 @@
-"""Joining and starting Ray, and the message when that fails."""
+"""Ray sessions: joining and starting Ray, and the messages if this fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RuntimeError: Starting Ray client server failed. See ray_client_server_23000.err
 class Refusing(
     ray_client_pb2_grpc.RayletDriverServicer, ray_client_pb2_grpc.RayletDataStreamerServicer
 ):
-    """The head of a cluster that refuses every client, with a reason or by hanging up."""
+    """The head of a cluster that refuses every client, with a reason or by disconnecting."""
 
     def __init__(self, *, explains: bool) -> None:
         self.attempts = 0
@@ -46,7 +46,7 @@ class Refusing(
             return
         refused = ray_client_pb2.InitResponse(ok=False, msg=TRACEBACK)
         yield ray_client_pb2.DataResponse(init=refused, req_id=request.req_id)
-        list(requests)  # until the client hangs up
+        list(requests)  # until the client disconnects
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_ray_is_started_again_if_it_takes_too_long_to_start(
 
 
 def raylets() -> list[psutil.Process]:
-    """Return the living raylets that this process has started."""
+    """Return the running raylets that this process has started."""
     return [
         process
         for process in psutil.process_iter(["name", "ppid", "status"])

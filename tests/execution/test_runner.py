@@ -1,4 +1,4 @@
-"""A study from the command line to Parquet: rows, typed columns, Optuna's record, refusals."""
+"""A study from the command line to Parquet: rows, typed columns, search record, refusals."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def everything(finished: Finished) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def trials(everything: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the search."""
+    """Rows of the searches."""
     return everything.filter(phase="search")
 
 
@@ -91,8 +91,8 @@ def test_fronts_are_confirmed_with_fresh_seeds(
     ids = confirmed.group_by("benchmark", "method").agg(pl.col("trial_id").unique())
     assert sorted(ids.select("benchmark", "method").iter_rows()) == [
         (benchmark, method) for benchmark in sorted(TASKS) for method in ("ngm-sgd", "sgd")
-    ]  # and no method that has no completed trial
-    assert [len(found) for found in ids["trial_id"]] == [1] * 4
+    ]  # methods without a completed trial have no confirmation
+    assert [len(trial_ids) for trial_ids in ids["trial_id"]] == [1] * 4
     assert set(confirmed["seed"]) == {1000, 1001}
     assert not set(confirmed["seed"]) & set(trials["seed"])
     settings = [name for name in everything.columns if name.startswith(("config_", "search_"))]
@@ -169,8 +169,8 @@ def test_a_trial_can_be_reproduced_from_its_row(
     settings = {
         name: row[f"config_{name}"] for name in ("lr", "gain_sensitivity", "entropy_smoothing")
     }
-    # What is confirmed is trained on all training data and evaluated on the test data, each time,
-    # on every example and exactly, whatever the search was content with.
+    # Confirmations are trained on all training data and evaluated at every iteration, on every test
+    # example and in float32, whatever the options for the search are.
     train, evaluator, every = {
         "search": (data.train, Evaluator(data.validation.capped(20), "mixed"), 2),
         "confirm": (data.train.joined(data.validation), Evaluator(data.test), 1),
@@ -268,7 +268,7 @@ def test_resume_refuses_a_different_study(
 
 
 def written(location: Path) -> dict[str, int]:
-    """Every trial's file and when it was written."""
+    """Return the modification time of the file of each trial, by file name."""
     return {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*.parquet")}
 
 
@@ -297,7 +297,7 @@ def test_custom_images_are_trained_with_the_strategy_replay(
     assert settings["ewc"]["config_layers"] is None
     assert "is complete" in ngm_tune(*command).out
     assert ngm_tune("analyze", results, "--no-images").code == 0
-    # The tasks are part of the study: other classes make another one.
+    # The tasks are part of the study, so other classes make it a different study.
     (tmp_path / "pets" / "dog").rename(tmp_path / "pets" / "cow")
     answer = ngm_tune(*command)
     assert answer.code == 2

@@ -1,4 +1,4 @@
-"""The schedule of a study as a search algorithm of Ray Tune."""
+"""The schedule of a study as a search algorithm for Ray Tune."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def searcher_of(
     written: Mapping[str, Outcome] | None = None,
     has_failed: Callable[[str], bool] = lambda run_id: True,
 ) -> ScheduleSearcher:
+    """Return a searcher with short configs.
+
+    Args:
+        sources: Sources of runs, or a schedule of them.
+        written: Outcomes of the runs that workers have written.
+        has_failed: Returns whether a run whose trial raised has failed.
+    """
+
     def config_of(spec: RunSpec) -> Any:
         return {"id": spec.run_id, "seeds": spec.seeds, "phase": spec.phase}
 
@@ -62,55 +70,55 @@ def test_runs_are_distributed_evenly_over_searches(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_raised_fails_and_an_interrupted_one_is_offered_again(tmp_path: Path) -> None:
-    searched = make_method_search(tmp_path / "a", trials=1)
-    searcher = searcher_of([searched])
+    search = make_method_search(tmp_path / "a", trials=1)
+    searcher = searcher_of([search])
     config = searcher.suggest("t1")
     searcher.on_trial_complete("t1")
-    assert searched.outcomes == []
+    assert search.outcomes == []
     assert searcher.suggest("t2") == config
     searcher.on_trial_complete("t2", error=True)
-    assert [o.status for o in searched.outcomes] == ["failed"]
+    assert [o.status for o in search.outcomes] == ["failed"]
 
 
 def test_a_trial_that_tune_abandons_too_early_is_offered_again(tmp_path: Path) -> None:
-    searched = make_method_search(tmp_path / "a", trials=1)
+    search = make_method_search(tmp_path / "a", trials=1)
     last = iter((False, True))
-    searcher = searcher_of([searched], has_failed=lambda run_id: next(last))
+    searcher = searcher_of([search], has_failed=lambda run_id: next(last))
     config = searcher.suggest("t1")
     assert searcher.suggest("waits") is None
     searcher.on_trial_complete("t1", error=True)
     assert searcher.suggest("t2") == config
     searcher.on_trial_complete("t2", error=True)
-    assert [o.status for o in searched.outcomes] == ["failed"]
+    assert [o.status for o in search.outcomes] == ["failed"]
     assert searcher.suggest("none") == Searcher.FINISHED
 
 
 def test_a_trial_interrupted_after_a_report_is_offered_again(tmp_path: Path) -> None:
-    searched = make_method_search(tmp_path / "a", trials=1)
-    searcher = searcher_of([searched])
+    search = make_method_search(tmp_path / "a", trials=1)
+    searcher = searcher_of([search])
     config = searcher.suggest("t1")
     searcher.on_trial_complete("t1", after_a_task((0.5, 0.5)))
     assert searcher.suggest("t2") == config
 
 
 def test_written_rows_take_precedence_over_reports_of_tune(tmp_path: Path) -> None:
-    searched = make_method_search(tmp_path / "a", trials=3)
+    search = make_method_search(tmp_path / "a", trials=3)
     written: dict[str, Outcome] = {}
-    searcher = searcher_of([searched], written)
-    for tune_id, error in (("lost after its end", True), ("cut off after its end", False)):
+    searcher = searcher_of([search], written)
+    for tune_id, error in (("lost after its end", True), ("interrupted after its end", False)):
         run_id = searcher.suggest(tune_id)["id"]
         written[run_id] = Outcome(Status.COMPLETED, (0.9, 0.1))
         searcher.on_trial_complete(tune_id, error=error)
     searcher.settle()
     written[searcher.suggest("left without a call")["id"]] = Outcome(Status.COMPLETED, (0.8, 0.1))
     searcher.settle()
-    assert searched.complete
-    assert [o.status for o in searched.outcomes] == ["completed"] * 3
+    assert search.complete
+    assert [o.status for o in search.outcomes] == ["completed"] * 3
 
 
 def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
-    searched = make_method_search(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
-    schedule = Schedule([searched])
+    search = make_method_search(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
+    schedule = Schedule([search])
     searcher = searcher_of(schedule)
     for tune_id in ("t0", "t1"):
         searcher.suggest(tune_id)
@@ -122,8 +130,8 @@ def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
     assert schedule.should_prune(run_id, bad)
     schedule.prune(run_id, bad)
     searcher.on_trial_complete("t2", after_a_task(*bad))  # Tune calls this for every trial
-    assert [o.status for o in searched.outcomes] == ["completed", "completed", "stopped"]
-    assert searched.outcomes[-1].interim == tuple(bad)
+    assert [o.status for o in search.outcomes] == ["completed", "completed", "stopped"]
+    assert search.outcomes[-1].interim == tuple(bad)
     assert searcher.suggest("t3")["id"] != run_id
 
 
@@ -142,7 +150,7 @@ def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None
         "seeds": (1000, 1001),
         "phase": "confirm",
     }
-    assert searcher.suggest("waits") is None  # the run may be cut off, and is offered again then
+    assert searcher.suggest("waits") is None  # the run could be interrupted and offered again
     searcher.on_trial_complete("t2", ended(Status.COMPLETED, 0.9, 0.1))
     assert searcher.suggest("none") == Searcher.FINISHED
 
@@ -159,8 +167,8 @@ def test_a_search_without_a_front_needs_no_confirmation(tmp_path: Path) -> None:
 
 def test_fixed_hyperparameters_are_one_run(tmp_path: Path) -> None:
     study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
-    given = create_fixed_run(study, "split-digits", "sgd", {})
-    schedule = Schedule([given])
+    fixed_run = create_fixed_run(study, "split-digits", "sgd", {})
+    schedule = Schedule([fixed_run])
     searcher = searcher_of(schedule)
     config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}
     assert searcher.suggest("t0") == config
@@ -168,6 +176,6 @@ def test_fixed_hyperparameters_are_one_run(tmp_path: Path) -> None:
     assert searcher.suggest("t1") == config
     assert not schedule.should_prune("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
     searcher.on_trial_complete("t1", ended(Status.DIVERGED, 0.0, 1.0))
-    assert given.complete
-    assert given.values == []  # runs that diverged are on no front
+    assert fixed_run.complete
+    assert fixed_run.values == []  # diverged runs are not on a front
     assert searcher.suggest("none") == Searcher.FINISHED

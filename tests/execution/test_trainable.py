@@ -1,4 +1,4 @@
-"""The Trainable of Ray Tune: a thin adapter of the training of a trial."""
+"""The Trainable for Ray Tune: a thin adapter of the training of a trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of a trial: tasks, reports, checkpoints and problems, without Ray."""
+"""Training of a trial without Ray: tasks, reports, checkpoints and problems."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Start = Callable[[TrialConfig], TrialTraining]
 
 @pytest.fixture(scope="module")
 def start() -> Start:
-    """Build a trial as a new worker does: it continues from a checkpoint if there is one."""
+    """Start a trial as a new worker does: it continues from a checkpoint if one exists."""
     splits = make_split_cache(load_splits())
     return lambda config: TrialTraining(config, splits)
 
@@ -65,7 +65,7 @@ def test_one_step_is_one_task_for_every_seed(tmp_path: Path, start: Start) -> No
     stored = read_rows(tmp_path, "trials")
     means = [stored["avg_acc"].mean(), stored["avg_sg"].mean()]
     assert last.outcome.values == pytest.approx(means)
-    # The reports have the values that tasks/ has.
+    # The reports have the same values as tasks/.
     by_task = (
         read_rows(tmp_path, "tasks").group_by("task").agg(pl.col("avg_acc").mean()).sort("task")
     )
@@ -94,7 +94,7 @@ def test_a_report_has_the_rows_to_write_if_the_trial_is_pruned(
     assert partial is not None
     assert [row["status"] for row in partial.runs] == ["stopped"] * 2
     assert [row["iterations"] for row in partial.runs] == [60, 60]
-    assert not METRICS.keys() & partial.runs[0].keys()  # metrics of a part of a run are not stored
+    assert not METRICS.keys() & partial.runs[0].keys()  # metrics of partial runs are not stored
     finish(trial)
     stored = read_rows(tmp_path / "with", "tasks").filter(pl.col("task") < 3).to_dicts()
     assert partial.tasks == stored
@@ -130,7 +130,15 @@ def test_seeds_continue_from_different_tasks(tmp_path: Path, start: Start) -> No
 
 @pytest.mark.parametrize(
     "damage",
-    ["gone", "cut off", "other version", "former version", "another trial", "other seeds", "code"],
+    [
+        "missing",
+        "truncated",
+        "other version",
+        "former version",
+        "other trial",
+        "other seeds",
+        "code",
+    ],
 )
 def test_a_trial_with_an_unusable_checkpoint_starts_over(
     tmp_path: Path, start: Start, damage: str
@@ -139,24 +147,24 @@ def test_a_trial_with_an_unusable_checkpoint_starts_over(
     expected = finish(start(make_config(whole)))
     start(make_config(broken)).train_next_task()
     (path,) = list_checkpoints(broken)
-    of, states = unpack(path.read_bytes())
-    if damage == "gone":
+    identity, states = unpack(path.read_bytes())
+    if damage == "missing":
         path.unlink()
-    elif damage == "cut off":
+    elif damage == "truncated":
         os.truncate(path, 1000)
-    elif damage == "other version":  # in its second run only
-        path.write_bytes(pack(of, [states[0], {"model": {}, "optimizer": {}, "records": []}]))
+    elif damage == "other version":  # of the state of the second seed only
+        path.write_bytes(pack(identity, [states[0], {"model": {}, "optimizer": {}, "records": []}]))
     elif damage == "former version":  # without the identity of its trial
         torch.save(states, path)
-    elif damage == "another trial":
-        path.write_bytes(pack({**of, "run_id": "split-digits.sgd.0007"}, states))
-    elif damage == "other seeds":
-        path.write_bytes(pack({**of, "seeds": [8, 9]}, states))
+    elif damage == "trial":
+        path.write_bytes(pack({**identity, "run_id": "split-digits.sgd.0007"}, states))
+    elif damage == "seeds":
+        path.write_bytes(pack({**identity, "seeds": [8, 9]}, states))
     else:
         torch.save([Executed(tmp_path / "executed")], path)
     second = start(make_config(broken))
     assert count_trained_tasks(second) == [0, 0]
-    assert (second.train_next_task().discarded_checkpoint is None) is (damage == "gone")
+    assert (second.train_next_task().discarded_checkpoint is None) is (damage == "missing")
     assert repr(finish(second)) == repr(expected)
     assert not (tmp_path / "executed").exists()
     for table in TABLES:
@@ -226,7 +234,7 @@ def test_after_an_interruption_the_last_task_is_reported_again_to_early_stopping
     settings = make_config(tmp_path, "ngm-sgd", "early_stopping.min_peers=2")
     first = start(settings)
     reports = [first.train_next_task() for _ in range(2)]
-    again = start(settings)  # as if the second report had been lost
+    again = start(settings)  # as if the second report was lost
     assert np.array_equal(again.train_next_task().interim, reports[1].interim, equal_nan=True)
     assert [len(again.train_next_task().interim) for _ in range(2)] == [3, 4]
 
@@ -251,7 +259,7 @@ def test_an_unreadable_checkpoint_is_a_problem_of_the_study(
 
 
 def test_a_trial_with_written_rows_only_reports_its_outcome(tmp_path: Path, start: Start) -> None:
-    """Its worker was lost before the driver received the last report."""
+    """The worker was lost before the driver received the last report."""
     expected = outcome_of(start(make_config(tmp_path)))
     before = read_rows(tmp_path, "curves")
     outcome = start(make_config(tmp_path)).train_next_task().outcome
@@ -283,13 +291,13 @@ def test_results_that_cannot_be_written_are_a_problem_of_the_study(
     assert report.done
     assert report.problem is not None
     assert str(tmp_path) in report.problem
-    assert not (tmp_path / "trials").exists()  # so that it is run again
+    assert not (tmp_path / "trials").exists()  # so the trial is run again
 
 
 def test_diverged_seeds_have_the_worst_values(tmp_path: Path, start: Start) -> None:
     outcome = outcome_of(start(make_config(tmp_path, "sgd", lr=1e9)))
     assert (outcome.status, outcome.values) == (Status.DIVERGED, (0.0, 1.0))
-    assert outcome.interim == ((0.0, 1.0),) * 5  # in every task from then on
+    assert outcome.interim == ((0.0, 1.0),) * 5  # in every task
     stored = read_rows(tmp_path, "trials", "sgd")
     assert stored["status"].to_list() == ["diverged"] * 2
     assert stored["diverged_at"].null_count() == 0

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or gone: no result is lost, and the study resumes."""
+"""Disks that are full, read-only or unmounted: no results are lost, and the study resumes."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ Mount = Callable[..., None]
 
 @pytest.fixture
 def mount() -> Iterator[Mount]:
-    """Mount something, until the test is over."""
-    places: list[str] = []
+    """A function that mounts a file system until the end of the test."""
+    targets: list[str] = []
 
-    def mounted(*arguments: str | Path) -> None:
+    def mount_until_the_end(*arguments: str | Path) -> None:
         done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, check=False)
         if done.returncode:
-            pytest.skip(f"nothing can be mounted here: {done.stderr.decode().strip()}")
-        places.append(str(arguments[-1]))
+            pytest.skip(f"file systems cannot be mounted: {done.stderr.decode().strip()}")
+        targets.append(str(arguments[-1]))
 
-    yield mounted
-    for place in places:
-        subprocess.run(["umount", "-l", place], capture_output=True, check=False)
+    yield mount_until_the_end
+    for target in targets:
+        subprocess.run(["umount", "-l", target], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a run that was never disturbed."""
+    """Results of the study without failures."""
     location = tmp_path_factory.mktemp("results") / "whole"
     assert ngm_tune(*STUDY, "--results", location).code == 0
     return location
@@ -67,7 +67,7 @@ def test_a_full_disk_stops_the_study_which_resumes_when_there_is_space(
     whole: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # On a slow machine checkpoints would fill the disk before a trial has ended.
+    # On a slow machine, checkpoints would fill the disk before a trial ends.
     monkeypatch.setenv("NGM_TUNE_CHECKPOINT_SECONDS", "3600")
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -75,13 +75,13 @@ def test_a_full_disk_stops_the_study_which_resumes_when_there_is_space(
     answer = ngm_tune(*STUDY, "--results", disk / "study")
     assert_one_sentence(answer, str(disk / "study"), "No space left on device", "can be resumed")
     kept = {path: path.read_bytes() for path in (disk / "study" / "trials").iterdir()}
-    assert not [path for path in kept if path.name.startswith(".")]  # drafts make room again
+    assert not [path for path in kept if path.name.startswith(".")]  # partial files are removed
     again = ngm_tune(*STUDY, "--results", disk / "study")
     assert_one_sentence(again, "No space left on device")
     mount("-o", "remount,size=40m", disk)
     assert ngm_tune(*STUDY, "--results", disk / "study").code == 0
     for path, content in kept.items():
-        assert path.read_bytes() == content  # and none of them was run twice
+        assert path.read_bytes() == content  # no run was repeated
     assert_same_results(disk / "study", whole)
     assert [f for f in examine(str(disk / "study")) if f.kind == "damage"] == []
 
@@ -120,7 +120,7 @@ def test_an_unmounted_disk_stops_the_study_which_resumes_when_it_is_mounted(
     subprocess.run(["umount", "-l", str(point)], check=True)
     out, err = process.communicate(timeout=100)
     assert_one_sentence((process.returncode, out, err), str(point / "study"))
-    assert list(point.iterdir()) == []  # nothing was written beneath the mount point
+    assert list(point.iterdir()) == []  # nothing was written to the mount point
     mount("--bind", volume, point)
     assert ngm_tune(*STUDY, "--results", point / "study").code == 0
     assert_same_results(point / "study", whole)
@@ -142,7 +142,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
 
 def test_a_study_in_which_every_run_fails_exits_with_1(tmp_path: Path, ngm_tune: Command) -> None:
     study = ("run", "quickstart", "--set", 'methods=["raises"]', "--set", "trials=2")
-    answer = ngm_tune(*study, cwd=tmp_path)  # whose results/ is made, too
+    answer = ngm_tune(*study, cwd=tmp_path)  # creates results/ too
     assert (answer.code, answer.err) == (1, "")
     assert "All 2 runs failed; see results/quickstart/failures" in answer.out
     report = ngm_tune("analyze", tmp_path / "results" / "quickstart")

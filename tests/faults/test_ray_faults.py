@@ -1,4 +1,4 @@
-"""Signals, killed drivers and a lost Ray: nothing is lost, and the study resumes."""
+"""Signals and killed drivers and Ray processes: no results are lost, and the study resumes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ STUDY = (
     *("--set", "seeds=1", "--set", "iterations_per_task=200", "--set", "eval_every=20"),
     *("--set", "confirm={ max_configurations = 0 }", "--set", "max_concurrent_trials=1"),
 )
-"""One trial at a time, since every worker takes seconds to start."""
+"""Trials run one at a time, since each worker takes seconds to start."""
 
 
 @pytest.fixture(scope="module")
 def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a run that was never disturbed."""
+    """Results of the study without failures."""
     location = tmp_path_factory.mktemp("results") / "whole"
     assert ngm_tune(*STUDY, "--results", location).code == 0
     return location
@@ -38,7 +38,7 @@ def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_or_killed_study_resumes_with_the_same_results(
     tmp_path: Path, ngm_tune: Command, whole: Path
 ) -> None:
-    """Signals go to the whole group, as `timeout` and systemd send them, to Ray's processes too."""
+    """Signals go to the whole process group, including Ray, as from `timeout` and systemd."""
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         before = list_ended_trials(tmp_path)
         process = start_ngm_tune(*STUDY, "--results", tmp_path, start_new_session=True)
@@ -51,7 +51,7 @@ def test_a_stopped_or_killed_study_resumes_with_the_same_results(
         out, err = process.communicate(timeout=120)
         assert kept.items() <= list_ended_trials(tmp_path).items()
         assert len(list_ended_trials(tmp_path)) < len(list_ended_trials(whole)), (
-            "nothing is left to stop"
+            "the study completed before the signal"
         )
         if number == signal.SIGKILL:
             assert process.returncode == -signal.SIGKILL
@@ -101,7 +101,7 @@ def assert_stopped(process: subprocess.Popen[str]) -> None:
 
 
 def is_handled(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler of a signal."""
+    """Whether a process has a handler for a signal."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = int(
         next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16
@@ -113,14 +113,14 @@ def is_handled(pid: int, number: signal.Signals) -> bool:
 def test_a_study_resumes_after_a_ray_process_is_killed(
     tmp_path: Path, ngm_tune: Command, whole: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel ends Ray when memory is short, or the head of a cluster is gone."""
+    """The kernel can kill Ray when memory is short, and the head of a cluster can be lost."""
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")  # a minute by default
     process = start_ngm_tune(*STUDY, "--results", tmp_path / "study")
     wait_for_trial(tmp_path / "study", process)
     (lost,) = (c for c in psutil.Process(process.pid).children() if c.name() == part)
     lost.kill()
     process.communicate(timeout=120)
-    assert process.returncode == 1  # Ray ends it, with a message of its own
+    assert process.returncode == 1  # Ray ends the driver with its own message
     assert ngm_tune(*STUDY, "--results", tmp_path / "study").code == 0
     assert_same_results(tmp_path / "study", whole)
 

@@ -1,4 +1,4 @@
-"""Lost workers: a run continues as long as it makes progress, and fails if it does not."""
+"""Lost workers: a run continues while it makes progress between losses, and fails otherwise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ METHODS = """
 
 
     class Mortal(SGD):
-        # Its process dies in the second task that it trains.
+        # The process dies in the second task that it trains.
         taken = 0
 
         def step(self, closure=None):
@@ -50,7 +50,7 @@ METHODS = """
 
 
     class Late(SGD):
-        # Its process dies once, in the second trial that is built in it: Tune reuses actors.
+        # A reused process dies when it builds its second trial, once in a study.
         built = 0
 
         def __init__(self, parameters, lr):
@@ -104,7 +104,7 @@ def trials_of(site: Path, location: Path, *changes: str) -> dict[str, str]:
 def test_a_run_that_finishes_a_task_between_worker_losses_continues(
     site: Path, tmp_path: Path
 ) -> None:
-    """Of five tasks of 24 iterations, one trial loses a worker in four, another in its first."""
+    """One trial loses a worker in four of its five tasks, the other one always in the first."""
     location = tmp_path / "study"
     ended = trials_of(site, location, 'methods=["mortal", "doomed"]', "trials=1")
     assert ended == {
@@ -119,7 +119,7 @@ def test_a_run_that_finishes_a_task_between_worker_losses_continues(
 
 
 def test_a_run_that_loses_a_reused_worker_continues(site: Path, tmp_path: Path) -> None:
-    """Tune gives up at once a trial that was to begin in that worker."""
+    """Tune abandons a trial at once if the reused worker dies before the trial starts."""
     ended = trials_of(
         site, tmp_path / "study", 'methods=["late"]', "trials=3", "max_concurrent_trials=1"
     )

@@ -1,4 +1,4 @@
-"""``ngm-tune`` as tests call it: in this process without Ray, or in a process of its own."""
+"""``ngm-tune`` commands for tests: in this process without Ray, or in a subprocess."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from ngm_tune.cli.terminal import console
 from ngm_tune.methods import methods
 
 PLAIN = Path(__file__).parents[1] / "plain"
-"""On the path of subprocesses, so that Ray is what users have. The agent of Ray's dashboard, which
-clusters of tests have for their jobs, would also wait seconds for a port where another one runs."""
+"""Folder on the import path of subprocesses. It hides a package of ray[default], which users
+may not have. The dashboard agent of ray[default] would also wait several seconds for a port that
+another cluster uses."""
 
 
 class Outcome(NamedTuple):
+    """Exit code and output of a command."""
+
     code: int
     out: str
     err: str
@@ -32,7 +35,13 @@ Command = Callable[..., Outcome]
 
 
 def install_methods(site: Path, source: str, *names: str) -> Path:
-    """Make a folder to import from with a package that has methods as entry points."""
+    """Install a package with methods as entry points into a folder.
+
+    Args:
+        site: The folder.
+        source: Source of the module `own_methods`.
+        names: Names of the methods in it.
+    """
     (site / "own_methods.py").write_text(dedent(source))
     info = site / "own_methods-1.0.dist-info"
     info.mkdir()
@@ -44,7 +53,7 @@ def install_methods(site: Path, source: str, *names: str) -> Path:
 
 @contextmanager
 def with_package(site: Path) -> Iterator[None]:
-    """Have the methods of a package in this process."""
+    """Make the methods of a package in ``site`` available in this process."""
     path = list(sys.path)
     sys.path.insert(0, str(site))
     sys.modules.pop("own_methods", None)
@@ -57,19 +66,19 @@ def with_package(site: Path) -> Iterator[None]:
 
 
 def in_process(site: Path | None = None) -> Command:
-    """Return ``ngm-tune`` in this process; studies run on the local executor.
+    """Return a command that runs ``ngm-tune`` in this process, with studies on the local executor.
 
-    A test that is about Ray uses :func:`in_subprocess`.
+    Tests of Ray use :func:`in_subprocess`.
     """
 
     def command(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
-        typed = list(map(str, arguments))
-        if typed[0] == "run":
-            typed += ["--executor", "local"]
+        argv = ["ngm-tune", *map(str, arguments)]
+        if arguments[0] == "run":
+            argv += ["--executor", "local"]
         out, err = StringIO(), StringIO()
         with (
             patch.dict(os.environ),
-            patch.object(sys, "argv", ["ngm-tune", *typed]),
+            patch.object(sys, "argv", argv),
             patch.object(console, "_width", 140),
             with_package(site) if site else nullcontext(),
             chdir(cwd) if cwd else nullcontext(),
@@ -79,15 +88,15 @@ def in_process(site: Path | None = None) -> Command:
             os.environ.pop("RAY_ADDRESS", None)
             try:
                 main()
-            except SystemExit as stop:
-                code = stop.code
+            except SystemExit as ended:
+                code = ended.code
         return Outcome(int(code or 0), out.getvalue(), err.getvalue())
 
     return command
 
 
 def in_subprocess(site: Path | None = None) -> Command:
-    """Return ``ngm-tune`` in a process of its own, as users type it; studies run on Ray."""
+    """Return a command that runs ``ngm-tune`` in a subprocess, with studies on Ray."""
 
     def command(*arguments: str | Path, cwd: Path | None = None) -> Outcome:
         done = subprocess.run(
@@ -105,7 +114,10 @@ def in_subprocess(site: Path | None = None) -> Command:
 
 
 def environment(*paths: Path) -> dict[str, str]:
-    """Return the environment of a subprocess: ours, hermetic, with more folders to import from."""
+    """Return the environment of a subprocess, with further folders to import from.
+
+    It has no address of a Ray cluster.
+    """
     return {
         **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
         "PYTHONPATH": os.pathsep.join(map(str, (*paths, PLAIN))),

@@ -1,4 +1,4 @@
-"""Comparing results directories."""
+"""Comparison of results directories."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import Table
 
 SCHEMA_1 = Path(__file__).parents[1] / "data" / "schema-1"
-"""Results as ngm-tune wrote them before ``tasks/`` and ``search_`` columns existed."""
+"""Results of schema version 1, without ``tasks/`` and ``search_`` columns."""
 
 
-def assert_same_results(location: str | Path, whole: Path) -> None:
-    """Assert that two results directories have the same rows, bit for bit, none twice."""
+def assert_same_results(location: str | Path, reference: Path) -> None:
+    """Assert that two results directories have the same rows, bit for bit.
+
+    Columns that differ between runs are ignored.
+    """
     tables: tuple[Table, ...] = ("trials", "tasks", "curves", "steps")
     for table in tables:
         rows, expected = (
-            pl.DataFrame(Results(str(place)).read(table))
+            pl.DataFrame(Results(str(folder)).read(table))
             .drop("wall_seconds", "node", strict=False)
             .sort("trial_id", "seed", maintain_order=True)
-            for place in (location, whole)
+            for folder in (location, reference)
         )
         assert rows.equals(expected), table

@@ -1,4 +1,4 @@
-"""Fronts of several methods, written as results."""
+"""Synthetic results with a front for each method."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import trials_schema
 
 Trial = tuple[str, tuple[float, float], tuple[float, float]]
+"""Status of a trial, and the accuracies and gaps of its two seeds."""
 
 STUDY = """
 name = "made-up"
@@ -22,7 +23,6 @@ objectives = ["avg_acc", "avg_sg"]
 reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
 """
 
-# One tuple per trial: status, accuracies and gaps of the two seeds.
 NGM: list[Trial] = [
     ("completed", (0.95, 0.97), (0.30, 0.30)),  # front: best accuracy
     ("completed", (0.93, 0.93), (0.08, 0.12)),  # front: the knee
@@ -33,6 +33,7 @@ NGM: list[Trial] = [
 
 
 def write_trials(results: Results, method: str, trials: list[Trial], phase: str = "search") -> None:
+    """Write trials of a method on Split-Digits, numbered in order."""
     seeds = (0, 1) if phase == "search" else (1000, 1001)
     for number, (status, accuracies, gaps) in enumerate(trials):
         trial_id = f"split-digits.{method}.{number:04d}"

@@ -34,7 +34,7 @@ Point = tuple[float, float]
 
 
 class MadeUp:
-    """A results directory with the trials that a test adds."""
+    """A results directory to which tests add trials."""
 
     def __init__(self, folder: Path, more: str = "", study: str = STUDY) -> None:
         self.location = str(folder)
@@ -59,7 +59,7 @@ class MadeUp:
         spread: float = 0.0,
         diverged_at: int | None = None,
     ) -> None:
-        """Add a trial; seeds differ in accuracy by ``spread`` each, centred on ``point``."""
+        """Add a trial. The accuracies of its seeds are ``spread`` apart, centred on ``point``."""
         trial = f"split-digits.{method}.{number:04d}"
         if phase == "confirm":
             trial, seeds = f"{trial}.confirm", (1000, 1001, 1002)
@@ -82,7 +82,7 @@ class MadeUp:
             self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, SCHEMA))
 
     def rows(self, trial: str, points: Sequence[Point], seeds: Sequence[int]) -> None:
-        """Add a trial on test data, with one point per seed."""
+        """Add a trial of the phase ``confirm``, with one point per seed."""
         rows = [
             {
                 **identity(trial, seed), "phase": "confirm", "status": "completed",
@@ -94,7 +94,7 @@ class MadeUp:
         self.results.write("trials", trial, pa.Table.from_pylist(rows, SCHEMA))
 
     def confirmed(self, trial: str, points: Sequence[Point]) -> None:
-        """Add a confirmed trial, with one point per fresh seed."""
+        """Add a confirmation, with one point per fresh seed."""
         self.rows(trial, points, range(1000, 1000 + len(points)))
 
     def searched_and_confirmed(
@@ -109,10 +109,12 @@ class MadeUp:
         self.rows(f"split-digits.{method}.0000", [point] * len(seeds), seeds)
 
     def load(self) -> LoadedStudy:
+        """Load the results for the analysis."""
         return load(self.location)
 
 
 def identity(trial: str, seed: int) -> dict[str, Any]:
+    """Return the columns of a row that identify its run."""
     benchmark, method, *_ = trial.split(".")
     return {
         "study": "made-up",

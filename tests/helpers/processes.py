@@ -1,4 +1,4 @@
-"""``ngm-tune`` as a process that tests send signals to."""
+"""``ngm-tune`` processes, to which tests send signals."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.helpers.waiting import wait_for
 def start_ngm_tune(
     *arguments: str | Path, site: Path | None = None, **options: Any
 ) -> subprocess.Popen[str]:
-    """Start ``ngm-tune`` in a process that checkpoints after every task; returns the Popen.
+    """Start ``ngm-tune`` in a process that saves a checkpoint after every task.
 
     Args:
-        arguments: What follows ``ngm-tune``.
-        site: A folder to import packages from.
-        options: Further options of Popen.
+        arguments: Command-line arguments of ``ngm-tune``.
+        site: Folder to import packages from.
+        options: Further arguments of Popen.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "ngm_tune", *map(str, arguments)],
@@ -32,13 +32,13 @@ def start_ngm_tune(
 
 
 def wait_for_trial(location: Path, process: subprocess.Popen[str], more_than: int = 0) -> None:
-    """Wait until more than some trials have ended; fail if the process ends before."""
+    """Wait until more than ``more_than`` trials have ended; fail if the process ends first."""
     wait_for(lambda: process.poll() is not None or len(list_ended_trials(location)) > more_than)
     assert process.poll() is None, process.communicate()
 
 
 def list_ended_trials(location: Path) -> dict[str, int]:
-    """Return the files of ended trials by name, with the time at which they were written."""
+    """Return the modification time of the file of each ended trial, by file name."""
     files = {}
     for path in location.glob("trials/*.parquet"):
         try:

@@ -1,4 +1,4 @@
-"""Runs on Split-Digits, and comparing them."""
+"""Training runs on Split-Digits."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def sgd(model: nn.Module) -> Optimizer:
 
 
 def start(build: Callable[[nn.Module], Optimizer] = sgd, **settings: Any) -> ContinualTraining:
+    """Build a run with some of its settings changed."""
     defaults = {"seed": 3, "iterations_per_task": 30, "stream": StreamOptions(batch_size=16)}
     return ContinualTraining(
         DIGITS.train,
@@ -33,12 +34,14 @@ def start(build: Callable[[nn.Module], Optimizer] = sgd, **settings: Any) -> Con
 
 
 def finish(run: ContinualTraining) -> ContinualTraining:
+    """Train a run to its end."""
     while not run.finished:
         run.train_task()
     return run
 
 
 def are_equal(a: TaskRecord, b: TaskRecord) -> bool:
+    """Whether two records of a task are equal, bit for bit."""
     return all(
         torch.equal(torch.nan_to_num(x, -1.0), torch.nan_to_num(y, -1.0))
         for x, y in ((a.steps, b.steps), (a.accuracy, b.accuracy), (a.loss, b.loss))

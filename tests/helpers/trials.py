@@ -1,4 +1,4 @@
-"""One trial on Split-Digits, trained without Ray."""
+"""A trial on Split-Digits, trained without Ray."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ TABLES = ("trials", "tasks", "curves", "steps")
 
 
 def load_splits() -> Data:
-    """Return the arrays of both phases."""
+    """Return the arrays of Split-Digits for both phases."""
     phases: tuple[Phase, ...] = ("search", "confirm")
     data = get_benchmark(BENCHMARK).load()
     return {(phase, BENCHMARK): splits_for(data, phase) for phase in phases}
 
 
 def make_split_cache(data: Data) -> SplitCache:
+    """Return a cache of splits on the CPU."""
     return SplitCache(lambda phase, benchmark: data[phase, benchmark], "cpu")
 
 
 def make_config(
     location: Path, method: str = "ngm-sgd", *changes: str, **hyperparameters: Any
 ) -> TrialConfig:
-    """Return the config of a trial with two seeds, checkpointed after every task of a seed.
+    """Return the config of a trial with two seeds and a checkpoint after every task of a seed.
 
-    The results directory is created with the file of the study.
+    The results directory is created with its ``study.toml``.
     """
     study = load_study("quickstart", ["seeds=2", "iterations_per_task=20", *changes])
     trial_id = f"{BENCHMARK}.{method}.0000"
@@ -69,15 +70,16 @@ def finish(training: TrialTraining) -> TrialReport:
 
 
 def count_trained_tasks(training: TrialTraining) -> list[int]:
-    """Return the number of trained tasks of every seed."""
+    """Return the number of trained tasks of each seed."""
     return [len(run.records) for run in training.runs]
 
 
 def read_rows(location: Path, table: str, method: str = "ngm-sgd") -> pl.DataFrame:
-    """Return the rows of a trial in a table, without those columns that differ between runs."""
+    """Return the rows of a trial in a table, without the columns that differ between runs."""
     frame = pl.read_parquet(location / table / f"{BENCHMARK}.{method}.0000.parquet")
     return frame.drop("wall_seconds", "node", strict=False)
 
 
 def list_checkpoints(location: Path) -> list[Path]:
+    """Return the checkpoint files of a results directory."""
     return sorted(location.glob("checkpoints/*.pt"))

@@ -1,4 +1,4 @@
-"""Waiting for something in another process."""
+"""Waiting for a condition that another process or thread fulfils."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float = 120.0) -> None:
-    """Wait until a condition is true; fail after some time."""
+    """Wait until a condition is true; fail after a time limit."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"the condition was not fulfilled within {seconds} s"
         time.sleep(0.02)

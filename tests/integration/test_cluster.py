@@ -1,4 +1,4 @@
-"""Studies on Ray clusters of several nodes, with workers and nodes killed and added meanwhile."""
+"""Studies on Ray clusters of several nodes, with killed workers and nodes and new nodes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHORT = (
 
 
 class Head:
-    """A cluster's ports, and its nodes by what runs on them."""
+    """A cluster, its ports and its worker nodes."""
 
     def __init__(self, temporary: Path) -> None:
         self.client, self.dashboard = free_port(), free_port()
@@ -56,26 +56,27 @@ class Head:
                 "dashboard_agent_listen_port": free_port(),
             },
         )
-        # Where `ray start` would write it too, for jobs: in /tmp/ray, which is all that Cluster
-        # writes, another cluster of another test may have overwritten it.
+        # Jobs read the address from this file, as `ray start` writes it. Cluster writes it to
+        # /tmp/ray only, where a cluster of another test may have overwritten it.
         (temporary / "ray_current_cluster").write_text(self.cluster.address)
         self.nodes: list[ray.cluster_utils.Node] = []
         self.add()
         self.add()
 
     def trials_on(self, node: ray.cluster_utils.Node) -> list[psutil.Process]:
-        """The processes on a node that train."""
+        """Return the processes on a node that train trials."""
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-        found = []
+        training = []
         for process in raylet.children():
             try:
                 if process.cmdline()[0].startswith("ray::ResourceTrainable"):
-                    found.append(process)
+                    training.append(process)
             except (psutil.Error, IndexError):
                 continue
-        return found
+        return training
 
     def add(self) -> None:
+        """Add a node with one CPU."""
         self.nodes.append(self.cluster.add_node(num_cpus=1, temp_dir=self.temporary))
 
 
@@ -87,8 +88,8 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """Three nodes: a head that runs no trials, and two that run one each."""
-    # Ray's sockets lie in it, and their paths must be short.
+    """A cluster of three nodes: a head that runs no trials, and two nodes for one trial each."""
+    # The temporary folder has the sockets of Ray, whose paths must be short.
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-") as temporary:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -99,13 +100,13 @@ def head() -> Iterator[Head]:
 
 @pytest.fixture(scope="module")
 def on_ray() -> Command:
-    """``ngm-tune`` in a process of its own, on Ray."""
+    """A command that runs ``ngm-tune`` in a subprocess, on Ray."""
     return in_subprocess()
 
 
 @pytest.fixture(scope="module")
 def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a run that was never disturbed."""
+    """Results of the study without failures."""
     location = tmp_path_factory.mktemp("results") / "whole"
     done = ngm_tune(*STUDY, "--results", location)
     assert (done.code, done.err) == (0, "")
@@ -119,16 +120,16 @@ def short(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return location
 
 
-def trained(location: Path) -> dict[str, int]:
+def count_trained_tasks(location: Path) -> dict[str, int]:
     """Return the number of trained tasks of every unfinished trial, summed over its seeds."""
-    found = {}
+    tasks = {}
     for path in location.glob("checkpoints/*.pt"):
         try:
             states = unpack(path.read_bytes()).states
         except FileNotFoundError:
-            continue  # it ended just now
-        found[path.stem] = sum(len(state["records"]) for state in states)
-    return found
+            continue  # the trial has just ended
+        tasks[path.stem] = sum(len(state["records"]) for state in states)
+    return tasks
 
 
 @pytest.mark.faults
@@ -138,23 +139,25 @@ def test_trials_of_a_killed_worker_and_a_killed_node_continue_elsewhere(
     location = tmp_path / "study"
     process = start_ngm_tune(*STUDY, "--results", location, "--address", head.cluster.address)
     try:
-        # A worker, in the middle of a trial that has a checkpoint.
-        wait_for(lambda: trained(location) and head.trials_on(head.nodes[0]))
-        before = trained(location)
+        # Kill a worker in the middle of a trial that has a checkpoint.
+        wait_for(lambda: count_trained_tasks(location) and head.trials_on(head.nodes[0]))
+        before = count_trained_tasks(location)
         os.kill(head.trials_on(head.nodes[0])[0].pid, signal.SIGKILL)
-        wait_for(lambda: any(trained(location).get(run, 99) > n for run, n in before.items()))
-        # A node: its raylet and every process on it.
-        wait_for(lambda: trained(location) and head.trials_on(head.nodes[1]))
-        kept = trained(location)
+        wait_for(
+            lambda: any(count_trained_tasks(location).get(run, 99) > n for run, n in before.items())
+        )
+        # Kill a node: its raylet and every process on it.
+        wait_for(lambda: count_trained_tasks(location) and head.trials_on(head.nodes[1]))
+        kept = count_trained_tasks(location)
         node = head.nodes.pop(1)
         head.cluster.remove_node(node, allow_graceful=False)
         assert kept
-        # Another node joins.
+        # Add another node.
         head.add()
         wait_for(lambda: process.poll() is not None or head.trials_on(head.nodes[-1]))
         least = dict(kept)
         while process.poll() is None:
-            for run, tasks in trained(location).items():
+            for run, tasks in count_trained_tasks(location).items():
                 assert tasks >= least.get(run, 0), run  # no trial starts over
                 least[run] = tasks
             time.sleep(0.05)
@@ -187,7 +190,7 @@ def test_an_interrupt_reaches_a_driver_inside_the_cluster(
 ) -> None:
     location, address = tmp_path / "study", f"ray://127.0.0.1:{head.client}"
     process = start_ngm_tune(*STUDY, "--results", location, "--address", address)
-    wait_for(lambda: trained(location))
+    wait_for(lambda: count_trained_tasks(location))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")

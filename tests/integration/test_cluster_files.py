@@ -1,4 +1,4 @@
-"""The files of docs/cluster are what those who read them expect: Ray, KubeRay and Slurm."""
+"""The files of docs/cluster are valid for Ray, KubeRay and Slurm."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RUN = get_command(app).commands["run"]  # type: ignore[attr-defined]
 
 
 def run_options(arguments: Sequence[str]) -> dict[str, Any]:
-    """What ``ngm-tune run`` makes of these arguments; it raises if there are no such options."""
+    """Return the options that ``ngm-tune run`` parses from arguments; raise if they are invalid."""
     options: dict[str, Any] = RUN.make_context("run", list(arguments)).params
     return options
 
@@ -72,7 +72,7 @@ def test_the_cluster_grows_by_spot_workers_and_keeps_its_head(cluster: Any) -> N
     assert worker["min_workers"] < worker["max_workers"] <= cluster["max_workers"]
     assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert "InstanceMarketOptions" not in head["node_config"]
-    for node_type in (head, worker):  # both read and write the results
+    for node_type in (head, worker):  # both access the results
         assert node_type["node_config"]["IamInstanceProfile"]
     assert cluster["file_mounts"] == {}
     assert cluster["docker"]["image"] == IMAGE
@@ -80,26 +80,27 @@ def test_the_cluster_grows_by_spot_workers_and_keeps_its_head(cluster: Any) -> N
 
 # --- KubeRay
 
-# The fields are those of ray.io/v1 as docs/reference/api.md of github.com/ray-project/kuberay lists
-# them, made from the same Go types as the CRD: those that it had at commit dc85903 and still at
-# commit 0057210, both of 2025. The fields of pods and containers are those of Kubernetes' core/v1.
+# Fields of ray.io/v1 in docs/reference/api.md of github.com/ray-project/kuberay, which is
+# generated from the same Go types as the CRD. The fields exist both at commit dc85903 and at commit
+# 0057210 (2025). The fields of pods and containers are those of core/v1 of Kubernetes.
 TEXT, WHOLE, NUMBER, FLAG = ({"type": t} for t in ("string", "integer", "number", "boolean"))
 TEXTS = {"type": "object", "additionalProperties": TEXT}
 ANY: dict[str, Any] = {}
 
 
-def fields(*required: str, **known: Any) -> dict[str, Any]:
-    """An object that has no other fields."""
+def fields(*required: str, **properties: Any) -> dict[str, Any]:
+    """Return the schema of an object with these fields and no others."""
     return {
         "type": "object",
         "required": list(required),
-        "properties": known,
+        "properties": properties,
         "additionalProperties": False,
     }
 
 
-def several(of: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "minItems": 1, "items": of}
+def several(items: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a list that is not empty."""
+    return {"type": "array", "minItems": 1, "items": items}
 
 
 AMOUNTS = {"type": "object", "additionalProperties": {"type": ["string", "integer"]}}
@@ -210,7 +211,7 @@ def test_the_rayjob_has_the_fields_of_its_kind(job: Any) -> None:
 def test_the_schema_refuses_a_misspelt_field_of_the_rayjob(
     job: Any, path: str, misspelt: str
 ) -> None:
-    reduce(lambda found, key: found[key], path.split("."), job)[misspelt] = 1
+    reduce(lambda node, key: node[key], path.split("."), job)[misspelt] = 1
     with pytest.raises(jsonschema.ValidationError, match=misspelt):
         jsonschema.validate(job, RAY_JOB)
 
@@ -222,7 +223,7 @@ def test_the_rayjob_retries_a_study_until_it_is_complete(job: Any) -> None:
     options = run_options(arguments)
     assert options["study"] in shipped_names()
     assert options["results"].startswith("s3://bucket/studies/")
-    assert options["address"] is None  # Ray names the cluster of a job in RAY_ADDRESS
+    assert options["address"] is None  # Ray sets RAY_ADDRESS in a job
     assert spec["backoffLimit"] > 0
     assert spec["shutdownAfterJobFinishes"] is True
     assert spec["ttlSecondsAfterFinished"] > 0
@@ -291,13 +292,13 @@ STUDY = (
 
 
 class Slurm(NamedTuple):
-    """Slurm as far as a batch script can tell, with everything on this machine.
+    """A fake of Slurm for a batch script, with all nodes on this machine.
 
     Attributes:
-        commands: A folder that is first on the path.
-        temp: A folder for the folders of Ray.
-        log: What was asked of Slurm.
-        variables: The environment of a batch script.
+        commands: Folder of fake commands, first on the path.
+        temp: Parent of the temporary folders of Ray.
+        log: File with the calls of Slurm commands.
+        variables: Environment of the batch script.
     """
 
     commands: Path
@@ -306,13 +307,13 @@ class Slurm(NamedTuple):
     variables: dict[str, str]
 
     def add(self, name: str, script: str) -> None:
-        """Put a command first on the path."""
+        """Add a fake command."""
         path = self.commands / name
         path.write_text(dedent(script).lstrip())
         path.chmod(0o755)
 
     def submit(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start the batch script; its process is the batch shell, which Slurm signals."""
+        """Start the batch script. The process is the batch shell, to which Slurm sends signals."""
         return subprocess.Popen(
             ["bash", str(SCRIPT), *arguments],
             env=self.variables | variables,
@@ -322,13 +323,13 @@ class Slurm(NamedTuple):
         )
 
     def asked(self) -> list[str]:
-        """What was asked of Slurm since this was called last."""
+        """Return the calls of Slurm commands since the last call of this method."""
         lines = self.log.read_text().splitlines()
         self.log.write_text("")
         return lines
 
     def left(self) -> list[psutil.Process]:
-        """Processes of Ray that the batch script started and that are still there."""
+        """Return the processes of Ray that the batch script has left running."""
         return [
             process
             for process in psutil.process_iter(["cmdline"])
@@ -340,10 +341,10 @@ class Slurm(NamedTuple):
 def slurm(tmp_path: Path) -> Iterator[Slurm]:
     commands = tmp_path / "bin"
     commands.mkdir()
-    own = environment()
+    inherited = environment()
     with tempfile.TemporaryDirectory(prefix="ngm-", dir="/tmp") as temp:  # a short path
-        variables = own | {
-            "PATH": f"{commands}:{Path(sys.executable).parent}:{own['PATH']}",
+        variables = inherited | {
+            "PATH": f"{commands}:{Path(sys.executable).parent}:{inherited['PATH']}",
             "SLURM_JOB_ID": "7",
             "SLURM_JOB_NODELIST": "nodes",
             "SLURM_JOB_NUM_NODES": "1",
@@ -354,16 +355,16 @@ def slurm(tmp_path: Path) -> Iterator[Slurm]:
             "RAY_PORT": str(free_port()),
             "RAY_TEMP": temp,
         }
-        made = Slurm(commands, Path(temp), tmp_path / "log", variables)
-        made.add("srun", SRUN)
-        made.add("scontrol", SCONTROL)
-        yield made
-        for process in made.left():  # of a test that failed
+        fake = Slurm(commands, Path(temp), tmp_path / "log", variables)
+        fake.add("srun", SRUN)
+        fake.add("scontrol", SCONTROL)
+        yield fake
+        for process in fake.left():  # of a test that failed
             process.kill()
 
 
 def free_port() -> int:
-    """A port that is free together with the one after it."""
+    """Return a free port whose next port is also free."""
     for _ in range(100):
         with socket.socket() as first, socket.socket() as second:
             first.bind(("", 0))
@@ -384,18 +385,20 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
             child.kill()
         process.kill()
         out, _ = process.communicate()
-        pytest.fail(f"the batch script did not end: {out}")
+        pytest.fail(f"the batch script did not end in time: {out}")
     return process.returncode, out
 
 
-def until(true: Callable[[], bool]) -> bool:
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait until a condition is true; return False after a time limit."""
     deadline = time.monotonic() + 100
-    while not true() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    return true()
+    return condition()
 
 
 def trials(results: str) -> set[str]:
+    """Return the names of the finished trials."""
     return {path.stem for path in Path(results).glob("trials/*.parquet")}
 
 
@@ -415,7 +418,7 @@ def test_the_batch_script_is_valid_bash_and_allows_requeueing() -> None:
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 def test_the_batch_script_runs_a_study_on_two_nodes_to_its_end(slurm: Slurm) -> None:
-    # The other node has more CPUs than the head, and trials need them: they run there or nowhere.
+    # A trial needs more CPUs than the head has, so it can run only on the other node.
     slurm.add("srun", SRUN.replace('"$@"', '"${@/--num-cpus=2/--num-cpus=3}"'))
     study = (*STUDY, "--set", "trials=1", "--set", "resources={ cpu = 3 }")
     code, out = finish(slurm.submit(*study, SLURM_JOB_NUM_NODES="2"))
@@ -464,8 +467,14 @@ def test_an_interrupted_batch_script_is_requeued_and_resumes(slurm: Slurm) -> No
         ("", "exit 2", None, 2, False),
         ("", "exit 130", None, 130, True),
         (LISTEN, WAIT, signal.SIGUSR1, 130, True),
-        ("", WAIT, signal.SIGUSR1, 128 + signal.SIGUSR1, True),  # too early for it to listen
-        (LISTEN, WAIT, signal.SIGTERM, 130, False),  # by scancel; else Slurm requeues by itself
+        ("", WAIT, signal.SIGUSR1, 128 + signal.SIGUSR1, True),  # before the handler is set
+        (
+            LISTEN,
+            WAIT,
+            signal.SIGTERM,
+            130,
+            False,
+        ),  # from scancel, or Slurm itself requeues
     ],
 )
 def test_only_gracefully_stopped_studies_are_requeued(
@@ -555,4 +564,4 @@ def test_the_documented_exit_codes_and_addresses_agree_with_the_command() -> Non
     (address,) = (option.help for option in RUN.params if option.name == "address")
     addresses = re.findall(r"^\| `(\S+)` \|", README, flags=re.MULTILINE)
     assert len(addresses) == 3
-    assert all(known in address for known in addresses)
+    assert all(documented in address for documented in addresses)

@@ -1,4 +1,4 @@
-"""A tiny study as users run it: the command line, Ray, the report and the defaults."""
+"""A tiny study from end to end: the command line, Ray, the report and the defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole searches: early stopping, constraints, racing, warm starts, and resuming them."""
+"""Complete studies with early stopping, constraints, racing and warm starts, and resuming them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ WHOLE = (
     *("--set", "early_stopping.min_peers=2", "--set", 'constraints=["avg_acc <= 0.945"]'),
     *("--set", "confirm={ max_configurations = 2, seeds = 2 }"),
 )
-"""An upper bound, since the trial with the highest accuracy is always on the front without it."""
+"""The constraint is an upper bound: it excludes the trial with the highest accuracy, which would
+otherwise be on the front."""
 
 SMALLER = (*WHOLE, "--set", "trials=3", "--set", "confirm.max_configurations=1")
 TABLES = ("trials", "tasks", "curves", "steps")
@@ -35,7 +36,7 @@ OBJECTIVES = [METRICS["avg_acc"], METRICS["avg_sg"]]
 
 @pytest.fixture(scope="module")
 def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a run that was never interrupted; tests leave them as they are."""
+    """Results of the study without interruption. Tests do not change them."""
     location = tmp_path_factory.mktemp("results") / "whole"
     done = ngm_tune(*WHOLE, "--results", location)
     assert (done.code, done.err) == (0, "")
@@ -49,7 +50,7 @@ def test_dominated_trials_are_pruned_and_have_no_metrics(whole: Path) -> None:
     assert set(stopped["phase"]) == {"search"}
     assert set(stopped.select(list(METRICS)).null_count().row(0)) == {stopped.height}
     assert (stopped["iterations"] % 120 == 0).all()
-    assert stopped["iterations"].is_between(240, 480).all()  # two tasks for all, and not the end
+    assert stopped["iterations"].is_between(240, 480).all()  # two to four tasks
     tasks = read(whole, "tasks")
     for row in stopped.to_dicts():
         part = tasks.filter(trial_id=row["trial_id"])
@@ -64,12 +65,12 @@ def test_a_pruned_trial_is_dominated_by_earlier_trials(whole: Path) -> None:
     tasks = read(whole, "tasks").filter(~pl.col("trial_id").str.ends_with(".confirm"))
     for row in read(whole, "trials").filter(status="stopped").to_dicts():
         last = row["iterations"] // 120 - 1
-        arm = row["trial_id"].rpartition(".")[0]
-        rung = tasks.filter(pl.col("trial_id").str.starts_with(f"{arm}."), task=last)
-        own = rung.filter(trial_id=row["trial_id"]).select("avg_acc", "avg_sg").row(0)
+        search = row["trial_id"].rpartition(".")[0]
+        rung = tasks.filter(pl.col("trial_id").str.starts_with(f"{search}."), task=last)
+        values = rung.filter(trial_id=row["trial_id"]).select("avg_acc", "avg_sg").row(0)
         peers = rung.filter(pl.col("trial_id") < row["trial_id"])
         better = peers.filter(
-            pl.col("avg_acc") >= own[0], pl.col("avg_sg").clip(0) <= max(0, own[1])
+            pl.col("avg_acc") >= values[0], pl.col("avg_sg").clip(0) <= max(0, values[1])
         )
         assert peers.height >= 2
         assert better.height > 0
@@ -78,9 +79,9 @@ def test_a_pruned_trial_is_dominated_by_earlier_trials(whole: Path) -> None:
 def test_the_search_record_has_pruned_trials_and_violations(whole: Path) -> None:
     rows = {row["trial_id"]: row for row in read(whole, "trials").to_dicts()}
     states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
-    for known in records(whole).values():
-        assert len(known) == 6
-        for trial in known:
+    for recorded in records(whole).values():
+        assert len(recorded) == 6
+        for trial in recorded:
             row = rows[trial.user_attrs["trial_id"]]
             assert trial.state == states.get(row["status"], TrialState.COMPLETE)
             if row["status"] == "completed":
@@ -91,13 +92,13 @@ def test_infeasible_trials_are_not_confirmed(whole: Path) -> None:
     trials = read(whole, "trials")
     confirmed = set(trials.filter(phase="confirm")["trial_id"].str.strip_suffix(".confirm"))
     excluded = 0
-    for _, arm in trials.filter(phase="search", status="completed").group_by("method"):
-        kept = arm.filter(pl.col("avg_acc") <= 0.945)
-        excluded += len(front(arm) - front(kept))
-        ours = confirmed & set(arm["trial_id"])
-        assert ours <= front(kept)
-        assert len(ours) == min(2, len(front(kept)))
-    assert excluded > 0  # so that the bound did matter
+    for _, completed in trials.filter(phase="search", status="completed").group_by("method"):
+        feasible = completed.filter(pl.col("avg_acc") <= 0.945)
+        excluded += len(front(completed) - front(feasible))
+        of_method = confirmed & set(completed["trial_id"])
+        assert of_method <= front(feasible)
+        assert len(of_method) == min(2, len(front(feasible)))
+    assert excluded > 0  # the bound has an effect
 
 
 def test_an_interrupted_search_resumes_with_the_same_results(
@@ -139,7 +140,7 @@ def test_more_trials_and_confirmations_extend_a_study(
     extended = ngm_tune(*WHOLE, "--results", tmp_path)
     assert (extended.code, extended.err) == (0, "")
     assert kept.items() < written(tmp_path).items()
-    # What was on the front of three trials was confirmed and stays; all else is as it would be.
+    # The confirmation of the smaller study stays; all other rows are as in the whole study.
     same = pl.col("trial_id").is_in(read(whole, "trials")["trial_id"].implode())
     for table in TABLES:
         assert read(tmp_path, table).filter(same).equals(read(whole, table))
@@ -156,7 +157,7 @@ def test_resume_refuses_fewer_trials(whole: Path, ngm_tune: Command) -> None:
 
 @pytest.fixture(scope="module")
 def raced(ngm_tune: Command, finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a race that starts from those of the small study."""
+    """Results of a race with a warm start from the results of the small study."""
     location = tmp_path_factory.mktemp("results") / "raced"
     done = ngm_tune(
         *(*QUICK, "--set", "trials=4", "--set", "seeds=[5, 3, 4]", "--set", "racing={}"),
@@ -183,10 +184,10 @@ def test_a_race_runs_single_seeds_with_equal_effort(raced: Path) -> None:
     for table in TABLES:
         assert {path.stem for path in (raced / table).iterdir()} == runs | confirmed
     seeds = searched.sort("seed").group_by("trial_id").agg("seed")
-    order = [[5], [3, 5], [3, 4, 5]]  # the study's, and each sorted
-    assert all(found in order for found in seeds["seed"].to_list())
-    assert len({len(found) for found in seeds["seed"].to_list()}) > 1
-    assert searched["trial_id"].n_unique() > 2 * 4  # more configurations than without a race
+    leading = [[5], [3, 5], [3, 4, 5]]  # the first seeds of the study, sorted
+    assert all(of_trial in leading for of_trial in seeds["seed"].to_list())
+    assert len({len(of_trial) for of_trial in seeds["seed"].to_list()}) > 1
+    assert searched["trial_id"].n_unique() > 2 * 4  # more configurations than without racing
 
 
 def test_a_race_confirms_only_configurations_with_every_seed(raced: Path) -> None:
@@ -205,27 +206,27 @@ def test_a_warm_start_first_tries_the_best_configurations_of_other_results(
         p for p in load_study(str(raced / "study.toml")).points_to_evaluate if isinstance(p, dict)
     ]
     assert {point["method"] for point in points} == {"ngm-sgd", "sgd"}
-    ours, theirs = read(raced, "trials"), read(finished.location, "trials")
+    trials, others = read(raced, "trials"), read(finished.location, "trials")
     for method in ("ngm-sgd", "sgd"):
-        own = [point for point in points if point["method"] == method]
-        for number, point in enumerate(own):
+        of_method = [point for point in points if point["method"] == method]
+        for number, point in enumerate(of_method):
             settings = {k: v for k, v in point.items() if k not in ("method", "benchmark")}
-            first = ours.filter(trial_id=f"split-digits.{method}.{number:04d}").to_dicts()[0]
+            first = trials.filter(trial_id=f"split-digits.{method}.{number:04d}").to_dicts()[0]
             tried = {name: first[f"config_{name}"] for name in settings}
             assert tried == pytest.approx(settings, rel=1e-12)
-            there = theirs.filter(pl.col("config_lr") == settings["lr"], status="completed")
-            assert set(there["method"]) == {method}
-            assert "split-digits" in set(there["benchmark"])
+            source = others.filter(pl.col("config_lr") == settings["lr"], status="completed")
+            assert set(source["method"]) == {method}
+            assert "split-digits" in set(source["benchmark"])
 
 
 def front(trials: pl.DataFrame) -> set[str]:
-    """Those of one arm that no other dominates."""
+    """Return the ids of the trials that no other trial dominates."""
     values = trials.select("avg_acc", "avg_sg").to_numpy()
     return set(np.array(trials["trial_id"])[on_front(values, OBJECTIVES)].tolist())
 
 
 def records(location: Path) -> dict[str, list[FrozenTrial]]:
-    """What Optuna knows, by arm."""
+    """Return the Optuna trials by the name of their Optuna study."""
     storage = open_storage(location / "optuna.journal")
     return {
         name: optuna.load_study(study_name=name, storage=storage).trials
@@ -234,16 +235,16 @@ def records(location: Path) -> dict[str, list[FrozenTrial]]:
 
 
 def states(location: Path) -> set[TrialState]:
-    return {trial.state for known in records(location).values() for trial in known}
+    return {trial.state for trials in records(location).values() for trial in trials}
 
 
 def written(location: Path) -> dict[str, int]:
-    """Every run's file and when it was written."""
+    """Return the modification time of the file of each run, by file name."""
     return {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*.parquet")}
 
 
 def read(location: Path, table: str) -> pl.DataFrame:
-    """A table of results without what differs from run to run, in one order."""
+    """Return a sorted table of the results, without the columns that differ between runs."""
     frame = pl.read_parquet(location / table / "*.parquet").drop(
         "wall_seconds", "node", strict=False
     )

@@ -1,4 +1,4 @@
-"""Results in an object store: a real S3 server on this machine."""
+"""Results in an object store: an S3 server on this machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """The address of a server with a bucket of the name ``studies``."""
+    """The address of an S3 server with the bucket ``studies``."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in KEYS.items():
             patch.setenv(name, value)
@@ -96,7 +96,7 @@ def test_a_study_in_an_object_store_resumes_after_an_interrupt(
     results = Results(location)
     assert len(results.files("checkpoints")) == 1
     assert not results.has("driver.json")
-    resumes(ngm_tune, location, whole)
+    assert_resumes(ngm_tune, location, whole)
 
 
 @pytest.mark.ray
@@ -112,10 +112,10 @@ def test_a_study_on_ray_in_an_object_store_resumes_after_its_driver_is_killed(
     process.kill()
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
-    resumes(ngm_tune, location, whole)
+    assert_resumes(ngm_tune, location, whole)
 
 
-def resumes(ngm_tune: Command, location: str, whole: Path) -> None:
+def assert_resumes(ngm_tune: Command, location: str, whole: Path) -> None:
     done = ngm_tune(*STUDY, "--results", location)
     assert (done.code, done.err) == (0, "")
     assert_same_results(location, whole)
@@ -187,31 +187,31 @@ def test_one_of_two_simultaneous_drivers_is_refused_in_an_object_store(
 
 
 @pytest.mark.parametrize(
-    ("place", "sentence"),
+    ("location", "sentence"),
     [
         ("s3://nowhere/study", "cannot be"),
         ("s3:///", "not a usable results location"),
     ],
 )
 def test_an_unusable_location_is_explained_in_one_sentence(
-    s3: str, ngm_tune: Command, place: str, sentence: str
+    s3: str, ngm_tune: Command, location: str, sentence: str
 ) -> None:
     query = f"?scheme=http&region=us-east-1&endpoint_override={s3}"
-    answer = ngm_tune(*STUDY, "--results", place + query)
+    answer = ngm_tune(*STUDY, "--results", location + query)
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert sentence in answer.err
 
 
 def test_unreachable_google_storage_is_an_error(ngm_tune: Command) -> None:
-    place = "gs://anonymous@nowhere/study?scheme=http&endpoint_override=127.0.0.1:9"
-    answer = ngm_tune("doctor", f"{place}&retry_limit_seconds=1")
+    location = "gs://anonymous@nowhere/study?scheme=http&endpoint_override=127.0.0.1:9"
+    answer = ngm_tune("doctor", f"{location}&retry_limit_seconds=1")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert "cannot be listed: " in answer.err
 
 
 @pytest.mark.parametrize(
-    ("uri", "ended"),
+    ("uri", "expected"),
     [
         ("gs://bucket/study", "gs://bucket/study?retry_limit_seconds=30"),
         ("gcs://bucket/study?scheme=http", "gcs://bucket/study?scheme=http&retry_limit_seconds=30"),
@@ -220,5 +220,5 @@ def test_unreachable_google_storage_is_an_error(ngm_tune: Command) -> None:
         ("file:///study", "file:///study"),
     ],
 )
-def test_google_storage_is_retried_for_half_a_minute(uri: str, ended: str) -> None:
-    assert with_retry_limit(uri) == ended
+def test_google_storage_is_retried_for_half_a_minute(uri: str, expected: str) -> None:
+    assert with_retry_limit(uri) == expected
