@@ -27,11 +27,6 @@ class Aggregate(NamedTuple):
     violation: Values
     run_values: list[Values]
 
-    @property
-    def each(self) -> list[Values]:
-        """Former name of ``run_values``."""
-        return self.run_values
-
     def is_eligible(self, runs: int) -> bool:
         """Return whether the configuration may be on a front.
 

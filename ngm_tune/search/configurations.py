@@ -11,7 +11,7 @@ from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.aggregation import PENDING
 from ngm_tune.search.optuna_journal import STATES, SearchRecord
 from ngm_tune.search.run_history import RunHistory
-from ngm_tune.search.sampling import as_trial, with_coordinates
+from ngm_tune.search.sampling import with_coordinates, with_state
 from ngm_tune.search.suggestions import Suggestions
 
 
@@ -83,4 +83,4 @@ class Configurations:
                 for text, amount in zip(self._constraints, state.violation, strict=False)
             }
             optuna_state = TrialState.RUNNING if state.status is None else STATES[state.status]
-            yield as_trial(self[number], optuna_state, state.values, violations)
+            yield with_state(self[number], optuna_state, state.values, violations)

@@ -23,10 +23,10 @@ from ngm_tune.results.schema import Status
 from ngm_tune.search.configurations import Configurations
 from ngm_tune.search.early_stopping import is_dominated
 from ngm_tune.search.optuna_journal import SearchRecord
-from ngm_tune.search.racing import next_in_race
+from ngm_tune.search.racing import select_for_next_seed
 from ngm_tune.search.run_history import Decision, RunHistory
 from ngm_tune.search.run_spec import Configuration, Phase, RunSpec
-from ngm_tune.search.sampling import problem_of_coordinates
+from ngm_tune.search.sampling import explain_invalid_coordinates
 from ngm_tune.search.suggestions import Suggestions
 from ngm_tune.study.plan import StudyPlan
 
@@ -38,15 +38,15 @@ class MethodSearch:
     seed: a further seed of a configuration that could still be on the front, or else the first seed
     of a new configuration, within the same number of runs for every method.
 
-    Optuna's storage is a record that is written, not asked: suggestions are functions of the
-    outcomes, and one that the record lost is made again, the same as before.
+    Optuna's storage is only a record. Suggestions are functions of the outcomes, so a suggestion
+    that is missing in the record is made again and equals the first one.
 
     Args:
         plan: The plan of the study.
         benchmark: One of its benchmarks.
         method: One of its methods.
         storage: Optuna's storage; may contain an earlier part of this search.
-        finished: Outcomes of ended runs by id: the truth, with which the record is reconciled.
+        finished: Outcomes of ended runs by id. The record is brought up to date with them.
         advance: Decides what can be decided in all searches of the benchmark
             (:class:`~ngm_tune.search.benchmark_search.BenchmarkSearch`).
     """
@@ -289,7 +289,7 @@ class MethodSearch:
         fits = (
             recorded.distributions == self._space and recorded.params.keys() == self._space.keys()
         )
-        if fits and problem_of_coordinates(self._space, recorded.params) is None:
+        if fits and explain_invalid_coordinates(self._space, recorded.params) is None:
             if decision is None:
                 return None
             for candidate in possible:
@@ -301,7 +301,7 @@ class MethodSearch:
         )
 
     def _next(self, number: int, known: int) -> Decision | None:
-        """Decide about a run from the first ``known`` outcomes; None if nothing is left to try."""
+        """Decide about a run from the first ``known`` outcomes; None if no configuration is left."""
         further = self._race(number, known) if self._study.racing else None
         if further is not None:
             return further
@@ -310,24 +310,28 @@ class MethodSearch:
         return new if is_finished or not self._configurations.are_exhausted() else None
 
     def _new(self) -> Decision:
-        """A new configuration, with its first seed where configurations race, else with all."""
+        """Return a new configuration, with its first seed if configurations race, else with all."""
         seeds = self._study.seed_list
         first = tuple(seeds[:1] if self._study.racing else seeds)
         return Decision(self._history.configurations, first)
 
     def _race(self, number: int, known: int) -> Decision | None:
-        """A further seed for a configuration that could be on the front, if one could."""
+        """Return a further seed for a configuration that could be on the front; None if none can.
+
+        A configuration with a seed whose outcome may not be known yet must wait.
+        """
         assert self._study.racing is not None
         seeds = self._study.seed_list
         waiting = {decision.configuration for decision in self._history.decisions[known:]}
         contenders = {
-            c: state.each
-            for c, state in self._history.aggregates(known).items()
-            if state.status is Status.COMPLETED
+            c: aggregate.run_values
+            for c, aggregate in self._history.aggregates(known).items()
+            if aggregate.status is Status.COMPLETED
         }
-        best = next_in_race(
+        incomplete = [c for c, runs in contenders.items() if len(runs) < len(seeds)]
+        best = select_for_next_seed(
             contenders,
-            [c for c, each in contenders.items() if len(each) < len(seeds) and c not in waiting],
+            [c for c in incomplete if c not in waiting],
             self._objectives,
             self._study.racing.min_probability,
             self._suggestions.seed_of(number),

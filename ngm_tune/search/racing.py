@@ -68,9 +68,6 @@ def select_for_next_seed(
     return best if probabilities[best] >= min_probability else None
 
 
-next_in_race = select_for_next_seed
-
-
 def front_probabilities(
     values: Floats,
     objectives: Sequence[Metric],

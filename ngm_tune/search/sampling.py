@@ -85,9 +85,6 @@ def explain_invalid_coordinates(
     return None
 
 
-problem_of_coordinates = explain_invalid_coordinates
-
-
 def decode_coordinates(
     space: Mapping[str, BaseDistribution], stored: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -151,9 +148,6 @@ def with_state(
         user_attrs=user_attrs,
         constraints=dict(constraints) if constraints and state is TrialState.COMPLETE else None,
     )
-
-
-as_trial = with_state
 
 
 def _sampler_attributes(trial: FrozenTrial) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def test_every_configuration_is_tried_once(
     by_trial = {run_id.partition("@")[0]: tuple(s.values()) for run_id, s in drawn.items()}
     assert len(set(by_trial.values())) == len(by_trial) == SIZE
     if "racing" in name:
-        whole = [c for c, scores in searched._aggregates().items() if len(scores.each) == 3]
+        whole = [
+            c for c, scores in searched._history.aggregates().items() if len(scores.run_values) == 3
+        ]
         assert {*searched.front()} <= {*whole}
         assert searched.front()
         assert searched.total < 3 * SIZE  # dominated configurations got no further seeds
