@@ -301,7 +301,7 @@ class MethodSearch:
         )
 
     def _next(self, number: int, known: int) -> Decision | None:
-        """Decide about a run from the first ``known`` outcomes; None if no configuration is left."""
+        """Decide about a run from the first ``known`` outcomes; None if nothing is left to try."""
         further = self._race(number, known) if self._study.racing else None
         if further is not None:
             return further

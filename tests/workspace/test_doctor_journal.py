@@ -121,7 +121,7 @@ def test_an_outdated_journal_is_noted_and_brought_up_to_date(copy: Path) -> None
 def test_opening_a_journal_quarantines_an_incomplete_last_line(copy: Path) -> None:
     content = (copy / "optuna.journal").read_bytes()
     (copy / "optuna.journal").write_bytes(content + b'{"op_code": 6, "wor')
-    with optuna_journal.journal(Results(str(copy))):
+    with optuna_journal.open_journal(Results(str(copy))):
         pass
     assert (copy / "optuna.journal").read_bytes() == content
     assert (copy / "damaged" / "optuna.journal.tail").read_bytes() == b'{"op_code": 6, "wor'
@@ -158,7 +158,9 @@ def test_a_journal_that_is_a_link_is_left_unchanged(copy: Path, tmp_path: Path) 
         (copy / "optuna.journal").unlink()
         (copy / "optuna.journal").symlink_to(target)
         description, repair = repair_damage(copy)["optuna.journal"]
-        assert description.startswith("is a link; ngm-tune writes to no file that lies elsewhere")
+        assert description.startswith(
+            "is a symbolic link; ngm-tune writes only to files in the results"
+        )
         assert repair is None
         assert (copy / "optuna.journal").is_symlink()
         assert target.read_text() == content

@@ -138,5 +138,5 @@ def test_search_coordinates_outside_the_search_space_are_damage(copy: Path) -> N
     outside = pa.array([-5.0] * rows.num_rows)
     pq.write_table(rows.set_column(index, rows.schema.field("search_lr"), outside), path)
     description, repair = repair_damage(copy)[f"trials/{TRIAL}.parquet"]
-    assert description == "lr = -5.0 is not in what was searched"
+    assert description == "lr = -5.0 is outside the search space"
     assert repair is not None
