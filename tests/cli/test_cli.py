@@ -47,7 +47,7 @@ def test_verbose_shows_the_log_of_ngm_tune_on_stderr(
 
 
 def test_the_library_does_not_configure_logging() -> None:
-    """After a command, too, only the null handler of the package remains."""
+    """After a command, the logger of the package has only its null handler."""
     (handler,) = logging.getLogger("ngm_tune").handlers
     assert isinstance(handler, logging.NullHandler)
     assert logging.getLogger("ngm_tune").level == logging.NOTSET

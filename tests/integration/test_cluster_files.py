@@ -80,9 +80,9 @@ def test_the_cluster_grows_by_spot_workers_and_keeps_its_head(cluster: Any) -> N
 
 # --- KubeRay
 
-# Fields of ray.io/v1 in docs/reference/api.md of github.com/ray-project/kuberay, which is
-# generated from the same Go types as the CRD. The fields exist both at commit dc85903 and at commit
-# 0057210 (2025). The fields of pods and containers are those of core/v1 of Kubernetes.
+# The fields are those of ray.io/v1 in docs/reference/api.md of github.com/ray-project/kuberay,
+# which is generated from the same Go types as the CRD, at commits dc85903 and 0057210 (both of
+# 2025). The fields of pods and containers are those of core/v1 of Kubernetes.
 TEXT, WHOLE, NUMBER, FLAG = ({"type": t} for t in ("string", "integer", "number", "boolean"))
 TEXTS = {"type": "object", "additionalProperties": TEXT}
 ANY: dict[str, Any] = {}

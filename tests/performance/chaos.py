@@ -1,14 +1,14 @@
-"""Kill and resume at random moments, again and again: is anything ever lost?
+"""Test of fault tolerance: kill and resume a study at random moments, and check its results.
 
-Every round runs a small study on a Ray cluster of its own on this machine: a head, and two nodes
-with a trial each. Two or three times something is killed, what and when as the round's seed has
-it: the driver, a worker in the middle of its trial, or a node with all that runs on it, and then
-another one joins. A driver that was killed is started again. In the end the round is held against a
-run that was never disturbed:
+Each round runs a small study on a Ray cluster on this machine, with a head and two nodes for one
+trial each. In each round, two or three processes are killed: the driver, a worker in the middle of
+its trial, or all processes of a node, after which a new node joins. The seed of the round
+determines the victims and the times. A killed driver is started again. At the end of the round, the
+results are compared with those of an undisturbed study:
 
-- every run that was finished before a kill is kept, byte for byte, and so was not run twice;
-- every method has exactly the trials asked for, and every row is as in the undisturbed run;
-- no Optuna trial is running, no checkpoint and no lock is left, and the doctor finds no damage.
+- every run that was finished before a kill is kept, byte for byte, so it was not repeated;
+- every method has the requested number of trials, and every row is as in the undisturbed study;
+- no Optuna trial is running, no checkpoint or lock is left, and the doctor finds no damage.
 
     python -m tests.performance.chaos                 20 rounds
     python -m tests.performance.chaos --rounds 3 --seed 7
@@ -50,13 +50,13 @@ STUDY = (
 )
 TABLES = ("trials", "tasks", "curves", "steps")
 ROUND_SECONDS = 600.0
-"""After which a round counts as hung."""
+"""Time limit of a round."""
 
 Victim = Literal["driver", "worker", "node"]
 
 
 class Round(NamedTuple):
-    """What was killed in a round, and what was wrong afterwards."""
+    """Result of a round: what was killed, and what was wrong with the results."""
 
     seed: int
     killed: list[Victim]
@@ -66,7 +66,7 @@ class Round(NamedTuple):
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A head that runs no trials, and two nodes."""
+    """Start a cluster with a head that runs no trials and two nodes."""
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
         for _ in range(2):
@@ -77,7 +77,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def start(location: Path, address: str | None = None) -> subprocess.Popen[str]:
-    """Start a driver on a cluster, or in one process without Ray."""
+    """Start a driver, on a cluster or with the local executor."""
     where = ("--executor", "local") if address is None else ("--address", address)
     return subprocess.Popen(
         [sys.executable, "-m", "ngm_tune", *STUDY, "--results", str(location), *where],
@@ -90,29 +90,29 @@ def start(location: Path, address: str | None = None) -> subprocess.Popen[str]:
 
 
 def undisturbed(location: Path) -> None:
-    """Run the study without disturbance, for comparison."""
+    """Run the study without any kill, as the reference."""
     process = start(location)
     _, err = process.communicate(timeout=ROUND_SECONDS)
     assert process.returncode == 0, err
 
 
 def workers(nodes: Cluster) -> list[psutil.Process]:
-    """The processes of a cluster that train."""
-    found = []
+    """Return the processes of a cluster that train trials."""
+    training = []
     for node in nodes.worker_nodes:
         with suppress(psutil.Error):
             raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
             for process in raylet.children():
                 with suppress(psutil.Error, IndexError):
                     if process.cmdline()[0].startswith("ray::ResourceTrainable"):
-                        found.append(process)
-    return found
+                        training.append(process)
+    return training
 
 
 def kill(
     victim: Victim, nodes: Cluster, driver: subprocess.Popen[str], dice: random.Random
 ) -> bool:
-    """Kill one; whether there was one to kill."""
+    """Kill a victim. Return whether it was running."""
     if victim == "driver":
         driver.send_signal(signal.SIGKILL)
         driver.communicate()
@@ -131,7 +131,14 @@ def kill(
 
 
 def play(seed: int, whole: Path, location: Path, kills: Sequence[int] = (2, 3)) -> Round:
-    """One round."""
+    """Play a round.
+
+    Args:
+        seed: Seed of the victims and the times.
+        whole: Results of the undisturbed study.
+        location: Results directory of the round.
+        kills: Smallest and largest number of kills.
+    """
     dice = random.Random(seed)
     plan = [dice.choice(get_args(Victim)) for _ in range(dice.randint(*kills))]
     killed: list[Victim] = []
@@ -141,7 +148,7 @@ def play(seed: int, whole: Path, location: Path, kills: Sequence[int] = (2, 3)) 
     with cluster() as nodes:
         driver = start(location, nodes.address)
         for victim in plan:
-            # Somewhere between the study's first sign of life and its end, whatever its pace.
+            # The kill comes after new files, so it is during the study on machines of any speed.
             await_activity(driver, location)
             time.sleep(dice.uniform(0.0, 3.0))
             if driver.poll() is not None:
@@ -165,7 +172,7 @@ def play(seed: int, whole: Path, location: Path, kills: Sequence[int] = (2, 3)) 
 
 
 def await_activity(driver: subprocess.Popen[str], location: Path) -> None:
-    """Until something is written, or the driver has ended, or nothing comes any more."""
+    """Wait until a file is written, the driver ends or the time limit is reached."""
     before = activity(location)
     deadline = time.monotonic() + ROUND_SECONDS
     while driver.poll() is None and activity(location) == before and time.monotonic() < deadline:
@@ -173,38 +180,38 @@ def await_activity(driver: subprocess.Popen[str], location: Path) -> None:
 
 
 def activity(location: Path) -> list[tuple[str, int]]:
-    """Checkpoints and ended trials, as they are at the moment."""
-    found = []
+    """Return the names and modification times of the checkpoints and the files of ended trials."""
+    files = []
     for path in (*location.glob("checkpoints/*.pt"), *location.glob("trials/*.parquet")):
         with suppress(FileNotFoundError):
-            found.append((path.name, path.stat().st_mtime_ns))
-    return found
+            files.append((path.name, path.stat().st_mtime_ns))
+    return files
 
 
 def finished(location: Path) -> dict[str, tuple[int, bytes]]:
-    """Every run that has ended: when its file was written, and what is in it."""
+    """Return the modification time and content of the file of each ended run."""
     paths = location.glob("trials/*.parquet")
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
 def lost(kept: dict[str, tuple[int, bytes]], location: Path) -> list[str]:
-    """What was finished and is no longer, or was run again."""
-    there = finished(location)
-    return [f"{name} was lost or run again" for name in kept if there.get(name) != kept[name]]
+    """Return a message for each finished run that was lost or repeated."""
+    current = finished(location)
+    return [f"{name} was lost or repeated" for name in kept if current.get(name) != kept[name]]
 
 
 def differences(location: Path, whole: Path) -> list[str]:
-    """In what a study that has ended is not as if it had never been disturbed."""
+    """Return a message for each difference between a finished study and the undisturbed one."""
     wrong = []
     for table in TABLES:
-        found, expected = (
+        rows, expected = (
             pl.read_parquet(folder / table / "*.parquet")
             .drop("wall_seconds", "node", strict=False)
             .sort("trial_id", "seed", maintain_order=True)
             for folder in (location, whole)
         )
-        if not found.equals(expected):
-            wrong.append(f"{table}/ has {found.height} rows, {expected.height} undisturbed")
+        if not rows.equals(expected):
+            wrong.append(f"{table}/ has {rows.height} rows, {expected.height} undisturbed")
     storage = open_storage(location / "optuna.journal")
     for study in storage.get_all_studies():
         trials = storage.get_all_trials(study._study_id)
@@ -218,10 +225,10 @@ def differences(location: Path, whole: Path) -> list[str]:
 
 
 def main() -> int:
-    """Play rounds and say what came of each."""
+    """Play rounds and print the result of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first round")
     arguments = parser.parse_args()
     survived = 0
     kills: Counter[Victim] = Counter()
@@ -229,12 +236,12 @@ def main() -> int:
         whole = Path(folder) / "whole"
         undisturbed(whole)
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
-            found = play(seed, whole, Path(folder) / f"round-{seed}")
-            survived += not found.wrong
-            kills.update(found.killed)
-            said = "; ".join(found.wrong) or "nothing lost"
+            result = play(seed, whole, Path(folder) / f"round-{seed}")
+            survived += not result.wrong
+            kills.update(result.killed)
+            message = "; ".join(result.wrong) or "nothing lost"
             print(
-                f"{seed:4d} {found.seconds:6.1f} s  {', '.join(found.killed):28s} {said}",
+                f"{seed:4d} {result.seconds:6.1f} s  {', '.join(result.killed):28s} {message}",
                 flush=True,
             )
     summary = ", ".join(f"{count} {victim}s" for victim, count in kills.most_common())

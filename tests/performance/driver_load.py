@@ -1,9 +1,9 @@
-"""What the driver costs: its CPU time and memory over many trials, and what Tune adds to each.
+"""Measure the load of the driver: its CPU time and memory over many trials.
 
-One arm searches at random over trials that train for almost no time, so that all there is to
-measure is the machinery: asking Optuna, starting a trial in an actor, its reports, its rows in
-Parquet, Optuna's record. Workers write their own files, so the driver's load must not grow with the
-curves; and it must not grow with the trials that came before.
+The study has one method, random search, and trials that train for almost no time. So the measured
+load is overhead: suggestions, starting a trial in an actor, its reports, its rows in Parquet and
+the search record. Workers write their own files, so the load of the driver must not grow with the
+curves. It must not grow with the number of earlier trials either.
 
     python -m tests.performance.driver_load              1,000 trials
     python -m tests.performance.driver_load --trials 200 --method ngm-sgd --sampler tpe
@@ -22,11 +22,18 @@ from typing import NamedTuple
 
 import psutil
 
-_LOOK_SECONDS = 0.05
+_SAMPLE_SECONDS = 0.05
 
 
 class Sample(NamedTuple):
-    """The driver once so many trials have ended."""
+    """A measurement of the driver.
+
+    Attributes:
+        trials: Number of ended trials.
+        seconds: Wall time since the start.
+        cpu_seconds: CPU time of the driver.
+        megabytes: Resident memory of the driver, MiB.
+    """
 
     trials: int
     seconds: float
@@ -35,7 +42,7 @@ class Sample(NamedTuple):
 
 
 def measure(trials: int, method: str, sampler: str, iterations: int) -> list[Sample]:
-    """Run a study and look at its driver after every trial."""
+    """Run a study and measure its driver after every trial."""
     with tempfile.TemporaryDirectory(prefix="ngm-tune-load-") as folder:
         process = subprocess.Popen(
             [
@@ -68,18 +75,18 @@ def measure(trials: int, method: str, sampler: str, iterations: int) -> list[Sam
                         memory / 2**20,
                     )
                 )
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_SAMPLE_SECONDS)
         assert process.returncode == 0
         return samples
 
 
 def at(samples: list[Sample], trials: int) -> Sample:
-    """The first sample with at least so many trials."""
+    """Return the first sample with at least this number of trials, or else the last sample."""
     return next((sample for sample in samples if sample.trials >= trials), samples[-1])
 
 
 def per_trial(first: Sample, last: Sample) -> tuple[float, float]:
-    """Wall and CPU milliseconds per trial between two samples."""
+    """Return the wall and CPU milliseconds per trial between two samples."""
     trials = max(1, last.trials - first.trials)
     return (
         1000 * (last.seconds - first.seconds) / trials,
@@ -88,16 +95,16 @@ def per_trial(first: Sample, last: Sample) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the load and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--method", default="sgd")
     parser.add_argument("--sampler", default="random")
-    parser.add_argument("--iterations", type=int, default=2, help="per task")
+    parser.add_argument("--iterations", type=int, default=2, help="iterations per task")
     arguments = parser.parse_args()
     samples = measure(arguments.trials, arguments.method, arguments.sampler, arguments.iterations)
     marks = sorted({1, arguments.trials // 10, arguments.trials // 2, arguments.trials})
-    print("trials   wall s   driver CPU s   driver MiB   since the line before, per trial")
+    print("trials   wall s   driver CPU s   driver MiB   per trial since the line above")
     before = samples[0]
     for mark in marks:
         now = at(samples, mark)

@@ -1,11 +1,11 @@
-"""Does the search work? Samplers, early stopping and racing compared on recorded runs.
+"""Comparison of samplers, early stopping and racing on recorded runs.
 
-The table has NGM-SGD on two benchmarks at random settings, six seeds each, with the objectives
-after every task. A search is replayed on it with the very arms of a study: what it proposes is
-answered by the nearest recorded setting. Three seeds are searched with; the front that a search
-ends with is valued by the other three, as confirmation would. Which three, and every random choice,
-changes from repetition to repetition. Compute is counted in tasks trained with a seed, so searches
-that stop trials early or race seeds get as much of it as those that do not, and so more trials.
+The table has runs of NGM-SGD on two benchmarks with random settings and six seeds each, and the
+objectives after every task. A search of a study is replayed on it: each suggestion receives the
+outcome of the nearest recorded setting. The search uses three seeds; its final front is evaluated
+with the other three, as in a confirmation. The choice of seeds and all other random numbers differ
+between repetitions. The budget is counted in tasks trained with one seed. Searches with early
+stopping or racing have the same budget as the others and can therefore try more settings.
 
     python -m tests.performance.samplers                     the comparison, in about an hour
     python -m tests.performance.samplers --record RESULTS    the table, from `ngm-tune run
@@ -55,7 +55,7 @@ REFERENCE = {"avg_acc": 0.1, "avg_sg": 1.0}
 BENCHMARKS = ("split-digits", "rotated-digits")
 SAMPLERS = ("random", "tpe", "nsga2", "gp")
 BASELINE = "random"
-"""What the others are compared with, repetition by repetition."""
+"""The sampler with which the others are compared, paired by repetition."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "stopping": {"early_stopping": {}},
@@ -63,28 +63,28 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both": {"early_stopping": {}, "racing": {}},
 }
 TRIALS = 40
-"""The budget: what so many trials with all seeds take."""
+"""The budget of a search: the cost of this number of trials with all seeds."""
 SEARCHED = 3
-"""Seeds of a search, of the six recorded."""
+"""Number of seeds of a search, out of the six recorded ones."""
 REPETITIONS = 20
 RESAMPLES = 1000
-"""Of the repetitions, for what is between brackets."""
+"""Number of bootstrap samples of the repetitions for the intervals of savings."""
 
 Floats = NDArray[np.float64]
 
 
 class Cell(NamedTuple):
-    """What one kind of search found on one benchmark; lists have an entry per repetition."""
+    """Results of one kind of search on one benchmark."""
 
     benchmark: str
     sampler: str
     variant: str
     hypervolume: list[float]
-    """At the whole budget."""
+    """Hypervolume at the end of the budget, by repetition."""
     trials: float
-    """Settings tried, on average."""
+    """Mean number of settings tried."""
     saved: tuple[float, float, float] | None
-    """See ``savings``."""
+    """Saved compute relative to the plain search with the same sampler, from :func:`savings`."""
 
 
 class Table:
@@ -100,20 +100,21 @@ class Table:
         values = rows.select(OBJECTIVES).to_numpy().astype(np.float64)
         self.values = values.reshape(*shape, len(OBJECTIVES))
         self.diverged = rows["diverged"].to_numpy().reshape(shape)[..., -1]
-        places = rows.select(SEARCH_PREFIX + name for name in self.space).to_numpy()
-        places = places.reshape(*shape, -1)[:, 0, 0]
-        self._tree = cKDTree(self._even(places))
+        points = rows.select(SEARCH_PREFIX + name for name in self.space).to_numpy()
+        points = points.reshape(*shape, -1)[:, 0, 0]
+        self._tree = cKDTree(self._scale(points))
 
     def nearest(self, coordinates: dict[str, Any]) -> int:
-        """The recorded setting nearest to one, each coordinate in its own scale."""
-        place = np.array([[coordinates[name] for name in self.space]], dtype=np.float64)
-        return int(self._tree.query(self._even(place))[1][0])
+        """Return the index of the nearest recorded setting, in the scales of the search space."""
+        point = np.array([[coordinates[name] for name in self.space]], dtype=np.float64)
+        return int(self._tree.query(self._scale(point))[1][0])
 
-    def _even(self, places: Floats) -> Floats:
+    def _scale(self, points: Floats) -> Floats:
+        """Map points to the unit cube, on the log scale for log distributions."""
         columns = []
-        for column, where in zip(places.T, self.space.values(), strict=True):
-            scale = np.log if where.log else np.asarray  # type: ignore[attr-defined]
-            low, high = scale(where.low), scale(where.high)  # type: ignore[attr-defined]
+        for column, distribution in zip(points.T, self.space.values(), strict=True):
+            scale = np.log if distribution.log else np.asarray  # type: ignore[attr-defined]
+            low, high = scale(distribution.low), scale(distribution.high)  # type: ignore[attr-defined]
             columns.append((scale(column) - low) / (high - low))
         return np.column_stack(columns)
 
@@ -121,7 +122,12 @@ class Table:
 def replay(
     table: Table, benchmark: str, sampler: str, keys: dict[str, Any], repetition: int
 ) -> tuple[Floats, int]:
-    """Hypervolume after each hundredth of the budget, shape (100,), and settings tried."""
+    """Replay a search.
+
+    Returns:
+        The hypervolume after each hundredth of the budget, shape (100,), and the number of settings
+        tried.
+    """
     order = np.random.default_rng(repetition).permutation(table.values.shape[1])
     searched, fresh = order[:SEARCHED].tolist(), order[SEARCHED:]
     tasks = table.values.shape[2]
@@ -132,7 +138,7 @@ def replay(
             "title": "A search on recorded runs",
             "benchmarks": [benchmark],
             "methods": [METHOD],
-            "trials": 4 * TRIALS,  # more than any search comes to
+            "trials": 4 * TRIALS,  # more than the budget allows
             "seeds": searched,
             "seed": repetition,
             "sampler": sampler,
@@ -140,83 +146,94 @@ def replay(
             **keys,
         }
     )
-    (arm,) = BenchmarkSearch(
+    (search,) = BenchmarkSearch(
         StudyPlan.resolve(study), benchmark, storage=InMemoryStorage(), finished={}
     ).searches
-    place: dict[str, int] = {}
+    indices: dict[str, int] = {}
     spent = 0
     volumes = np.zeros(100)
-    while spent < budget and (proposal := arm.ask()) is not None:
-        place[proposal.trial_id] = table.nearest(proposal.coordinates)
-        outcome, trained = _run(table, arm, proposal, place[proposal.trial_id])
-        spent += trained * len(proposal.seeds)
-        arm.finish(proposal.run_id, outcome)
-        ids = [f"{benchmark}.{METHOD}.{number:04d}" for number in arm.front()]
-        truth = table.values[[place[i] for i in ids]][:, fresh, -1].mean(axis=1)
+    while spent < budget and (spec := search.ask()) is not None:
+        indices[spec.trial_id] = table.nearest(spec.coordinates)
+        outcome, trained = _run(table, search, spec, indices[spec.trial_id])
+        spent += trained * len(spec.seeds)
+        search.finish(spec.run_id, outcome)
+        ids = [f"{benchmark}.{METHOD}.{number:04d}" for number in search.front()]
+        truth = table.values[[indices[i] for i in ids]][:, fresh, -1].mean(axis=1)
         volume = hypervolume(truth, study.objective_metrics, REFERENCE) if ids else 0.0
         volumes[min(99, spent * 100 // budget) :] = volume
-    return volumes, len(place)
+    return volumes, len(indices)
 
 
-def _run(table: Table, arm: MethodSearch, proposal: RunSpec, place: int) -> tuple[Outcome, int]:
-    """How a run ends, and after how many tasks."""
-    seeds = list(proposal.seeds)
-    means = table.values[place, seeds].mean(axis=0)
+def _run(table: Table, search: MethodSearch, spec: RunSpec, index: int) -> tuple[Outcome, int]:
+    """Return the outcome of a run on a recorded setting, and its number of trained tasks."""
+    seeds = list(spec.seeds)
+    means = table.values[index, seeds].mean(axis=0)
     interim = tuple(tuple(map(float, row)) for row in means)
     for tasks in range(1, len(interim)):
-        if arm.should_prune(proposal.run_id, interim[:tasks]):
+        if search.should_prune(spec.run_id, interim[:tasks]):
             return Outcome("stopped", None, interim=interim[:tasks]), tasks
-    status = "diverged" if table.diverged[place, seeds].any() else "completed"
+    status = "diverged" if table.diverged[index, seeds].any() else "completed"
     return Outcome(status, interim[-1], interim=interim), len(interim)
 
 
 def repeat(
     benchmark: str, sampler: str, variant: str, repetitions: int = REPETITIONS
 ) -> tuple[Floats, float]:
-    """Curves of one kind of search, shape (R, 100), and the settings it tries on average."""
+    """Replay one kind of search.
+
+    Returns:
+        The hypervolume after each hundredth of the budget by repetition, shape (R, 100), and the
+        mean number of settings tried.
+    """
     torch.set_num_threads(1)
     table = Table(benchmark)
-    found = [replay(table, benchmark, sampler, VARIANTS[variant], r) for r in range(repetitions)]
-    return np.array([curve for curve, _ in found]), float(np.mean([tried for _, tried in found]))
+    runs = [replay(table, benchmark, sampler, VARIANTS[variant], r) for r in range(repetitions)]
+    return np.array([curve for curve, _ in runs]), float(np.mean([tried for _, tried in runs]))
 
 
 def savings(curves: Floats, plain: Floats) -> tuple[float, float, float]:
-    """How much less compute it takes to come to what ``plain`` ends with, on average.
+    """Return the share of compute saved in reaching the final mean hypervolume of ``plain``.
 
     Args:
         curves: Hypervolume after each hundredth of the budget, shape (R, 100).
         plain: The same of the searches to compare with, in the same repetitions.
 
     Returns:
-        The share of what ``plain`` takes, negative where it is more, and the tenth and ninetieth
-        percentile of it when repetitions are drawn anew. For a search that does not come to it
-        within the budget, -inf.
+        The saved share, and the 10th and 90th percentile of its bootstrap distribution over
+        repetitions. The share is negative if more compute is needed, and -inf if the search does
+        not reach the hypervolume within the budget.
     """
 
-    def share(drawn: Any) -> float:
-        ours, theirs = curves[drawn].mean(axis=0), plain[drawn].mean(axis=0)
+    def share(sampled: Any) -> float:
+        ours, theirs = curves[sampled].mean(axis=0), plain[sampled].mean(axis=0)
         if ours[-1] < theirs[-1]:
             return -math.inf
         takes = [int((curve >= theirs[-1]).argmax()) + 1 for curve in (ours, theirs)]
         return 1.0 - takes[0] / takes[1]
 
     random = np.random.default_rng(0)
-    drawn = [share(random.integers(len(plain), size=len(plain))) for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, [0.1, 0.9], method="nearest")
+    sampled = [share(random.integers(len(plain), size=len(plain))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(sampled, [0.1, 0.9], method="nearest")
     return share(slice(None)), float(low), float(high)
 
 
 def cell_of(
-    kind: tuple[str, str, str], found: tuple[Floats, float], plain: tuple[Floats, float]
+    kind: tuple[str, str, str], repeated: tuple[Floats, float], plain: tuple[Floats, float]
 ) -> Cell:
-    """What is kept of one kind of search, beside that of the same sampler without options."""
-    curves, trials = found
+    """Return the results of one kind of search.
+
+    Args:
+        kind: Benchmark, sampler and variant.
+        repeated: Curves and mean number of settings, from :func:`repeat`.
+        plain: The same for the variant "plain" of the same benchmark and sampler.
+    """
+    curves, trials = repeated
     ends = curves[:, -1].round(5).tolist()
     return Cell(*kind, ends, trials, None if kind[2] == "plain" else savings(curves, plain[0]))
 
 
 def rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
-    """The comparison as people read it."""
+    """Return the rows of the comparison as text, by column."""
     by_key = {(c.benchmark, c.sampler, c.variant): c for c in cells}
     shown = []
     for benchmark, sampler in itertools.product(BENCHMARKS, SAMPLERS):
@@ -227,7 +244,7 @@ def rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
             row[variant] = f"{volumes.mean():.4f}"
             if sampler == BASELINE:
                 row[variant] += f" ± {_error(volumes):.4f}"
-            else:  # in the same repetitions
+            else:  # paired by repetition
                 gained = volumes - by_key[benchmark, BASELINE, variant].hypervolume
                 row[variant] += f", {gained.mean():+.4f} ± {_error(gained):.4f}"
             if cell.saved is not None:
@@ -238,31 +255,31 @@ def rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
 
 
 def _error(values: Floats) -> float:
-    """The standard error of a mean."""
+    """Return the standard error of the mean."""
     return float(values.std(ddof=1) / len(values) ** 0.5)
 
 
 def mean_ranks(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
-    """By variant the mean rank of each sampler, 1 the best, over benchmarks and repetitions."""
+    """Return the mean rank of each sampler by variant; 1 is the best rank."""
     by_key = {(c.benchmark, c.sampler, c.variant): c.hypervolume for c in cells}
-    found = {}
+    by_variant = {}
     for variant in VARIANTS:
         ranks = []
         for benchmark in BENCHMARKS:
             volumes = np.array([by_key[benchmark, sampler, variant] for sampler in SAMPLERS])
             ranks.append(rankdata(-volumes, axis=0).mean(axis=1))
-        found[variant] = dict(zip(SAMPLERS, np.mean(ranks, axis=0).tolist(), strict=True))
-    return found
+        by_variant[variant] = dict(zip(SAMPLERS, np.mean(ranks, axis=0).tolist(), strict=True))
+    return by_variant
 
 
 def winner(cells: Sequence[Cell], variant: str = "plain") -> str:
-    """The sampler of the best mean rank in one kind of search, by default that of the default."""
+    """Return the sampler with the best mean rank in a variant of the search."""
     ranks = mean_ranks(cells)[variant]
     return min(ranks, key=ranks.__getitem__)
 
 
 def markdown(cells: Sequence[Cell]) -> str:
-    """Return the comparison as docs/samplers.md has it."""
+    """Return the comparison as the Markdown table of docs/samplers.md."""
     ranks = mean_ranks(cells)
     shown = rows(cells)
     shown += [
@@ -276,7 +293,7 @@ def markdown(cells: Sequence[Cell]) -> str:
 
 
 def record(location: str, path: Path = TABLE) -> None:
-    """Make the table from the results of a study."""
+    """Write the table of recorded runs from the results of a study."""
     results = Results(location)
     trials = pl.DataFrame(results.read("trials"))
     names = [name for name in trials.columns if name.startswith(SEARCH_PREFIX)]
@@ -299,7 +316,7 @@ def record(location: str, path: Path = TABLE) -> None:
 
 
 def main() -> None:
-    """Record the table, or compare on it."""
+    """Record the table or run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--record", metavar="RESULTS")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
@@ -311,11 +328,11 @@ def main() -> None:
     kinds = list(itertools.product(BENCHMARKS, SAMPLERS, VARIANTS))
     with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
         jobs = {kind: pool.submit(repeat, *kind, arguments.repetitions) for kind in kinds}
-        found = {kind: job.result() for kind, job in jobs.items()}
-    cells = [cell_of(kind, found[kind], found[*kind[:2], "plain"]) for kind in kinds]
+        repeated = {kind: job.result() for kind, job in jobs.items()}
+    cells = [cell_of(kind, repeated[kind], repeated[*kind[:2], "plain"]) for kind in kinds]
     FOUND.write_text(json.dumps([cell._asdict() for cell in cells]) + "\n", encoding="utf-8")
     print(markdown(cells))
-    print("Wins without stopping and racing, and so is the default:", winner(cells))
+    print("Best sampler without early stopping and racing (the default):", winner(cells))
 
 
 if __name__ == "__main__":

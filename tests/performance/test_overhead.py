@@ -1,4 +1,4 @@
-"""What NGM-SGD and the training loop cost, as ratios against a reference in the same run."""
+"""Cost of NGM-SGD and of the training loop, relative to a reference in the same process."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ def sgd(model: nn.Module) -> Optimizer:
 def median_ratio(
     measured: Callable[[], object], reference: Callable[[], object], rounds: int = 9
 ) -> float:
-    """Median of the ratios of processor times, taken in turn so that a slow moment hits both.
+    """Return the median ratio of the CPU times of two functions, which are called in turns.
 
-    Tests compute with one thread, so wall time would be that and the wait for other processes.
+    Load on the machine therefore affects both. Tests compute with one thread, so the CPU time is
+    the wall time without the time spent waiting for other processes.
     """
     ratios = []
     measured(), reference()
@@ -52,6 +53,7 @@ def median_ratio(
 
 
 def training(build: Callable[[nn.Module], Optimizer], batch: int = 128) -> Callable[[], None]:
+    """Return a function that trains the paper's MLP for thirty iterations."""
     torch.manual_seed(0)
     model = paper_mlp()
     optimizer = build(model)
@@ -67,14 +69,14 @@ def training(build: Callable[[nn.Module], Optimizer], batch: int = 128) -> Calla
 
 
 def test_ngm_sgd_costs_little_more_than_sgd() -> None:
-    """On the paper's MLP at its batch size."""
+    """The ratio is measured on the paper's MLP with the paper's batch size."""
     ratio = median_ratio(training(NGMSGD), training(sgd))
     print(f"NGM-SGD / SGD, seconds per training iteration: {ratio:.3f}")
     assert ratio < 1.25
 
 
 def test_a_resnet_trains_faster_with_channels_last() -> None:
-    """Than its own layers do one after the other, in the layout that images come in."""
+    """The reference applies the same layers in sequence, in the channels-first layout of images."""
     torch.manual_seed(0)
     model = SlimResNet18(classes=10)
     layers = nn.Sequential(*model.children())
@@ -89,9 +91,9 @@ def test_a_resnet_trains_faster_with_channels_last() -> None:
 
 
 def test_tensor_batches_beat_a_data_loader() -> None:
-    """The loop with its recording against a plain loop over torch's DataLoader.
+    """The training loop with its recording is faster than a plain loop over a DataLoader.
 
-    On a network so small that its own computations do not hide what surrounds them.
+    The network is so small that its computations do not hide the overhead.
     """
     torch.manual_seed(0)
     inputs, labels = torch.randn(4000, 1, 28, 28), torch.randint(10, (4000,))

@@ -1,4 +1,4 @@
-"""The comparison of samplers is reproducible, and the documentation and the default follow it."""
+"""The comparison of samplers is reproducible, and agrees with the documentation and the default."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAMPLERS_PAGE = Path(__file__).parents[2] / "docs" / "samplers.md"
 
 
 @pytest.fixture(scope="module")
-def found() -> list[Cell]:
+def recorded() -> list[Cell]:
     return [Cell(**cell) for cell in json.loads(FOUND.read_text())]
 
 
@@ -45,10 +45,10 @@ def test_a_replayed_search_uses_its_whole_budget() -> None:
 
 def test_the_nearest_setting_is_found_in_the_scales_of_the_search_space() -> None:
     table = Table("rotated-digits")
-    place = table.nearest({"lr": 0.01, "dc_gain": 1.0, "gain_decay": 0.1})
-    even = table._tree.data
-    wanted = np.array([1 / 3, 1 / 2, np.log(10) / np.log(50)])
-    assert place == np.linalg.norm(even - wanted, axis=1).argmin()
+    index = table.nearest({"lr": 0.01, "dc_gain": 1.0, "gain_decay": 0.1})
+    points = table._tree.data
+    target = np.array([1 / 3, 1 / 2, np.log(10) / np.log(50)])
+    assert index == np.linalg.norm(points - target, axis=1).argmin()
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_the_nearest_setting_is_found_in_the_scales_of_the_search_space() -> Non
     ],
 )
 def test_the_recorded_comparison_is_reproducible(
-    found: list[Cell], sampler: str, variant: str, repetitions: int
+    recorded: list[Cell], sampler: str, variant: str, repetitions: int
 ) -> None:
     kind = ("rotated-digits", sampler, variant)
-    stored = next(cell for cell in found if cell[:3] == kind)
+    stored = next(cell for cell in recorded if cell[:3] == kind)
     curves, _ = repeat(*kind, repetitions)
     assert curves[:, -1].tolist() == pytest.approx(stored.hypervolume[:repetitions], abs=1e-4)
 
@@ -86,7 +86,7 @@ def test_savings_measure_how_much_sooner_a_hypervolume_is_reached() -> None:
 
 
 def test_the_documentation_shows_the_comparison_and_the_default_sampler_wins_it(
-    found: list[Cell],
+    recorded: list[Cell],
 ) -> None:
-    assert markdown(found) in SAMPLERS_PAGE.read_text()
-    assert Study.model_fields["sampler"].default == winner(found)
+    assert markdown(recorded) in SAMPLERS_PAGE.read_text()
+    assert Study.model_fields["sampler"].default == winner(recorded)

@@ -60,7 +60,7 @@ def test_costs_are_ratios_to_sgd(monkeypatch) -> None:  # type: ignore[no-untype
     assert costs["sgd"].memory_ratio == 1.0
     assert costs["sgd"].parameters == WEIGHTS
     for twice in ("sam", "gain-decoy"):
-        assert costs[twice].time_ratio > 1.3  # two passes instead of one, and more
+        assert costs[twice].time_ratio > 1.3  # at least two passes instead of one
         assert costs[twice].time_low <= costs[twice].time_ratio <= costs[twice].time_high
         assert costs[twice].memory_ratio > 1.0
 

@@ -36,7 +36,7 @@ def test_half_of_a_replay_batch_is_new_and_half_from_a_bounded_buffer() -> None:
     assert (replayed < 50).any()
     for before, now in pairwise(replayed):
         assert len(now.unique()) <= 8
-        assert len(torch.cat((before, now)).unique()) <= 8 + 10  # 10 new examples of a batch
+        assert len(torch.cat((before, now)).unique()) <= 8 + 10  # a batch has 10 new examples
     old = [(batches[task][:, 10:] < start).float().mean() for task, start in ((1, 40), (2, 50))]
     assert old[0] > 0.5  # the first task had as many iterations as the second
     assert old[1] > 0.5
