@@ -20,7 +20,7 @@ from ngm_tune.study.sections import EarlyStopping
 def is_dominated(
     values: Values, peers: Sequence[Values], objectives: Sequence[Metric], rule: EarlyStopping
 ) -> bool:
-    """Whether so many peers have a better non-dominated rank that a trial is stopped.
+    """Whether the share of peers with a better non-dominated rank is large enough to stop a trial.
 
     Args:
         values: Objectives of the trial after a task.

@@ -58,17 +58,20 @@ class SearchRecord:
     ) -> None:
         sampler = optuna.samplers.RandomSampler()  # this study suggests nothing
         names = [metric.name for metric in objectives]
+        directions = [metric.direction for metric in objectives]
         # create_study(load_if_exists=True) would append a line to the journal at every resume.
         if name in optuna.get_all_study_names(storage):
             self._study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
         else:
-            directions = [metric.direction for metric in objectives]
             self._study = optuna.create_study(
                 study_name=name, storage=storage, directions=directions, sampler=sampler
             )
         recorded = [direction.name.lower() for direction in self._study.directions]
-        if recorded != [metric.direction for metric in objectives]:
-            raise RecordError(f"{name} is recorded with the directions {', '.join(recorded)}")
+        if recorded != directions:
+            raise RecordError(
+                f"{name} is recorded with the directions {', '.join(recorded)}; the study has "
+                f"{', '.join(directions)}"
+            )
         if self._study.metric_names != names:
             self._study.set_metric_names(names)
         self._constraints = constraints

@@ -84,9 +84,9 @@ class Study(BaseModel):
     """How configurations of the front are confirmed on the test data."""
     max_concurrent_trials: Count = 1
     """Number of trials of one method that may run at the same time. A suggestion uses the results
-    of all earlier trials except the last `max_concurrent_trials - 1`, in whatever order trials
-    finish, so a study is reproducible on any number of machines. A larger value uses more machines;
-    each suggestion is then based on fewer results."""
+    of all earlier trials except the last `max_concurrent_trials - 1`, regardless of the order in
+    which trials finish, so a study is reproducible on any number of machines. A larger value uses
+    more machines; each suggestion is then based on fewer results."""
     objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
     """Metrics that the searches optimize."""
     reference_point: dict[str, float]

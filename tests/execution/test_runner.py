@@ -189,15 +189,15 @@ def test_a_trial_can_be_reproduced_from_its_row(
         run.train_task()
     steps = pl.read_parquet(finished.location / "steps" / f"{row['trial_id']}.parquet")
     stored = steps.filter(seed=row["seed"]).sort("iteration")
-    ours = torch.cat([record.steps for record in run.records])
+    reproduced = torch.cat([record.steps for record in run.records])
     assert stored["iteration"].to_list() == list(range(1, 73))
     for column, name in enumerate(("loss", "entropy", "gain")):
-        assert torch.equal(torch.tensor(stored[name].to_list()), ours[:, column])
+        assert torch.equal(torch.tensor(stored[name].to_list()), reproduced[:, column])
     curves = pl.read_parquet(finished.location / "curves" / f"{row['trial_id']}.parquet")
     stored = curves.filter(seed=row["seed"]).sort("iteration", "eval_task")
     assert sorted(set(stored["iteration"])) == list(range(every, 73, every))
-    ours = torch.cat([record.loss for record in run.records])
-    assert torch.equal(torch.tensor(stored["loss"].to_list()), ours[~ours.isnan()])
+    reproduced = torch.cat([record.loss for record in run.records])
+    assert torch.equal(torch.tensor(stored["loss"].to_list()), reproduced[~reproduced.isnan()])
     assert compute_metrics(run.curves())["avg_sg"] == row["avg_sg"]
 
 
