@@ -32,6 +32,8 @@ _MISSED_RENEWALS = 2.5
 """Number of missed renewals after which a driver on another machine is considered dead."""
 _POLL_SECONDS = 0.5
 _START_TOLERANCE_SECONDS = 1.0
+_held_tokens: set[str] = set()
+"""Tokens of the locks that this process holds."""
 
 
 class LockHolder(BaseModel):
@@ -116,7 +118,13 @@ def find_lock_holder(results: Results) -> LockHolder | None:
 
 
 def _is_alive(holder: LockHolder) -> bool | None:
-    """Return whether a process of this machine is alive; None if its id does not decide this."""
+    """Return whether a driver on this machine is alive; None if its id does not decide this.
+
+    A lock of this process that it no longer holds was left behind by a study that ended when its
+    results directory was not writable.
+    """
+    if holder.pid == os.getpid() and holder.token not in _held_tokens:
+        return False
     try:
         process = psutil.Process(holder.pid)
         if process.status() == psutil.STATUS_ZOMBIE:  # killed, but not reaped by its parent
@@ -162,6 +170,7 @@ def study_lock(results: Results, on_lost: Callable[[str], None]) -> Iterator[Non
                 "process or wait until it ends"
             )
         _remove_stale_lock(results, content)
+    _held_tokens.add(holder.token)
     released = threading.Event()
     renewal = threading.Thread(
         target=_renew_lock, args=(results, holder, released, on_lost), daemon=True
@@ -172,7 +181,8 @@ def study_lock(results: Results, on_lost: Callable[[str], None]) -> Iterator[Non
     finally:
         released.set()
         renewal.join()
-        with suppress(OSError):  # a lock that remains is stale as soon as this process ends
+        _held_tokens.discard(holder.token)
+        with suppress(OSError):  # a lock that remains is stale
             if _read_token(results) == holder.token:
                 results.remove(LOCK)
 

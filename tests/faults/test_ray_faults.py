@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -117,9 +118,16 @@ def test_a_study_resumes_after_a_ray_process_is_killed(
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")  # a minute by default
     process = start_ngm_tune(*STUDY, "--results", tmp_path / "study")
     wait_for_trial(tmp_path / "study", process)
-    (lost,) = (c for c in psutil.Process(process.pid).children() if c.name() == part)
+    driver = psutil.Process(process.pid)
+    (lost,) = (child for child in driver.children() if child.name() == part)
+    workers = [p for p in driver.children(recursive=True) if "Trainable" in "".join(p.cmdline())]
+    for worker in workers:  # else the study could end before the driver notices the loss
+        worker.suspend()
     lost.kill()
     process.communicate(timeout=120)
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
     assert process.returncode == 1  # Ray ends the driver with its own message
     assert ngm_tune(*STUDY, "--results", tmp_path / "study").code == 0
     assert_same_results(tmp_path / "study", whole)

@@ -200,6 +200,10 @@ def test_paper_points_keep_their_place_among_other_points() -> None:
             "points_to_evaluate[0] has lr = nan: lr = nan is outside the search space",
         ),
         (
+            [{"method": "sgd", "lr": 10**400}],
+            f"points_to_evaluate[0] has lr = 1{'0' * 400}: lr = 1",
+        ),
+        (
             [{"method": "sgd", "lr": "x"}],
             "points_to_evaluate[0] has lr = 'x': lr = 'x' is outside the search space",
         ),

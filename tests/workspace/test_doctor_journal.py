@@ -103,6 +103,24 @@ def test_a_damaged_journal_is_repaired_or_rebuilt(copy_of_every_status: Path, da
     assert [f for f in examine(str(copy_of_every_status)) if f.name == "optuna.journal"] == []
 
 
+def test_a_damaged_journal_of_a_study_with_settings_is_quarantined(
+    tmp_path: Path, ngm_tune: Command
+) -> None:
+    study = (
+        *("run", "quickstart", "--set", 'methods=["sgd"]', "--set", "settings.sgd.lr=0.1"),
+        *("--set", "iterations_per_task=3", "--set", "eval_every=3", "--set", "seeds=1"),
+        *("--set", "trials=1"),
+    )
+    assert ngm_tune(*study, "--results", tmp_path).code == 0
+    assert examine(str(tmp_path)) == []
+    (tmp_path / "optuna.journal").write_text("garbage\n{}\n")
+    assert "ngm-tune doctor" in ngm_tune(*study, "--results", tmp_path).err
+    (finding,) = examine(str(tmp_path))
+    assert finding.repair is not None
+    assert (tmp_path / "damaged" / "optuna.journal").read_text() == "garbage\n{}\n"
+    assert ngm_tune(*study, "--results", tmp_path).code == 0
+
+
 def test_an_outdated_journal_is_noted_and_brought_up_to_date(copy: Path) -> None:
     journal = copy / "optuna.journal"
     lines = journal.read_bytes().splitlines(keepends=True)

@@ -66,6 +66,24 @@ def test_a_second_driver_is_refused_with_the_holder_of_the_lock(results: Results
     assert not results.has(LOCK)
 
 
+def test_a_lock_that_could_not_be_released_does_not_block_the_same_process(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may have become read-only or been unmounted before the study ended."""
+
+    def fail(self: Results, name: str) -> None:
+        raise OSError("Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Results, "remove", fail)
+        with study_lock(results, ignore):
+            pass
+    assert results.has(LOCK)
+    with study_lock(results, ignore):
+        assert find_lock_holder(results) is not None
+    assert not results.has(LOCK)
+
+
 def test_a_killed_driver_that_is_not_reaped_counts_as_dead(results: Results) -> None:
     """In a container, the first process may not reap its children."""
     driver = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

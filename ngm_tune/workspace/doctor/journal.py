@@ -24,7 +24,10 @@ _OUT_OF_DATE = "older than the results in trials/"
 
 
 def examine_journal(results: Results, study: Study | None, *, repair: bool) -> Iterator[Finding]:
-    """Examine Optuna's journal; a repair rebuilds it from ``trials/`` if the study is known."""
+    """Examine Optuna's journal; a repair rebuilds it from ``trials/`` if the study is known.
+
+    A study with settings has no search to record, so its journal is not created if it is missing.
+    """
     if is_symlink(results):
         yield Finding(JOURNAL, f"{SYMLINK_REFUSED}; replace the link with the file itself")
         return
@@ -33,14 +36,13 @@ def examine_journal(results: Results, study: Study | None, *, repair: bool) -> I
     except OSError as error:
         yield report_unreadable(results, JOURNAL, error)
         return
-    has_search = study is not None and study.settings is None
     finding: Finding | None = None
     if content is not None:
         complete_lines = content[: content.rfind(b"\n") + 1]
         state = _determine_state(complete_lines, study, results)
         if state == "damaged":
             finding = Finding(JOURNAL, "not readable as the Optuna journal of this study")
-            if repair and has_search:
+            if repair and study is not None:
                 quarantined = results.quarantine(JOURNAL)
                 finding = finding._replace(repair=f"moved to {quarantined}; rebuilt from trials/")
         elif len(complete_lines) < len(content):
@@ -53,7 +55,8 @@ def examine_journal(results: Results, study: Study | None, *, repair: bool) -> I
             finding = Finding(JOURNAL, _OUT_OF_DATE, "note")
     if finding is not None:
         yield finding
-    if repair and has_search and study is not None:
+    is_expected = study is not None and (study.settings is None or content is not None)
+    if repair and study is not None and is_expected:
         before = results.read_bytes(JOURNAL)
         try:
             with reconcile_record(StudyPlan.resolve(study), results):
