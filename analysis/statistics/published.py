@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ngm_tune.metrics.curves import AccuracyCurves, Floats
-from ngm_tune.metrics.functional import stability_gaps
+from ngm_tune.metrics.functional import signed_stability_gaps
 from ngm_tune.study.paper import paper_study
 
 from ..loaded_study import LoadedStudy
@@ -131,8 +131,8 @@ def _measurements(
     if not curves:
         yield _Measurement(MEAN_CURVE, mean_curve_gap, np.array([]))
         return
-    gaps = np.array([stability_gaps(curve, "first") for curve in curves])
-    gaps_on_mean = stability_gaps(_mean_curve(curves), "first")
+    gaps = np.array([signed_stability_gaps(curve, "first") for curve in curves])
+    gaps_on_mean = signed_stability_gaps(_mean_curve(curves), "first")
     by_seed = gaps.mean(axis=1)
     yield _Measurement(MEAN_CURVE, mean_curve_gap, by_seed, float(gaps_on_mean.mean()))
     yield _Measurement(PER_SEED, PER_SEED_GAP.get(benchmark, {}).get(method), by_seed)

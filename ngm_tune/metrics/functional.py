@@ -55,16 +55,34 @@ def worst_case_accuracy(curves: AccuracyCurves) -> float:
 
 
 def stability_gaps(curves: AccuracyCurves, of: GapOf = "previous") -> Floats:
-    """Return the stability gap of each transition, shape (K-1,).
+    """Return the stability gap of each transition, shape (K-1,), between 0 and 1.
 
-    SG_k = (a(T_{k-1}) - min_{T_{k-1} < t <= T_k} a(t)) / a(T_{k-1}). The gap is 1 if accuracy falls
-    to zero, 0 on a flat curve, and negative if accuracy only rises. If a(T_{k-1}) is 0, no accuracy
-    can be lost and the gap is 0.
+    SG_k = max(0, (a(T_{k-1}) - min_{T_{k-1} < t <= T_k} a(t)) / a(T_{k-1})). The gap is a drop: it
+    is 1 if accuracy falls to zero, and 0 if accuracy never falls below its value before the
+    transition. Without the maximum, a rise on a task that was hardly learned could offset the total
+    loss of another one. If a(T_{k-1}) is 0, nothing was learned, and the gap is 1, the worst value.
 
     Args:
         curves: The accuracy curves of a run.
         of: The accuracy a: on the ``"previous"`` task (the equation of [NGM]), on the ``"first"``
             task (the tables of [NGM]), or the mean over all ``"old"`` tasks.
+    """
+    gaps = [
+        1.0 if before == 0.0 else np.maximum(0.0, (before - accuracy.min()) / before)
+        for before, _, accuracy in transitions(curves, of)
+    ]
+    return np.array(gaps, dtype=np.float64)
+
+
+def signed_stability_gaps(curves: AccuracyCurves, of: GapOf = "previous") -> Floats:
+    """Return SG_k as the equation of [NGM] defines it, shape (K-1,), to compare with the paper.
+
+    SG_k = (a(T_{k-1}) - min_{T_{k-1} < t <= T_k} a(t)) / a(T_{k-1}). It is negative if accuracy
+    only rises. The equation is undefined if a(T_{k-1}) is 0; the gap is then 0.
+
+    Args:
+        curves: The accuracy curves of a run.
+        of: The accuracy a, as for :func:`stability_gaps`.
     """
     gaps = [
         0.0 if before == 0.0 else (before - accuracy.min()) / before
@@ -76,6 +94,11 @@ def stability_gaps(curves: AccuracyCurves, of: GapOf = "previous") -> Floats:
 def average_stability_gap(curves: AccuracyCurves, of: GapOf = "previous") -> float:
     """Return the mean of :func:`stability_gaps` over transitions; NaN for a single task."""
     return _mean(stability_gaps(curves, of))
+
+
+def average_signed_stability_gap(curves: AccuracyCurves, of: GapOf = "previous") -> float:
+    """Return the mean of :func:`signed_stability_gaps`; NaN for a single task."""
+    return _mean(signed_stability_gaps(curves, of))
 
 
 def recovery_times(curves: AccuracyCurves, of: GapOf = "previous") -> Floats:

@@ -1,8 +1,8 @@
 """Pareto fronts, ranks and hypervolumes of several objectives, computed by moocore.
 
 Each metric has a direction. A value better than the ideal counts as the ideal. For example, the
-stability gap is negative if accuracy only rises over a transition because the network still learns
-the old task; this is not more stable than a gap of zero.
+signed stability gap is negative if accuracy only rises over a transition because the network still
+learns the old task; this is not more stable than a gap of zero.
 """
 
 from __future__ import annotations

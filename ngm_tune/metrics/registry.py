@@ -10,6 +10,7 @@ from typing import Literal
 from ngm_tune.metrics.curves import AccuracyCurves
 from ngm_tune.metrics.functional import (
     average_accuracy,
+    average_signed_stability_gap,
     average_stability_gap,
     first_task_accuracy,
     forgetting,
@@ -38,8 +39,8 @@ class Metric:
         worst: Value recorded for a diverged run. None if the metric has no natural bound; then it
             cannot be an objective.
         unit: ``"fraction"`` or ``"iterations"``.
-        bounded: Whether no value can be better than the ideal. A stability gap can: it is negative
-            if accuracy only rises.
+        bounded: Whether no value can be better than the ideal. A signed stability gap can: it is
+            negative if accuracy only rises.
         every_task: Whether it depends on all old tasks between task ends, instead of only the first
             and the previous one.
         window: Evaluations must be fewer than this many iterations apart; None without a limit.
@@ -78,24 +79,35 @@ METRICS: dict[str, Metric] = {
         _minimized(
             "avg_sg",
             "Stability gap (previous task)",
-            "[NGM] eq. SG_k",
+            "[NGM] eq. SG_k, drops only",
             average_stability_gap,
-            bounded=False,
         ),
         _minimized(
             "avg_sg_first",
             "Stability gap (first task)",
-            "[NGM] tables",
+            "[NGM] tables, drops only",
             partial(average_stability_gap, of="first"),
-            bounded=False,
         ),
         _minimized(
             "avg_sg_old",
             "Stability gap (all old tasks)",
-            "[NGM]",
+            "[NGM], drops only",
             partial(average_stability_gap, of="old"),
-            bounded=False,
             every_task=True,
+        ),
+        _minimized(
+            "avg_sg_signed",
+            "Signed stability gap (previous task)",
+            "[NGM] eq. SG_k",
+            average_signed_stability_gap,
+            bounded=False,
+        ),
+        _minimized(
+            "avg_sg_first_signed",
+            "Signed stability gap (first task)",
+            "[NGM] tables",
+            partial(average_signed_stability_gap, of="first"),
+            bounded=False,
         ),
         _maximized(
             "min_acc", "Average minimum accuracy", "[CE]", minimum_accuracy, every_task=True

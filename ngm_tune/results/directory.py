@@ -28,6 +28,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import Any
@@ -40,6 +41,7 @@ from ngm_tune.errors import NewerResultsError, ResultsFileError, UserError
 from ngm_tune.results.filesystem import Directory
 from ngm_tune.results.ids import trial_of
 from ngm_tune.results.legacy_keys import with_current_keys
+from ngm_tune.results.recomputation import needs_recomputation, recompute_gaps
 from ngm_tune.results.records import StoredEnvironment, read_record
 from ngm_tune.results.schema import (
     SCHEMAS,
@@ -262,7 +264,7 @@ class Results(Directory):
                     raise
                 hint = f"`{self.doctor}` moves it into quarantine"
                 raise ResultsFileError(error.path, f"{error.reason}; {hint}") from error
-            yield run, rows
+            yield run, self._with_present_gaps(table, run, rows)
 
     def read_run(self, table: Table, run: str) -> pa.Table | None:
         """Read the rows of one run; None if it has no file in the table.
@@ -271,7 +273,19 @@ class Results(Directory):
             ResultsFileError: As for :meth:`read`.
         """
         name = f"{run}.parquet"
-        return self.read_file(table, name) if self.has(f"{table}/{name}") else None
+        if not self.has(f"{table}/{name}"):
+            return None
+        return self._with_present_gaps(table, run, self.read_file(table, name))
+
+    def _with_present_gaps(self, table: Table, run: str, rows: pa.Table) -> pa.Table:
+        """Return the rows of a run; stability gaps of an earlier schema are recomputed."""
+        if not needs_recomputation(table, rows):
+            return rows
+        curves = None
+        with suppress(ResultsFileError):  # the gaps are null then
+            if self.has(f"curves/{run}.parquet"):
+                curves = self.read_file("curves", f"{run}.parquet")
+        return recompute_gaps(table, rows, curves)
 
     def read_file(self, table: Table, name: str) -> pa.Table:
         """Read the rows of one file and check its schema and keys.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Outcome:
             the constraint is satisfied.
         interim: Objectives after each trained task, means over seeds.
         coordinates: Search coordinates; empty if the results do not contain them.
+        is_recomputed: Whether an earlier schema defined the objectives otherwise, so that a search
+            record of that time can have other values.
     """
 
     status: str
@@ -37,6 +39,7 @@ class Outcome:
     violation: Values = ()
     interim: tuple[Values, ...] = ()
     coordinates: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    is_recomputed: bool = field(default=False, compare=False)
 
     def finite(self) -> Outcome:
         """Return the outcome, or a failed outcome if an objective or violation is not finite.
@@ -45,7 +48,7 @@ class Outcome:
         """
         if all(map(math.isfinite, (*(self.values or ()), *self.violation))):
             return self
-        return Outcome(Status.FAILED, None, coordinates=self.coordinates)
+        return replace(self, status=Status.FAILED, values=None, violation=(), interim=())
 
 
 def compute_outcome(

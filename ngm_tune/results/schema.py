@@ -16,9 +16,13 @@ from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of, trial_of
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Schema versions that can be read. Version 1 had neither ``tasks/`` nor ``search_`` columns."""
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Schema versions that can be read.
+
+Version 1 had neither ``tasks/`` nor ``search_`` columns. Until version 2 stability gaps were
+signed; :mod:`ngm_tune.results.recomputation` computes the present ones when results are read.
+"""
 VERSION_KEY = b"ngm_tune.schema_version"
 """Key of the schema version in the metadata of a file."""
 
@@ -209,7 +213,7 @@ def find_schema_problem(table: Table, schema: pa.Schema) -> str | None:
     metadata: Mapping[bytes, bytes] = schema.metadata or {}
     version = metadata.get(VERSION_KEY, b"none").decode(errors="replace")
     if version not in map(str, READABLE_VERSIONS):
-        readable = " and ".join(map(str, READABLE_VERSIONS))
+        readable = f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
         return f"schema version {version}; this version of ngm-tune reads {readable}"
     for column in SCHEMAS[table]:
         if column.name not in schema.names:

@@ -111,19 +111,21 @@ class SearchRecord:
     def require(self, number: int, outcome: Outcome) -> None:
         """Check that a run, if it is recorded as complete, is recorded with this outcome.
 
+        The record of an outcome that was recomputed is not checked; :meth:`write` replaces it.
+
         Raises:
             RecordError: The objectives, violations or search coordinates differ.
         """
         trial = self._latest.get(number)
         if (
             trial is None
+            or outcome.is_recomputed
             or trial.state is not TrialState.COMPLETE
             or trial.user_attrs.get("status") != outcome.status
         ):
             return
-        violation = dict(zip(self._constraints, outcome.violation, strict=False))
-        recorded = tuple(trial.values or ()), trial.constraints, trial
-        if recorded != (outcome.values, violation, with_coordinates(trial, outcome.coordinates)):
+        is_at = with_coordinates(trial, outcome.coordinates) == trial
+        if not is_at or not self._has_values(trial, outcome):
             raise RecordError(
                 f"the recorded outcome of run {number} of {self._study.study_name} differs from "
                 "its results"
@@ -147,7 +149,11 @@ class SearchRecord:
         trial = self._latest.get(number)
         state = TrialState.RUNNING if outcome is None else STATES[outcome.status]
         status = "running" if outcome is None else outcome.status
-        if trial is not None and (trial.state, trial.user_attrs.get("status")) == (state, status):
+        if (
+            trial is not None
+            and (trial.state, trial.user_attrs.get("status")) == (state, status)
+            and (outcome is None or not outcome.is_recomputed or self._has_values(trial, outcome))
+        ):
             return
         if trial is None or trial.state != TrialState.RUNNING:
             user_attrs = {"number": number, **attributes}
@@ -156,6 +162,11 @@ class SearchRecord:
         if outcome is not None:
             trial = self._tell(trial, outcome)
         self._latest[number] = trial
+
+    def _has_values(self, trial: FrozenTrial, outcome: Outcome) -> bool:
+        """Whether a trial has the objectives and violations of an outcome."""
+        violation = dict(zip(self._constraints, outcome.violation, strict=False))
+        return (tuple(trial.values or ()), trial.constraints) == (outcome.values or (), violation)
 
     def close(self) -> None:
         """Record Optuna trials that are still running as failed, as their runs were interrupted."""

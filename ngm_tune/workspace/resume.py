@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from optuna.storages import BaseStorage
 from ngm_tune.errors import RecordError, UserError
 from ngm_tune.results.directory import FAILURES, JOURNAL, Results
 from ngm_tune.results.outcome import Outcome, compute_outcome, extract_coordinates
+from ngm_tune.results.recomputation import needs_recomputation
 from ngm_tune.results.schema import Status, trials_schema
 from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.fixed_runs import RunSource, create_confirmation, create_fixed_run
@@ -155,15 +157,16 @@ def read_outcomes(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
         return find_trial_problem(run, rows, plan)
 
     tasks = dict(results.iter_runs("tasks"))
-    return {
-        run_id: compute_outcome(
+    outcomes = {}
+    for run_id, rows in results.iter_runs("trials", find_problem):
+        outcome = compute_outcome(
             rows.to_pylist(),
             tasks[run_id].to_pylist() if run_id in tasks else [],
             plan.study.objectives,
             plan.study.constraints,
         )
-        for run_id, rows in results.iter_runs("trials", find_problem)
-    }
+        outcomes[run_id] = replace(outcome, is_recomputed=needs_recomputation("trials", rows))
+    return outcomes
 
 
 def find_trial_problem(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:

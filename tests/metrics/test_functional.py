@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ngm_tune.metrics import functional as metrics
-from ngm_tune.metrics.curves import AccuracyCurves
+from ngm_tune.metrics.curves import AccuracyCurves, transitions
 from ngm_tune.metrics.registry import METRICS, compute_metrics
 
 NAN = math.nan
@@ -56,6 +56,23 @@ def test_stability_gaps_of_a_known_run() -> None:
     old = metrics.stability_gaps(HAND, "old")
     assert old == pytest.approx([(0.8 - 0.4) / 0.8, (0.75 - 0.575) / 0.75])
     assert metrics.average_stability_gap(HAND) == pytest.approx(previous.mean())
+
+
+def test_a_rise_does_not_offset_a_drop() -> None:
+    """Signed, a rise from 0.1 to 0.9 would outweigh the total loss of the first task."""
+    accuracy = [[0.9, NAN, NAN], [0.0, 0.1, NAN], [0.9, 0.9, 0.5]]
+    curves = AccuracyCurves([1, 2, 3], accuracy, [1, 2, 3])
+    assert metrics.signed_stability_gaps(curves) == pytest.approx([1.0, -8.0])
+    assert metrics.average_signed_stability_gap(curves) == pytest.approx(-3.5)
+    assert metrics.stability_gaps(curves).tolist() == [1.0, 0.0]
+    assert metrics.average_stability_gap(curves) == 0.5
+
+
+def test_a_task_that_was_not_learned_has_the_worst_gap() -> None:
+    curves = AccuracyCurves([1, 2, 3], [[0.0, NAN], [0.3, 0.5], [0.4, 0.6]], [1, 3])
+    for of in ("previous", "first", "old"):
+        assert metrics.stability_gaps(curves, of).tolist() == [1.0]  # type: ignore[arg-type]
+        assert metrics.signed_stability_gaps(curves, of).tolist() == [0.0]  # type: ignore[arg-type]
 
 
 def test_recovery_times_and_gap_area_of_a_known_run() -> None:
@@ -146,6 +163,16 @@ def runs(draw: st.DrawFn) -> AccuracyCurves:
     return AccuracyCurves(range(1, TASKS * LENGTH + 1), accuracy, ends)
 
 
+@given(runs())
+def test_signed_gaps_differ_only_where_accuracy_rises_or_was_zero(curves: AccuracyCurves) -> None:
+    for of in ("previous", "first", "old"):
+        gaps = metrics.stability_gaps(curves, of)  # type: ignore[arg-type]
+        signed = metrics.signed_stability_gaps(curves, of)  # type: ignore[arg-type]
+        before = [t.before for t in transitions(curves, of)]  # type: ignore[arg-type]
+        assert ((gaps == np.maximum(signed, 0.0)) | (np.array(before) == 0.0)).all()
+        assert ((gaps >= 0.0) & (gaps <= 1.0)).all()
+
+
 @given(st.floats(0.01, 1.0))
 def test_flat_curves_have_no_gap_and_recover_at_once(level: float) -> None:
     accuracy = np.full((TASKS * LENGTH, TASKS), level)
@@ -199,7 +226,7 @@ def test_the_gap_of_all_old_tasks_is_at_most_that_of_the_worst_task(curves: Accu
         curves.accuracy[task * LENGTH - 1, :task] = 0.8
     gap = metrics.stability_gaps(curves, "old")[1]
     after = curves.accuracy[2 * LENGTH : 3 * LENGTH, :2]
-    worst = (0.8 - after.min()) / 0.8
+    worst = max(0.0, (0.8 - after.min()) / 0.8)
     assert gap <= worst + 1e-9
 
 

@@ -106,7 +106,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_parquet_file_without_a_schema_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     pq.write_table(pa.table({"x": [1]}), tmp_path / "trials" / "foreign.parquet")
-    with pytest.raises(UserError, match=r"foreign\.parquet: schema version none; .* reads 1 and 2"):
+    with pytest.raises(UserError, match=r"foreign\.parquet: schema version none; .* reads 1 to 3"):
         Results(str(tmp_path)).read("trials")
 
 

@@ -24,6 +24,7 @@ from tests.helpers.damage import (
     repair_damage,
     truncate,
 )
+from tests.helpers.legacy_results import LEGACY_RESULTS
 
 pytestmark = pytest.mark.usefixtures("own_methods")
 
@@ -78,15 +79,34 @@ def test_results_of_a_newer_version_are_reported_and_left_unchanged(
     before = count_contents(copy)
     answer = ngm_tune("doctor", copy)
     assert answer.code == 1
-    assert "schema version 99; this version of ngm-tune reads 1 and 2; a newer" in answer.out
+    assert "schema version 99; this version of ngm-tune reads 1 to 3; a newer" in answer.out
     assert path.exists()
     assert before.items() <= count_contents(copy).items()
 
 
 def test_results_of_an_older_version_are_noted_and_left_unchanged(tmp_path: Path) -> None:
     copy = shutil.copytree(SCHEMA_1, tmp_path / "copy")
-    assert "schema version 1" in find_notes(copy)["trials/split-digits.sgd.0000.parquet"]
+    notes = find_notes(copy)
+    assert notes["curves/"] == "4 files of schema version 1, which can still be read"
+    assert "gaps are recomputed from curves/" in notes["trials/"]
     assert repair_damage(copy) == {}
+
+
+def test_gaps_of_an_older_version_that_cannot_be_recomputed_are_noted(
+    tmp_path: Path, ngm_tune: Command
+) -> None:
+    legacy = LEGACY_RESULTS["schema 2"]
+    copy = shutil.copytree(legacy.location, tmp_path / "copy")
+    (copy / "curves" / "split-digits.sgd.0000.parquet").unlink()
+    note = find_notes(copy)["trials/split-digits.sgd.0000.parquet"]
+    assert "cannot be recomputed" in note
+    study = legacy.write_study(tmp_path / "study.toml")
+    resumed = ngm_tune("run", study, "--results", copy)
+    assert "1 of 6 runs failed" in resumed.out
+    retried = ngm_tune("run", study, "--results", copy, "--retry-failed")
+    assert retried.code == 0
+    assert "failed" not in retried.out
+    assert "trials/split-digits.sgd.0000.parquet" not in find_notes(copy)
 
 
 @pytest.mark.parametrize("table", ["curves", "steps"])

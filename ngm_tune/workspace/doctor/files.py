@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import get_args
@@ -82,6 +83,7 @@ def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
     """Examine each Parquet file, and whether the files in ``trials/`` belong to the study."""
     plan = StudyPlan.resolve(study) if study is not None else None
     for table in get_args(Table):
+        n_older: Counter[int] = Counter()
         for name in results.table_files(table):
             path = f"{table}/{name}"
             try:
@@ -99,8 +101,27 @@ def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
             if problem is not None:
                 yield Finding(path, problem)
             elif (version := schema_version(rows.schema)) != SCHEMA_VERSION:
-                description = f"schema version {version}, an older version that can still be read"
-                yield Finding(path, description, "note")
+                n_older[version] += 1
+                yield from _examine_gaps(results, table, name, rows)
+        for version, count in sorted(n_older.items()):
+            description = f"{count} files of schema version {version}, which can still be read"
+            if table in ("trials", "tasks"):
+                description += "; their stability gaps are recomputed from curves/"
+            yield Finding(f"{table}/", description, "note")
+
+
+def _examine_gaps(results: Results, table: Table, name: str, rows: pa.Table) -> Iterator[Finding]:
+    """Find stability gaps of an earlier schema that cannot be recomputed."""
+    if table != "trials":
+        return
+    recomputed = results.read_run(table, name.removesuffix(".parquet"))
+    if recomputed is not None and recomputed["avg_sg"].null_count > rows["avg_sg"].null_count:
+        yield Finding(
+            f"{table}/{name}",
+            f"its stability gaps cannot be recomputed, as curves/{name} is missing or damaged; the "
+            "run counts as failed, and `ngm-tune run --retry-failed` repeats it",
+            "note",
+        )
 
 
 def examine_checkpoints(results: Results) -> Iterator[Finding]:
