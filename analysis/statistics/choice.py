@@ -73,8 +73,9 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
 
     Args:
         loaded: The study.
-        pick: ``"knee"`` for the point nearest to the ideal (:func:`ngm_tune.metrics.pareto.knee`),
-            or the name of the objective in which the chosen point is best.
+        pick: ``"knee"`` for the point nearest to the ideal
+            (:func:`ngm_tune.metrics.selection.knee`), or the name of the objective in which the
+            chosen point is best.
 
     Returns:
         One choice per benchmark and method; methods without an eligible configuration are omitted.
