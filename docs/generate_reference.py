@@ -1,6 +1,7 @@
-"""MkDocs hook: write the reference pages from the code, so that they cannot disagree with it.
+"""MkDocs hooks: write the reference pages from the code, so that they cannot disagree with it.
 
-MkDocs calls :func:`on_files`. Each entry of :data:`PAGES` is a function that returns a page.
+MkDocs calls :func:`on_files` and :func:`on_page_content`. Each entry of :data:`PAGES` is a function
+that returns a page.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ngm_tune.study.study import Study
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 COLUMNS = {
     "study": "Name of the study.",
@@ -84,6 +86,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, page in PAGES.items():
         files.append(File.generated(config, path, content=page()))
     return files
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Remove the reStructuredText of docstrings, which mkdocstrings copies into the page."""
+    html = re.sub(r":\w+:<code>~?(?:[\w.]+\.)?(\w+)</code>", r"<code>\1</code>", html)
+    return re.sub(r"::</p>(?=\s*<(?:pre|div class=\"(?:\w+ )*highlight))", ":</p>", html)
 
 
 def study_page() -> str:
@@ -242,7 +250,7 @@ def benchmarks_page() -> str:
         "# Benchmarks",
         "",
         "Put these names into `benchmarks` of a study. `ngm-tune data BENCHMARK` finds or "
-        "downloads the data of a benchmark and verifies them. The digits come with scikit-learn "
+        "downloads the data of a benchmark and verifies it. The digits come with scikit-learn "
         "and need no download. The benchmark `custom` takes your own images; its keys are in "
         "[Table `custom`](study.md#table-custom).",
         "",
@@ -319,7 +327,12 @@ def api_page() -> str:
             "ngm_tune.learners.learner.Batch",
             "ngm_tune.learners.learner.Step",
         ),
-        "Reports": ("ngm_tune.analysis.write_report", "ngm_tune.analysis.write_defaults"),
+        "Reports": (
+            "ngm_tune.analysis.write_report",
+            "ngm_tune.analysis.Report",
+            "ngm_tune.analysis.write_defaults",
+            "ngm_tune.analysis.Choice",
+        ),
     }
     if find_spec("ngm_tune.testing") is not None:
         sections["Conformance tests"] = (

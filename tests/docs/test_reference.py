@@ -44,3 +44,9 @@ def test_every_method_and_metric_is_listed(reference: ModuleType) -> None:
 def test_every_column_is_described(reference: ModuleType) -> None:
     columns = {column.name for schema in SCHEMAS.values() for column in schema} - set(METRICS)
     assert columns == set(reference.COLUMNS)
+
+
+def test_roles_of_docstrings_become_code(reference: ModuleType) -> None:
+    html = ":meth:<code>state_dict</code> of :class:<code>~ngm_tune.learners.Learner</code>"
+    clean = reference.on_page_content(html, page=None, config=None, files=None)
+    assert clean == "<code>state_dict</code> of <code>Learner</code>"
