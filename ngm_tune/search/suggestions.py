@@ -92,7 +92,7 @@ class Suggestions:
     ) -> FrozenTrial:
         """Return the suggestion, or the next untried configuration if it was tried already."""
         assert self._grid is not None
-        tried_indices, index = self._indices(tried), self._grid.number(suggestion.params)
+        tried_indices, index = self._indices(tried), self._grid.index_of(suggestion.params)
         if index not in tried_indices or len(tried_indices) == self._grid.size:
             return suggestion
         while index in tried_indices:
@@ -101,4 +101,4 @@ class Suggestions:
 
     def _indices(self, tried: Iterable[Mapping[str, object]]) -> set[int]:
         assert self._grid is not None
-        return {self._grid.number(coordinates) for coordinates in tried}
+        return {self._grid.index_of(coordinates) for coordinates in tried}

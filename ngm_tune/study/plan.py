@@ -128,8 +128,8 @@ class StudyPlan:
         """Return the number of training iterations of each task of a benchmark."""
         return self.study.iterations_per_task or self.outlines[benchmark].iterations_per_task
 
-    def network(self, benchmark: str) -> nn.Module:
-        """Build a network of a benchmark.
+    def build_network(self, benchmark: str) -> nn.Module:
+        """Build the network of a benchmark.
 
         The network of an unresolved ``custom`` has a placeholder number of outputs.
         """

@@ -27,14 +27,14 @@ class Resources(_Table):
 
     @field_validator("gpu", mode="before")
     @classmethod
-    def _a_number(cls, value: object) -> object:
+    def _check_number(cls, value: object) -> object:
         if isinstance(value, bool):
             raise ValueError("must be a number")
         return value
 
     @field_validator("gpu")
     @classmethod
-    def _a_fraction_or_whole(cls, value: float) -> float:
+    def _check_share(cls, value: float) -> float:
         if value > 1.0 and value != int(value):
             raise ValueError("must be a fraction of one GPU, up to 1, or a whole number")
         return value

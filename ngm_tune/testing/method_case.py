@@ -17,7 +17,7 @@ from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.benchmarks.models import SlimResNet18
 from ngm_tune.learners import Batch, Learner
 from ngm_tune.methods import Config, Method
-from ngm_tune.methods.finite_space import scattered
+from ngm_tune.methods.finite_space import draw_points
 from ngm_tune.testing.runs import (
     TASKS,
     build,
@@ -70,7 +70,7 @@ class MethodTestCase:
     @property
     def points(self) -> list[Config]:
         """Corners and random points of the search space."""
-        return [*corners(self.method), *scattered(self.method.space, self.random_points)]
+        return [*corners(self.method), *draw_points(self.method.space, self.random_points)]
 
     def test_is_described(self) -> None:
         """The method has a title and a source, which tables and reports show."""
@@ -188,7 +188,7 @@ class MethodTestCase:
         A constant prediction has an accuracy of 0.5; the method must reach 0.75 and lower the loss.
         """
         results = []
-        for point in [middle(self.method), *scattered(self.method.space, 8)]:
+        for point in [middle(self.method), *draw_points(self.method.space, 8)]:
             run = start_run(self.method, point, iterations=self.learning_iterations)
             record = run.train_task()
             if record.diverged_at is not None:
