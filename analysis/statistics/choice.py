@@ -9,7 +9,7 @@ import polars as pl
 
 from ngm_tune.errors import UserError
 from ngm_tune.metrics.pareto import shortfall
-from ngm_tune.metrics.selection import knee
+from ngm_tune.metrics.selection import find_knee
 from ngm_tune.results.columns import decode_hyperparameters
 
 from ..formatting import counted, settings
@@ -73,8 +73,9 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
 
     Args:
         loaded: The study.
-        pick: ``"knee"`` for the point nearest to the ideal (:func:`ngm_tune.metrics.pareto.knee`),
-            or the name of the objective in which the chosen point is best.
+        pick: ``"knee"`` for the point nearest to the ideal
+            (:func:`ngm_tune.metrics.selection.find_knee`), or the name of the objective in which
+            the chosen point is best.
 
     Returns:
         One choice per benchmark and method; methods without an eligible configuration are omitted.
@@ -115,7 +116,7 @@ def _index(points: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
     objectives, reference_point = loaded.objectives, loaded.study.reference_point
     values = points.select(metric.name for metric in objectives).to_numpy()
     if pick == "knee":
-        return knee(values, objectives, reference_point)
+        return find_knee(values, objectives, reference_point)
     column = next(i for i, metric in enumerate(objectives) if metric.name == pick)
     # The other objectives break ties.
     losses = shortfall(values, objectives, reference_point)

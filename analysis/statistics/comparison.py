@@ -2,9 +2,10 @@
 
 The search alone selects the configurations to compare: per method, the one with the best second
 objective among those whose first objective is within 0.01 of the best that the search reached with
-any method (:func:`ngm_tune.metrics.pareto.contender`). This configuration is always confirmed, so
-its confirmed values are unbiased by the selection. Confirmations that diverged enter with the worst
-values. Without a confirmation, and for fixed runs, the same values both select and are reported.
+any method (:func:`ngm_tune.metrics.selection.find_contender`). This configuration is always
+confirmed, so the selection does not bias its confirmed values. Confirmations that diverged enter
+with the worst values. Without a confirmation, and for fixed runs, the selection and the report use
+the same values.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def contenders(loaded: LoadedStudy, benchmark: str, *, near: bool = True) -> dic
         loaded: The study.
         benchmark: Name of the benchmark.
         near: Select among configurations whose first objective is within
-            :data:`ngm_tune.metrics.pareto.NEAR` of the best; with False, among all others.
+            :data:`ngm_tune.metrics.selection.NEAR` of the best; with False, among all others.
 
     Returns:
         Contenders by method; methods without such a configuration are omitted. Empty for a study

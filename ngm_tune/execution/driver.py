@@ -99,7 +99,7 @@ def drive(
 
     if executor == "ray":
         with suppress(OSError):  # opening the results reports it
-            if not results.exists():
+            if not results.has_study():
                 require_listener(cluster)  # before a study is written that cannot start
         open_executor = _ray(study, cluster, note, verbose=verbose)
     stopper = StudyStopper()

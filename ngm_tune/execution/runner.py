@@ -118,7 +118,7 @@ def note_ends(location: str, sources: Sequence[RunSource]) -> None:
             exhausted.setdefault(search.benchmark, {})[search.method.name] = search.total
     plateaus = {search.benchmark: search.total for search in searches if search.on_plateau}
     results = Results(location)
-    environment = results.environment()
+    environment = results.read_environment()
     ends = {"plateaus": plateaus, "exhausted": exhausted}
     changed = {key: runs for key, runs in ends.items() if environment.get(key, {}) != runs}
     if changed:
@@ -159,7 +159,9 @@ def _benchmark_data(
     notice: Callable[[str], None],
 ) -> dict[tuple[Phase, str], Arrays]:
     study, loaded = plan.study, plan.benchmark(benchmark).load()
-    begun = begun or any(name.startswith(f"{benchmark}.") for name in results.files(CHECKPOINTS))
+    begun = begun or any(
+        name.startswith(f"{benchmark}.") for name in results.list_files(CHECKPOINTS)
+    )
     if record_data_checksum(results, benchmark, loaded.checksum(), has_runs=begun):
         notice(
             f"{benchmark}: not all runs use the same data: its files or their order changed, or "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ngm_tune.metrics.pareto import hypervolume
-from ngm_tune.metrics.selection import knee
+from ngm_tune.metrics.selection import find_knee
 from ngm_tune.results.outcome import Values
 from ngm_tune.results.schema import Status
 from ngm_tune.search.fixed_runs import FixedRuns, RunSource
@@ -88,7 +88,7 @@ def method_states(study: Study, sources: Sequence[RunSource]) -> list[MethodStat
                 done=len(source.outcomes),
                 total=source.total,
                 confirmed=None if again is None else (len(again.outcomes), again.total),
-                best=values[knee(values, objectives, reference_point)] if values else None,
+                best=values[find_knee(values, objectives, reference_point)] if values else None,
                 hypervolume=hypervolume(values, objectives, reference_point) if values else None,
             )
         )

@@ -107,7 +107,7 @@ class TrialTraining:
     def _existing_end(self) -> TrialReport | None:
         """Return the report of a trial that ended before: its worker was lost after writing it."""
         config = self.config
-        if not self._results.exists():
+        if not self._results.has_study():
             return self._problem("no study.toml there; every node must reach the results there")
         outcome = read_outcome(
             self._results, config["run_id"], config["objectives"], config["constraints"]

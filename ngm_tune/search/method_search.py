@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage
 from ngm_tune.errors import RecordError, UserError
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.pareto import hypervolume, on_front
-from ngm_tune.metrics.selection import to_confirm
+from ngm_tune.metrics.selection import select_to_confirm
 from ngm_tune.results.ids import RunId, TrialId
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
@@ -215,7 +215,7 @@ class MethodSearch:
             best: The best value of the first objective on the fronts of all methods.
         """
         front = self.front()
-        indices = to_confirm(
+        indices = select_to_confirm(
             list(front.values()), self._objectives, self._study.reference_point, count, best
         )
         return [self._configuration(list(front)[i]) for i in indices]

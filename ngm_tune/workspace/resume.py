@@ -90,7 +90,7 @@ def reconcile_record(
         except RecordError as error:
             raise UserError(
                 f"{results.location}/{JOURNAL}: contradicts the results in trials/: {error}; "
-                f"`{results.doctor}` rebuilds it"
+                f"`{results.doctor_command}` rebuilds it"
             ) from error
         try:
             yield sources

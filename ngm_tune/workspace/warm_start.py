@@ -60,7 +60,7 @@ def add_warm_start_points(study: Study, source: str, location: str) -> tuple[Stu
             f"--warm-start {source}: not allowed for a study with settings, which does not search"
         )
     results = Results(source)
-    results.require()
+    results.require_study()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
     searches = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
     plan = StudyPlan.resolve(study)

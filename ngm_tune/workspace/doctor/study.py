@@ -79,7 +79,7 @@ def _load_study_file(results: Results, copy: Study | None, runs: Runs) -> tuple[
     names = [rows["study"][0].as_py() for rows in runs.values()]
     name = copy.name if copy is not None else next(filter(None, names), None)
     try:
-        if name is None and "name" not in results.study():
+        if name is None and "name" not in results.read_study():
             return None, _NO_NAME
         return load_stored_study(results, name or ""), ""
     except UserError as error:
@@ -107,7 +107,7 @@ def _examine_study_file(
             STUDY,
             f"trials = {stored.trials}, but trials/ contains a search with {study.trials} trials",
         )
-    elif "name" not in results.study():
+    elif "name" not in results.read_study():
         finding = Finding(STUDY, _NO_NAME, "note")
     else:
         return

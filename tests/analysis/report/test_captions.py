@@ -89,7 +89,7 @@ def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: P
     for number in range(4):
         for method in ("sgd", "ngm-sgd"):
             made.trial(number, (0.9, 0.1), method=method)
-    environment = made.results.environment() | {"plateaus": {SPLIT: 4}}
+    environment = made.results.read_environment() | {"plateaus": {SPLIT: 4}}
     made.results.write_text("environment.json", json.dumps(environment))
     text = report_text(made)
     assert (
