@@ -81,13 +81,13 @@ class Suggestions:
             self.seed_of(number),
             self._points[configuration] if configuration < len(self._points) else None,
         )
-        return suggestion if self._grid is None else self._untried(suggestion, tried)
+        return suggestion if self._grid is None else self._replace_if_tried(suggestion, tried)
 
     def all_tried(self, tried: Iterable[Mapping[str, object]]) -> bool:
         """Whether the search space is finite and every configuration in it was tried."""
         return self._grid is not None and len(self._indices(tried)) == self._grid.size
 
-    def _untried(
+    def _replace_if_tried(
         self, suggestion: FrozenTrial, tried: Iterable[Mapping[str, object]]
     ) -> FrozenTrial:
         """Return the suggestion, or the next untried configuration if it was tried already."""
