@@ -16,7 +16,7 @@ from ngm_tune.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _MOST_CLASSES = 100_000
-_AT_ONCE = 256
+CHUNK_SIZE = 256
 """Number of encoded images in memory at once."""
 
 
@@ -50,8 +50,8 @@ class Encoded(NamedTuple):
     read: Callable[[], Iterator[EncodedImage]]
 
 
-def parquet_images(files: Sequence[Path], label: str) -> Encoded:
-    """Read the images of Parquet files.
+def list_parquet_images(files: Sequence[Path], label: str) -> Encoded:
+    """List the images of Parquet files, which are read lazily.
 
     Args:
         files: Files with a column ``img`` or ``image``, a struct of ``bytes`` and ``path``.
@@ -75,7 +75,7 @@ def parquet_images(files: Sequence[Path], label: str) -> Encoded:
         for path, column in zip(files, columns, strict=True):
             try:
                 number = 0
-                for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE, columns=[column, label]):
+                for batch in pq.ParquetFile(path).iter_batches(CHUNK_SIZE, columns=[column, label]):
                     contents = batch[column].field("bytes").to_pylist()
                     classes = batch[label].to_pylist()
                     for content, of_class in zip(contents, classes, strict=True):
@@ -157,8 +157,8 @@ def has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*"))
 
 
-def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
-    """Read the images ``folder/<class>/*``, ordered by class and file name.
+def list_folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
+    """List the images ``folder/<class>/*``, which are read lazily, by class and file name.
 
     Raises:
         UserError: A class has no images.

@@ -20,7 +20,7 @@ from ngm_tune.execution.trial_training import TrialTraining
 from ngm_tune.search.schedule import Schedule
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.training.seeding import repeat_on_gpus
+from ngm_tune.training.seeding import use_deterministic_algorithms
 
 
 class LocalExecutor:
@@ -104,7 +104,7 @@ def _resources(study: Study) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(study.resources.cpu)
     if study.resources.gpu:
-        repeat_on_gpus()
+        use_deterministic_algorithms()
     try:
         yield
     finally:

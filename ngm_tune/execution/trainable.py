@@ -12,7 +12,7 @@ from ray import tune
 from ngm_tune.execution.split_cache import SplitCache
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.execution.trial_training import TrialTraining
-from ngm_tune.training.seeding import repeat_on_gpus
+from ngm_tune.training.seeding import use_deterministic_algorithms
 
 
 class ContinualTrainable(tune.Trainable):
@@ -34,7 +34,7 @@ class ContinualTrainable(tune.Trainable):
         """
         torch.set_num_threads(config["threads"])
         if config["device"] != "cpu":
-            repeat_on_gpus()
+            use_deterministic_algorithms()
         references = dict(data or {})
         self._splits = SplitCache(
             lambda phase, benchmark: ray.get(references[phase, benchmark]), config["device"]

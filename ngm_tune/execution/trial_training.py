@@ -139,7 +139,7 @@ class TrialTraining:
             return runs
         try:
             checkpoint = unpack(content, self.config["device"])
-            if checkpoint.of != self._identity():
+            if checkpoint.identity != self._identity():
                 raise ValueError("it belongs to another trial")
             for run, state in zip(runs, checkpoint.states, strict=True):
                 run.load_state_dict(state)

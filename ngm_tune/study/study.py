@@ -259,9 +259,9 @@ class Study(BaseModel):
         """
         if self.custom is None:
             return self
-        from ngm_tune.benchmarks.custom_images import resolved
+        from ngm_tune.benchmarks.custom_images import resolve
 
-        return self.model_copy(update={"custom": resolved(self.custom)})
+        return self.model_copy(update={"custom": resolve(self.custom)})
 
     def content(self) -> dict[str, Any]:
         """Return the study as plain values that :meth:`model_validate` accepts."""

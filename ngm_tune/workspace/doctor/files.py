@@ -110,7 +110,7 @@ def examine_checkpoints(results: Results) -> Iterator[Finding]:
             continue
         path = f"{CHECKPOINTS}/{name}"
         try:
-            run = unpack(results.read_bytes(path) or b"").of["run_id"]
+            run = unpack(results.read_bytes(path) or b"").identity["run_id"]
         except OSError as error:
             yield report_unreadable(results, path, error)
             continue
