@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from ngm_tune.errors import UserError
+from ngm_tune.messages import counted
 from ngm_tune.metrics.pareto import shortfall
 from ngm_tune.metrics.selection import find_knee
 from ngm_tune.results.columns import decode_hyperparameters
 
-from ..formatting import counted, settings
+from ..formatting import settings
 from ..loaded_study import LoadedStudy
 
 
@@ -29,7 +30,8 @@ class Choice(NamedTuple):
         n_points: Number of configurations to choose from.
         n_excluded: Confirmed configurations excluded because they failed, diverged or violated a
             constraint.
-        from_search: Whether search scores decided, and the scores above are confirmed ones.
+        from_search: Whether the configuration was chosen by its search scores; ``scores`` are then
+            its confirmed scores.
     """
 
     benchmark: str
@@ -101,7 +103,7 @@ def _chooses_by_search(loaded: LoadedStudy, benchmark: str) -> bool:
 
 
 def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the configurations to choose from and, row by row, the scores that decide."""
+    """Return the configurations to choose from and, in the same order, the deciding scores."""
     if not _chooses_by_search(loaded, benchmark):
         front = loaded.evidence(benchmark, method).filter("front")
         return front, front
