@@ -193,7 +193,7 @@ def test_a_study_file_restored_by_hand_may_lack_the_name(
 ) -> None:
     remove_study_copy(copy)
     (copy / "study.toml").write_text(study_file.read_text())
-    assert find_notes(copy)["study.toml"] == "the key name is missing"
+    assert find_notes(copy)["study.toml"] == "the key 'name' is missing"
     assert Results(str(copy)).read_study()["name"] == "small"
     assert (copy / "damaged" / "study.toml").read_text() == study_file.read_text()
     (copy / "study.toml").write_text(study_file.read_text())
