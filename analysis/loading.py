@@ -184,11 +184,11 @@ def _values(trials: pl.DataFrame, names: Sequence[str]) -> list[tuple[float, ...
 def _origins_to_keep(
     loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame
 ) -> list[str]:
-    """Return the ids of the search trials whose confirmation counts.
+    """Return the ids of the search trials whose confirmations are kept.
 
-    At most ``confirm.max_configurations`` per method search count, in the order in which the study
-    confirms them. Without this limit, a method whose front changed after its confirmation (because
-    the search was extended) would have more confirmed configurations than its rivals.
+    At most ``confirm.max_configurations`` per method search are kept, in the order in which the
+    study confirms them. Without this limit, a method whose front changed after its confirmation
+    (because the search was extended) would have more confirmed configurations than its rivals.
     """
     names = [metric.name for metric in loaded.objectives]
     available = set(confirmed["origin"])

@@ -150,7 +150,7 @@ def second_objective(loaded: LoadedStudy) -> Callable[[Contender], float]:
 
 
 def candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
-    """Return the trials that claims can be about, with the selecting objectives.
+    """Return the trials on which claims can rest, with the objectives that select them.
 
     Columns ``estimate_<objective>`` hold the search's estimates for confirmed configurations, and
     the trial's own values otherwise.

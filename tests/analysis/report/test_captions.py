@@ -98,7 +98,7 @@ def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: P
     )
     environment["exhausted"] = {SPLIT: {"ngm-sgd": 1}}
     made.results.write_text("environment.json", json.dumps(environment))
-    assert "after 4 trials per method with untried configurations, because" in report_text(made)
+    assert "after 4 trials per method that had untried configurations, because" in report_text(made)
 
 
 def report_text(made: MadeUp) -> str:
