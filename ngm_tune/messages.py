@@ -52,7 +52,7 @@ def dotted(keys: list[str]) -> str:
 
 
 def describe_problem(problem: ErrorDetails, key: str, others: Iterable[ErrorDetails] = ()) -> str:
-    """Return a sentence with the key, the value and what is allowed.
+    """Return a phrase with the key, the value and the allowed values.
 
     Args:
         problem: One of pydantic's errors.

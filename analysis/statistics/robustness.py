@@ -90,10 +90,10 @@ def _distances(loaded: LoadedStudy, trials: pl.DataFrame) -> Floats:
     losses = shortfall(values, objectives, reference_point)
     front = np.flatnonzero(trials["front"].to_numpy())
     goals = front[_goals(values[front], objectives, reference_point)]
-    behind = (losses[:, None, :] - losses[goals][None]).max(axis=2).min(axis=1)
+    distances = (losses[:, None, :] - losses[goals][None]).max(axis=2).min(axis=1)
     scored = trials["status"].is_in(["completed", PARTIAL]).to_numpy()
-    valid = scored & trials["feasible"].to_numpy() & np.isfinite(behind)
-    return np.where(valid, np.maximum(behind, 0.0), np.inf)
+    valid = scored & trials["feasible"].to_numpy() & np.isfinite(distances)
+    return np.where(valid, np.maximum(distances, 0.0), np.inf)
 
 
 def _goals(

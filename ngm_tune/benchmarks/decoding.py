@@ -146,19 +146,23 @@ def _decode_into(
 def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) -> NDArray[np.uint8]:
     channels, height, width = shape
     try:
-        opened: Image.Image = Image.open(io.BytesIO(image.content))
-        if exact and opened.size != (width, height):
-            raise ValueError(f"its size is {opened.size}, expected {(width, height)}")
-        opened.draft("RGB", (2 * width, 2 * height))  # scales large JPEGs during decoding
-        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _FORMATS_OF_16_BITS):
+        pil_image: Image.Image = Image.open(io.BytesIO(image.content))
+        if exact and pil_image.size != (width, height):
+            raise ValueError(f"its size is {pil_image.size}, expected {(width, height)}")
+        pil_image.draft("RGB", (2 * width, 2 * height))  # scales large JPEGs during decoding
+        if pil_image.mode == "F" or (
+            pil_image.mode == "I" and pil_image.format not in _FORMATS_OF_16_BITS
+        ):
             raise ValueError("the range of its pixels is unknown; store 8 or 16 bits per pixel")
-        if opened.mode.startswith("I"):  # 16 bits: a conversion would clip at 255
-            opened = Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
-        if opened.has_transparency_data:  # composited on white
-            opened = opened.convert("RGBA")
-            white = Image.new("RGBA", opened.size, (255, 255, 255, 255))
-            opened = Image.alpha_composite(white, opened)
-        converted = opened.convert("L" if channels == 1 else "RGB")
+        if pil_image.mode.startswith("I"):  # 16 bits: a conversion would clip at 255
+            pil_image = Image.fromarray(
+                (np.asarray(pil_image).astype(np.uint16) >> 8).astype(np.uint8)
+            )
+        if pil_image.has_transparency_data:  # composited on white
+            pil_image = pil_image.convert("RGBA")
+            white = Image.new("RGBA", pil_image.size, (255, 255, 255, 255))
+            pil_image = Image.alpha_composite(white, pil_image)
+        converted = pil_image.convert("L" if channels == 1 else "RGB")
         fitted = (
             converted
             if converted.size == (width, height)

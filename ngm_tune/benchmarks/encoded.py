@@ -60,15 +60,15 @@ def list_parquet_images(files: Sequence[Path], label: str) -> Encoded:
     Raises:
         UserError: A file cannot be read, lacks a column, or all files are empty.
     """
-    opened = []
+    readers = []
     for path in files:
         try:
-            opened.append(pq.ParquetFile(path))
+            readers.append(pq.ParquetFile(path))
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path}: not readable as Parquet: {error}") from error
     columns = [
-        _image_column(path, file.schema_arrow, label)
-        for path, file in zip(files, opened, strict=True)
+        _image_column(path, reader.schema_arrow, label)
+        for path, reader in zip(files, readers, strict=True)
     ]
 
     def read() -> Iterator[EncodedImage]:
@@ -92,7 +92,7 @@ def list_parquet_images(files: Sequence[Path], label: str) -> Encoded:
             except (pa.ArrowException, OSError) as error:
                 raise UserError(f"{path}: not readable as Parquet: {error}") from error
 
-    total = sum(file.metadata.num_rows for file in opened)
+    total = sum(reader.metadata.num_rows for reader in readers)
     if not total:
         raise UserError(f"{files[0]}: no rows")
     origin = str(files[0].parent / files[0].name.partition("-")[0])

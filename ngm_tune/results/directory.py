@@ -13,7 +13,7 @@ A results directory contains::
     failures/<run>.txt              traceback of a failed trial
     checkpoints/<run>.pt            checkpoint of an unfinished trial
     optuna.journal, driver.json     search record; lock of the driver that runs the study
-    damaged/                        quarantine of `ngm-tune doctor` and `--retry-failed`
+    damaged/                        quarantine of damaged, failed and replaced files
 
 ``<run>`` is the ``trial_id``, or ``<trial_id>@<seed>`` where the seeds of a trial run separately,
 as in racing. ``phase`` is ``search`` (validation data) or ``confirm`` (test data).

@@ -211,7 +211,7 @@ def read_record(kind: type[_Content], content: object) -> _Content:
         content: The content.
 
     Raises:
-        ValueError: A value is not allowed. The message names key, value and what is allowed.
+        ValueError: A value is invalid. The message names the key, the value and the allowed values.
     """
     try:
         return kind.model_validate(content)

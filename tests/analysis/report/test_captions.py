@@ -93,7 +93,7 @@ def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: P
     made.results.write_text("environment.json", json.dumps(environment))
     text = report_text(made)
     assert (
-        "The search ended after 4 trials per method, because the last 2 trials added less than "
+        "The search ended after 4 trials per method, because the last 2 trials added at most "
         "1.0 % to each method's hypervolume." in text
     )
     environment["exhausted"] = {SPLIT: {"ngm-sgd": 1}}
