@@ -185,15 +185,15 @@ class NeuronalGain:
             self._unseen_steps += 1
             if self._unseen_steps == 2 and self.sensitivity > 0.0:
                 warnings.warn(
-                    "the gain saw no training pass before the second step; pass the trained model "
-                    "to the optimizer, call model.train(), and build the optimizer before the "
+                    "the gain observed no training pass before the second step; pass the trained "
+                    "model to the optimizer, call model.train(), and build the optimizer before the "
                     "first call of a compiled model",
                     stacklevel=5,
                 )
         if self._trained:
             warnings.warn(
-                "the gain saw no logits: the output layer took no part in the training pass, or is "
-                "in evaluation mode; name the output layer with output=... (calls inside "
+                "the gain observed no logits: the output layer took no part in the training pass, or "
+                "is in evaluation mode; name the output layer with output=... (calls inside "
                 "torch.func transforms are not observed)",
                 stacklevel=5,
             )

@@ -226,7 +226,7 @@ class _Saved:
 
 
 class _Ledger:
-    """Counts the bytes that autograd saves, without the storages that exist anyway.
+    """Counts the bytes that autograd saves, except in storages that are counted elsewhere.
 
     Args:
         others: Addresses of storages that are not counted.

@@ -206,7 +206,9 @@ def test_steps_without_a_training_pass_warn_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         optimizer.step()  # distributed checkpoints do this to initialise the state
-    with pytest.warns(UserWarning, match="saw no training pass before the second step") as warned:
+    with pytest.warns(
+        UserWarning, match="observed no training pass before the second step"
+    ) as warned:
         optimizer.step()
     assert warned[0].filename == __file__
     with warnings.catch_warnings():
