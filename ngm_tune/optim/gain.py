@@ -186,14 +186,14 @@ class NeuronalGain:
             if self._unseen_steps == 2 and self.sensitivity > 0.0:
                 warnings.warn(
                     "the gain observed no training pass before the second step; pass the trained "
-                    "model to the optimizer, call model.train(), and build the optimizer before the "
-                    "first call of a compiled model",
+                    "model to the optimizer, call model.train(), and build the optimizer before "
+                    "the first call of a compiled model",
                     stacklevel=5,
                 )
         if self._trained:
             warnings.warn(
-                "the gain observed no logits: the output layer took no part in the training pass, or "
-                "is in evaluation mode; name the output layer with output=... (calls inside "
+                "the gain observed no logits: the output layer took no part in the training pass, "
+                "or is in evaluation mode; name the output layer with output=... (calls inside "
                 "torch.func transforms are not observed)",
                 stacklevel=5,
             )
