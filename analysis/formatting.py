@@ -8,11 +8,6 @@ from typing import Any
 _MINUS = "\N{MINUS SIGN}"
 
 
-def counted(value: int, noun: str) -> str:
-    """Format a count with its noun, in the plural unless the count is 1."""
-    return f"{value} {noun}" if value == 1 else f"{value} {noun}s"
-
-
 def number(value: float, digits: int = 3) -> str:
     """Format a number; values that round to zero carry no sign."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", _MINUS)

@@ -67,7 +67,7 @@ class LoadedStudy(NamedTuple):
 
     @property
     def n_fresh_seeds(self) -> int:
-        """Largest number of seeds of a confirmed trial; 0 without confirmed trials."""
+        """Largest number of seeds of a confirmed trial; 0 if no trial is confirmed."""
         return int(self.confirmed["seeds"].max() or 0)  # type: ignore[arg-type]
 
     @property
@@ -80,7 +80,7 @@ class LoadedStudy(NamedTuple):
         """Whether the search allocates seeds by racing."""
         return self.study.racing is not None
 
-    def n_due(self, benchmark: str) -> int:
+    def n_to_confirm(self, benchmark: str) -> int:
         """Return the number of configurations of a benchmark that the study confirms."""
         fronts = self.search_trials(benchmark).filter("front").group_by("method").len()["len"]
         return int(fronts.clip(upper_bound=self.study.confirm.max_configurations).sum())
@@ -88,11 +88,11 @@ class LoadedStudy(NamedTuple):
     def is_confirmed(self, benchmark: str) -> bool:
         """Return whether claims about a benchmark rest on test data.
 
-        A search counts as confirmed once every configuration due has been confirmed; before that,
-        methods would be compared on different data.
+        A search counts as confirmed once all configurations to confirm have been confirmed. Before
+        that, methods would be compared on different data.
         """
         confirmed = self.confirmed_trials(benchmark).height
-        return confirmed > 0 and (self.has_fixed_runs or confirmed == self.n_due(benchmark))
+        return confirmed > 0 and (self.has_fixed_runs or confirmed == self.n_to_confirm(benchmark))
 
     def benchmark_title(self, name: str) -> str:
         """Return the display name of a benchmark."""
@@ -121,15 +121,15 @@ class LoadedStudy(NamedTuple):
 
     @property
     def runs_at_plateau(self) -> dict[str, int]:
-        """Runs per method after which the search of a benchmark ended on a plateau."""
+        """Number of runs per method after which the searches of a benchmark ended on a plateau."""
         return self.environment.plateaus
 
     def runs_at_exhaustion(self, benchmark: str) -> dict[str, int]:
-        """Return the runs after which a method search had tried its whole finite search space."""
+        """Return the number of runs after which each method had tried its whole search space."""
         return self.environment.exhausted.get(benchmark, {})
 
     def expected_runs(self, benchmark: str, method: str) -> int:
-        """Return the trials (with racing: seed-runs) of a complete method search."""
+        """Return the number of trials, with racing of seed-runs, of a complete method search."""
         budget = self.runs_at_plateau.get(benchmark, self.study.runs_per_search)
         return self.runs_at_exhaustion(benchmark).get(method, budget)
 
@@ -139,7 +139,7 @@ class LoadedStudy(NamedTuple):
         return {self.method_title(method): count for method, count in counts.items()}
 
     def evidence(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
-        """Return the trials on which claims rest: confirmed trials if the benchmark has them."""
+        """Return the trials on which claims rest: confirmed trials, or else search trials."""
         trials = self.confirmed if self.is_confirmed(benchmark) else self.search
         return _select(trials, benchmark, method)
 

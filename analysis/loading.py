@@ -14,13 +14,13 @@ from ngm_tune.errors import ResultsFileError, UserError
 from ngm_tune.metrics.constraints import is_feasible
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.registry import METRICS, Metric
-from ngm_tune.metrics.selection import to_confirm
+from ngm_tune.metrics.selection import select_to_confirm
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.directory import STUDY, Results
 from ngm_tune.results.eligibility import is_eligible
 from ngm_tune.results.ids import CONFIRM_SUFFIX
 from ngm_tune.results.records import StoredEnvironment, StoredStudy, read_record
-from ngm_tune.results.schema import STATUSES, Status
+from ngm_tune.results.schema import Status
 
 from .loaded_study import PARTIAL, LoadedStudy
 
@@ -55,9 +55,9 @@ def output_beside(location: str, name: str) -> Path:
 
 
 def _load(results: Results) -> LoadedStudy:
-    results.require()
+    results.require_study()
     try:
-        study = read_record(StoredStudy, results.study())
+        study = read_record(StoredStudy, results.read_study())
     except ValueError as error:
         raise ResultsFileError(
             f"{results.location}/{STUDY}", f"not a valid study: {error}"
@@ -71,7 +71,7 @@ def _load(results: Results) -> LoadedStudy:
     loaded = LoadedStudy(
         results,
         study,
-        read_record(StoredEnvironment, results.environment()),
+        read_record(StoredEnvironment, results.read_environment()),
         runs,
         trials.filter(phase="search"),
         trials.filter(phase="confirm"),
@@ -129,7 +129,7 @@ def _fold_seeds(runs: pl.DataFrame) -> pl.DataFrame:
     key = ["study", "benchmark", "method", "trial_id", "phase"]
     config = [n for n in runs.columns if n.startswith((CONFIG_PREFIX, SEARCH_PREFIX))]
     metrics = [name for name in METRICS if name in runs.columns]
-    severity = pl.col("status").replace_strict({name: i for i, name in enumerate(STATUSES)})
+    severity = pl.col("status").replace_strict({name: i for i, name in enumerate(Status)})
     return (
         runs.group_by(key, maintain_order=True)
         .agg(
@@ -151,7 +151,7 @@ def _with_eligibility(trials: pl.DataFrame, study: StoredStudy) -> pl.DataFrame:
         len(expected.fresh_seeds if trial_id.endswith(CONFIRM_SUFFIX) else expected.seeds)
         for trial_id in trials["trial_id"]
     ]
-    limits = study.limits
+    limits = study.parsed_constraints
     violations = [
         [limit.violation(value) for limit, value in zip(limits, row, strict=True)]
         for row in _values(trials, [limit.metric.name for limit in limits])
@@ -184,11 +184,11 @@ def _values(trials: pl.DataFrame, names: Sequence[str]) -> list[tuple[float, ...
 def _origins_to_keep(
     loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame
 ) -> list[str]:
-    """Return the ids of the search trials whose confirmation counts.
+    """Return the ids of the search trials whose confirmations are kept.
 
-    At most ``confirm.max_configurations`` per method search count, in the order in which the study
-    confirms them. Without this limit, a method whose front changed after its confirmation (because
-    the search was extended) would have more confirmed configurations than its rivals.
+    At most ``confirm.max_configurations`` per method search are kept, in the order in which the
+    study confirms them. Without this limit, a method whose front changed after its confirmation
+    (because the search was extended) would have more confirmed configurations than its rivals.
     """
     names = [metric.name for metric in loaded.objectives]
     available = set(confirmed["origin"])
@@ -196,7 +196,7 @@ def _origins_to_keep(
     origins: list[str] = []
     for _, front in search.filter("front").group_by("benchmark", "method", maintain_order=True):
         rivals = search.filter("front", benchmark=front["benchmark"][0])
-        order = to_confirm(
+        order = select_to_confirm(
             front.select(names).to_numpy(),
             loaded.objectives,
             loaded.study.reference_point,

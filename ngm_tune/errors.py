@@ -4,7 +4,7 @@
 class UserError(Exception):
     """A request that cannot be carried out.
 
-    The message names the file or the option, the key, the value and what is allowed.
+    The message names the file or the option, the key, the value and the allowed values.
     """
 
     @property

@@ -1,11 +1,22 @@
-"""Messages about invalid content, made from pydantic's validation errors."""
+"""Texts of messages, in particular about invalid content that pydantic finds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import ErrorDetails
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless the count is 1.
+
+    Example:
+        >>> counted(2, "trial")
+        '2 trials'
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def locate_keys(problem: ErrorDetails, content: Any) -> list[str]:
@@ -41,12 +52,12 @@ def dotted(keys: list[str]) -> str:
 
 
 def describe_problem(problem: ErrorDetails, key: str, others: Iterable[ErrorDetails] = ()) -> str:
-    """Return a sentence with the key, the value and what is allowed.
+    """Return a phrase with the key, the value and the allowed values.
 
     Args:
         problem: One of pydantic's errors.
         key: The key of the value, as :func:`dotted` returns it.
-        others: Errors of other union members about the same value.
+        others: Errors about the same value from other members of a union.
     """
     if problem["type"] == "missing":
         return f"{key} is missing"

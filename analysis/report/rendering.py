@@ -7,9 +7,10 @@ from typing import Any
 
 import jinja2
 
+from ngm_tune.messages import counted
 from ngm_tune.metrics.selection import NEAR
 
-from ..formatting import counted, number, percent, signed
+from ..formatting import number, percent, signed
 
 
 def render(template: str, **context: Any) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 from tabulate import tabulate
 
+from ngm_tune.messages import counted
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import decode_hyperparameters
 
-from ..formatting import counted, number, percent, settings, signed
+from ..formatting import number, percent, settings, signed
 from ..loaded_study import LoadedStudy
 from ..statistics.facts import stopped_runs
 from ..statistics.methods import INCOMPLETE_STATUSES, near_best_column

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from ngm_tune.errors import UserError
+from ngm_tune.messages import counted
 from ngm_tune.metrics.pareto import shortfall
-from ngm_tune.metrics.selection import knee
+from ngm_tune.metrics.selection import find_knee
 from ngm_tune.results.columns import decode_hyperparameters
 
-from ..formatting import counted, settings
+from ..formatting import settings
 from ..loaded_study import LoadedStudy
 
 
@@ -29,7 +30,8 @@ class Choice(NamedTuple):
         n_points: Number of configurations to choose from.
         n_excluded: Confirmed configurations excluded because they failed, diverged or violated a
             constraint.
-        from_search: Whether search scores decided, and the scores above are confirmed ones.
+        from_search: Whether the configuration was chosen by its search scores; ``scores`` are then
+            its confirmed scores.
     """
 
     benchmark: str
@@ -74,8 +76,8 @@ def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
     Args:
         loaded: The study.
         pick: ``"knee"`` for the point nearest to the ideal
-            (:func:`ngm_tune.metrics.selection.knee`), or the name of the objective in which the
-            chosen point is best.
+            (:func:`ngm_tune.metrics.selection.find_knee`), or the name of the objective in which
+            the chosen point is best.
 
     Returns:
         One choice per benchmark and method; methods without an eligible configuration are omitted.
@@ -101,7 +103,7 @@ def _chooses_by_search(loaded: LoadedStudy, benchmark: str) -> bool:
 
 
 def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the configurations to choose from and, row by row, the scores that decide."""
+    """Return the configurations to choose from and, in the same order, the deciding scores."""
     if not _chooses_by_search(loaded, benchmark):
         front = loaded.evidence(benchmark, method).filter("front")
         return front, front
@@ -116,7 +118,7 @@ def _index(points: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
     objectives, reference_point = loaded.objectives, loaded.study.reference_point
     values = points.select(metric.name for metric in objectives).to_numpy()
     if pick == "knee":
-        return knee(values, objectives, reference_point)
+        return find_knee(values, objectives, reference_point)
     column = next(i for i, metric in enumerate(objectives) if metric.name == pick)
     # The other objectives break ties.
     losses = shortfall(values, objectives, reference_point)

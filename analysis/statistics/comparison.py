@@ -2,10 +2,10 @@
 
 The search alone selects the configurations to compare: per method, the one with the best second
 objective among those whose first objective is within 0.01 of the best that the search reached with
-any method (:func:`ngm_tune.metrics.selection.contender`). This configuration is always confirmed,
-so its confirmed values are unbiased by the selection. Confirmations that diverged enter with the
-worst values. Without a confirmation, and for fixed runs, the same values both select and are
-reported.
+any method (:func:`ngm_tune.metrics.selection.find_contender`). This configuration is always
+confirmed, so the selection does not bias its confirmed values. Confirmations that diverged enter
+with the worst values. Without a confirmation, and for fixed runs, the selection and the report use
+the same values.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def second_objective(loaded: LoadedStudy) -> Callable[[Contender], float]:
 
 
 def candidates(loaded: LoadedStudy, benchmark: str) -> pl.DataFrame:
-    """Return the trials that claims can be about, with the selecting objectives.
+    """Return the trials on which claims can rest, with the objectives that select them.
 
     Columns ``estimate_<objective>`` hold the search's estimates for confirmed configurations, and
     the trial's own values otherwise.

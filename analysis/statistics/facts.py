@@ -48,13 +48,13 @@ class Confirmation:
     Attributes:
         benchmark: Name of the benchmark.
         n_confirmed: Number of confirmed configurations.
-        n_due: Number of configurations that the study confirms.
+        n_to_confirm: Number of configurations that the study confirms.
         complete: Whether claims about the benchmark rest on test data.
     """
 
     benchmark: str
     n_confirmed: int
-    n_due: int
+    n_to_confirm: int
     complete: bool
 
 
@@ -110,7 +110,7 @@ def facts(loaded: LoadedStudy) -> Facts:
             Confirmation(
                 name,
                 loaded.confirmed_trials(name).height,
-                loaded.n_due(name),
+                loaded.n_to_confirm(name),
                 loaded.is_confirmed(name),
             )
             for name in loaded.benchmarks

@@ -24,12 +24,12 @@ class ParetoInfo(NamedTuple):
             ``front``, ``chosen`` and ``compared`` (by the answer).
         attained: The points of each method's front and, at the reference point, the end of its
             attainment line. Empty for fixed runs and with a number of objectives other than two,
-            because that front is not one in the plane of x and y.
+            because the points are then not a front in the plane of x and y.
         spread: Range of one standard deviation over seeds around each point on test data, in
             columns ``x_low``, ``x_high``, ``y_low`` and ``y_high``.
         pairs: One row per confirmed configuration with its metrics and, under
-            ``searched_<metric>``, the search's estimates. Empty until every configuration due is
-            confirmed.
+            ``searched_<metric>``, the search's estimates. Empty until all configurations to confirm
+            have been confirmed.
         methods: Display names of all methods, in the order of colours.
         x: Metric of the horizontal axis.
         y: Metric of the vertical axis.
@@ -85,7 +85,7 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         .sort(x.name)
     )
     pairs = confirmation_pairs(loaded, benchmark).filter(pl.col("status") == "completed")
-    if not confirmed:  # no claim rests on a part of the configurations due
+    if not confirmed:  # no claim rests on an incomplete confirmation
         pairs = pairs.clear()
     pairs = pairs.with_columns(_titles(loaded).alias("Method"))
     front = trials.filter("front")

@@ -24,7 +24,7 @@ NEAR_FRONT = 0.02
 """Distance to the front for which the table of methods shows the share of the search space."""
 
 _HYPERVOLUME_SHARE = 0.99
-"""Share of a front's hypervolume that the points used as goals have together."""
+"""Share of a front's hypervolume that the goals have together."""
 
 _N_LOCATIONS = 4096
 _MIN_TRIALS = 8
@@ -90,10 +90,10 @@ def _distances(loaded: LoadedStudy, trials: pl.DataFrame) -> Floats:
     losses = shortfall(values, objectives, reference_point)
     front = np.flatnonzero(trials["front"].to_numpy())
     goals = front[_goals(values[front], objectives, reference_point)]
-    behind = (losses[:, None, :] - losses[goals][None]).max(axis=2).min(axis=1)
+    distances = (losses[:, None, :] - losses[goals][None]).max(axis=2).min(axis=1)
     scored = trials["status"].is_in(["completed", PARTIAL]).to_numpy()
-    valid = scored & trials["feasible"].to_numpy() & np.isfinite(behind)
-    return np.where(valid, np.maximum(behind, 0.0), np.inf)
+    valid = scored & trials["feasible"].to_numpy() & np.isfinite(distances)
+    return np.where(valid, np.maximum(distances, 0.0), np.inf)
 
 
 def _goals(
@@ -111,17 +111,17 @@ def _goals(
 def _nearest_trials(trials: pl.DataFrame, space: dict[str, Range]) -> NDArray[np.int64]:
     """Return the index of the trial nearest to each of 4096 evenly distributed locations."""
     axes, widths = [], []
-    for name, where in space.items():
+    for name, limits in space.items():
         column = trials[SEARCH_PREFIX + name]
-        if where.choices:  # one-hot, so that all pairs of choices are equally far apart
-            axes += [(column == str(c)).cast(pl.Float64).to_numpy() for c in where.choices]
-            widths.append(len(where.choices))
+        if limits.choices:  # one-hot, so that all pairs of choices are equally far apart
+            axes += [(column == str(c)).cast(pl.Float64).to_numpy() for c in limits.choices]
+            widths.append(len(limits.choices))
             continue
-        assert where.low is not None
-        assert where.high is not None
-        scale = np.log if where.log else np.asarray
-        low, high = scale(where.low), scale(where.high)
-        extent = high - low or 1.0  # a plugin's range may consist of a single value
+        assert limits.low is not None
+        assert limits.high is not None
+        scale = np.log if limits.log else np.asarray
+        low, high = scale(limits.low), scale(limits.high)
+        extent = high - low or 1.0  # a range may consist of a single value
         axes.append((scale(column.cast(pl.Float64).to_numpy()) - low) / extent)
         widths.append(1)
     locations = qmc.Sobol(len(widths), seed=0).random(_N_LOCATIONS)

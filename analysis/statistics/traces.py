@@ -8,10 +8,10 @@ from ..loaded_study import LoadedStudy
 from .choice import Choice
 
 _MAX_POINTS = 2000
-"""Target number of points per quantity, all methods together, besides those after transitions."""
+"""Target number of points per quantity over all methods, without those after transitions."""
 
 _DENSE = 60
-"""Number of iterations after a transition of which every one is kept."""
+"""Number of iterations after a transition in which every iteration is kept."""
 
 
 def titles_by_trial(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> dict[str, str]:

@@ -67,18 +67,18 @@ _DOMAIN_TASKS = 3
 
 
 def _split(source: Source, tasks: int) -> TaskData:
-    from ngm_tune.benchmarks.tasks import TaskData, by_class, three_splits
+    from ngm_tune.benchmarks.tasks import TaskData, load_splits, split_by_class
 
-    return TaskData(*(by_class(images, tasks) for images in three_splits(source)))
+    return TaskData(*(split_by_class(images, tasks) for images in load_splits(source)))
 
 
 def _domain() -> TaskData:
-    from ngm_tune.benchmarks.tasks import TaskData, three_splits
+    from ngm_tune.benchmarks.tasks import TaskData, load_splits
 
-    return TaskData(*(by_domain(images) for images in three_splits(CIFAR100)))
+    return TaskData(*(split_by_domain(images) for images in load_splits(CIFAR100)))
 
 
-def by_domain(images: Images) -> TaskSplit:
+def split_by_domain(images: Images) -> TaskSplit:
     """Cut CIFAR-100 into tasks: task k has the k-th fine class of each superclass.
 
     Labels are superclasses.

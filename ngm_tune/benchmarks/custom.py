@@ -10,9 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from ngm_tune.benchmarks.benchmark import Normalisation
 
 NAME = "custom"
-_WIDTH = 400
-"""Hidden units of the MLP, as in the paper."""
-
 _MLPS_UP_TO = 1 * 32 * 32
 """Largest number of values per image for which the default network is an MLP."""
 
@@ -62,14 +59,14 @@ class Custom(BaseModel):
 
     @field_validator("normalisation", mode="before")
     @classmethod
-    def _tuples(cls, value: object) -> object:
+    def _convert_to_tuples(cls, value: object) -> object:
         if isinstance(value, list):  # TOML has lists only
             return tuple(tuple(part) if isinstance(part, list) else part for part in value)
         return value
 
     @field_validator("normalisation")
     @classmethod
-    def _one_pair_per_channel(
+    def _check_normalisation(
         cls, value: Normalisation | None, info: ValidationInfo
     ) -> Normalisation | None:
         channels = info.data.get("channels")
@@ -83,14 +80,14 @@ class Custom(BaseModel):
 
     @field_validator("tasks")
     @classmethod
-    def _no_class_twice(cls, tasks: int | list[list[str]]) -> int | list[list[str]]:
+    def _check_tasks(cls, tasks: int | list[list[str]]) -> int | list[list[str]]:
         names = [name for task in tasks for name in task] if isinstance(tasks, list) else []
         if len(set(names)) != len(names):
             raise ValueError("a class is listed twice")
         return tasks
 
     @model_validator(mode="after")
-    def _batch_statistics_are_defined(self) -> Custom:
+    def _check_batch_size(self) -> Custom:
         if self.network != "mlp" and self.batch_size == 1 and self.size <= _RESNET_STRIDE:
             raise ValueError(
                 f"batch_size = 1 and size = {self.size}: the ResNet's batch normalisation needs at "

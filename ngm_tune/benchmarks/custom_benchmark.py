@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ngm_tune.benchmarks.tasks import TaskData
 
 _WIDTH = 400
-"""Hidden units of the MLP, as in the paper's."""
+"""Hidden units of the MLP, as in the paper."""
 
 
-def outline(custom: Custom) -> Custom:
+def with_placeholder_classes(custom: Custom) -> Custom:
     """Return a copy with one placeholder class per task, for use before the data is read."""
     if not isinstance(custom.tasks, int):
         return custom
@@ -32,7 +32,7 @@ def custom_benchmark(custom: Custom) -> Benchmark:
 
     Raises:
         ValueError: The classes of its tasks are not resolved
-            (:func:`ngm_tune.benchmarks.custom_images.resolved`).
+            (:func:`ngm_tune.benchmarks.custom_images.resolve`).
     """
     if isinstance(custom.tasks, int):
         raise ValueError("the classes of the tasks are not resolved")

@@ -10,33 +10,33 @@ import numpy as np
 
 from ngm_tune.benchmarks.benchmark import Normalisation
 from ngm_tune.benchmarks.custom import Custom
-from ngm_tune.benchmarks.decoding import Images, decoded
+from ngm_tune.benchmarks.decoding import Images, decode_images
 from ngm_tune.benchmarks.encoded import (
     folder_classes,
-    folder_images,
     has_images,
+    list_folder_images,
+    list_parquet_images,
     parquet_class_names,
-    parquet_images,
 )
 from ngm_tune.benchmarks.folders import data_folder
 from ngm_tune.benchmarks.sources import parquet_files
-from ngm_tune.benchmarks.tasks import TaskData, in_groups, train_and_validation
+from ngm_tune.benchmarks.tasks import TaskData, split_by_groups, split_off_validation
 from ngm_tune.errors import UserError
 
-_MOST_LISTED = 50
+_MAX_LISTED = 50
 """Largest number of classes in a message."""
 
 
-def resolved(custom: Custom) -> Custom:
+def resolve(custom: Custom) -> Custom:
     """Return a copy with the classes of each task and the normalisation, read from the data.
 
     Raises:
         UserError: The data is missing or damaged, or lacks a class.
     """
     train, _, names = _read(custom)
-    training = train_and_validation(train)[0]
-    tasks = [[names[c] for c in group] for group in _groups(custom, names)]
-    normalisation = custom.normalisation or _statistics(training)
+    training = split_off_validation(train)[0]
+    tasks = [[names[c] for c in group] for group in _group_classes(custom, names)]
+    normalisation = custom.normalisation or _compute_statistics(training)
     return custom.model_copy(update={"tasks": tasks, "normalisation": normalisation})
 
 
@@ -46,39 +46,39 @@ def load(custom: Custom) -> TaskData:
     Raises:
         UserError: The data is missing or damaged, or a class has no images in a split.
     """
-    everything, test, names = _read(custom)
-    groups = _groups(custom, names)
-    splits = dict(zip(("train", "validation"), train_and_validation(everything), strict=True))
+    trainable, test, names = _read(custom)
+    groups = _group_classes(custom, names)
+    splits = dict(zip(("train", "validation"), split_off_validation(trainable), strict=True))
     splits["test"] = test
     for split, images in splits.items():
         present = set(np.unique(images.labels).tolist())
         for missing in (names[c] for group in groups for c in group if c not in present):
             raise UserError(f"{images.origin}: the class {missing} has no images for {split}")
-    return TaskData(*(in_groups(images, groups) for images in splits.values()))
+    return TaskData(*(split_by_groups(images, groups) for images in splits.values()))
 
 
 def _read(custom: Custom) -> tuple[Images, Images, list[str]]:
     """Return training images, test images and the class names."""
-    train, test, names = _find(custom)
+    train, test, names = _read_images(custom)
     for name, count in Counter(names).items():
         if count > 1:
             raise UserError(f"custom.path = {custom.path!r}: two classes have the name {name}")
-    used = [c for group in _groups(custom, names) for c in group]
-    train = _only(train, used)  # other classes may be too small for a stratified split
+    used = [c for group in _group_classes(custom, names) for c in group]
+    train = _select_classes(train, used)  # other classes may be too small for a stratified split
     if test is None:
-        train, test = train_and_validation(train, custom.test_share)
-    return train, _only(test, used), names
+        train, test = split_off_validation(train, custom.test_share)
+    return train, _select_classes(test, used), names
 
 
-def _only(images: Images, classes: Sequence[int]) -> Images:
-    """Return the images of the given classes."""
+def _select_classes(images: Images, classes: Sequence[int]) -> Images:
+    """Return the images of some classes."""
     chosen = np.isin(images.labels, classes)
     if chosen.all():
         return images
     return Images(images.pixels[chosen], images.labels[chosen], images.origin)
 
 
-def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
+def _read_images(custom: Custom) -> tuple[Images, Images | None, list[str]]:
     """Return images, separate test images if they exist, and the class names."""
     path = data_folder() / custom.path  # an absolute path replaces the data folder
     shape = (custom.channels, custom.size, custom.size)
@@ -92,7 +92,7 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
     if train := parquet_files(path, "train"):
         test = parquet_files(train[0].parent, "test") or parquet_files(path, "test")
         return _read_parquet(custom, train, test)
-    parts = _parts(path)
+    parts = _find_split_folders(path)
     classes = folder_classes(path / parts[0])
     for name in folder_classes(path / parts[-1]):
         if name not in classes:
@@ -102,11 +102,13 @@ def _find(custom: Custom) -> tuple[Images, Images | None, list[str]]:
             f"custom.path = {custom.path!r}: {path} has neither train-*.parquet nor one folder of "
             "images per class"
         )
-    images = [decoded(folder_images((path / part).resolve(), classes), shape) for part in parts]
+    images = [
+        decode_images(list_folder_images((path / part).resolve(), classes), shape) for part in parts
+    ]
     return images[0], (images[1] if len(images) > 1 else None), classes
 
 
-def _parts(path: Path) -> list[str]:
+def _find_split_folders(path: Path) -> list[str]:
     """Return the subfolders with the classes of each split; ``.`` if the folder is not split."""
     folders = folder_classes(path)
     if "train" not in folders or ("test" not in folders and has_images(path / "train")):
@@ -123,7 +125,9 @@ def _read_parquet(
     custom: Custom, train: Sequence[Path], test: Sequence[Path]
 ) -> tuple[Images, Images | None, list[str]]:
     shape = (custom.channels, custom.size, custom.size)
-    images = [decoded(parquet_images(f, custom.label), shape) for f in (train, test) if f]
+    images = [
+        decode_images(list_parquet_images(f, custom.label), shape) for f in (train, test) if f
+    ]
     largest = max(int(part.labels.max()) for part in images)
     names_of = {file: parquet_class_names(file, custom.label) for file in (*train, *test)}
     first, names = next(
@@ -140,14 +144,14 @@ def _read_parquet(
     return images[0], (images[1] if test else None), names
 
 
-def _groups(custom: Custom, names: Sequence[str]) -> list[list[int]]:
+def _group_classes(custom: Custom, names: Sequence[str]) -> list[list[int]]:
     """Return the class indices of each task."""
     if isinstance(custom.tasks, int):
         each, rest = divmod(len(names), custom.tasks)
         if not each or rest:
             raise UserError(
                 f"custom.tasks = {custom.tasks}: must divide the number of classes, {len(names)}; "
-                f"or list the classes of each task, out of {_some(names)}"
+                f"or list the classes of each task, out of {_list_names(names)}"
             )
         return [list(range(k * each, (k + 1) * each)) for k in range(custom.tasks)]
     index = {name: c for c, name in enumerate(names)}
@@ -156,18 +160,18 @@ def _groups(custom: Custom, names: Sequence[str]) -> list[list[int]]:
             if name not in index:
                 raise UserError(
                     f"custom.tasks has {name!r}, which is not a class of {custom.path}; its "
-                    f"classes are {_some(names)}"
+                    f"classes are {_list_names(names)}"
                 )
     return [[index[name] for name in task] for task in custom.tasks]
 
 
-def _some(names: Sequence[str]) -> str:
-    """List names in a message, at most ``_MOST_LISTED`` of them."""
-    more = len(names) - _MOST_LISTED
-    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+def _list_names(names: Sequence[str]) -> str:
+    """List names in a message, at most ``_MAX_LISTED`` of them."""
+    more = len(names) - _MAX_LISTED
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _statistics(images: Images) -> Normalisation:
+def _compute_statistics(images: Images) -> Normalisation:
     """Compute mean and standard deviation of each channel, for pixels in [0, 1].
 
     A channel with a single value has standard deviation 1.

@@ -1,7 +1,7 @@
 """Decoding of images into arrays, with a cache of memory-mapped files.
 
 The cache is the folder ``decoded`` in the user's cache folder, on Linux
-``~/.cache/ngm-tune/decoded``. The name of a cache entry changes with the files it was decoded from.
+``~/.cache/ngm-tune/decoded``. The name of a cache entry changes if the image files change.
 """
 
 from __future__ import annotations
@@ -23,12 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ngm_tune.benchmarks.encoded import Encoded, EncodedImage
+from ngm_tune.benchmarks.encoded import CHUNK_SIZE, Encoded, EncodedImage
 from ngm_tune.benchmarks.folders import cache_folder
 from ngm_tune.errors import UserError
-
-_AT_ONCE = 256
-"""Number of encoded images in memory at once."""
 
 _FORMATS_OF_16_BITS = ("PNG", "PPM")
 """Formats with 16 bits per pixel that Pillow may open with 32 bits."""
@@ -60,7 +57,7 @@ class Images(NamedTuple):
         return hashlib.sha256(b"".join(sorted(one.digest() for one in each))).hexdigest()
 
 
-def decoded(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = False) -> Images:
+def decode_images(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = False) -> Images:
     """Decode images, or map the result of an earlier call into memory.
 
     Several processes may decode the same images at once; the first one to finish fills the cache.
@@ -77,50 +74,50 @@ def decoded(encoded: Encoded, shape: tuple[int, int, int], *, exact: bool = Fals
     """
     key = f"{_VERSION} {shape} {exact} {encoded.fingerprint}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    place = cache_folder() / "decoded" / f"{Path(encoded.origin).name}-{digest}"
-    images = _cached(place, encoded, shape)
+    entry = cache_folder() / "decoded" / f"{Path(encoded.origin).name}-{digest}"
+    images = _load_cached(entry, encoded, shape)
     if images is not None:
         return images
-    draft, damaged = (place.with_name(f"{place.name}.{uuid4().hex}") for _ in range(2))
+    draft, damaged = (entry.with_name(f"{entry.name}.{uuid4().hex}") for _ in range(2))
     try:
         with suppress(FileNotFoundError):
-            place.rename(damaged)
+            entry.rename(damaged)
         draft.mkdir(parents=True)
         _decode_into(draft, encoded, shape, exact=exact)
-        draft.rename(place)
+        draft.rename(entry)
     except OSError as error:
-        if not place.is_dir():  # otherwise another process finished first
+        if not entry.is_dir():  # otherwise another process finished first
             raise UserError(
-                f"{place}: cannot be written: {error}; set XDG_CACHE_HOME to another folder"
+                f"{entry}: cannot be written: {error}; set XDG_CACHE_HOME to another folder"
             ) from error
     finally:
-        _clear(draft, damaged, *_abandoned(place))
-    images = _cached(place, encoded, shape)
+        _remove_folders(draft, damaged, *_find_abandoned(entry))
+    images = _load_cached(entry, encoded, shape)
     if images is None:
-        raise UserError(f"{place}: the decoded images cannot be read back")
+        raise UserError(f"{entry}: the decoded images cannot be read back")
     return images
 
 
-def _cached(place: Path, encoded: Encoded, shape: tuple[int, int, int]) -> Images | None:
+def _load_cached(entry: Path, encoded: Encoded, shape: tuple[int, int, int]) -> Images | None:
     """Return cached images; None if they are missing or damaged."""
     try:
-        pixels = np.load(place / "pixels.npy", mmap_mode="r")
-        labels = np.load(place / "labels.npy")
+        pixels = np.load(entry / "pixels.npy", mmap_mode="r")
+        labels = np.load(entry / "labels.npy")
     except (OSError, ValueError, EOFError):
         return None
     complete = pixels.shape == (encoded.total, *shape) and labels.shape == (encoded.total,)
     return Images(pixels, labels, encoded.origin) if complete else None
 
 
-def _abandoned(place: Path) -> Iterator[Path]:
+def _find_abandoned(entry: Path) -> Iterator[Path]:
     """Yield unfinished cache entries of killed processes."""
-    for draft in place.parent.glob(f"{place.name}.*"):
+    for draft in entry.parent.glob(f"{entry.name}.*"):
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > _ABANDONED:
                 yield draft
 
 
-def _clear(*folders: Path) -> None:
+def _remove_folders(*folders: Path) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -135,7 +132,7 @@ def _decode_into(
     images = encoded.read()
     done = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL releases the GIL
-        while chunk := list(islice(images, _AT_ONCE)):
+        while chunk := list(islice(images, CHUNK_SIZE)):
             for image, array in zip(
                 chunk, pool.map(lambda i: _decode(i, shape, exact=exact), chunk), strict=True
             ):
@@ -149,19 +146,23 @@ def _decode_into(
 def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) -> NDArray[np.uint8]:
     channels, height, width = shape
     try:
-        opened: Image.Image = Image.open(io.BytesIO(image.content))
-        if exact and opened.size != (width, height):
-            raise ValueError(f"its size is {opened.size}, expected {(width, height)}")
-        opened.draft("RGB", (2 * width, 2 * height))  # scales large JPEGs during decoding
-        if opened.mode == "F" or (opened.mode == "I" and opened.format not in _FORMATS_OF_16_BITS):
+        pil_image: Image.Image = Image.open(io.BytesIO(image.content))
+        if exact and pil_image.size != (width, height):
+            raise ValueError(f"its size is {pil_image.size}, expected {(width, height)}")
+        pil_image.draft("RGB", (2 * width, 2 * height))  # scales large JPEGs during decoding
+        if pil_image.mode == "F" or (
+            pil_image.mode == "I" and pil_image.format not in _FORMATS_OF_16_BITS
+        ):
             raise ValueError("the range of its pixels is unknown; store 8 or 16 bits per pixel")
-        if opened.mode.startswith("I"):  # 16 bits: a conversion would clip at 255
-            opened = Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
-        if opened.has_transparency_data:  # composited on white
-            opened = opened.convert("RGBA")
-            white = Image.new("RGBA", opened.size, (255, 255, 255, 255))
-            opened = Image.alpha_composite(white, opened)
-        converted = opened.convert("L" if channels == 1 else "RGB")
+        if pil_image.mode.startswith("I"):  # 16 bits: a conversion would clip at 255
+            pil_image = Image.fromarray(
+                (np.asarray(pil_image).astype(np.uint16) >> 8).astype(np.uint8)
+            )
+        if pil_image.has_transparency_data:  # composited on white
+            pil_image = pil_image.convert("RGBA")
+            white = Image.new("RGBA", pil_image.size, (255, 255, 255, 255))
+            pil_image = Image.alpha_composite(white, pil_image)
+        converted = pil_image.convert("L" if channels == 1 else "RGB")
         fitted = (
             converted
             if converted.size == (width, height)

@@ -18,7 +18,7 @@ _SPLIT_SEED = 0
 ANGLES = (0.0, 80.0, 160.0)
 
 
-def _splits() -> list[tuple[Tensor, Tensor]]:
+def _load_splits() -> list[tuple[Tensor, Tensor]]:
     """Split the digits into 50 % training, 25 % validation and 25 % test images.
 
     The split is stratified by class and always the same.
@@ -45,7 +45,7 @@ def _splits() -> list[tuple[Tensor, Tensor]]:
     return [(images[part], labels[part]) for part in map(np.sort, (train, validation, test))]
 
 
-def _in_tasks(tasks: list[tuple[Tensor, Tensor]]) -> TaskSplit:
+def _join_tasks(tasks: list[tuple[Tensor, Tensor]]) -> TaskSplit:
     import torch
 
     from ngm_tune.benchmarks.tasks import TaskSplit
@@ -58,11 +58,11 @@ def _in_tasks(tasks: list[tuple[Tensor, Tensor]]) -> TaskSplit:
 def _load_split_digits() -> TaskData:
     from ngm_tune.benchmarks.tasks import TaskData
 
-    def by_class(images: Tensor, labels: Tensor) -> TaskSplit:
+    def split_digits(images: Tensor, labels: Tensor) -> TaskSplit:
         pairs = [labels // 2 == task for task in range(5)]
-        return _in_tasks([(images[mask], labels[mask]) for mask in pairs])
+        return _join_tasks([(images[mask], labels[mask]) for mask in pairs])
 
-    return TaskData(*(by_class(*split) for split in _splits()))
+    return TaskData(*(split_digits(*split) for split in _load_splits()))
 
 
 def _load_rotated_digits() -> TaskData:
@@ -70,11 +70,11 @@ def _load_rotated_digits() -> TaskData:
 
     from ngm_tune.benchmarks.tasks import TaskData
 
-    def by_angle(images: Tensor, labels: Tensor) -> TaskSplit:
+    def rotate_digits(images: Tensor, labels: Tensor) -> TaskSplit:
         turn = partial(rotate, images, interpolation=InterpolationMode.BILINEAR)
-        return _in_tasks([(turn(angle), labels) for angle in ANGLES])
+        return _join_tasks([(turn(angle), labels) for angle in ANGLES])
 
-    return TaskData(*(by_angle(*split) for split in _splits()))
+    return TaskData(*(rotate_digits(*split) for split in _load_splits()))
 
 
 _mlp = partial(build_mlp, (64, 100, 100, 10), hidden_std=0.03, output_std=0.1)

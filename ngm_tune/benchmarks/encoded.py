@@ -16,7 +16,7 @@ from ngm_tune.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _MOST_CLASSES = 100_000
-_AT_ONCE = 256
+CHUNK_SIZE = 256
 """Number of encoded images in memory at once."""
 
 
@@ -50,8 +50,8 @@ class Encoded(NamedTuple):
     read: Callable[[], Iterator[EncodedImage]]
 
 
-def parquet_images(files: Sequence[Path], label: str) -> Encoded:
-    """Read the images of Parquet files.
+def list_parquet_images(files: Sequence[Path], label: str) -> Encoded:
+    """List the images of Parquet files, which are read lazily.
 
     Args:
         files: Files with a column ``img`` or ``image``, a struct of ``bytes`` and ``path``.
@@ -60,22 +60,22 @@ def parquet_images(files: Sequence[Path], label: str) -> Encoded:
     Raises:
         UserError: A file cannot be read, lacks a column, or all files are empty.
     """
-    opened = []
+    readers = []
     for path in files:
         try:
-            opened.append(pq.ParquetFile(path))
+            readers.append(pq.ParquetFile(path))
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path}: not readable as Parquet: {error}") from error
     columns = [
-        _image_column(path, file.schema_arrow, label)
-        for path, file in zip(files, opened, strict=True)
+        _image_column(path, reader.schema_arrow, label)
+        for path, reader in zip(files, readers, strict=True)
     ]
 
     def read() -> Iterator[EncodedImage]:
         for path, column in zip(files, columns, strict=True):
             try:
                 number = 0
-                for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE, columns=[column, label]):
+                for batch in pq.ParquetFile(path).iter_batches(CHUNK_SIZE, columns=[column, label]):
                     contents = batch[column].field("bytes").to_pylist()
                     classes = batch[label].to_pylist()
                     for content, of_class in zip(contents, classes, strict=True):
@@ -92,7 +92,7 @@ def parquet_images(files: Sequence[Path], label: str) -> Encoded:
             except (pa.ArrowException, OSError) as error:
                 raise UserError(f"{path}: not readable as Parquet: {error}") from error
 
-    total = sum(file.metadata.num_rows for file in opened)
+    total = sum(reader.metadata.num_rows for reader in readers)
     if not total:
         raise UserError(f"{files[0]}: no rows")
     origin = str(files[0].parent / files[0].name.partition("-")[0])
@@ -157,8 +157,8 @@ def has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*"))
 
 
-def folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
-    """Read the images ``folder/<class>/*``, ordered by class and file name.
+def list_folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
+    """List the images ``folder/<class>/*``, which are read lazily, by class and file name.
 
     Raises:
         UserError: A class has no images.

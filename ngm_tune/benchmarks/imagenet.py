@@ -34,12 +34,12 @@ _TASKS, _CLASSES_PER_TASK = 5, 10
 
 
 def _split() -> TaskData:
-    from ngm_tune.benchmarks.tasks import TaskData, in_groups
+    from ngm_tune.benchmarks.tasks import TaskData, split_by_groups
 
     groups = [range(k * _CLASSES_PER_TASK, (k + 1) * _CLASSES_PER_TASK) for k in range(_TASKS)]
     return TaskData(
         *(
-            in_groups(load_images(MINI_IMAGENET, split), groups)
+            split_by_groups(load_images(MINI_IMAGENET, split), groups)
             for split in ("train", "validation", "test")
         )
     )

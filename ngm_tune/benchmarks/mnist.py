@@ -53,25 +53,27 @@ _PERMUTATION_SEED = 0
 
 
 def _split(source: Source) -> TaskData:
-    from ngm_tune.benchmarks.tasks import TaskData, by_class, three_splits
+    from ngm_tune.benchmarks.tasks import TaskData, load_splits, split_by_class
 
-    return TaskData(*(by_class(images, tasks=5) for images in three_splits(source)))
+    return TaskData(*(split_by_class(images, tasks=5) for images in load_splits(source)))
 
 
 def _rotated(source: Source) -> TaskData:
-    from ngm_tune.benchmarks.tasks import TaskData, in_tasks, three_splits
+    from ngm_tune.benchmarks.tasks import TaskData, load_splits, stack_domains
 
     def rotated(images: Images) -> list[NDArray[np.uint8]]:
         return [_rotate(images.pixels, angle) for angle in ANGLES]
 
-    return TaskData(*(in_tasks(rotated(images), images.labels) for images in three_splits(source)))
+    return TaskData(
+        *(stack_domains(rotated(images), images.labels) for images in load_splits(source))
+    )
 
 
 def _permuted(source: Source) -> TaskData:
     """Cut into tasks: the original images, then fixed random permutations of their pixels."""
     import numpy as np
 
-    from ngm_tune.benchmarks.tasks import TaskData, in_tasks, three_splits
+    from ngm_tune.benchmarks.tasks import TaskData, load_splits, stack_domains
 
     random = np.random.default_rng(_PERMUTATION_SEED)
     orders = [np.arange(784), *(random.permutation(784) for _ in range(_PERMUTATIONS))]
@@ -80,7 +82,9 @@ def _permuted(source: Source) -> TaskData:
         shape = images.pixels.shape
         return [images.pixels.reshape(-1, 784)[:, order].reshape(shape) for order in orders]
 
-    return TaskData(*(in_tasks(permuted(images), images.labels) for images in three_splits(source)))
+    return TaskData(
+        *(stack_domains(permuted(images), images.labels) for images in load_splits(source))
+    )
 
 
 def _rotate(pixels: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:

@@ -44,7 +44,7 @@ class Layout:
     read: Callable[[Path, Split, bool], Images]
     files: Callable[[], list[str]]
 
-    def absent(self, folder: Path) -> list[str]:
+    def missing_files(self, folder: Path) -> list[str]:
         """Return the files that are missing in a folder."""
         return [
             name
@@ -90,24 +90,26 @@ def load_images(source: Source, split: Split) -> Images:
     Raises:
         UserError: The split is missing and cannot be downloaded, or its files are damaged.
     """
-    from ngm_tune.benchmarks.decoding import decoded
-    from ngm_tune.benchmarks.encoded import parquet_images
+    from ngm_tune.benchmarks.decoding import decode_images
+    from ngm_tune.benchmarks.encoded import list_parquet_images
 
     folder = data_folder()
-    places = (parquet_files(folder / name, split) for name in source.folders)
-    files = next(filter(None, places), None)
+    candidates = (parquet_files(folder / name, split) for name in source.folders)
+    files = next(filter(None, candidates), None)
     if files:
-        images = decoded(parquet_images(files, source.label), source.shape, exact=source.same_size)
+        images = decode_images(
+            list_parquet_images(files, source.label), source.shape, exact=source.same_size
+        )
     elif source.torchvision is not None:
         images = _from_torchvision(source, source.torchvision, folder, split)
     else:
-        raise UserError(_missing(source, folder, split, []))
+        raise UserError(_explain_missing(source, folder, split, []))
     _verify(source, split, images)
     return images
 
 
-def _missing(
-    source: Source, folder: Path, split: Split, absent: Sequence[str], why: str = ""
+def _explain_missing(
+    source: Source, folder: Path, split: Split, missing_files: Sequence[str], reason: str = ""
 ) -> str:
     """Compose the message about a missing split.
 
@@ -115,39 +117,39 @@ def _missing(
         source: The dataset.
         folder: The data folder.
         split: The missing split.
-        absent: Missing files of torchvision's layout.
-        why: Reason of a failed download; empty if no download was tried.
+        missing_files: Missing files of torchvision's layout.
+        reason: Reason of a failed download; empty if no download was tried.
     """
     parquet = " or ".join(f"{name}/{split}-*.parquet" for name in source.folders)
-    others = f", and no {', '.join(absent)}" if absent else ""
-    tried = f", and the download failed: {why}" if why else ""
+    no_files = f", and no {', '.join(missing_files)}" if missing_files else ""
+    failure = f", and the download failed: {reason}" if reason else ""
     return (
-        f"{source.name}: {folder} has no {parquet}{others}{tried}; download it with "
+        f"{source.name}: {folder} has no {parquet}{no_files}{failure}; download it with "
         f"`{source.command}`, and name its folder with --data or NGM_TUNE_DATA"
     )
 
 
-def _damaged(source: Source, folder: Path, error: Exception) -> str:
+def _explain_damaged(source: Source, folder: Path, error: Exception) -> str:
     reason = " ".join(str(error).split()) or "its files have another format"
     return f"{source.name} in {folder} is damaged: {reason}"
 
 
 def _from_torchvision(source: Source, layout: Layout, folder: Path, split: Split) -> Images:
-    absent = layout.absent(folder)
+    missing_files = layout.missing_files(folder)
     try:
         return layout.read(folder, split, False)
     except (RuntimeError, FileNotFoundError) as error:
         if isinstance(error, RuntimeError) and "not found" not in str(error):
-            raise UserError(_damaged(source, folder, error)) from error
+            raise UserError(_explain_damaged(source, folder, error)) from error
         # Otherwise files are missing or incomplete: download them.
     except (AssertionError, KeyError, IndexError, ValueError, OSError, EOFError) as error:
-        raise UserError(_damaged(source, folder, error)) from error
+        raise UserError(_explain_damaged(source, folder, error)) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return layout.read(folder, split, True)
     except (RuntimeError, OSError, ValueError, EOFError) as error:
-        why = " ".join(str(error).split())
-        raise UserError(_missing(source, folder, split, absent, why)) from error
+        reason = " ".join(str(error).split())
+        raise UserError(_explain_missing(source, folder, split, missing_files, reason)) from error
 
 
 def parquet_files(folder: Path, split: Split) -> list[Path]:
@@ -162,13 +164,13 @@ def parquet_files(folder: Path, split: Split) -> list[Path]:
     name = f"{split}-*.parquet"
     if files := sorted(folder.glob(name)):
         return files
-    places = sorted({file.parent for file in folder.glob(f"*/{name}")})
-    if len(places) > 1:
+    subfolders = sorted({file.parent for file in folder.glob(f"*/{name}")})
+    if len(subfolders) > 1:
         raise UserError(
-            f"{folder}: {name} is in {', '.join(place.name for place in places)}; keep or name one "
-            "of these folders"
+            f"{folder}: {name} is in {', '.join(path.name for path in subfolders)}; keep or name "
+            "one of these folders"
         )
-    return sorted(places[0].glob(name)) if places else []
+    return sorted(subfolders[0].glob(name)) if subfolders else []
 
 
 def _verify(source: Source, split: Split, images: Images) -> None:

@@ -107,16 +107,16 @@ class TaskData:
         return digest.hexdigest()
 
 
-def by_class(images: Images, tasks: int) -> TaskSplit:
+def split_by_class(images: Images, tasks: int) -> TaskSplit:
     """Cut images into class-incremental tasks with equal numbers of consecutive classes.
 
     If the number of tasks does not divide the number of classes, the last classes are left out.
     """
     classes = (int(images.labels.max()) + 1) // tasks
-    return in_groups(images, [range(k * classes, (k + 1) * classes) for k in range(tasks)])
+    return split_by_groups(images, [range(k * classes, (k + 1) * classes) for k in range(tasks)])
 
 
-def in_groups(images: Images, groups: Sequence[Sequence[int]]) -> TaskSplit:
+def split_by_groups(images: Images, groups: Sequence[Sequence[int]]) -> TaskSplit:
     """Cut images into class-incremental tasks: task k has the classes of the k-th group.
 
     The groups are disjoint. Classes are renumbered in the order of the groups, and classes outside
@@ -138,8 +138,8 @@ def in_groups(images: Images, groups: Sequence[Sequence[int]]) -> TaskSplit:
     )
 
 
-def in_tasks(domains: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]) -> TaskSplit:
-    """Cut into domain-incremental tasks: task k has the images of the k-th domain.
+def stack_domains(domains: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]) -> TaskSplit:
+    """Stack domains into domain-incremental tasks: task k has the images of the k-th domain.
 
     Args:
         domains: The images of each domain, in the same order.
@@ -152,7 +152,7 @@ def in_tasks(domains: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]) ->
     )
 
 
-def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tuple[Images, Images]:
+def split_off_validation(images: Images, share: float = _VALIDATION_SHARE) -> tuple[Images, Images]:
     """Split images into training and validation images.
 
     The split is stratified by class and always the same.
@@ -179,7 +179,7 @@ def train_and_validation(images: Images, share: float = _VALIDATION_SHARE) -> tu
     except ValueError as error:
         _, counts = np.unique(images.labels, return_counts=True)
         raise UserError(
-            f"{images.origin}: too few images to set {100 * share:g}% of every class aside: the "
+            f"{images.origin}: too few images to hold out {100 * share:g}% of every class: the "
             f"{len(counts)} classes have {', '.join(map(str, counts[:50]))} images"
         ) from error
     train, validation = (
@@ -196,6 +196,6 @@ def _shared_tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
-def three_splits(source: Source) -> tuple[Images, Images, Images]:
+def load_splits(source: Source) -> tuple[Images, Images, Images]:
     """Return the training, validation and test images of a dataset."""
-    return (*train_and_validation(load_images(source, "train")), load_images(source, "test"))
+    return (*split_off_validation(load_images(source, "train")), load_images(source, "test"))

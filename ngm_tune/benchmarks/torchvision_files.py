@@ -46,7 +46,7 @@ def _read_mnist(dataset: str, folder: Path, split: Split, download: bool) -> Ima
         damaged = _first_damaged(folder, _mnist_files(dataset))
         if damaged is None:
             raise
-        raise ValueError(f"{damaged} is cut off or in another format") from error
+        raise ValueError(f"{damaged} is truncated or in another format") from error
     pixels = data.data.unsqueeze(1).numpy()
     return Images(pixels, data.targets.numpy(), str(folder / dataset))
 

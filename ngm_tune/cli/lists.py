@@ -44,7 +44,7 @@ def data(
         for split in source.counts:
             images = load_images(source, split)
             verified = (
-                "equal to the original's" if split in source.checksums else "without a reference"
+                "equal to the reference" if split in source.checksums else "no reference exists"
             )
             console.print(
                 f"{source.name}, {split}: {len(images.labels)} images from {images.origin}; count, "

@@ -83,8 +83,8 @@ def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
         if confirms:
             done, total = state.confirmed or (0, 0)
             row.append(f"{done}/{total}")
-        if state.best is not None:
-            row += [f"{value:.3f}" for value in (*state.best, state.hypervolume)]
+        if state.knee is not None:
+            row += [f"{value:.3f}" for value in (*state.knee, state.hypervolume)]
         if several:
             row.insert(0, state.benchmark if state.benchmark != previous else "")
             previous = state.benchmark

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ngm_tune.cli.app import app
-from ngm_tune.cli.terminal import PickOption, ResultsArgument, console, counted, print_table
+from ngm_tune.cli.terminal import PickOption, ResultsArgument, console, print_table
 from ngm_tune.errors import printable
+from ngm_tune.messages import counted
 
 
 @app.command(epilog="Example:\n\n`ngm-tune analyze results/quickstart`")
@@ -50,7 +51,7 @@ def analyze(
 def doctor(
     results: ResultsArgument,
     look: Annotated[
-        bool, typer.Option("--look", help="Report problems, and change nothing.")
+        bool, typer.Option("--look", help="Report problems without repairing them.")
     ] = False,
 ) -> None:
     """Find and repair damage in a results directory. Nothing is deleted.

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngm_tune.cli.app import app
-from ngm_tune.cli.terminal import DataOption, console, counted, log_to_stderr, use_data_folder
+from ngm_tune.cli.terminal import DataOption, console, log_to_stderr, use_data_folder
 from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred, graceful_signals
+from ngm_tune.messages import counted
 
 if TYPE_CHECKING:
     from ngm_tune.execution.summary import StudySummary

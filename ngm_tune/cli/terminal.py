@@ -28,7 +28,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="The folder of the datasets, which missing ones are downloaded to.",
+        help="The folder of the datasets; missing datasets are downloaded to it.",
         show_default="the environment variable NGM_TUNE_DATA",
     ),
 ]
@@ -36,13 +36,13 @@ PickOption = Annotated[
     str,
     typer.Option(
         "--pick",
-        help="The point of each front: `knee`, or the best one in an objective, by its name.",
+        help="The point of each front: `knee`, or the name of the objective in which it is best.",
     ),
 ]
 
 
 class _StderrHandler(logging.Handler):
-    """Writes records to ``sys.stderr``, looked up every time: the live display replaces it."""
+    """Writes records to the current ``sys.stderr``, which the live display replaces."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
@@ -80,11 +80,6 @@ def use_data_folder(folder: Path | None) -> None:
     if not folder.is_dir():
         raise UserError(f"--data {folder}: no such folder")
     os.environ["NGM_TUNE_DATA"] = str(folder.resolve())
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 trial" or "2 trials"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[Iterable[object]]) -> None:

@@ -1,4 +1,4 @@
-"""Drive a study: open the results, execute the remaining runs, and summarise."""
+"""The driver of a study: it opens the results, executes the remaining runs and summarises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ngm_tune.execution.runner import Executor
 from ngm_tune.execution.signals import graceful_signals, interrupt
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.summary import StudySummary, summarise
-from ngm_tune.execution.trial_config import checkpoint_seconds
+from ngm_tune.execution.trial_config import read_checkpoint_seconds
+from ngm_tune.messages import counted
 from ngm_tune.results.directory import Results
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.study.plan import StudyPlan
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 ExecutorName = Literal["ray", "local"]
 Show = Callable[[Sequence[RunSource]], AbstractContextManager[None]]
+"""Returns a context that displays the searches and fixed runs of a study while they run."""
 
 
 def drive(
@@ -46,92 +48,92 @@ def drive(
     SIGINT, SIGTERM and SIGUSR1 stop gracefully.
 
     Args:
-        study: What to run.
-        location: The results directory: a path or URI that every node reaches under the same name.
-        executor: ``"ray"``, or ``"local"`` for this process alone.
-        address: Address of a Ray cluster; by default the one that ``RAY_ADDRESS`` names, or else
-            Ray is started on this machine. With ``ray://`` the study is driven from inside the
-            cluster, and its location must be reachable there.
-        time_budget: After this time the study stops as by SIGINT.
+        study: The study.
+        location: Path or URI of the results directory, the same on every node.
+        executor: ``"ray"``, or ``"local"`` to train in this process.
+        address: Address of a Ray cluster; by default that of the environment variable
+            ``RAY_ADDRESS``. Without an address, Ray is started on this machine. With ``ray://`` the
+            driver runs inside the cluster, and the location must be reachable there.
+        time_budget: Time after which the study stops as after SIGINT.
         retry_failed: Re-run failed trials.
         verbose: Show the output of Ray.
         show: Returns a context that displays the searches while they run.
-        notice: Called with each sentence that a waiting user should read.
+        notice: Called with each message for the user.
 
     Raises:
-        UserError: Something that the user can fix; the study can be resumed afterwards.
+        UserError: A problem that the user can fix; the study can be resumed afterwards.
     """
-    checkpoint_seconds()  # fails here rather than in every trial
-    everywhere = location if "://" in location or not location else os.path.abspath(location)
+    read_checkpoint_seconds()  # raises here rather than in every trial
+    shared_location = location if "://" in location or not location else os.path.abspath(location)
     if executor == "local":
         if address is not None:
             raise UserError(f"--address {address}: --executor local uses no Ray cluster")
-        open_executor: AbstractContextManager[Executor] = _local()
+        open_executor: AbstractContextManager[Executor] = _open_local_executor()
     else:
         from ngm_tune.execution.ray_session import CLIENT, require_listener
 
         cluster = address or os.environ.get("RAY_ADDRESS") or "local"
         if cluster.startswith(CLIENT):
-            from ngm_tune.execution.ray_client import drive_inside
+            from ngm_tune.execution.ray_client import drive_in_cluster
 
-            driving = partial(
+            drive_study = partial(
                 drive,
                 study,
-                everywhere,
+                shared_location,
                 address="auto",
                 time_budget=time_budget,
                 retry_failed=retry_failed,
                 verbose=verbose,
             )
-            summary = drive_inside(cluster, driving, verbose=verbose)
-            for sentence in summary.notices:
-                notice(sentence)
+            summary = drive_in_cluster(cluster, drive_study, verbose=verbose)
+            for message in summary.notices:
+                notice(message)
             return summary
     plan = StudyPlan.resolve(study)
-    logger.info("running %s in %s with the executor %s", study.name, everywhere, executor)
+    logger.info("running %s in %s with the executor %s", study.name, shared_location, executor)
     results = Results(location)
-    results.create()  # a relative path with the folders above it
+    results.create()  # with the parent folders of a relative path
     notices: list[str] = []
 
-    def note(sentence: str) -> None:
-        notices.append(sentence)
-        notice(sentence)
+    def record_notice(message: str) -> None:
+        notices.append(message)
+        notice(message)
 
     if executor == "ray":
-        with suppress(OSError):  # opening the results reports it
-            if not results.exists():
-                require_listener(cluster)  # before a study is written that cannot start
-        open_executor = _ray(study, cluster, note, verbose=verbose)
+        with suppress(OSError):  # open_study reports it
+            if not results.has_study():
+                require_listener(cluster)  # raises before the study is written
+        open_executor = _open_ray_executor(study, cluster, record_notice, verbose=verbose)
     stopper = StudyStopper()
 
-    def lost(reason: str) -> None:
+    def stop_study(reason: str) -> None:
         stopper.stop(reason)
         interrupt()
 
     with (
         graceful_signals(),
-        open_study(plan, everywhere, lost, retry_failed=retry_failed) as sources,
+        open_study(plan, shared_location, stop_study, retry_failed=retry_failed) as sources,
     ):
-        already_complete = runner.is_complete(sources) and not runner.owes_costs(
-            study, everywhere, sources
+        already_complete = runner.is_complete(sources) and not runner.needs_costs(
+            study, shared_location, sources
         )
         timed_out = False
         if not already_complete:
             with show(sources), open_executor as opened_executor:
                 timed_out = runner.run(
                     plan,
-                    everywhere,
+                    shared_location,
                     sources,
                     opened_executor,
                     stopper,
                     time_budget=time_budget,
-                    notice=note,
+                    notice=record_notice,
                 )
         if stopper.discarded_checkpoints:
             discarded = stopper.discarded_checkpoints
-            note(
-                f"{discarded} checkpoint{'' if discarded == 1 else 's'} damaged or of another "
-                "version; the trials started over"
+            record_notice(
+                f"{counted(discarded, 'checkpoint')} could not be used (damaged or of another "
+                "version); the trials restarted from their first task"
             )
         if stopper.reason is not None:
             raise UserError(f"{stopper.reason}; the study can be resumed once that is fixed")
@@ -145,24 +147,24 @@ def drive(
 
 
 @contextmanager
-def _local() -> Iterator[Executor]:
+def _open_local_executor() -> Iterator[Executor]:
     from ngm_tune.execution.local_executor import LocalExecutor
 
     yield LocalExecutor()
 
 
 @contextmanager
-def _ray(
-    study: Study, address: str, note: Callable[[str], None], *, verbose: bool
+def _open_ray_executor(
+    study: Study, address: str, notice: Callable[[str], None], *, verbose: bool
 ) -> Iterator[Executor]:
     """Join or start Ray, and check that a trial fits on one of its nodes."""
     from ngm_tune.execution.ray_executor import RayExecutor
-    from ngm_tune.execution.ray_session import missing_resources, ray_session
+    from ngm_tune.execution.ray_session import explain_missing_resources, ray_session
 
     with ray_session(address, verbose=verbose):
-        problem = missing_resources(study.resources.cpu, study.resources.gpu)
+        problem = explain_missing_resources(study.resources.cpu, study.resources.gpu)
         if problem is not None and address == "local":
             raise UserError(problem)
-        if problem is not None:  # a cluster may grow
-            note(f"{problem}. The study waits for a node that has them.")
+        if problem is not None:  # nodes may join the cluster later
+            notice(f"{problem}. The study waits for a node that has them.")
         yield RayExecutor(verbose=verbose)

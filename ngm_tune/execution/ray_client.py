@@ -1,4 +1,4 @@
-"""Driving a study from inside a cluster that is reached through Ray Client."""
+"""Drive a study from inside a cluster that is joined through Ray Client."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from ngm_tune.execution.signals import graceful_signals
 from ngm_tune.execution.summary import StudySummary
 
 
-def drive_inside(
-    address: str, driving: Callable[[], StudySummary], *, verbose: bool
+def drive_in_cluster(
+    address: str, drive_study: Callable[[], StudySummary], *, verbose: bool
 ) -> StudySummary:
-    """Drive a study from a task in the cluster; Ray Client would run Tune there anyway.
+    """Run the driver of a study as a task in the cluster, where Ray Client would run Tune anyway.
 
     Args:
         address: Address of the cluster, ``ray://HOST:PORT``.
-        driving: Drives the study; called in the cluster.
+        drive_study: Drives the study; called in the cluster.
         verbose: Show the output of Ray.
 
     Raises:
-        UserError: Something that the user can fix, or the driver in the cluster was lost.
+        UserError: The study has a problem that the user can fix, or the driver was lost.
     """
     with graceful_signals(), ray_session(address, verbose=verbose):
-        settings = {k: v for k, v in os.environ.items() if k.startswith("NGM_TUNE_")}
-        settings[COMMAND] = typed_command()
-        inside = ray.remote(_call).options(
-            num_cpus=0, max_retries=0, runtime_env={"env_vars": settings}
+        variables = {k: v for k, v in os.environ.items() if k.startswith("NGM_TUNE_")}
+        variables[COMMAND] = typed_command()
+        remote_call = ray.remote(_call).options(
+            num_cpus=0, max_retries=0, runtime_env={"env_vars": variables}
         )
-        task = inside.remote(driving)
+        task = remote_call.remote(drive_study)
         try:
             try:
-                return _result(task)
+                return _wait_for(task)
             except KeyboardInterrupt:
-                # The driver stops its own trials: cancelled behind its back, they would fail Tune.
+                # Cancel the driver only, which stops its trials. Cancelled trials would fail Tune.
                 ray.cancel(task, recursive=False)
-                return _result(task)
+                return _wait_for(task)
         except TaskCancelledError:
             raise KeyboardInterrupt from None
         except RayTaskError as error:
@@ -55,10 +55,10 @@ def drive_inside(
             ) from error
 
 
-def _call(driving: Callable[[], StudySummary]) -> StudySummary:
-    return driving()
+def _call(drive_study: Callable[[], StudySummary]) -> StudySummary:
+    return drive_study()
 
 
-def _result(task: ray.ObjectRef) -> StudySummary:
+def _wait_for(task: ray.ObjectRef) -> StudySummary:
     summary: StudySummary = ray.get(task)
     return summary

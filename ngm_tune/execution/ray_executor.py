@@ -1,4 +1,4 @@
-"""Runs on Ray Tune, on this machine or on a cluster."""
+"""An executor that trains runs with Ray Tune, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ngm_tune.execution.scheduler import EarlyStoppingScheduler
 from ngm_tune.execution.searcher import ScheduleSearcher
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.trainable import ContinualTrainable
-from ngm_tune.execution.trial_config import trial_config
+from ngm_tune.execution.trial_config import build_trial_config
 from ngm_tune.execution.worker_failures import MAX_LOSSES, WorkerFailures
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome, read_outcome
@@ -28,7 +28,7 @@ from ngm_tune.study.study import Study
 
 
 class RayExecutor:
-    """Trains the runs of a study on the Ray that this process has joined.
+    """Trains the runs of a study on the Ray cluster that this process has joined.
 
     Args:
         verbose: Show the output of Ray.
@@ -46,7 +46,7 @@ class RayExecutor:
         stopper: StudyStopper,
         time_budget: timedelta | None,
     ) -> bool:
-        """Train until the schedule is complete, the time is up, or the stopper has a reason."""
+        """Train until the schedule is complete, the time is up, or the study must stop."""
         study = plan.study
         references = {key: ray.put(arrays) for key, arrays in data.items()}
         trainable = tune.with_resources(
@@ -55,9 +55,9 @@ class RayExecutor:
         failures = WorkerFailures(stopper)
         searcher = ScheduleSearcher(
             schedule,
-            partial(trial_config, plan, location),
+            partial(build_trial_config, plan, location),
             partial(_read_outcome, Results(location), study),
-            failures.is_last,
+            failures.has_failed,
         )
         # Tune's state is not needed: a study resumes from its results.
         with TemporaryDirectory(prefix="ngm-tune-", ignore_cleanup_errors=True) as scratch:
@@ -88,7 +88,7 @@ class RayExecutor:
             try:
                 tuner.fit()
             finally:
-                searcher.settle()
+                searcher.record_remaining()
         elapsed = timedelta(seconds=time.monotonic() - started)
         return time_budget is not None and elapsed >= time_budget and not schedule.complete
 
@@ -100,7 +100,7 @@ class RayExecutor:
 
 
 class _TuneStopper(tune.Stopper):
-    """A :class:`StudyStopper` as Tune asks for it; it stops no single trial."""
+    """A :class:`StudyStopper` with the interface of Tune. It never stops a single trial."""
 
     def __init__(self, stopper: StudyStopper) -> None:
         self._stopper = stopper
@@ -119,7 +119,7 @@ def _trial_name(trial: Any) -> str:
 
 
 def _read_outcome(results: Results, study: Study, run_id: str) -> Outcome | None:
-    """Return the outcome of a run, if its rows can be read."""
+    """Return the outcome of a run; None if it has not ended or its rows cannot be read."""
     with suppress(OSError):
         return read_outcome(results, run_id, study.objectives, study.constraints)
     return None

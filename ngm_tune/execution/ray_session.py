@@ -1,4 +1,4 @@
-"""Start or join Ray for a run, and leave it afterwards."""
+"""Start or join a Ray cluster for a study, and leave it afterwards."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred
 
 _RAY_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # Parquet instead of JSON, CSV and TensorBoard
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # saving Tune's state is of no use
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's state is not needed
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 _CONNECT_SECONDS = 10.0
 _CLIENT_ATTEMPTS = 3
 _START_ATTEMPTS = 2
-_LIFELINES = ("raylet", "gcs_server")
-"""Processes of Ray that a driver communicates with until it has left."""
+_NEEDED_FOR_SHUTDOWN = ("raylet", "gcs_server")
+"""Processes of Ray that a driver communicates with until it has left the cluster."""
 
 CLIENT = "ray://"
-"""Prefix of addresses that Ray Client connects to, from outside the cluster."""
+"""Prefix of the addresses to which Ray Client connects from outside the cluster."""
 
 
 @contextmanager
 def ray_session(address: str, *, verbose: bool = False) -> Iterator[None]:
-    """Start or join Ray within the context.
+    """Start or join a Ray cluster within the context.
 
     Args:
         address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT`` of a cluster, or ``local``, which
@@ -54,16 +54,18 @@ def ray_session(address: str, *, verbose: bool = False) -> Iterator[None]:
         if not ray.is_initialized():
             stack.callback(ray.shutdown)
             started = _connect(address, verbose)
-            # Kill the other processes before ray.shutdown, which would wait a second for each: it
-            # sends them a signal that they block (see `_start`).
-            stack.callback(_kill, [p for p in started if _name(p) not in _LIFELINES])
+            # Kill the other processes first: ray.shutdown would wait a second for each of them,
+            # because it sends a signal that they block (see `_start`).
+            stack.callback(
+                _kill, [p for p in started if _process_name(p) not in _NEEDED_FOR_SHUTDOWN]
+            )
         stack.enter_context(warnings.catch_warnings())
         if not verbose:
             warnings.simplefilter("ignore")
         yield
 
 
-def missing_resources(cpu: int, gpu: float) -> str | None:
+def explain_missing_resources(cpu: int, gpu: float) -> str | None:
     """Return why no node of the cluster can run a trial; None if a node can.
 
     Args:
@@ -75,8 +77,8 @@ def missing_resources(cpu: int, gpu: float) -> str | None:
         return None
     sizes = dict.fromkeys(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
     return (
-        f"resources = {{cpu = {cpu}, gpu = {gpu:g}}}: a trial needs that on one node; nodes have "
-        f"{' or '.join(sizes) or 'no resources'}"
+        f"resources = {{cpu = {cpu}, gpu = {gpu:g}}}: a trial needs these on one node; "
+        f"the nodes have {' or '.join(sizes) or 'no resources'}"
     )
 
 
@@ -94,7 +96,7 @@ def _connect(address: str, verbose: bool) -> set[psutil.Process]:
         return set()
     except SystemExit as stop:  # Ray exits on SIGTERM
         raise KeyboardInterrupt from stop
-    except Exception as error:  # Ray raises this class if a node starts too slowly
+    except Exception as error:  # Ray raises Exception itself if a node starts too slowly
         if is_local and verbose:
             raise
         failed = (
@@ -102,11 +104,13 @@ def _connect(address: str, verbose: bool) -> set[psutil.Process]:
             if is_local
             else f"the Ray cluster at {address} cannot be joined"
         )
-        raise UserError(f"{failed}: {_reason(str(error) or type(error).__name__)}") from error
+        raise UserError(
+            f"{failed}: {_extract_reason(str(error) or type(error).__name__)}"
+        ) from error
 
 
 def _init(address: str, verbose: bool, **settings: bool) -> None:
-    # Threads and processes of Ray inherit the mask, so they take no signal meant for the study.
+    # Threads and processes of Ray inherit the mask, so the signals reach only the driver.
     with deferred(*SENT_BY_SCHEDULERS):
         ray.init(
             address,
@@ -116,13 +120,13 @@ def _init(address: str, verbose: bool, **settings: bool) -> None:
         )
 
 
-def _took_too_long(error: BaseException) -> bool:
-    """Whether the node did not start within the 30 seconds that Ray waits for it."""
+def _is_startup_timeout(error: BaseException) -> bool:
+    """Whether the node did not start within Ray's time limit of 30 seconds."""
     return "timed out during startup" in str(error)
 
 
 @retry(
-    retry=retry_if_exception(_took_too_long),
+    retry=retry_if_exception(_is_startup_timeout),
     stop=stop_after_attempt(_START_ATTEMPTS),
     reraise=True,
 )
@@ -145,7 +149,7 @@ def _children() -> set[psutil.Process]:
     return set(psutil.Process().children())
 
 
-def _name(process: psutil.Process) -> str:
+def _process_name(process: psutil.Process) -> str:
     with suppress(psutil.Error):
         return process.name()
     return ""
@@ -158,7 +162,7 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 
 
 def _was_refused(error: BaseException) -> bool:
-    """Whether the head node started no server for this client: it reports that or disconnects."""
+    """Whether the head node started no server for this client; it reports this or disconnects."""
     return isinstance(error, ConnectionAbortedError) or (
         isinstance(error, ConnectionError) and "been disconnected" in str(error)
     )
@@ -175,14 +179,14 @@ def _connect_client(address: str, verbose: bool) -> None:
     ray.init(address, log_to_driver=verbose)
 
 
-def _reason(message: str) -> str:
-    """Return the last line of a message of Ray that has a traceback, and else its first line."""
+def _extract_reason(message: str) -> str:
+    """Return the last line of a Ray message with a traceback; otherwise the first line."""
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no reason given"]
     return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
 
 
 def require_listener(address: str) -> None:
-    """Check that a process listens at an address; without it, Ray would retry for minutes.
+    """Check that a process listens at an address, since Ray itself would retry for minutes.
 
     Args:
         address: As for :func:`ray_session`.

@@ -1,4 +1,4 @@
-"""Rows and tables that a trial writes to the results."""
+"""The rows and tables that a trial writes to the results directory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.metrics.registry import METRICS, compute_metrics
 from ngm_tune.results.columns import CONFIG_PREFIX, INT64_LIMIT, SEARCH_PREFIX
 from ngm_tune.results.directory import FAILURES, Results, checkpoint_of
+from ngm_tune.results.outcome import Row
 from ngm_tune.results.schema import (
     CURVES_SCHEMA,
     PROBES_SCHEMA,
@@ -22,7 +23,6 @@ from ngm_tune.results.schema import (
 )
 from ngm_tune.training.loop import ContinualTraining
 
-Row = dict[str, Any]
 _WORST: dict[str, float | None] = {name: metric.worst for name, metric in METRICS.items()}
 
 
@@ -33,16 +33,16 @@ def trial_row(config: TrialConfig, run: ContinualTraining) -> Row:
         **trial_identity(config, run.seed),
         **(_WORST if diverged else _metrics(run, run.tasks)),
         "status": "diverged" if diverged else "completed",
-        **_extent(run),
+        **_run_statistics(run),
     }
 
 
 def stopped_row(config: TrialConfig, run: ContinualTraining) -> Row:
     """Return the row in ``trials/`` of a run that is pruned after its last trained task.
 
-    It has no metrics, because metrics over some of the tasks and over all tasks do not compare.
+    It has no metrics, because metrics over some tasks are not comparable with those over all tasks.
     """
-    return {**trial_identity(config, run.seed), "status": "stopped", **_extent(run)}
+    return {**trial_identity(config, run.seed), "status": "stopped", **_run_statistics(run)}
 
 
 def task_rows(trial_id: str, run: ContinualTraining) -> list[Row]:
@@ -66,7 +66,7 @@ def _metrics(run: ContinualTraining, tasks: int) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in metrics.items()}
 
 
-def _extent(run: ContinualTraining) -> Row:
+def _run_statistics(run: ContinualTraining) -> Row:
     return {
         "iterations": sum(len(record.steps) for record in run.records),
         "diverged_at": run.diverged_at,
@@ -84,7 +84,7 @@ def trial_identity(config: TrialConfig, seed: int) -> Row:
     settings = config["hyperparameters"]
     kinds = config["hyperparameter_columns"]
     for name, value in settings.items():
-        if name not in kinds or not _holds(kinds[name], value):
+        if name not in kinds or not _can_store(kinds[name], value):
             raise ValueError(
                 f"{config['method']}: configure returns {name} = {value!r} for "
                 f"{config['coordinates']}"
@@ -93,7 +93,7 @@ def trial_identity(config: TrialConfig, seed: int) -> Row:
     return _identity(config, seed, settings)
 
 
-def _holds(kind: str, value: Any) -> bool:
+def _can_store(kind: str, value: Any) -> bool:
     """Whether a column of this type stores a value without loss; a text column stores any value."""
     match kind:
         case "int":
@@ -106,8 +106,10 @@ def _holds(kind: str, value: Any) -> bool:
 
 
 def _identity(config: TrialConfig, seed: int, settings: Mapping[str, Any]) -> Row:
-    config_columns = _typed(CONFIG_PREFIX, settings, config["hyperparameter_columns"])
-    coordinates = _typed(SEARCH_PREFIX, config["coordinates"], config["coordinate_columns"])
+    config_columns = _prefixed_columns(CONFIG_PREFIX, settings, config["hyperparameter_columns"])
+    coordinates = _prefixed_columns(
+        SEARCH_PREFIX, config["coordinates"], config["coordinate_columns"]
+    )
     return {
         "study": config["study"],
         "benchmark": config["benchmark"],
@@ -120,8 +122,8 @@ def _identity(config: TrialConfig, seed: int, settings: Mapping[str, Any]) -> Ro
     }
 
 
-def _typed(prefix: str, values: Mapping[str, Any], kinds: Mapping[str, str]) -> Row:
-    """Return columns with a prefix to their names; values of text columns become text."""
+def _prefixed_columns(prefix: str, values: Mapping[str, Any], kinds: Mapping[str, str]) -> Row:
+    """Return values by prefixed column name; values of text columns are converted to text."""
     return {prefix + k: str(v) if kinds[k] == "str" else v for k, v in values.items()}
 
 
@@ -143,12 +145,12 @@ def write_failure(config: TrialConfig, report: str) -> None:
 
     Args:
         config: The config of the trial.
-        report: The traceback or another account of the failure, stored in ``failures/``.
+        report: The traceback or another description of the failure, stored in ``failures/``.
     """
     Results(config["results"]).write_text(f"{FAILURES}/{config['run_id']}.txt", report)
     kinds = config["hyperparameter_columns"]
     settings = config["hyperparameters"].items()
-    storable = {name: value for name, value in settings if _holds(kinds.get(name, ""), value)}
+    storable = {name: value for name, value in settings if _can_store(kinds.get(name, ""), value)}
     rows = [{**_identity(config, seed, storable), "status": "failed"} for seed in config["seeds"]]
     write_trial(config, rows, [])
 

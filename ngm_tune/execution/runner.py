@@ -23,11 +23,11 @@ from ngm_tune.training.splits import splits_for
 from ngm_tune.workspace.manifest import record_data_checksum
 
 Data = Mapping[tuple[Phase, str], Arrays]
-"""Arrays by phase and benchmark."""
+"""Training and evaluation examples by phase and benchmark."""
 
 
 class Executor(Protocol):
-    """Where the runs of a study are trained."""
+    """Trains the runs of a study."""
 
     def run_trials(
         self,
@@ -38,18 +38,18 @@ class Executor(Protocol):
         stopper: StudyStopper,
         time_budget: timedelta | None,
     ) -> bool:
-        """Train until the schedule is complete, the time is up, or the stopper has a reason.
+        """Train until the schedule is complete, the time is up, or the study must stop.
 
         Args:
-            plan: What to run.
-            location: The results directory, which every worker reaches under the same name.
+            plan: The plan of the study.
+            location: Path or URI of the results directory, the same for every worker.
             schedule: Decides which run comes next.
-            data: What trials train and evaluate on.
-            stopper: Receives every report.
-            time_budget: After this time runs are cut off.
+            data: Training and evaluation examples.
+            stopper: Receives every report, and decides whether the study must stop.
+            time_budget: Time after which runs are interrupted.
 
         Returns:
-            Whether the time budget ended it.
+            Whether the time budget ended the training.
         """
 
     def call(self, study: Study, function: Callable[[], list[dict[str, Any]]]) -> Any:
@@ -71,28 +71,28 @@ def run(
     SIGINT stops gracefully: the results of ended trials remain, and the study can be resumed.
 
     Args:
-        plan: What to run.
-        location: The results directory, which every worker reaches under the same name.
+        plan: The plan of the study.
+        location: Path or URI of the results directory, the same for every worker.
         sources: Searches and fixed runs of the study
             (:func:`ngm_tune.workspace.resume.open_study`).
-        executor: Where to train.
-        stopper: Stops the study; holds the reason afterwards.
-        time_budget: After this time runs are cut off as by SIGINT.
-        notice: Called with each sentence that the user should read about the data.
+        executor: Trains the runs.
+        stopper: Stops the study; it has the reason afterwards.
+        time_budget: Time after which runs are interrupted as by SIGINT.
+        notice: Called with each message for the user.
 
     Returns:
-        Whether the time budget ended it.
+        Whether the time budget ended the training.
     """
     study, timed_out = plan.study, False
-    note_ends(location, sources)  # re-running failed trials can reopen a finished search
+    record_early_ends(location, sources)  # re-running failed trials can reopen a finished search
     if not is_complete(sources):
         data = _load_data(plan, location, sources, notice)
         timed_out = executor.run_trials(
             plan, location, Schedule(sources), data, stopper, time_budget
         )
-    if is_complete(sources) and owes_costs(study, location, sources):
+    if is_complete(sources) and needs_costs(study, location, sources):
         _measure_costs(study, location, sources, executor)
-    note_ends(location, sources)
+    record_early_ends(location, sources)
     return timed_out
 
 
@@ -101,15 +101,15 @@ def is_complete(sources: Sequence[RunSource]) -> bool:
     return all(source.complete for source in sources)
 
 
-def owes_costs(study: Study, location: str, sources: Sequence[RunSource]) -> bool:
-    """Whether the study asks for step costs that were not measured yet."""
+def needs_costs(study: Study, location: str, sources: Sequence[RunSource]) -> bool:
+    """Whether the costs of training steps are still to be measured."""
     if not study.cost:
         return False
     measured = set(Results(location).read("costs")["method"].to_pylist())
-    return not set(_working(study, sources)) <= measured
+    return not set(_working_methods(study, sources)) <= measured
 
 
-def note_ends(location: str, sources: Sequence[RunSource]) -> None:
+def record_early_ends(location: str, sources: Sequence[RunSource]) -> None:
     """Write to ``environment.json`` which searches ended early, and after how many runs."""
     searches = [s for s in sources if isinstance(s, MethodSearch) and s.complete]
     exhausted: dict[str, dict[str, int]] = {}
@@ -118,15 +118,15 @@ def note_ends(location: str, sources: Sequence[RunSource]) -> None:
             exhausted.setdefault(search.benchmark, {})[search.method.name] = search.total
     plateaus = {search.benchmark: search.total for search in searches if search.on_plateau}
     results = Results(location)
-    environment = results.environment()
+    environment = results.read_environment()
     ends = {"plateaus": plateaus, "exhausted": exhausted}
     changed = {key: runs for key, runs in ends.items() if environment.get(key, {}) != runs}
     if changed:
         results.write_environment(environment | changed)
 
 
-def _working(study: Study, sources: Sequence[RunSource]) -> list[str]:
-    """Return the methods of a study, without those that failed in every run."""
+def _working_methods(study: Study, sources: Sequence[RunSource]) -> list[str]:
+    """Return the methods of a study with at least one run that did not fail, or without runs."""
     failed = {
         name
         for name in study.methods
@@ -139,31 +139,33 @@ def _working(study: Study, sources: Sequence[RunSource]) -> list[str]:
 def _load_data(
     plan: StudyPlan, location: str, sources: Sequence[RunSource], notice: Callable[[str], None]
 ) -> Data:
-    """Load the data of benchmarks with runs left, and write its checksums to the results."""
+    """Load the data of the benchmarks with remaining runs, and record its checksums."""
     data: dict[tuple[Phase, str], Arrays] = {}
     for benchmark in plan.outlines:
         of_benchmark = [source for source in sources if source.benchmark == benchmark]
         phases = dict.fromkeys(source.phase for source in of_benchmark if not source.complete)
         if phases:
-            begun = any(source.outcomes for source in of_benchmark)
-            data |= _benchmark_data(plan, Results(location), benchmark, phases, begun, notice)
+            has_runs = any(source.outcomes for source in of_benchmark)
+            data |= _load_benchmark(plan, Results(location), benchmark, phases, has_runs, notice)
     return data
 
 
-def _benchmark_data(
+def _load_benchmark(
     plan: StudyPlan,
     results: Results,
     benchmark: str,
     phases: Iterable[Phase],
-    begun: bool,
+    has_runs: bool,
     notice: Callable[[str], None],
 ) -> dict[tuple[Phase, str], Arrays]:
     study, loaded = plan.study, plan.benchmark(benchmark).load()
-    begun = begun or any(name.startswith(f"{benchmark}.") for name in results.files(CHECKPOINTS))
-    if record_data_checksum(results, benchmark, loaded.checksum(), has_runs=begun):
+    has_runs = has_runs or any(
+        name.startswith(f"{benchmark}.") for name in results.list_files(CHECKPOINTS)
+    )
+    if record_data_checksum(results, benchmark, loaded.checksum(), has_runs=has_runs):
         notice(
-            f"{benchmark}: not all runs use the same data: its files or their order changed, or "
-            "the code that computes it; environment.json has the checksums"
+            f"{benchmark}: not all runs use the same data, because its files, their order or the "
+            "code that prepares it changed; environment.json has the checksums"
         )
     return {
         (phase, benchmark): splits_for(
@@ -178,12 +180,12 @@ def _benchmark_data(
 def _measure_costs(
     study: Study, location: str, sources: Sequence[RunSource], executor: Executor
 ) -> None:
-    """Measure step costs with the resources of a trial, once no trial runs."""
+    """Measure the costs of training steps with the resources of one trial."""
     import torch
 
     from ngm_tune.training import step_cost
 
-    methods, networks = _working(study, sources), step_cost.NETWORKS
+    methods, networks = _working_methods(study, sources), step_cost.NETWORKS
     threads, device = study.resources.cpu, device_of(study)
 
     def measure() -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from ngm_tune.execution.recording import write_trial
+from ngm_tune.execution.pruning import prune_trial
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.search.schedule import Schedule
@@ -15,13 +15,12 @@ from ngm_tune.search.schedule import Schedule
 class EarlyStoppingScheduler(FIFOScheduler):
     """Stops trials that the schedule prunes.
 
-    It holds no state: the schedule decides from the outcomes that a trial may know, so a decision
-    neither depends on timing nor is lost with the driver. The rows of a pruned trial come with its
-    last report.
+    It has no state. The decisions of the schedule are functions of outcomes, so they do not depend
+    on timing, and a new driver makes them again.
 
     Args:
         schedule: Decides which trials are pruned.
-        stopper: Stops the study where results cannot be written.
+        stopper: Stops the study if the results cannot be written.
     """
 
     def __init__(self, schedule: Schedule, stopper: StudyStopper) -> None:
@@ -30,19 +29,9 @@ class EarlyStoppingScheduler(FIFOScheduler):
         self._stopper = stopper
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide on a trial that has finished a task which is not its last."""
+        """Decide whether a trial continues after a task."""
         report: TrialReport | None = result.get("report")
-        run_id = trial.config["run_id"]
-        if (
-            report is None
-            or report.partial is None
-            or not self._schedule.should_prune(run_id, report.interim)
-        ):
-            return str(TrialScheduler.CONTINUE)
-        try:
-            write_trial(trial.config, report.partial.runs, report.partial.tasks)
-        except OSError as error:
-            self._stopper.stop(f"{trial.config['results']}: {error}")
-            return str(TrialScheduler.CONTINUE)
-        self._schedule.prune(run_id, report.interim)
-        return str(TrialScheduler.STOP)
+        is_pruned = report is not None and prune_trial(
+            trial.config, report, self._schedule, self._stopper
+        )
+        return str(TrialScheduler.STOP if is_pruned else TrialScheduler.CONTINUE)

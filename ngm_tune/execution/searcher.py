@@ -22,45 +22,46 @@ class ScheduleSearcher(Searcher):
 
     Args:
         schedule: Decides which run comes next.
-        config_of: Returns the config of a run.
-        read_outcome: Returns the outcome of a run from the results; None if it has none there.
-        has_failed: Whether a run that Tune gives up has failed; if not, it is offered again.
+        make_config: Returns the config of a run.
+        read_outcome: Reads the outcome of a run from the results; None if it is not in them.
+        has_failed: Returns whether a run that Tune gives up has failed; otherwise it is run again.
     """
 
     def __init__(
         self,
         schedule: Schedule,
-        config_of: Callable[[RunSpec], TrialConfig],
+        make_config: Callable[[RunSpec], TrialConfig],
         read_outcome: Callable[[str], Outcome | None],
         has_failed: Callable[[str], bool],
     ) -> None:
         super().__init__()
         self._schedule = schedule
-        self._config_of = config_of
+        self._make_config = make_config
         self._read_outcome = read_outcome
         self._has_failed = has_failed
-        self._run_of: dict[str, str] = {}
-        """Run ids by Tune's trial ids, of trials that Tune has not ended."""
+        self._run_ids: dict[str, str] = {}
+        """Id of the run of each Tune trial that has not ended, by Tune's trial id."""
 
     def suggest(self, trial_id: str) -> Any:
         """Return the config of the next run.
 
-        None while every source waits for outcomes; ``Searcher.FINISHED`` when all runs have ended.
+        Return None while every source waits for outcomes, and ``Searcher.FINISHED`` once all runs
+        have ended.
         """
         spec = self._schedule.ask()
         if spec is not None:
-            self._run_of[trial_id] = spec.run_id
-            return self._config_of(spec)
+            self._run_ids[trial_id] = spec.run_id
+            return self._make_config(spec)
         return Searcher.FINISHED if self._schedule.complete else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended; one that was cut off before its end is offered again.
+        """Record how a trial ended; a trial that was interrupted is run again.
 
-        Whatever Tune reports, the rows that its worker wrote count.
+        If the worker wrote the rows of the trial, these determine its outcome.
         """
-        run_id = self._run_of.pop(trial_id, None)
+        run_id = self._run_ids.pop(trial_id, None)
         if run_id is None or not self._schedule.is_running(run_id):
             return  # pruned and already recorded
         report: TrialReport | None = (result or {}).get("report")
@@ -73,9 +74,9 @@ class ScheduleSearcher(Searcher):
         else:
             self._schedule.reopen(run_id)
 
-    def settle(self) -> None:
-        """Record the ends of trials that Tune left without a call, as after an interrupt."""
-        for trial_id in list(self._run_of):
+    def record_remaining(self) -> None:
+        """Record the trials for which Tune did not call this searcher, as after an interrupt."""
+        for trial_id in list(self._run_ids):
             self.on_trial_complete(trial_id)
 
     def save(self, checkpoint_path: str) -> None:

@@ -1,4 +1,4 @@
-"""Task data of a worker: fetched once, prepared once, shared by all its trials."""
+"""Task data of a worker, which is fetched and prepared once for all its trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping a study for a reason that the user can fix, without losing results."""
+"""Stop a study for a reason that the user can fix, without losing results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ngm_tune.execution.trial_report import TrialReport
 class StudyStopper:
     """Holds the reason why a study must stop.
 
-    Trials that are cut off have no outcome and run again when the study resumes.
+    Interrupted trials have no outcome and are run again when the study is resumed.
 
     Attributes:
         reason: The first reason passed to :meth:`stop`; None while the study may continue.
@@ -24,7 +24,7 @@ class StudyStopper:
         self.reason = self.reason or reason
 
     def observe(self, report: TrialReport) -> None:
-        """Take note of what a trial reports; a problem stops the study."""
+        """Process the report of a trial; a problem stops the study."""
         if report.discarded_checkpoint is not None:
             self.discarded_checkpoints += 1
         if report.problem is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ngm_tune.metrics.pareto import hypervolume
-from ngm_tune.metrics.selection import knee
+from ngm_tune.metrics.selection import find_knee
 from ngm_tune.results.outcome import Values
 from ngm_tune.results.schema import Status
 from ngm_tune.search.fixed_runs import FixedRuns, RunSource
@@ -21,10 +21,10 @@ class MethodState:
     Attributes:
         benchmark: Name of the benchmark.
         title: Title of the method.
-        done: Ended runs of the search, or of the fixed runs where nothing is searched.
-        total: Runs that the search will have, as far as is known.
-        confirmed: Ended and expected confirmations; None where the study confirms nothing.
-        best: Objectives of the knee of the front; None while the front is empty.
+        done: Number of ended runs of the search, or of ended fixed runs.
+        total: Expected number of runs.
+        confirmed: Numbers of ended and of expected confirmations; None without confirmations.
+        knee: Objectives of the knee of the front; None while the front is empty.
         hypervolume: Hypervolume of the front; None while the front is empty.
     """
 
@@ -33,23 +33,23 @@ class MethodState:
     done: int
     total: int
     confirmed: tuple[int, int] | None
-    best: Values | None
+    knee: Values | None
     hypervolume: float | None
 
 
 @dataclass(frozen=True)
 class StudySummary:
-    """The state of a study when driving it has ended.
+    """The state of a study after its driver has ended.
 
     Attributes:
-        done: Ended runs.
-        total: Runs that the study will have, as far as is known.
-        failed: Ended runs that failed.
-        complete: Whether no run is left.
-        already_complete: Whether no run was left at the start.
-        timed_out: Whether the time budget ended it.
+        done: Number of ended runs.
+        total: Expected number of runs.
+        failed: Number of ended runs that failed.
+        complete: Whether all runs have ended.
+        already_complete: Whether all runs had ended before the driver started.
+        timed_out: Whether the time budget ended the driver.
         methods: State of every method on every benchmark.
-        notices: Sentences that the user should read.
+        notices: Messages for the user.
     """
 
     done: int
@@ -65,21 +65,21 @@ class StudySummary:
 def method_states(study: Study, sources: Sequence[RunSource]) -> list[MethodState]:
     """Return the state of every method on every benchmark.
 
-    Values are those of the search, on validation data, or of fixed runs, on test data.
+    Objectives of a search are from validation data, those of fixed runs from test data.
     """
     objectives, reference_point = study.objective_metrics, study.reference_point
-    searched = any(isinstance(source, MethodSearch) for source in sources)
+    has_search = any(isinstance(source, MethodSearch) for source in sources)
     confirmations = {
         (source.benchmark, source.method.name): source
         for source in sources
-        if searched and isinstance(source, FixedRuns)
+        if has_search and isinstance(source, FixedRuns)
     }
     states = []
     for source in sources:
         key = (source.benchmark, source.method.name)
         if confirmations.get(key) is source:
             continue
-        again = confirmations.get(key)
+        confirmation = confirmations.get(key)
         values = source.values
         states.append(
             MethodState(
@@ -87,8 +87,10 @@ def method_states(study: Study, sources: Sequence[RunSource]) -> list[MethodStat
                 title=source.method.title,
                 done=len(source.outcomes),
                 total=source.total,
-                confirmed=None if again is None else (len(again.outcomes), again.total),
-                best=values[knee(values, objectives, reference_point)] if values else None,
+                confirmed=None
+                if confirmation is None
+                else (len(confirmation.outcomes), confirmation.total),
+                knee=values[find_knee(values, objectives, reference_point)] if values else None,
                 hypervolume=hypervolume(values, objectives, reference_point) if values else None,
             )
         )

@@ -12,7 +12,7 @@ from ray import tune
 from ngm_tune.execution.split_cache import SplitCache
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.execution.trial_training import TrialTraining
-from ngm_tune.training.seeding import repeat_on_gpus
+from ngm_tune.training.seeding import use_deterministic_algorithms
 
 
 class ContinualTrainable(tune.Trainable):
@@ -20,7 +20,7 @@ class ContinualTrainable(tune.Trainable):
 
     Every step returns a result with a :class:`~ngm_tune.execution.trial_report.TrialReport` under
     the key ``report``; :class:`~ngm_tune.execution.trial_training.TrialTraining` does the work.
-    :func:`ngm_tune.execution.trial_config.trial_config` returns the config.
+    :func:`ngm_tune.execution.trial_config.build_trial_config` returns the config.
     """
 
     def setup(
@@ -29,12 +29,12 @@ class ContinualTrainable(tune.Trainable):
         """Start the trial.
 
         Args:
-            config: What to train.
+            config: The config of the trial.
             data: Splits by phase and benchmark, in Ray's object store.
         """
         torch.set_num_threads(config["threads"])
         if config["device"] != "cpu":
-            repeat_on_gpus()
+            use_deterministic_algorithms()
         references = dict(data or {})
         self._splits = SplitCache(
             lambda phase, benchmark: ray.get(references[phase, benchmark]), config["device"]
@@ -43,7 +43,7 @@ class ContinualTrainable(tune.Trainable):
 
     def reset_config(self, new_config: TrialConfig) -> bool:
         """Start another trial in the same actor."""
-        self._last_result = None  # Trainable.reset leaves the one of the former trial
+        self._last_result = None  # Trainable.reset keeps the result of the former trial
         self.training = TrialTraining(new_config, self._splits)
         return True
 
@@ -53,5 +53,5 @@ class ContinualTrainable(tune.Trainable):
         return {"report": report, "done": report.done}
 
     def cleanup(self) -> None:
-        """Save what was trained when the study stops; Tune waits some seconds for it."""
-        self.training.save_unsaved()
+        """Save the progress of the trial when the study stops; Tune waits some seconds for it."""
+        self.training.save_progress()

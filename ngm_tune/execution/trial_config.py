@@ -1,4 +1,4 @@
-"""The config of a trial: everything that its worker needs to know."""
+"""The config of a trial: all information that its worker needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEFAULT_CHECKPOINT_SECONDS = 10.0
 
 
 class TrialConfig(TypedDict):
-    """The config of a trial; plain values, since they travel to other machines."""
+    """The config of a trial, as plain values that can be sent to other machines."""
 
     study: str
     results: str
@@ -38,7 +38,7 @@ class TrialConfig(TypedDict):
     objectives: list[str]
     constraints: list[str]
     early_stopping: bool
-    """Whether the trial can be pruned, so that its reports include the rows to write then."""
+    """Whether the trial can be pruned. Its reports then include the rows to write."""
     iterations_per_task: int
     eval_every: int
     eval_dense: int
@@ -55,13 +55,13 @@ class TrialConfig(TypedDict):
     checkpoint_seconds: float
 
 
-def trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
-    """Return the config of a run.
+def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
+    """Build the config of a run.
 
     Confirmations are evaluated after every iteration in float32, independently of the search.
     """
     study = plan.study
-    full = spec.phase == "confirm" and study.settings is None
+    is_confirmation = spec.phase == "confirm" and study.settings is None
     return {
         "study": study.name,
         "results": location,
@@ -80,10 +80,10 @@ def trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
         "constraints": study.constraints,
         "early_stopping": study.early_stopping is not None and spec.phase == "search",
         "iterations_per_task": plan.iterations(spec.benchmark),
-        "eval_every": 1 if full else study.eval_every,
-        "eval_dense": 0 if full else study.eval_dense,
-        "eval_tasks": "seen" if full else study.eval_tasks,
-        "eval_precision": "float32" if full else study.eval_precision,
+        "eval_every": 1 if is_confirmation else study.eval_every,
+        "eval_dense": 0 if is_confirmation else study.eval_dense,
+        "eval_tasks": "seen" if is_confirmation else study.eval_tasks,
+        "eval_precision": "float32" if is_confirmation else study.eval_precision,
         "strategy": study.strategy,
         "buffer_size": study.buffer_size,
         "custom": study.custom.model_dump() if study.custom else None,
@@ -91,7 +91,7 @@ def trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
         "probe_every": study.probe_every,
         "threads": study.resources.cpu,
         "device": device_of(study),
-        "checkpoint_seconds": checkpoint_seconds(),
+        "checkpoint_seconds": read_checkpoint_seconds(),
     }
 
 
@@ -100,7 +100,7 @@ def device_of(study: Study) -> str:
     return "cuda" if study.resources.gpu else "cpu"
 
 
-def checkpoint_seconds() -> float:
+def read_checkpoint_seconds() -> float:
     """Return the seconds between checkpoints of a trial.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reports: what the worker of a trial tells the driver after each task."""
+"""Reports that the worker of a trial sends to the driver after each task."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class TrialReport:
 
     Attributes:
         interim: Objectives after each finished task, means over seeds.
-        outcome: How the trial ended; None while it has not.
-        problem: Why the results directory cannot be used; the study must stop. None otherwise.
-        partial: Rows to write if the trial is pruned now, where the study prunes trials.
-        discarded_checkpoint: Why a checkpoint was not used; the trial started over. None otherwise.
+        outcome: Outcome of the trial; None until the trial has ended.
+        problem: Why the results directory cannot be used, so that the study must stop; or None.
+        partial: Rows to write if the trial is pruned now; None if it cannot be pruned.
+        discarded_checkpoint: Why a checkpoint was not used, so that the trial restarted; or None.
     """
 
     interim: tuple[Values, ...] = ()

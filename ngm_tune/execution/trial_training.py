@@ -43,16 +43,17 @@ logger = logging.getLogger(__name__)
 class TrialTraining:
     """Train one configuration with each of its seeds, one task per step.
 
-    A seed that diverges counts with the worst value of each metric; the other seeds go on. A method
-    that raises makes its trial a failed one. The last step writes the trial's Parquet files.
+    A seed that diverges gets the worst value of each metric, and the other seeds continue. If a
+    method raises an exception, its trial fails. The last step writes the trial's Parquet files.
 
-    Checkpoints go to the results directory after a task of a seed, at most every
-    ``checkpoint_seconds``. A trial that finds its checkpoint continues from it, on any machine.
-    Results that cannot be read or written are not the trial's fault: it reports a problem, which
-    stops the study.
+    A checkpoint is written to the results directory after a task of a seed, at most every
+    ``checkpoint_seconds``. A trial with a checkpoint continues from it, on any machine. If the
+    results cannot be read or written, the trial does not fail: it reports a problem, which stops
+    the study.
 
     Args:
-        config: What to train, by :func:`ngm_tune.execution.trial_config.trial_config`.
+        config: The config of the trial
+            (:func:`ngm_tune.execution.trial_config.build_trial_config`).
         splits: Task data of this worker.
     """
 
@@ -64,35 +65,35 @@ class TrialTraining:
         self._unsaved = False
         self._reported = False
         self._discarded: str | None = None
-        self._end: TrialReport | None = None
+        self._final_report: TrialReport | None = None
         try:
             self._results = Results(config["results"])
-            self._end = self._existing_end()
-            if self._end is None:
+            self._final_report = self._read_final_report()
+            if self._final_report is None:
                 self._build(self._results.read_bytes(checkpoint_of(config["run_id"])))
         except (OSError, UserError) as error:
-            self._end = self._problem(error)
+            self._final_report = self._report_problem(error)
 
     def train_next_task(self) -> TrialReport:
         """Train the next task with every seed that has not diverged, and report."""
-        if self._end is None and not self._owes_report():
+        if self._final_report is None and not self._must_report_first():
             try:
-                self._end = self._train()
-            except OSError as error:  # from writing results; errors of a method are caught there
-                self._end = self._problem(error)
+                self._final_report = self._train()
+            except OSError as error:  # writing failed; errors of the method are caught before
+                self._final_report = self._report_problem(error)
         self._reported = True
-        return self._progress() if self._end is None else self._end
+        return self._report_progress() if self._final_report is None else self._final_report
 
-    def save_unsaved(self) -> None:
+    def save_progress(self) -> None:
         """Write a checkpoint if a task was trained since the last one and the trial has not ended.
 
-        Tune also creates actors that it never uses; such an actor has trained nothing, and its
-        older state must not replace the checkpoint of another one.
+        Tune also creates actors that it never uses. They have trained nothing, so they must not
+        overwrite the checkpoint of the actor that trains the trial.
         """
         with suppress(OSError):
             if (
                 self._unsaved
-                and self._end is None
+                and self._final_report is None
                 and not self._results.has_run(self.config["run_id"])
             ):
                 self.save()
@@ -104,11 +105,13 @@ class TrialTraining:
         self._saved_at = time.monotonic()
         self._unsaved = False
 
-    def _existing_end(self) -> TrialReport | None:
-        """Return the report of a trial that ended before: its worker was lost after writing it."""
+    def _read_final_report(self) -> TrialReport | None:
+        """Return the report of a trial whose rows exist, because its worker was lost afterwards."""
         config = self.config
-        if not self._results.exists():
-            return self._problem("no study.toml there; every node must reach the results there")
+        if not self._results.has_study():
+            return self._report_problem(
+                "no study.toml found; every node must reach the results under this name"
+            )
         outcome = read_outcome(
             self._results, config["run_id"], config["objectives"], config["constraints"]
         )
@@ -122,31 +125,31 @@ class TrialTraining:
         )
         train, evaluator = self._splits.get(config["phase"], benchmark, config["eval_precision"])
         try:
-            trial_identity(config, config["seeds"][0])  # raises early for values no column holds
-            self.runs = self._resumed(
+            trial_identity(config, config["seeds"][0])  # raises for values that cannot be stored
+            self.runs = self._build_or_resume(
                 lambda: [self._build_run(benchmark, train, evaluator, s) for s in config["seeds"]],
                 checkpoint,
             )
         except Exception:
-            self._end = self._fail()
+            self._final_report = self._fail()
 
-    def _resumed(
+    def _build_or_resume(
         self, build: Callable[[], list[ContinualTraining]], content: bytes | None
     ) -> list[ContinualTraining]:
-        """Build the runs, and load the checkpoint of an interrupted trial if it is usable."""
+        """Build the runs, and load the checkpoint of an interrupted trial if it can be used."""
         runs = build()
         if content is None:
             return runs
         try:
             checkpoint = unpack(content, self.config["device"])
-            if checkpoint.of != self._identity():
+            if checkpoint.identity != self._identity():
                 raise ValueError("it belongs to another trial")
             for run, state in zip(runs, checkpoint.states, strict=True):
                 run.load_state_dict(state)
         except Exception as error:  # damaged, or written by another version
             self._discarded = f"{checkpoint_of(self.config['run_id'])}: {error}"
-            logger.warning("checkpoint not used, trial starts over: %s", self._discarded)
-            return build()  # the first runs may have loaded a part of it
+            logger.warning("checkpoint not used, the trial restarts: %s", self._discarded)
+            return build()  # the previous runs may have loaded a part of it
         logger.info("%s continues from its checkpoint", self.config["run_id"])
         return runs
 
@@ -175,10 +178,10 @@ class TrialTraining:
             device=config["device"],
         )
 
-    def _owes_report(self) -> bool:
-        """Whether a task was trained before an interruption and may not have been reported.
+    def _must_report_first(self) -> bool:
+        """Whether a task that was trained before an interruption must be reported first.
 
-        Early stopping judges a trial after every task, so every task must be reported.
+        Early stopping decides after every task, so every task must be reported.
         """
         if self._reported or not self.config["early_stopping"]:
             return False
@@ -201,7 +204,7 @@ class TrialTraining:
         return self._finish() if all(run.finished for run in self.runs) else None
 
     def _identity(self) -> dict[str, Any]:
-        """Return what a checkpoint must match for this trial to continue from it."""
+        """Return the identity of the trial, which its checkpoint must have."""
         config = self.config
         return {
             "run_id": config["run_id"],
@@ -211,11 +214,11 @@ class TrialTraining:
             "iterations_per_task": config["iterations_per_task"],
         }
 
-    def _problem(self, reason: object) -> TrialReport:
+    def _report_problem(self, reason: object) -> TrialReport:
         return TrialReport(problem=f"{self.config['results']} on {socket.gethostname()}: {reason}")
 
-    def _progress(self) -> TrialReport:
-        """Report a task before the last, with the rows to write if the trial is pruned now."""
+    def _report_progress(self) -> TrialReport:
+        """Report a task other than the last, with the rows to write if the trial is pruned now."""
         tasks = max(len(run.records) for run in self.runs)
         rows = [
             row
@@ -233,7 +236,7 @@ class TrialTraining:
         )
 
     def _take_discarded(self) -> str | None:
-        """Return why a checkpoint was not used, once."""
+        """Return why a checkpoint was not used; None after the first call."""
         discarded, self._discarded = self._discarded, None
         return discarded
 

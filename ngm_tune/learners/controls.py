@@ -111,7 +111,7 @@ class MeanEntropy(Learner):
         self._sum = self._sum + predictive_entropy(step.logits).mean()
         self._steps += 1
         modulation = self.optimizer.modulation
-        modulation.override(modulation.after(self._sum / self._steps))
+        modulation.override(modulation.compute_next(self._sum / self._steps))
         return step
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class MeanEntropy(Learner):
 
 
 class GainDecoy(Learner):
-    """SGD with the delayed gain of a reference run: the amplitudes are right, the times are wrong.
+    """SGD with the delayed gain of a reference run: equal amplitudes, wrong times.
 
     The reference run trains a copy of the network with NGM-SGD on the same batches. Its gain of
     iteration t acts here in iteration ``t + delay``. In the first ``delay`` iterations the gain is

@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 
 Draw = Callable[[int], Batch]
-"""A function that draws a number of examples from the batches of a task."""
+"""A function that draws the requested number of examples from the batches of a task."""
 
 
 class Learner:
@@ -45,7 +45,7 @@ class Learner:
 
     Methods that are more than an optimizer derive from this class. They can add a term to the loss
     (:meth:`penalty`), change the training step (:meth:`learn`), act when tasks begin and end
-    (:meth:`begin_task`, :meth:`end_task`), or evaluate other weights than they train
+    (:meth:`begin_task`, :meth:`end_task`), or evaluate other weights than the trained ones
     (:attr:`evaluated`). They may draw random numbers from the global generators of torch, NumPy and
     Python, which the run seeds.
 

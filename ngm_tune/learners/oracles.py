@@ -1,4 +1,4 @@
-"""Oracles: methods that know when a task begins, which serve as upper bounds."""
+"""Oracles: methods that know when a task begins. They serve as upper bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ngm_tune.learners.learner import Batch, Learner, Step
 
 
 class WarmUp(Learner):
-    """Linear warm-up of the learning rate after every transition.
+    """Warm up the learning rate linearly after every transition.
 
     The first task uses the full learning rate, because it has no earlier task to protect.
 
@@ -49,7 +49,7 @@ class WarmUp(Learner):
 
 
 class MomentumReset(Learner):
-    """Reset of the optimizer's state, e.g. its momentum, at every transition."""
+    """Reset the optimizer's state, e.g. its momentum, at every transition."""
 
     def begin_task(self, task: int) -> None:
         """Clear the optimizer's state."""

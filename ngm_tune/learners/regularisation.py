@@ -193,8 +193,8 @@ class SynapticIntelligence(Learner):
         """Add the task's path integrals to the importance, and reset them."""
         for i, p in enumerate(self._parameters):
             moved = p.detach() - self._reference[i]
-            gained = self._path[i] / (moved.square() + self._damping)
-            self._importance[i] = self._importance[i] + gained.clamp(min=0.0)
+            increase = self._path[i] / (moved.square() + self._damping)
+            self._importance[i] = self._importance[i] + increase.clamp(min=0.0)
             self._path[i] = torch.zeros_like(p)
             self._reference[i] = p.detach().clone()
 

@@ -13,7 +13,7 @@ from ngm_tune.learners.reservoir import Reservoir
 
 
 class ExperienceReplay(Learner):
-    """Training on each batch together with an equal number of examples from a buffer.
+    """Train on each batch together with an equal number of examples from a buffer.
 
     Reservoir sampling fills the buffer with examples of the current task, after augmentation if the
     benchmark has one. A step processes twice the batch size.
@@ -38,7 +38,7 @@ class ExperienceReplay(Learner):
 
     def learn(self, batch: Batch) -> Step:
         """Do one step on the batch and the replayed examples; the returned step covers both."""
-        if not self._buffer.filled:
+        if not len(self._buffer):
             step = super().learn(batch)
         else:
             replayed = self._buffer.draw(len(batch.labels))

@@ -28,9 +28,8 @@ class Reservoir:
         self._offered = 0
         self._kept: tuple[Tensor, ...] = ()
 
-    @property
-    def filled(self) -> int:
-        """Number of items in the reservoir."""
+    def __len__(self) -> int:
+        """Return the number of items in the reservoir."""
         return min(self._offered, self._size)
 
     def offer(self, *columns: Tensor, generator: torch.Generator | None = None) -> None:
@@ -43,8 +42,8 @@ class Reservoir:
         count = len(columns[0])
         order = torch.arange(self._offered, self._offered + count)
         drawn = torch.rand(count, generator=generator, dtype=torch.float64) * (order + 1)
-        places = torch.where(order < self._size, order, drawn.long()).tolist()
-        row_at = {place: row for row, place in enumerate(places) if place < self._size}
+        slots = torch.where(order < self._size, order, drawn.long()).tolist()
+        row_at = {slot: row for row, slot in enumerate(slots) if slot < self._size}
         if not self._kept:
             self._kept = tuple(c.new_zeros(self._size, *c.shape[1:]) for c in columns)
         for kept, column in zip(self._kept, columns, strict=True):
@@ -61,7 +60,7 @@ class Reservoir:
         Returns:
             A tensor with ``count`` rows for each column.
         """
-        rows = torch.randint(self.filled, (count,), generator=generator)
+        rows = torch.randint(len(self), (count,), generator=generator)
         return tuple(kept[rows.to(kept.device)] for kept in self._kept)
 
     def state_dict(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class SharpnessAware(Learner):
         super().__init__(model, SAM(model.parameters(), SGD, rho=radius, lr=lr, momentum=momentum))
 
     def learn(self, batch: Batch) -> Step:
-        """Do one step of two passes; the returned step is from the first pass."""
+        """Do one step of two passes, and return the loss and logits of the first pass."""
         from pytorch_optimizer import (  # type: ignore[attr-defined]
             disable_running_stats,
             enable_running_stats,
@@ -35,12 +35,12 @@ class SharpnessAware(Learner):
 
         step = self.backward(batch)
 
-        def again() -> float:
+        def second_pass() -> float:
             disable_running_stats(self.model)
             try:
                 return float(self.backward(batch).loss)
             finally:
                 enable_running_stats(self.model)
 
-        self.optimizer.step(again)
+        self.optimizer.step(second_pass)
         return step

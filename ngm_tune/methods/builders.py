@@ -97,7 +97,7 @@ def gain_decoy(model: nn.Module, delay: int = 50, **settings: Any) -> learners.L
 def temperature(
     model: nn.Module, lr: float, inverse_temperature: float, backbone_momentum: float = 0.0
 ) -> NGMSGD:
-    """Build SGD on logits that are multiplied by a constant."""
+    """Build SGD with a constant gain on the output layer, an inverse temperature of the logits."""
     return ngm_sgd(
         model,
         lr=lr,

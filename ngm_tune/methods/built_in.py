@@ -10,7 +10,7 @@ from ngm_tune.methods import builders
 from ngm_tune.methods.method import Config, Method, log_uniform
 
 
-def _gain_dynamics(point: Config) -> Config:
+def _configure_gain(point: Config) -> Config:
     """Convert the DC gain and the decay to eta and gamma.
 
     At a constant entropy H the gain settles at g_0 + H * eta / (1 - gamma). The search coordinates
@@ -24,8 +24,8 @@ def _gain_dynamics(point: Config) -> Config:
     }
 
 
-def _dc_gain(settings: Config) -> Config:
-    """The inverse of :func:`_gain_dynamics`."""
+def _locate_gain(settings: Config) -> Config:
+    """Convert eta and gamma to the DC gain and the decay."""
     decay = 1.0 - settings["entropy_smoothing"]
     return {
         "lr": settings["lr"],
@@ -34,12 +34,17 @@ def _dc_gain(settings: Config) -> Config:
     }
 
 
-def _averaging(point: Config) -> Config:
-    """Convert the weight of new values in the average to the weight of the previous average."""
+def _configure_average(point: Config) -> Config:
+    """Convert the weight of the new weights in an average to that of the previous average."""
     return {"lr": point["lr"], "decay": 1.0 - point["renewal"]}
 
 
-def _penalty(point: Config) -> Config:
+def _locate_average(settings: Config) -> Config:
+    """Convert the weight of the previous average to the weight of the new weights."""
+    return {"lr": settings["lr"], "renewal": 1.0 - settings["decay"]}
+
+
+def _configure_penalty(point: Config) -> Config:
     """Convert the pull, ``lr * strength``, to the strength of a quadratic penalty.
 
     A step moves a parameter towards its anchor by the pull times its importance times the distance.
@@ -48,14 +53,9 @@ def _penalty(point: Config) -> Config:
     return {"lr": point["lr"], "strength": point["pull"] / point["lr"]}
 
 
-def _pull(settings: Config) -> Config:
-    """The inverse of :func:`_penalty`."""
+def _locate_penalty(settings: Config) -> Config:
+    """Convert the strength of a quadratic penalty to the pull, ``lr * strength``."""
     return {"lr": settings["lr"], "pull": settings["lr"] * settings["strength"]}
-
-
-def _renewal(settings: Config) -> Config:
-    """The inverse of :func:`_averaging`."""
-    return {"lr": settings["lr"], "renewal": 1.0 - settings["decay"]}
 
 
 _SGD_LR = log_uniform(1e-3, 1.0)
@@ -74,8 +74,8 @@ BUILT_IN = (
         title="NGM-SGD",
         source="arXiv 2507.14056",
         space=_GAIN,
-        configure=_gain_dynamics,
-        locate=_dc_gain,
+        configure=_configure_gain,
+        locate=_locate_gain,
         build=builders.ngm_sgd,
     ),
     Method(
@@ -90,8 +90,8 @@ BUILT_IN = (
         title="NGM-SGD, mean entropy",
         source="ablation of arXiv 2507.14056: the gain follows the mean of all entropies so far",
         space=_GAIN,
-        configure=_gain_dynamics,
-        locate=_dc_gain,
+        configure=_configure_gain,
+        locate=_locate_gain,
         build=builders.mean_entropy,
     ),
     Method(
@@ -99,8 +99,8 @@ BUILT_IN = (
         title="NGM-SGD, output layer",
         source="ablation of arXiv 2507.14056: a gain on the output layer only",
         space=_GAIN,
-        configure=_gain_dynamics,
-        locate=_dc_gain,
+        configure=_configure_gain,
+        locate=_locate_gain,
         build=partial(builders.ngm_sgd, layers="output"),
     ),
     Method(
@@ -108,8 +108,8 @@ BUILT_IN = (
         title="SGD, decoy gain",
         source="control: the delayed gain of another run of NGM-SGD",
         space=_GAIN,
-        configure=_gain_dynamics,
-        locate=_dc_gain,
+        configure=_configure_gain,
+        locate=_locate_gain,
         build=builders.gain_decoy,
     ),
     Method(
@@ -117,8 +117,8 @@ BUILT_IN = (
         title="SGD, entropy-driven learning rate",
         source="control: the gain of arXiv 2507.14056 multiplies the learning rate only",
         space=_GAIN,
-        configure=_gain_dynamics,
-        locate=_dc_gain,
+        configure=_configure_gain,
+        locate=_locate_gain,
         build=builders.entropy_lr,
     ),
     Method(
@@ -175,8 +175,8 @@ BUILT_IN = (
         title="SGD, averaged weights",
         source="arXiv 2306.16817",
         space={"lr": _SGD_LR, "renewal": log_uniform(0.001, 0.3)},
-        configure=_averaging,
-        locate=_renewal,
+        configure=_configure_average,
+        locate=_locate_average,
         build=builders.ema,
     ),
     Method(
@@ -208,8 +208,8 @@ BUILT_IN = (
         title="EWC",
         source="arXiv 1612.00796",
         space={"lr": _SGD_LR, "pull": log_uniform(1e-3, 10.0)},
-        configure=_penalty,
-        locate=_pull,
+        configure=_configure_penalty,
+        locate=_locate_penalty,
         build=builders.ewc,
         task_aware=True,
     ),
@@ -218,8 +218,8 @@ BUILT_IN = (
         title="SI",
         source="arXiv 1703.04200",
         space={"lr": _SGD_LR, "pull": log_uniform(1e-3, 10.0)},
-        configure=_penalty,
-        locate=_pull,
+        configure=_configure_penalty,
+        locate=_locate_penalty,
         build=builders.si,
         task_aware=True,
     ),

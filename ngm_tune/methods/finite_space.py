@@ -1,4 +1,4 @@
-"""Finite search spaces and an index for each of their configurations."""
+"""Points of search spaces, and the configurations of finite search spaces by index."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Grid:
         """Number of configurations."""
         return math.prod(self._counts.values())
 
-    def number(self, coordinates: Mapping[str, Any]) -> int:
-        """Return the index of a configuration, from 0, for its search coordinates."""
-        number = 0
+    def index_of(self, coordinates: Mapping[str, Any]) -> int:
+        """Return the index of the configuration at search coordinates, from 0."""
+        index = 0
         for name, count in self._counts.items():
-            number = number * count + _position(self._space[name], coordinates[name])
-        return number
+            index = index * count + _position(self._space[name], coordinates[name])
+        return index
 
-    def at(self, number: int) -> dict[str, Any]:
+    def at(self, index: int) -> dict[str, Any]:
         """Return the search coordinates of the configuration with an index."""
         coordinates = {}
         for name, count in reversed(self._counts.items()):
-            number, position = divmod(number, count)
+            index, position = divmod(index, count)
             coordinates[name] = _value(self._space[name], position)
         return dict(reversed(coordinates.items()))
 
@@ -54,10 +54,25 @@ def grid_of(space: Mapping[str, BaseDistribution]) -> Grid | None:
     return None if any(map(_is_continuous, space.values())) else Grid(space)
 
 
-def scattered(space: Mapping[str, BaseDistribution], count: int) -> list[dict[str, Any]]:
-    """Return ``count`` random points of a search space, the same in every call."""
+def draw_points(space: Mapping[str, BaseDistribution], count: int) -> list[dict[str, Any]]:
+    """Draw ``count`` random points of a search space, the same in every call."""
     random = np.random.default_rng(0)
     return [{name: _draw(axis, random) for name, axis in space.items()} for _ in range(count)]
+
+
+def corner(space: Mapping[str, BaseDistribution], *, high: bool) -> dict[str, Any]:
+    """Return the corner of a search space with all lowest or all highest values.
+
+    The lowest value of a categorical coordinate is its first choice, the highest its last.
+    """
+    return {name: _bound(axis, high=high) for name, axis in space.items()}
+
+
+def _bound(axis: BaseDistribution, *, high: bool) -> Any:
+    if isinstance(axis, CategoricalDistribution):
+        return axis.choices[-1 if high else 0]
+    assert isinstance(axis, IntDistribution | FloatDistribution)
+    return axis.high if high else axis.low
 
 
 def _draw(axis: BaseDistribution, random: np.random.Generator) -> Any:

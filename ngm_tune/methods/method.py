@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ngm_tune.methods.finite_space import scattered
+from ngm_tune.methods.finite_space import corner, draw_points
 from ngm_tune.results.columns import INT64_LIMIT, Domain, column_type, infer_domain
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from ngm_tune.learners import Learner
 
 Config = dict[str, Any]
-_CHOICES = (type(None), bool, int, float, str)
+"""Hyper-parameters, or search coordinates, by name."""
+_CHOICE_TYPES = (type(None), bool, int, float, str)
 _RESERVED = ("method", "benchmark")
-_SCATTERED = 16
+"""Keys of initial points in studies, which no hyper-parameter can have as its name."""
+_N_RANDOM_POINTS = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -52,9 +54,8 @@ class Method:
             hyper-parameters are the same at every point. The default is the identity.
         locate: Converts hyper-parameters to search coordinates, the inverse of ``configure``. The
             default is the identity.
-        task_aware: Whether the method uses the beginning or end of tasks, or the task of an
-            example. In practice this information is unavailable, so such a method is an upper
-            bound (an "oracle").
+        task_aware: Whether the method uses the boundaries of tasks, or the task of an example. This
+            information is not available in task-free continual learning.
 
     Raises:
         ValueError: The name has other characters; ``configure`` or ``build`` does not fit
@@ -90,7 +91,7 @@ class Method:
         if reserved:
             raise ValueError(
                 f"Invalid hyper-parameter of {self.name}: {reserved[0]} (the name is reserved for "
-                "the points of a study)"
+                "the initial points of a study)"
             )
         try:
             signature(self.build).bind_partial(None, **dict.fromkeys(settings))
@@ -133,7 +134,7 @@ class Method:
                 for name, distribution in categorical.items()
                 for choice in distribution.choices
             ),
-            *map(self.settings_at, scattered(self.space, _SCATTERED)),
+            *map(self.settings_at, draw_points(self.space, _N_RANDOM_POINTS)),
         ]
         names = list(samples[0])
         for settings in samples:
@@ -148,7 +149,7 @@ class Method:
 
     @property
     def _corner(self) -> Config:
-        return {name: _lowest(distribution) for name, distribution in self.space.items()}
+        return corner(self.space, high=False)
 
 
 def _check_range(name: str, distribution: object) -> None:
@@ -161,7 +162,7 @@ def _check_range(name: str, distribution: object) -> None:
         return
     choices = distribution.choices
     numbers = [choice for choice in choices if isinstance(choice, float)]
-    if not all(isinstance(choice, _CHOICES) for choice in choices) or any(map(isnan, numbers)):
+    if not all(isinstance(choice, _CHOICE_TYPES) for choice in choices) or any(map(isnan, numbers)):
         raise ValueError(
             f"Invalid choices of {name}: {choices} (must be None, bool, int, float or str, "
             "and not NaN; configure can convert them to other objects)"
@@ -179,9 +180,3 @@ def _check_range(name: str, distribution: object) -> None:
 def _plain(values: Config) -> Config:
     """Replace scalars of NumPy and torch by Python values."""
     return {k: v.item() if getattr(v, "ndim", None) == 0 else v for k, v in values.items()}
-
-
-def _lowest(distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    return distribution.low  # type: ignore[attr-defined]

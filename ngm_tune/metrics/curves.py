@@ -15,8 +15,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 GapOf = Literal["previous", "first", "old"]
-"""Whose accuracy a gap is about: the previous task, the first task, or the mean of all old tasks.
-"""
+"""Accuracy that a gap measures: on the previous or the first task, or the mean over old tasks."""
 
 
 class AccuracyCurves:

@@ -46,7 +46,7 @@ def hypervolume_subset(
     return chosen
 
 
-def contender(values: ArrayLike, objectives: Sequence[Metric], best: float) -> int | None:
+def find_contender(values: ArrayLike, objectives: Sequence[Metric], best: float) -> int | None:
     """Return the index of the point to compare with those of other methods.
 
     Among the points whose first objective is within :data:`NEAR` of the best of all methods, it has
@@ -92,7 +92,7 @@ def best_in_second(values: ArrayLike, objectives: Sequence[Metric]) -> int:
     return int(np.lexsort((points[:, 0], points[:, 1]))[0])
 
 
-def to_confirm(
+def select_to_confirm(
     values: ArrayLike,
     objectives: Sequence[Metric],
     reference_point: Mapping[str, float],
@@ -101,8 +101,8 @@ def to_confirm(
 ) -> list[int]:
     """Return the indices of at most ``count`` points of a front to confirm, in this order.
 
-    First comes the :func:`contender`, on which the comparison of methods rests, then the points
-    that :func:`hypervolume_subset` selects.
+    The first one is that of :func:`find_contender`, on which the comparison of methods rests. Then
+    follow the points that :func:`hypervolume_subset` selects.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
@@ -111,13 +111,13 @@ def to_confirm(
         count: Largest number of points.
         best: Best first objective of all methods.
     """
-    first = contender(values, objectives, best)
+    first = find_contender(values, objectives, best)
     return hypervolume_subset(
         values, objectives, reference_point, count, [] if first is None else [first]
     )
 
 
-def knee(
+def find_knee(
     values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
 ) -> int:
     """Return the index of the point nearest to the ideal: the compromise solution of Zeleny (1973).

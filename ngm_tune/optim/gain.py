@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngm_tune.optim.dynamics import check_dynamics, next_gain
-from ngm_tune.optim.layers import Weighted, layers_with_weights_of, select_layers, units
+from ngm_tune.optim.layers import Weighted, count_units, find_tied_modules, select_layers
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -105,7 +105,7 @@ class NeuronalGain:
 
         output_layer, gained = select_layers(model, layers, output)
         self.layers = tuple(gained)
-        self._tied = layers_with_weights_of(gained, model)
+        self._tied = find_tied_modules(gained, model)
         weight = output_layer.weight
         self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
         self._next = self.value
@@ -121,7 +121,7 @@ class NeuronalGain:
         ]
         linear = isinstance(output_layer, nn.Linear)
         self._class_dim = -1 if linear else -1 - len(output_layer.kernel_size)  # type: ignore[arg-type]
-        self._classes = units(output_layer)
+        self._classes = count_units(output_layer)
 
     def _forget(self) -> None:
         """Discard the observed entropies."""
@@ -129,7 +129,7 @@ class NeuronalGain:
         self._trained = False
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Use g_{t+1} from now on if this call of the module is part of a training pass."""
+        """Set the gain to g_{t+1} if this call of a module is part of a training pass."""
         if module.training and torch.is_grad_enabled():
             self.value = self._next
             self._trained, self._unseen_steps = True, None
@@ -167,7 +167,7 @@ class NeuronalGain:
         """
         seen = self._seen
         if seen is None:
-            self._warn_if_blind()
+            self._warn_of_missing_passes()
             if processes is None:
                 return
             seen = torch.zeros(2, device=self.value.device)
@@ -175,32 +175,34 @@ class NeuronalGain:
             seen = seen.to(self.value.dtype)
             torch.distributed.all_reduce(seen, group=processes)
         entropy_sum, predictions = seen
-        self._next = torch.where(predictions > 0, self.after(entropy_sum / predictions), self._next)
+        self._next = torch.where(
+            predictions > 0, self.compute_next(entropy_sum / predictions), self._next
+        )
         self._forget()
 
-    def _warn_if_blind(self) -> None:
+    def _warn_of_missing_passes(self) -> None:
         if self._unseen_steps is not None:
             self._unseen_steps += 1
             if self._unseen_steps == 2 and self.sensitivity > 0.0:
                 warnings.warn(
-                    "the gain saw no training pass before the second step; pass the trained model "
-                    "to the optimizer, call model.train(), and build the optimizer before the "
-                    "first call of a compiled model",
+                    "the gain observed no training pass before the second step; pass the trained "
+                    "model to the optimizer, call model.train(), and build the optimizer before "
+                    "the first call of a compiled model",
                     stacklevel=5,
                 )
         if self._trained:
             warnings.warn(
-                "the gain saw no logits: the output layer took no part in the training pass, or is "
-                "in evaluation mode; name the output layer with output=... (calls inside "
+                "the gain observed no logits: the output layer took no part in the training pass, "
+                "or is in evaluation mode; name the output layer with output=... (calls inside "
                 "torch.func transforms are not observed)",
                 stacklevel=5,
             )
 
-    def after(self, entropy: Tensor) -> Tensor:
-        """Return g_{t+1} for an entropy of the latest training pass; both are scalars.
+    def compute_next(self, entropy: Tensor) -> Tensor:
+        """Return g_{t+1}, a scalar, if the latest training pass has this entropy.
 
         Args:
-            entropy: H_t in nats.
+            entropy: H_t in nats, a scalar.
         """
         return next_gain(
             self.value,
@@ -249,8 +251,8 @@ class NeuronalGain:
         without ngm-tune or for export.
 
         Raises:
-            RuntimeError: The gain is not attached; or the weight of a gained layer is computed from
-                other parameters, as by ``torch.nn.utils.parametrizations``; or it is shared with a
+            RuntimeError: The gain is not attached, or the weight of a gained layer is computed from
+                other parameters, as by ``torch.nn.utils.parametrizations``, or is shared with a
                 module without a gain, such as an embedding.
         """
         if not self._handles:

@@ -33,7 +33,7 @@ def select_layers(
         if isinstance(module, Weighted) and not isinstance(module, _NEVER_CALLED)
     }
     if not weighted:
-        raise ValueError(f"{type(model).__name__} has no linear or convolutional layer to gain")
+        raise ValueError(f"{type(model).__name__} has no linear or convolutional layer")
 
     def find(name: str, argument: str) -> Weighted:
         if name not in weighted:
@@ -44,7 +44,7 @@ def select_layers(
         return weighted[name]
 
     output_layer = find(output, "output") if output is not None else [*weighted.values()][-1]
-    if units(output_layer) < 2:
+    if count_units(output_layer) < 2:
         raise ValueError(
             "the output layer has a single unit, whose predictions have no entropy; name the layer "
             "that returns the logits with output=..."
@@ -63,13 +63,13 @@ def select_layers(
     return output_layer, gained
 
 
-def units(layer: Weighted) -> int:
+def count_units(layer: Weighted) -> int:
     """Return the number of output features or output channels of a layer."""
     return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
 
 
-def layers_with_weights_of(gained: list[Weighted], model: nn.Module) -> tuple[str, ...]:
-    """Return the names of modules without a gain that share the weight of a gained layer."""
+def find_tied_modules(gained: list[Weighted], model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the modules without a gain that share the weight of a gained layer."""
     weights = {id(layer._parameters.get("weight")) for layer in gained}
     return tuple(
         name or type(model).__name__

@@ -25,12 +25,12 @@ def put_if_absent(
 
     Args:
         filesystem: The filesystem of the bucket.
-        uri: The URI it was made from; its query has the options.
+        uri: The URI of the filesystem; its query contains the connection options.
         path: Name of the bucket, followed by the key.
         content: Content of the object.
 
     Returns:
-        Whether the object was created; None if the store could not be asked.
+        Whether the object was created; None if a conditional write is not possible.
     """
     try:
         import obstore
@@ -38,20 +38,20 @@ def put_if_absent(
     except ImportError:
         return None
     try:
-        store = _store(filesystem, uri, path.parts[0])
+        store = _open_store(filesystem, uri, path.parts[0])
         if store is None:
             return None
         obstore.put(store, str(PurePosixPath(*path.parts[1:])), content, mode="create")
     except AlreadyExistsError:
         return False
-    except Exception as error:  # only pyarrow finds the credentials, or the store lacks the feature
+    except Exception as error:  # such as missing credentials, or a store without this feature
         logger.info("no conditional write to %s: %s", path, error)
         return None
     return True
 
 
-def _store(filesystem: fs.FileSystem, uri: str, bucket: str) -> Any:
-    """Return obstore's store of a bucket of S3 or Google; None for other filesystems."""
+def _open_store(filesystem: fs.FileSystem, uri: str, bucket: str) -> Any:
+    """Open a bucket of S3 or Google Cloud Storage with obstore; None for other filesystems."""
     from obstore.store import GCSStore, S3Store
 
     parts = urlsplit(uri)

@@ -13,7 +13,7 @@ A results directory contains::
     failures/<run>.txt              traceback of a failed trial
     checkpoints/<run>.pt            checkpoint of an unfinished trial
     optuna.journal, driver.json     search record; lock of the driver that runs the study
-    damaged/                        quarantine of `ngm-tune doctor` and `--retry-failed`
+    damaged/                        quarantine of damaged, failed and replaced files
 
 ``<run>`` is the ``trial_id``, or ``<trial_id>@<seed>`` where the seeds of a trial run separately,
 as in racing. ``phase`` is ``search`` (validation data) or ``confirm`` (test data).
@@ -79,30 +79,30 @@ class Results(Directory):
         self._tolerant = tolerant
 
     @property
-    def doctor(self) -> str:
+    def doctor_command(self) -> str:
         """The command that examines the directory, quoted for a shell."""
         return f"ngm-tune doctor {quote(self.location)}"
 
-    def exists(self) -> bool:
+    def has_study(self) -> bool:
         """Return whether the directory contains a study."""
         return self.has(STUDY)
 
-    def require(self) -> None:
+    def require_study(self) -> None:
         """Raise :class:`UserError` unless the directory contains a study."""
         try:
-            exists = self.exists()
+            exists = self.has_study()
         except (OSError, ValueError) as error:
             raise UserError(f"{self.location}: cannot be read: {error}") from error
         if not exists:
             hint = (
-                f"`{self.doctor}` explains how to recover it"
-                if self.table_files("trials")
+                f"`{self.doctor_command}` explains how to recover it"
+                if self.list_table_files("trials")
                 else "`ngm-tune run STUDY --results DIR` creates results"
             )
             raise UserError(f"{self.location}: no results found (no study.toml); {hint}")
 
-    def study(self) -> dict[str, Any]:
-        """Read ``study.toml``; keys of earlier versions are replaced by their current names.
+    def read_study(self) -> dict[str, Any]:
+        """Read ``study.toml``, with keys of earlier versions replaced by their current names.
 
         Raises:
             ResultsFileError: The file cannot be read, or is not valid TOML.
@@ -112,21 +112,21 @@ class Results(Directory):
         except (ValueError, RecursionError) as error:
             raise self._file_error(STUDY, f"not valid TOML: {error}") from error
 
-    def environment(self) -> dict[str, Any]:
+    def read_environment(self) -> dict[str, Any]:
         """Read the provenance from ``environment.json``; empty if the file does not exist.
 
         Raises:
             ResultsFileError: The file is damaged, and the directory is not read tolerantly.
         """
         try:
-            return self._read_environment() if self.has(ENVIRONMENT) else {}
+            return self._parse_environment() if self.has(ENVIRONMENT) else {}
         except ResultsFileError as error:
             if not self._tolerant:
                 raise
             self.left_out[ENVIRONMENT] = error.reason
             return {}
 
-    def _read_environment(self) -> dict[str, Any]:
+    def _parse_environment(self) -> dict[str, Any]:
         try:
             content = json.loads(self._read_text(ENVIRONMENT))
         except (ValueError, RecursionError) as error:
@@ -184,7 +184,7 @@ class Results(Directory):
         tables: list[Table] = ["tasks", "curves", "steps"]
         if has_probes:
             tables.append("probes")
-        existing = {table: set(self.table_files(table)) for table in tables}
+        existing = {table: set(self.list_table_files(table)) for table in tables}
         return [
             (table, name)
             for name, rows in trials.items()
@@ -241,7 +241,7 @@ class Results(Directory):
 
         Args:
             table: The table.
-            find_problem: Returns why the rows of a run are not part of the study, or None.
+            find_problem: Returns why the rows of a run are not part of the study; None if they are.
 
         Yields:
             The id and the rows of each run.
@@ -249,7 +249,7 @@ class Results(Directory):
         Raises:
             ResultsFileError: As for :meth:`read`, or ``find_problem`` returned a problem.
         """
-        for name in self.table_files(table):
+        for name in self.list_table_files(table):
             run = name.removesuffix(".parquet")
             try:
                 rows = self.read_file(table, name)
@@ -262,7 +262,7 @@ class Results(Directory):
                     continue
                 if isinstance(error, NewerResultsError):
                     raise
-                hint = f"`{self.doctor}` moves it into quarantine"
+                hint = f"`{self.doctor_command}` moves it into quarantine"
                 raise ResultsFileError(error.path, f"{error.reason}; {hint}") from error
             yield run, self._with_present_gaps(table, run, rows)
 
@@ -297,7 +297,7 @@ class Results(Directory):
         path = f"{table}/{name}"
         content = self.read_bytes(path)
         if content is None:
-            raise self._file_error(path, "the file does not exist any more")
+            raise self._file_error(path, "the file no longer exists")
         try:
             rows = pq.read_table(pa.BufferReader(content))
             rows.validate(full=True)  # finds strings that are not valid UTF-8
@@ -314,9 +314,9 @@ class Results(Directory):
             raise self._file_error(path, problem)
         return rows
 
-    def table_files(self, table: Table) -> list[str]:
+    def list_table_files(self, table: Table) -> list[str]:
         """Return the names of the files of a table, sorted."""
-        names = self.files(table)
+        names = self.list_files(table)
         return [n for n in names if n.endswith(".parquet") and not n.startswith(".")]
 
     def _read_text(self, name: str) -> str:

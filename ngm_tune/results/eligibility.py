@@ -1,4 +1,4 @@
-"""The rule of which trials may be on a front. Search, warm start and analysis share it."""
+"""Eligibility of trials for a front: one rule for search, warm start and analysis."""
 
 from __future__ import annotations
 

@@ -116,9 +116,9 @@ class Directory:
     def claim(self, name: str, content: bytes) -> bool:
         """Write a file unless it exists. Return whether it was written.
 
-        Of several processes that claim a name at once, one succeeds: a folder and an object store
-        with conditional writes guarantee it. Without these a claim waits for a moment, and is lost
-        if another process has replaced its content meanwhile.
+        If several processes claim a name at once, exactly one succeeds on the local filesystem and
+        on object stores with conditional writes. On other filesystems the method writes the file,
+        waits, and returns False if another process has replaced the content meanwhile.
         """
         if self.folder is None:
             return self._claim_object(name, content)
@@ -136,7 +136,7 @@ class Directory:
         if created is None:
             self.write_bytes(name, content)
             time.sleep(_CLAIM_SECONDS)
-        # An object that exists already is our own if the response to the first attempt was lost.
+        # If the response to a successful attempt is lost, the retry finds the object that it wrote.
         return created or self.read_bytes(name) == content
 
     def remove(self, name: str) -> None:
@@ -148,11 +148,11 @@ class Directory:
         """Rename a file."""
         self._fs.move(self._path(name), self._path(new))
 
-    def files(self, folder: str = "") -> list[str]:
-        """Return the names of the files in a folder, sorted; empty unless it is a folder."""
+    def list_files(self, folder: str = "") -> list[str]:
+        """Return the names of the files in a folder, sorted; empty without such a folder."""
         return sorted(info.base_name for info in self._list(folder) if info.is_file)
 
-    def folders(self, folder: str = "") -> list[str]:
+    def list_folders(self, folder: str = "") -> list[str]:
         """Return the names of the entries in a folder that are not files, sorted."""
         return sorted(info.base_name for info in self._list(folder) if not info.is_file)
 

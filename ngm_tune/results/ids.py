@@ -55,7 +55,7 @@ class TrialId:
 
 @dataclass(frozen=True)
 class RunId:
-    """Identifier of the training that one worker runs: a trial or, with racing, one of its seeds.
+    """Identifier of a run: the training of a trial or, with racing, of one of its seeds.
 
     Attributes:
         trial: The trial.
@@ -74,7 +74,7 @@ class RunId:
 
 
 def trial_of(run: str) -> str:
-    """Return the trial id that a run id begins with. The run id can be invalid."""
+    """Return the trial id at the start of a run id, which need not be valid."""
     return run.partition("@")[0]
 
 

@@ -29,10 +29,10 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         content: The content of ``study.toml``, or of ``study`` in ``environment.json``.
     """
-    renamed = _renamed(content, _KEYS)
+    renamed = _rename_keys(content, _KEYS)
     for table, keys in _KEYS_OF_TABLES.items():
         if isinstance(renamed.get(table), Mapping):
-            renamed[table] = _renamed(renamed[table], keys)
+            renamed[table] = _rename_keys(renamed[table], keys)
     return renamed
 
 
@@ -46,5 +46,5 @@ def current_key(table: str, key: str) -> str | None:
     return (_KEYS_OF_TABLES.get(table, {}) if table else _KEYS).get(key)
 
 
-def _renamed(content: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+def _rename_keys(content: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     return {keys.get(key, key): value for key, value in content.items()}

@@ -15,6 +15,7 @@ from ngm_tune.results.directory import Results
 from ngm_tune.results.schema import Status
 
 Row = dict[str, Any]
+"""A row of a table, by column name."""
 Values = tuple[float, ...]
 """One number per objective or constraint, in the study's order."""
 

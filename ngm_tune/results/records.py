@@ -39,7 +39,7 @@ def _check_name(name: str) -> str:
 
 
 _Name = Annotated[str, AfterValidator(_check_name)]
-"""Name of a benchmark or method. The report has files with this name."""
+"""Name of a benchmark or method, which is part of file names of the report."""
 
 
 class _Record(BaseModel):
@@ -171,7 +171,7 @@ class StoredStudy(_Record):
         return [METRICS[name] for name in self.objectives]
 
     @property
-    def limits(self) -> list[Constraint]:
+    def parsed_constraints(self) -> list[Constraint]:
         """The constraints, parsed."""
         return [Constraint.parse(text) for text in self.constraints]
 
@@ -182,7 +182,7 @@ class StoredStudy(_Record):
 
     @property
     def runs_per_search(self) -> int:
-        """Trials (with racing: seed-runs) of each search, unless it ends earlier on a plateau."""
+        """Number of runs of each search, unless a plateau ends it."""
         return self.trials * (len(self.seed_list) if self.racing is not None else 1)
 
     @property
@@ -211,7 +211,7 @@ def read_record(kind: type[_Content], content: object) -> _Content:
         content: The content.
 
     Raises:
-        ValueError: A value is not allowed. The message names key, value and what is allowed.
+        ValueError: A value is invalid. The message names the key, the value and the allowed values.
     """
     try:
         return kind.model_validate(content)

@@ -49,8 +49,6 @@ class Status(StrEnum):
         return max(map(cls, statuses), key=order.index)
 
 
-STATUSES = tuple(Status)
-
 _ARROW_TYPES = {
     "float": pa.float64(),
     "int": pa.int64(),

@@ -54,29 +54,28 @@ class BenchmarkSearch:
         return all(search.complete for search in self.searches)
 
     def advance(self) -> None:
-        """Decide about every run that can be decided, in turns over the methods."""
+        """Make every decision that is possible, in turns over the methods."""
         while sum(self._decide(search) for search in self.searches):
             pass
 
-    def selected(self, search: MethodSearch) -> list[Configuration] | None:
+    def select_to_confirm(self, search: MethodSearch) -> list[Configuration] | None:
         """Return the configurations of a search to confirm; None until all searches are complete.
 
-        The first one is the configuration that is compared with other methods. The others are those
-        that add the most hypervolume.
+        The first one is compared with other methods. The others add the most hypervolume.
         """
         if not self.complete:
             return None
         first_objectives = [values[0] for other in self.searches for values in other.values]
         best = self._study.objective_metrics[0].best_among(first_objectives)
-        return search.selected(self._study.confirm.max_configurations, best)
+        return search.select_to_confirm(self._study.confirm.max_configurations, best)
 
     def _decide(self, search: MethodSearch) -> bool:
-        """Let a search decide about its next run, or end it. Return whether it decided."""
+        """Let a search decide about its next run, or end it; return whether it decided."""
         if not search.may_decide():
             return False
         if self._study.plateau is not None:
-            leading = search.known_to(search.decided)
-            if not all(other.knows(leading) for other in self.searches):
+            leading = search.count_informing_runs(search.decided)
+            if not all(other.has_ended(leading) for other in self.searches):
                 return False
             if self._is_on_plateau(search.decided, leading):
                 search.end_on_plateau()
@@ -84,10 +83,10 @@ class BenchmarkSearch:
         return search.decide()
 
     def _is_on_plateau(self, number: int, leading: int) -> bool:
-        """Whether all searches end before run ``number``, since no search improves any more.
+        """Whether all searches end before run ``number``, since none of them improves any longer.
 
-        They do not end before a run that is already recorded: failed runs that were re-run can have
-        changed the fronts since that run was decided.
+        Searches do not end before a recorded run. The fronts can have changed since that run was
+        decided, if failed runs were re-run.
 
         Args:
             number: Number of the next run.

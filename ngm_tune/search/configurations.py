@@ -1,4 +1,4 @@
-"""The configurations of one search, each suggested once and then remembered."""
+"""The configurations of one search, each suggested once and then cached."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ngm_tune.search.suggestions import Suggestions
 class Configurations:
     """The configurations of one search by number, as Optuna trials.
 
-    A configuration is a function of the outcomes that were known when its first run was decided.
-    What was run is the truth: coordinates in the results replace suggested ones.
+    A configuration is a function of the outcomes that inform the decision about its first run. If
+    the results contain other search coordinates than the suggested ones, these are used instead.
 
     Args:
         suggestions: Suggests new configurations.
@@ -45,13 +45,13 @@ class Configurations:
         self._trials: dict[int, FrozenTrial] = {}
 
     def __getitem__(self, number: int) -> FrozenTrial:
-        """Return configuration ``number``, of which a run was decided."""
+        """Return a configuration of which at least one run was decided."""
         if number not in self._trials:
             first = self._history.first_run(number)
             trial = self._record[first] or self._suggestions.suggest(
                 number,
                 first,
-                self._with_outcomes(number, self._history.known_to(first)),
+                self._with_outcomes(number, self._history.count_informing_runs(first)),
                 self._coordinates(number),
             )
             outcome = self._finished.get(self._history.run_ids[first])
@@ -73,9 +73,14 @@ class Configurations:
         """Yield the coordinates of the first ``count`` configurations."""
         return (self[number].params for number in range(count))
 
-    def _with_outcomes(self, count: int, known: int) -> Iterator[FrozenTrial]:
-        """Yield the first ``count`` configurations; ``known`` leading runs have outcomes."""
-        aggregates = self._history.aggregates(known)
+    def _with_outcomes(self, count: int, informing: int) -> Iterator[FrozenTrial]:
+        """Yield the first ``count`` configurations with the outcomes of the leading runs.
+
+        Args:
+            count: Number of configurations.
+            informing: Number of leading runs whose outcomes are used.
+        """
+        aggregates = self._history.aggregates(informing)
         for number in range(count):
             state = aggregates.get(number, PENDING)
             violations = {

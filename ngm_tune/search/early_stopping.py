@@ -26,7 +26,7 @@ def is_dominated(
         values: Objectives of the trial after a task.
         peers: Objectives of other trials after the same task.
         objectives: The metrics.
-        rule: Smallest number of peers, and the share of them that must have a better rank.
+        rule: The early-stopping rule of the study.
     """
     if len(peers) < rule.min_peers:
         return False

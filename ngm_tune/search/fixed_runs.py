@@ -15,7 +15,7 @@ from ngm_tune.study.study import Study
 
 
 class FixedRuns:
-    """The runs of given configurations of one method on one benchmark, one run each.
+    """The runs of fixed configurations of one method on one benchmark, one run each.
 
     Args:
         benchmark: Name of the benchmark.
@@ -42,7 +42,7 @@ class FixedRuns:
         self.method = get_method(method)
         self._seeds = tuple(seeds)
         self._find_configurations = find_configurations
-        self._found: list[Configuration] | None = None
+        self._cached_configurations: list[Configuration] | None = None
         self._expected = expected
         self._finished = {run_id: outcome.finite() for run_id, outcome in finished.items()}
         self._running: set[str] = set()
@@ -97,7 +97,7 @@ class FixedRuns:
         self._finished[run_id] = outcome.finite()
 
     def reopen(self, run_id: str) -> None:
-        """Offer an interrupted run again."""
+        """Make an interrupted run available to :meth:`ask` again."""
         self._running.discard(run_id)
 
     def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
@@ -109,9 +109,9 @@ class FixedRuns:
 
     @property
     def _configurations(self) -> list[Configuration] | None:
-        if self._found is None:
-            self._found = self._find_configurations()
-        return self._found
+        if self._cached_configurations is None:
+            self._cached_configurations = self._find_configurations()
+        return self._cached_configurations
 
 
 RunSource = MethodSearch | FixedRuns
@@ -141,7 +141,7 @@ def create_confirmation(
     """Create the runs that confirm the front of a search, with seeds that no search uses."""
 
     def find_selected() -> list[Configuration] | None:
-        selected = benchmark.selected(search)
+        selected = benchmark.select_to_confirm(search)
         if selected is None:
             return None
         return [

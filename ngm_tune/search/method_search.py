@@ -2,8 +2,7 @@
 
 No decision depends on timing. Runs are numbered; run n is decided once runs
 0 .. n - max_concurrent_trials have ended, from exactly these. So a study proposes the same
-configurations on one machine and on a hundred, and resumes after an interruption as if it had never
-stopped.
+configurations on any number of machines, and with or without an interruption.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from optuna.storages import BaseStorage
 from ngm_tune.errors import RecordError, UserError
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.pareto import hypervolume, on_front
-from ngm_tune.metrics.selection import to_confirm
+from ngm_tune.metrics.selection import select_to_confirm
 from ngm_tune.results.ids import RunId, TrialId
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
@@ -32,11 +31,11 @@ from ngm_tune.study.plan import StudyPlan
 
 
 class MethodSearch:
-    """The search of one method on one benchmark, and the runs it still needs.
+    """The search of one method on one benchmark.
 
-    Without racing a run is a configuration with all seeds of the study. With racing it is a single
-    seed: a further seed of a configuration that could still be on the front, or else the first seed
-    of a new configuration, within the same number of runs for every method.
+    Without racing, a run trains a configuration with all seeds of the study. With racing, a run
+    trains a single seed: a further seed of a configuration that could be on the front, or else the
+    first seed of a new configuration. The number of runs is the same for every method.
 
     Optuna's storage is only a record. Suggestions are functions of the outcomes, so a suggestion
     that is missing in the record is made again and equals the first one.
@@ -47,8 +46,8 @@ class MethodSearch:
         method: One of its methods.
         storage: Optuna's storage; may contain an earlier part of this search.
         finished: Outcomes of ended runs by id. The record is brought up to date with them.
-        advance: Decides what can be decided in all searches of the benchmark
-            (:class:`~ngm_tune.search.benchmark_search.BenchmarkSearch`).
+        advance: Makes every decision that is possible in the searches of the benchmark
+            (:meth:`~ngm_tune.search.benchmark_search.BenchmarkSearch.advance`).
     """
 
     phase: Phase = "search"
@@ -97,13 +96,13 @@ class MethodSearch:
 
     @property
     def total(self) -> int:
-        """Number of runs the search will have, unless it ends early."""
+        """Number of runs that the search will have, unless it ends early."""
         if self._ends_at is not None:
             return self._ends_at
-        most, size = self._study.runs_per_search, self._suggestions.size
+        limit, size = self._study.runs_per_search, self._suggestions.size
         if size is not None:
-            most = min(most, size * self._study.runs_per_trial)
-        return max(most, self.decided)
+            limit = min(limit, size * self._study.runs_per_trial)
+        return max(limit, self.decided)
 
     @property
     def exhausted(self) -> bool:
@@ -134,7 +133,7 @@ class MethodSearch:
         """Start the next run; None while it waits for outcomes, or if all runs are started."""
         self._advance()
         number = next(iter(self._history.open_runs), None)
-        if number is None or not self.knows(self.known_to(number)):
+        if number is None or not self.has_ended(self.count_informing_runs(number)):
             return None
         self._write_record(number)
         self._history.running.add(number)
@@ -149,18 +148,18 @@ class MethodSearch:
         )
 
     def finish(self, run_id: str, outcome: Outcome) -> None:
-        """Record the outcome of a run; objectives that are not finite make it a failed one."""
+        """Record the outcome of a run; a run with non-finite objectives counts as failed."""
         number = self._history.number(run_id)
         self._history.finish(number, outcome.finite())
         self._write_record(number)
         self._advance()
 
     def reopen(self, run_id: str) -> None:
-        """Offer a run again that was cut off before it ended."""
+        """Make an interrupted run available to :meth:`ask` again."""
         self._history.running.discard(self._history.number(run_id))
 
     def close(self) -> None:
-        """Bring the record up to date: every outcome, and no run left running."""
+        """Bring the record up to date, so that it contains every outcome and no running run."""
         for number in self._history.outcomes:
             self._write_record(number)
         self._record.close()
@@ -169,9 +168,9 @@ class MethodSearch:
     def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
         """Whether a run should be stopped early.
 
-        It is compared with feasible runs of the same seeds whose outcomes it may know. A further
-        seed that racing asked for is never pruned: it measures a configuration that could be on the
-        front.
+        The run is compared with feasible runs of the same seeds, among the leading runs that inform
+        the decision about it. A further seed in racing is never pruned, because it measures a
+        configuration that could be on the front.
 
         Args:
             run_id: The run.
@@ -183,7 +182,7 @@ class MethodSearch:
         further = self._study.racing is not None and seeds != (self._study.seed_list[0],)
         if rule is None or further or len(interim) < rule.grace_tasks:
             return False
-        peers = self._history.feasible_peers(seeds, rung, self.known_to(number))
+        peers = self._history.feasible_peers(seeds, rung, self.count_informing_runs(number))
         return is_dominated(tuple(interim[rung]), peers, self._objectives, rule)
 
     def front(self, runs: int | None = None) -> dict[int, Values]:
@@ -207,31 +206,31 @@ class MethodSearch:
         front = list(self.front(runs).values())
         return hypervolume(front, self._objectives, self._study.reference_point)
 
-    def selected(self, count: int, best: float) -> list[Configuration]:
+    def select_to_confirm(self, count: int, best: float) -> list[Configuration]:
         """Return at most ``count`` configurations of the front to confirm.
 
         Args:
-            count: How many.
+            count: Largest number of configurations.
             best: The best value of the first objective on the fronts of all methods.
         """
         front = self.front()
-        indices = to_confirm(
+        indices = select_to_confirm(
             list(front.values()), self._objectives, self._study.reference_point, count, best
         )
         return [self._configuration(list(front)[i]) for i in indices]
 
-    def known_to(self, number: int) -> int:
-        """Number of leading runs whose outcomes may inform the decision about run ``number``."""
-        return self._history.known_to(number)
+    def count_informing_runs(self, number: int) -> int:
+        """Return the number of leading runs whose outcomes inform the decision about a run."""
+        return self._history.count_informing_runs(number)
 
-    def knows(self, runs: int) -> bool:
+    def has_ended(self, runs: int) -> bool:
         """Whether the first ``runs`` runs have ended."""
         return self._history.has_ended(min(runs, self.total))
 
     def may_decide(self) -> bool:
         """Whether a run is left to decide about, and the outcomes that inform it are known."""
-        most = self._study.runs_per_search if self._ends_at is None else self._ends_at
-        return self.decided < most and self.knows(self.known_to(self.decided))
+        limit = self._study.runs_per_search if self._ends_at is None else self._ends_at
+        return self.decided < limit and self.has_ended(self.count_informing_runs(self.decided))
 
     def is_recorded(self, number: int) -> bool:
         """Whether a run has a record from before an interruption."""
@@ -242,12 +241,14 @@ class MethodSearch:
         self._ends_at, self.on_plateau = self.decided, True
 
     def decide(self) -> bool:
-        """Decide about the next run; False if that must wait or no run is left."""
+        """Decide about the next run; return False if this must wait or no run is left."""
         number = self.decided
-        known = self.known_to(number)
-        decision = self._recorded(number) or self._next(number, known)
-        if decision is None and self.knows(number):  # later outcomes may leave something to try
-            decision = self._next(number, number)
+        informing = self.count_informing_runs(number)
+        decision = self._recorded_decision(number) or self._make_decision(number, informing)
+        if decision is None and self.has_ended(
+            number
+        ):  # with later outcomes racing may find a seed
+            decision = self._make_decision(number, number)
             if decision is None:
                 self._ends_at = number
         if decision is None:
@@ -256,7 +257,7 @@ class MethodSearch:
         self._history.append(decision, run_id)
         if run_id in self._finished:
             self._history.finish(number, self._finished[run_id])
-            self._record.require(number, self._finished[run_id])
+            self._record.check_outcome(number, self._finished[run_id])
         return True
 
     def _configuration(self, number: int) -> Configuration:
@@ -276,12 +277,12 @@ class MethodSearch:
         seed = decision.seeds[0] if self._study.racing else None
         return str(RunId(self._trial_id(decision.configuration), seed))
 
-    def _recorded(self, number: int) -> Decision | None:
-        """Return the decision about a run from before an interruption, if it is recorded."""
-        recorded, decision = self._record[number], self._record.decision(number)
+    def _recorded_decision(self, number: int) -> Decision | None:
+        """Return the decision about a run that was recorded before an interruption, if any."""
+        recorded, decision = self._record[number], self._record.recorded_decision(number)
         if recorded is None:
             return None
-        possible = [self._new()]
+        possible = [self._new_configuration()]
         if self._study.racing:
             runs = Counter(decided.configuration for decided in self._history.decisions)
             seeds = self._study.seed_list
@@ -300,44 +301,44 @@ class MethodSearch:
             "this study"
         )
 
-    def _next(self, number: int, known: int) -> Decision | None:
-        """Decide about a run from the first ``known`` outcomes; None if nothing is left to try."""
-        further = self._race(number, known) if self._study.racing else None
+    def _make_decision(self, number: int, informing: int) -> Decision | None:
+        """Decide about a run from the leading outcomes; None if no configuration is left to try."""
+        further = self._further_seed(number, informing) if self._study.racing else None
         if further is not None:
             return further
-        new = self._new()
+        new = self._new_configuration()
         is_finished = self._run_id(new) in self._finished
         return new if is_finished or not self._configurations.are_exhausted() else None
 
-    def _new(self) -> Decision:
-        """Return a new configuration, with its first seed if configurations race, else with all."""
+    def _new_configuration(self) -> Decision:
+        """Return the decision for a new configuration, with all seeds or, in racing, the first."""
         seeds = self._study.seed_list
         first = tuple(seeds[:1] if self._study.racing else seeds)
         return Decision(self._history.configurations, first)
 
-    def _race(self, number: int, known: int) -> Decision | None:
+    def _further_seed(self, number: int, informing: int) -> Decision | None:
         """Return a further seed for a configuration that could be on the front; None if none can.
 
-        A configuration with a seed whose outcome may not be known yet must wait.
+        A configuration that has a seed without an informing outcome must wait.
         """
         assert self._study.racing is not None
         seeds = self._study.seed_list
-        waiting = {decision.configuration for decision in self._history.decisions[known:]}
-        contenders = {
+        waiting = {decision.configuration for decision in self._history.decisions[informing:]}
+        run_values = {
             c: aggregate.run_values
-            for c, aggregate in self._history.aggregates(known).items()
+            for c, aggregate in self._history.aggregates(informing).items()
             if aggregate.status is Status.COMPLETED
         }
-        incomplete = [c for c, runs in contenders.items() if len(runs) < len(seeds)]
+        incomplete = [c for c, runs in run_values.items() if len(runs) < len(seeds)]
         best = select_for_next_seed(
-            contenders,
+            run_values,
             [c for c in incomplete if c not in waiting],
             self._objectives,
             self._study.racing.min_probability,
             self._suggestions.seed_of(number),
             self._constraints,
         )
-        return None if best is None else Decision(best, (seeds[len(contenders[best])],))
+        return None if best is None else Decision(best, (seeds[len(run_values[best])],))
 
     def _write_record(self, number: int) -> None:
         decision = self._history.decisions[number]

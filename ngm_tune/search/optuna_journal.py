@@ -98,7 +98,7 @@ class SearchRecord:
         """Return the latest Optuna trial of a run; None if the run is not recorded."""
         return self._latest.get(number)
 
-    def decision(self, number: int) -> tuple[Any, Any] | None:
+    def recorded_decision(self, number: int) -> tuple[Any, Any] | None:
         """Return the recorded configuration and seeds of a run; None if they are not recorded.
 
         The values are not validated, since a journal can contain anything.
@@ -108,8 +108,8 @@ class SearchRecord:
             return None
         return trial.user_attrs["configuration"], trial.user_attrs.get("seeds")
 
-    def require(self, number: int, outcome: Outcome) -> None:
-        """Check that a run, if it is recorded as complete, is recorded with this outcome.
+    def check_outcome(self, number: int, outcome: Outcome) -> None:
+        """Check that the recorded outcome of a run, if the record has one, equals this outcome.
 
         The record of an outcome that was recomputed is not checked; :meth:`write` replaces it.
 
@@ -182,7 +182,7 @@ class SearchRecord:
         if state is not TrialState.COMPLETE:
             return self._study.tell(trial.number, state=state)
         for text, violation in zip(self._constraints, outcome.violation, strict=True):
-            if text not in trial.constraints:  # set already if the driver was killed at this point
+            if text not in trial.constraints:  # a killed driver may have set some of them
                 handle.set_constraint(text, violation)
         return self._study.tell(trial.number, outcome.values)
 
@@ -261,10 +261,10 @@ def quarantine_incomplete_line(results: Results) -> str | None:
     complete = content.rfind(b"\n") + 1
     if complete == len(content):
         return None
-    place = results.choose_quarantine_path(f"{JOURNAL}.tail")
-    results.write_bytes(place, content[complete:])
+    path = results.choose_quarantine_path(f"{JOURNAL}.tail")
+    results.write_bytes(path, content[complete:])
     results.write_bytes(JOURNAL, content[:complete])
-    return place
+    return path
 
 
 def open_storage(path: Path) -> JournalStorage:

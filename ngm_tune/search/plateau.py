@@ -20,5 +20,5 @@ def has_levelled_off(volume: Callable[[int], float], runs: int, window: int, rul
     """
     if runs < 2 * window:
         return False
-    now, before = volume(runs), volume(runs - window)
-    return now - before <= rule.min_improvement * now
+    latest, earlier = volume(runs), volume(runs - window)
+    return latest - earlier <= rule.min_improvement * latest

@@ -1,11 +1,11 @@
-"""Racing: find the configurations that could still be on the front from the seeds run so far.
+"""Racing: find the configurations that could be on the front, given the seeds run so far.
 
 The model of the value (an objective or the violation of a constraint) of configuration c with seed
 s is mu_c + b_s + noise. A seed gives every configuration the same initial weights and batches, so
 the seed effect b_s is common to all configurations and cancels in comparisons. Seed effects are
 fitted by medians, so a few configurations with extreme values have little influence. The variance
 of the noise is pooled over the configurations and adapted to each one by its own residuals. A few
-residuals determine a variance poorly; therefore the variance is drawn at random, as the values are.
+residuals determine a variance poorly, so the variance is drawn at random together with the values.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _CLIP_QUANTILE = 0.99
 
 
 def select_for_next_seed(
-    contenders: Mapping[int, Sequence[tuple[float, ...]]],
+    run_values: Mapping[int, Sequence[tuple[float, ...]]],
     candidates: Sequence[int],
     objectives: Sequence[Metric],
     min_probability: float,
     seed: int,
     constraints: Sequence[Constraint] = (),
 ) -> int | None:
-    """Return the candidate most likely to be on the front of the contenders.
+    """Return the candidate most likely to be on the front.
 
     Args:
-        contenders: Values of each configuration with each of its seeds, in the order of the
+        run_values: Values of each configuration with each of its seeds, in the order of the
             study's seeds: the objectives, followed by the violation of each constraint.
-        candidates: The contenders that can receive a further seed.
+        candidates: The configurations that can receive a further seed.
         objectives: The metrics.
         min_probability: Smallest probability of being on the front for a further seed.
         seed: Seed of the random draws.
@@ -58,13 +58,13 @@ def select_for_next_seed(
     """
     if not candidates:
         return None
-    most_seeds = max(map(len, contenders.values()))
-    values = np.full((len(contenders), most_seeds, len(objectives) + len(constraints)), np.nan)
-    for row, run_values in zip(values, contenders.values(), strict=True):
-        row[: len(run_values)] = run_values
+    most_seeds = max(map(len, run_values.values()))
+    values = np.full((len(run_values), most_seeds, len(objectives) + len(constraints)), np.nan)
+    for row, by_seed in zip(values, run_values.values(), strict=True):
+        row[: len(by_seed)] = by_seed
     estimates = front_probabilities(values, objectives, seed, constraints)
-    probabilities = dict(zip(contenders, estimates.tolist(), strict=True))
-    best = max(candidates, key=lambda c: (probabilities[c], len(contenders[c]), -c))
+    probabilities = dict(zip(run_values, estimates.tolist(), strict=True))
+    best = max(candidates, key=lambda c: (probabilities[c], len(run_values[c]), -c))
     return best if probabilities[best] >= min_probability else None
 
 
@@ -177,7 +177,7 @@ def _noise_variances(residuals: Floats, runs: NDArray[np.int64]) -> tuple[Floats
     freedom = np.maximum(runs - 1, 0)[:, None]
     clipped, clipped_freedom = squares[several], freedom[several]
     if len(clipped) >= _MIN_TO_CLIP:
-        from scipy.stats import chi2  # takes a second to import, which other studies save
+        from scipy.stats import chi2  # slow to import, and only used in racing
 
         typical = np.median(clipped / chi2.median(clipped_freedom), axis=0)
         clipped = np.minimum(clipped, typical * chi2.ppf(_CLIP_QUANTILE, clipped_freedom))

@@ -19,7 +19,7 @@ class Decision:
 
 
 class RunHistory:
-    """Decided runs of one search in order, and the outcomes of those that have ended.
+    """The decided runs of one search in order, and the outcomes of the ended runs.
 
     Runs and configurations are numbered from 0, in the order of the decisions about them.
 
@@ -33,7 +33,7 @@ class RunHistory:
         self.outcomes: dict[int, Outcome] = {}
         """Outcomes of the ended runs by number, in the order in which they ended."""
         self.running: set[int] = set()
-        """Numbers of the runs that were handed out and have no outcome yet."""
+        """Numbers of the runs that were started and have no outcome yet."""
         self.run_ids: list[str] = []
         self._numbers: dict[str, int] = {}
         self._first_runs: list[int] = []
@@ -74,8 +74,8 @@ class RunHistory:
         self.running.discard(number)
         self.outcomes[number] = outcome
 
-    def known_to(self, number: int) -> int:
-        """Number of leading runs whose outcomes may inform the decision about run ``number``."""
+    def count_informing_runs(self, number: int) -> int:
+        """Return the number of leading runs whose outcomes inform the decision about a run."""
         return max(0, number - self._max_concurrent_trials + 1)
 
     def has_ended(self, runs: int) -> bool:
@@ -91,7 +91,7 @@ class RunHistory:
         )
 
     def feasible_peers(self, seeds: Sequence[int], rung: int, runs: int) -> list[Values]:
-        """Return the interim objectives of feasible runs that trained the same seeds.
+        """Return the interim objectives of the feasible runs with the same seeds.
 
         Args:
             seeds: The seeds.

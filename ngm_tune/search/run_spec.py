@@ -14,7 +14,7 @@ class Configuration(NamedTuple):
 
     Attributes:
         trial_id: Id of the trial.
-        hyperparameters: Hyper-parameters that the method is built with.
+        hyperparameters: Hyper-parameters with which the method is built.
         coordinates: Search coordinates; empty for fixed hyper-parameters.
     """
 

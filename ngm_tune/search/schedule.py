@@ -1,4 +1,4 @@
-"""The schedule of a study: it draws the next run fairly from all searches."""
+"""The schedule of a study, which draws the next run fairly from all searches."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Schedule:
         self._running.pop(run_id).finish(run_id, outcome)
 
     def reopen(self, run_id: str) -> None:
-        """Offer an interrupted run again."""
+        """Make an interrupted run available to :meth:`ask` again."""
         self._running.pop(run_id).reopen(run_id)
 
     def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:

@@ -81,18 +81,18 @@ class Suggestions:
             self.seed_of(number),
             self._points[configuration] if configuration < len(self._points) else None,
         )
-        return suggestion if self._grid is None else self._untried(suggestion, tried)
+        return suggestion if self._grid is None else self._replace_if_tried(suggestion, tried)
 
     def all_tried(self, tried: Iterable[Mapping[str, object]]) -> bool:
         """Whether the search space is finite and every configuration in it was tried."""
         return self._grid is not None and len(self._indices(tried)) == self._grid.size
 
-    def _untried(
+    def _replace_if_tried(
         self, suggestion: FrozenTrial, tried: Iterable[Mapping[str, object]]
     ) -> FrozenTrial:
         """Return the suggestion, or the next untried configuration if it was tried already."""
         assert self._grid is not None
-        tried_indices, index = self._indices(tried), self._grid.number(suggestion.params)
+        tried_indices, index = self._indices(tried), self._grid.index_of(suggestion.params)
         if index not in tried_indices or len(tried_indices) == self._grid.size:
             return suggestion
         while index in tried_indices:
@@ -101,4 +101,4 @@ class Suggestions:
 
     def _indices(self, tried: Iterable[Mapping[str, object]]) -> set[int]:
         assert self._grid is not None
-        return {self._grid.number(coordinates) for coordinates in tried}
+        return {self._grid.index_of(coordinates) for coordinates in tried}

@@ -60,7 +60,7 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
         _apply(content, override)
     if "name" not in content:
         raise UserError(
-            f"{origin}: the file name yields no name for the study; add the key name to the file"
+            f"{origin}: the file name contains no study name; add the key 'name' to the file"
         )
     try:
         return validate_study(content, origin)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 
-def require_known(names: Sequence[str], known: Iterable[str], kind: str, hint: str = "") -> None:
-    """Check that every name is known and listed once.
+def check_names(names: Sequence[str], allowed: Collection[str], kind: str, hint: str = "") -> None:
+    """Check that every name is allowed and listed once.
 
     Args:
         names: Names in a study.
-        known: Allowed names.
-        kind: The kind of thing that is named, such as "method", for messages.
-        hint: End of the message about an unknown name.
+        allowed: Allowed names.
+        kind: What the names refer to, such as "method", for messages.
+        hint: End of the message about a name that is not allowed.
 
     Raises:
-        ValueError: A name is unknown or listed twice.
+        ValueError: A name is not allowed, or is listed twice.
     """
-    allowed = list(known)
     for name in names:
         if name not in allowed:
             problem = f"no {kind} {name!r}; allowed are {', '.join(allowed)}"

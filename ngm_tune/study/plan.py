@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from ngm_tune.benchmarks import Benchmark, get_benchmark
-from ngm_tune.benchmarks.custom_benchmark import outline
+from ngm_tune.benchmarks.custom_benchmark import with_placeholder_classes
 from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.results.columns import Domain, column_type
 from ngm_tune.study.initial_points import locate, select_points
@@ -48,7 +48,7 @@ class StudyPlan:
             ValueError: A name is unknown, or a range is invalid.
         """
         methods = {name: get_method(name) for name in study.methods}
-        custom = study.custom and outline(study.custom)
+        custom = study.custom and with_placeholder_classes(study.custom)
         return cls(
             study=study,
             methods=methods,
@@ -128,8 +128,8 @@ class StudyPlan:
         """Return the number of training iterations of each task of a benchmark."""
         return self.study.iterations_per_task or self.outlines[benchmark].iterations_per_task
 
-    def network(self, benchmark: str) -> nn.Module:
-        """Build a network of a benchmark.
+    def build_network(self, benchmark: str) -> nn.Module:
+        """Build the network of a benchmark.
 
         The network of an unresolved ``custom`` has a placeholder number of outputs.
         """

@@ -27,14 +27,14 @@ class Resources(_Table):
 
     @field_validator("gpu", mode="before")
     @classmethod
-    def _a_number(cls, value: object) -> object:
+    def _check_number(cls, value: object) -> object:
         if isinstance(value, bool):
             raise ValueError("must be a number")
         return value
 
     @field_validator("gpu")
     @classmethod
-    def _a_fraction_or_whole(cls, value: float) -> float:
+    def _check_share(cls, value: float) -> float:
         if value > 1.0 and value != int(value):
             raise ValueError("must be a fraction of one GPU, up to 1, or a whole number")
         return value
@@ -62,7 +62,7 @@ class EarlyStopping(_Table):
     """Prune trials that their peers at the same task dominate."""
 
     quantile: Share = 0.7
-    """Share of peers with a better non-dominated rank at which a trial is pruned."""
+    """Share of peers with a better non-dominated rank from which a trial is pruned."""
     min_peers: Annotated[int, Field(ge=2, le=1_000_000)] = 8
     """Smallest number of peers for a comparison."""
     grace_tasks: Annotated[int, Field(ge=2, le=1_000_000)] = 2
@@ -77,4 +77,4 @@ class Plateau(_Table):
     """Number of recent trials of each method over which the growth is measured."""
     min_improvement: Share = 0.01
     """Relative growth of the hypervolume. The searches of a benchmark end, after the same number of
-    trials, when the growth of every method is below it."""
+    trials, when the growth of every method is at most this value."""

@@ -19,7 +19,7 @@ from ngm_tune.benchmarks import CUSTOM, Custom
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.results.expected_runs import ExpectedRuns, expand_seeds, fresh_seeds
-from ngm_tune.study.names import require_known
+from ngm_tune.study.names import check_names
 from ngm_tune.study.options import SINGLE_OBJECTIVE, Sampler
 from ngm_tune.study.search_spaces import Point
 from ngm_tune.study.sections import (
@@ -100,7 +100,7 @@ class Study(BaseModel):
     eval_every: Count = 1
     """Number of iterations between evaluations."""
     eval_dense: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Number of iterations after each transition that are all evaluated."""
+    """Number of iterations after each transition in which every iteration is evaluated."""
     eval_examples: Count | None = None
     """Largest number of examples of each task that are evaluated; all by default."""
     eval_tasks: EvalTasks = "seen"
@@ -130,14 +130,14 @@ class Study(BaseModel):
 
     @field_validator("reference_point", mode="before")
     @classmethod
-    def _floats(cls, value: Any) -> Any:
+    def _convert_to_floats(cls, value: Any) -> Any:
         if isinstance(value, dict):
             return {k: float(v) if type(v) is int else v for k, v in value.items()}
         return value
 
     @field_validator("sampler", mode="before")
     @classmethod
-    def _several_objectives(cls, name: Any) -> Any:
+    def _check_sampler(cls, name: Any) -> Any:
         if name in SINGLE_OBJECTIVE:
             raise ValueError(
                 f"it supports a single objective only; allowed are {', '.join(get_args(Sampler))}"
@@ -146,20 +146,20 @@ class Study(BaseModel):
 
     @field_validator("objectives")
     @classmethod
-    def _known_objectives(cls, names: list[str]) -> list[str]:
+    def _check_objectives(cls, names: list[str]) -> list[str]:
         bounded = [name for name, metric in METRICS.items() if metric.worst is not None]
-        require_known(names, bounded, "objective")
+        check_names(names, bounded, "objective")
         return names
 
     @field_validator("seeds")
     @classmethod
-    def _distinct_seeds(cls, seeds: int | list[int]) -> int | list[int]:
+    def _check_seeds(cls, seeds: int | list[int]) -> int | list[int]:
         if isinstance(seeds, list) and len(set(seeds)) != len(seeds):
             raise ValueError("a seed is listed twice")
         return seeds
 
     @model_validator(mode="after")
-    def _keys_that_need_each_other(self) -> Study:
+    def _check_dependent_keys(self) -> Study:
         if (self.strategy == "replay") != (self.buffer_size is not None):
             raise ValueError(
                 f'strategy = "{self.strategy}" and buffer_size = {self.buffer_size}: strategy = '
@@ -173,7 +173,7 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _reference_for_each_objective(self) -> Study:
+    def _check_reference_point(self) -> Study:
         if set(self.reference_point) != set(self.objectives):
             raise ValueError(
                 f"reference_point = {self.reference_point}: must give one value for each of the "
@@ -195,7 +195,7 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _objectives_are_evaluated(self) -> Study:
+    def _check_evaluation(self) -> Study:
         metrics = [("objectives", metric) for metric in self.objective_metrics]
         metrics += [("constraints", Constraint.parse(c).metric) for c in self.constraints]
         for key, metric in metrics:
@@ -259,9 +259,9 @@ class Study(BaseModel):
         """
         if self.custom is None:
             return self
-        from ngm_tune.benchmarks.custom_images import resolved
+        from ngm_tune.benchmarks.custom_images import resolve
 
-        return self.model_copy(update={"custom": resolved(self.custom)})
+        return self.model_copy(update={"custom": resolve(self.custom)})
 
     def content(self) -> dict[str, Any]:
         """Return the study as plain values that :meth:`model_validate` accepts."""

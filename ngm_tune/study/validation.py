@@ -7,17 +7,17 @@ from inspect import Parameter, signature
 from itertools import product
 from typing import NamedTuple
 
-from optuna.distributions import CategoricalDistribution
-
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
 from ngm_tune.methods import Config, Method, methods
+from ngm_tune.methods.finite_space import corner
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64_LIMIT
-from ngm_tune.study.names import require_known
+from ngm_tune.study.names import check_names
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm
 from ngm_tune.study.study import Study
 
+_METHOD_HINT = "other methods need a package that is not installed"
 _SEARCH_KEYS = (
     "search_space",
     "points_to_evaluate",
@@ -50,13 +50,12 @@ def validate(study: Study) -> StudyPlan:
 
 
 def _check_names(study: Study) -> None:
-    hint = "other methods need a package that is not installed"
-    for kind, names, known, end in (
+    for kind, names, allowed, hint in (
         ("benchmark", study.benchmarks, [*BENCHMARKS, CUSTOM], ""),
-        ("method", study.methods, methods(), hint),
+        ("method", study.methods, methods(), _METHOD_HINT),
     ):
         try:
-            require_known(names, known, kind, end)
+            check_names(names, allowed, kind, hint)
         except ValueError as error:
             raise ValueError(f"{kind}s = {names!r}: {error}") from None
 
@@ -139,7 +138,7 @@ def _check_arguments(plan: StudyPlan) -> None:
     """Raise ValueError unless every required hyper-parameter is searched or fixed."""
     study = plan.study
     unfixed = [method for method in study.methods if method not in study.fixed]
-    for benchmark, name in product(study.benchmarks, unfixed):  # _check_fixed does the others
+    for benchmark, name in product(study.benchmarks, unfixed):  # _check_fixed checks the others
         method = plan.methods[name]
         arguments = method.example | plan.fixed_hyperparameters(benchmark, name)
         try:
@@ -153,13 +152,8 @@ def _check_arguments(plan: StudyPlan) -> None:
 def _check_corners(plan: StudyPlan, name: str) -> None:
     """Raise ValueError unless a method can be built at both ends of its ranges."""
     method = plan.methods[name]
-    for bound in ("low", "high"):
-        point = {
-            coordinate: distribution.choices[0 if bound == "low" else -1]
-            if isinstance(distribution, CategoricalDistribution)
-            else getattr(distribution, bound)
-            for coordinate, distribution in plan.spaces[name].items()
-        }
+    for high in (False, True):
+        point = corner(plan.spaces[name], high=high)
         for benchmark in plan.study.benchmarks:
             arguments = plan.fixed_hyperparameters(benchmark, name) | method.settings_at(point)
             problem = _explain_build_failure(plan, benchmark, method, arguments)
@@ -233,7 +227,7 @@ def _explain_build_failure(
 ) -> str | None:
     """Return why a method cannot be built on the network of a benchmark; None if it can."""
     try:
-        model = plan.network(benchmark)
+        model = plan.build_network(benchmark)
         signature(method.build).bind(model, **arguments)
         method.build(model, **arguments)
     except (TypeError, ValueError) as error:
@@ -258,7 +252,7 @@ _KINDS = {
 
 
 def _annotated_type(parameter: Parameter | None) -> type | None:
-    """Return the type in the annotation or default of a parameter; None if it is not in _KINDS."""
+    """Return the type of a parameter by annotation or default; None if it is not in _KINDS."""
     if parameter is None:
         return None
     annotation = parameter.annotation

@@ -43,7 +43,7 @@ def warn_of_small_spaces(plan: StudyPlan) -> Iterator[str]:
 
 
 def warn_of_rules_without_effect(study: Study) -> Iterator[str]:
-    """Yield a warning for each rule that has no effect in such short searches."""
+    """Yield a warning for each rule without effect, because the searches are too short for it."""
     # Number of runs whose outcomes inform the decision about the last run.
     informing = max(0, study.runs_per_search - study.max_concurrent_trials)
     early, plateau = study.early_stopping, study.plateau

@@ -15,13 +15,13 @@ _MOST_SHARED = 0.01
 """Share of test examples that may also be in the training data: datasets hold some duplicates."""
 
 _SAMPLE = 2000
-"""Examples that statistics are computed on."""
+"""Number of examples on which statistics are computed."""
 
 
 class BenchmarkTestCase:
     """Checks that a :class:`~ngm_tune.benchmarks.Benchmark` can be trained and evaluated on.
 
-    The data is loaded twice. A benchmark takes as long as that, plus a few passes of its network.
+    The suite loads the data twice and runs the network on a few examples.
 
     Attributes:
         benchmark: The benchmark under test.
@@ -86,9 +86,9 @@ class BenchmarkTestCase:
 
         A task has the same classes in every split.
         """
-        expected = _classes_of_tasks(data.train)
+        expected = _find_classes_of_tasks(data.train)
         for name, split in _splits(data):
-            classes = _classes_of_tasks(split)
+            classes = _find_classes_of_tasks(split)
             assert classes == expected, f"tasks have other classes in {name} than in train"
         if self.benchmark.kind == "class-incremental":
             assert sum(map(len, expected)) == len(set().union(*expected)), (
@@ -181,10 +181,10 @@ def _splits(data: TaskData) -> list[tuple[str, TaskSplit]]:
     return [("train", data.train), ("validation", data.validation), ("test", data.test)]
 
 
-def _classes_of_tasks(split: TaskSplit) -> list[set[int]]:
+def _find_classes_of_tasks(split: TaskSplit) -> list[set[int]]:
     return [set(labels.tolist()) for labels in torch.split(split.labels, list(split.sizes))]
 
 
 def _digests(inputs: Tensor) -> set[bytes]:
-    """Hashes of the examples."""
+    """Return the hashes of the examples."""
     return {hashlib.sha256(example.tobytes()).digest() for example in inputs.numpy()}

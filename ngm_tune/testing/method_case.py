@@ -17,7 +17,7 @@ from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.benchmarks.models import SlimResNet18
 from ngm_tune.learners import Batch, Learner
 from ngm_tune.methods import Config, Method
-from ngm_tune.methods.finite_space import scattered
+from ngm_tune.methods.finite_space import draw_points
 from ngm_tune.testing.runs import (
     TASKS,
     build,
@@ -40,7 +40,8 @@ _ROUNDING = 1e-9
 class MethodTestCase:
     """Checks that a :class:`~ngm_tune.methods.Method` can be searched, trained and resumed.
 
-    The runs are short: three tasks of Split-Digits on one CPU thread. A method takes a few seconds.
+    The runs are short: three tasks of Split-Digits on one CPU thread. The suite takes a few seconds
+    per method.
 
     Attributes:
         method: The method under test.
@@ -70,7 +71,7 @@ class MethodTestCase:
     @property
     def points(self) -> list[Config]:
         """Corners and random points of the search space."""
-        return [*corners(self.method), *scattered(self.method.space, self.random_points)]
+        return [*corners(self.method), *draw_points(self.method.space, self.random_points)]
 
     def test_is_described(self) -> None:
         """The method has a title and a source, which tables and reports show."""
@@ -112,11 +113,11 @@ class MethodTestCase:
         for point in self.points:
             settings = self.method.settings_at(point)
             located = self.method.coordinates_of(settings)
-            assert _close(located, point), (
-                f"configure makes {settings} of {point}, and locate makes {located} of that"
+            assert _are_close(located, point), (
+                f"configure maps {point} to {settings}, which locate maps to {located}"
             )
-            assert _close(self.method.settings_at(located), settings), (
-                f"configure makes {self.method.settings_at(located)} of {located}, expected "
+            assert _are_close(self.method.settings_at(located), settings), (
+                f"configure maps {located} to {self.method.settings_at(located)}, expected "
                 f"{settings}"
             )
 
@@ -154,18 +155,18 @@ class MethodTestCase:
                 self.method, middle(self.method), iterations=self.iterations, strategy=strategy
             )
 
-        whole, states = start(), []
-        while not whole.finished:
-            whole.train_task()
-            states.append(_saved(whole.state_dict()))
-        assert whole.diverged_at is None, (
-            f"the run in the middle of the space diverges at iteration {whole.diverged_at}; search "
-            "a smaller space"
+        uninterrupted, states = start(), []
+        while not uninterrupted.finished:
+            uninterrupted.train_task()
+            states.append(_save_state(uninterrupted.state_dict()))
+        assert uninterrupted.diverged_at is None, (
+            "the run in the middle of the space diverges at iteration "
+            f"{uninterrupted.diverged_at}; search a smaller space"
         )
         for task, state in enumerate(states[:-1]):
             resumed = start()
-            resumed.load_state_dict(_loaded(state))
-            difference = first_difference(whole.records, finish(resumed))
+            resumed.load_state_dict(_load_state(state))
+            difference = first_difference(uninterrupted.records, finish(resumed))
             assert not difference, (
                 f"a run resumed after task {task} differs from an uninterrupted one: {difference}; "
                 "state_dict and load_state_dict must cover everything that training changes"
@@ -188,7 +189,7 @@ class MethodTestCase:
         A constant prediction has an accuracy of 0.5; the method must reach 0.75 and lower the loss.
         """
         results = []
-        for point in [middle(self.method), *scattered(self.method.space, 8)]:
+        for point in [middle(self.method), *draw_points(self.method.space, 8)]:
             run = start_run(self.method, point, iterations=self.learning_iterations)
             record = run.train_task()
             if record.diverged_at is not None:
@@ -238,11 +239,11 @@ class MethodTestCase:
         """
         if self.method.task_aware:
             pytest.skip("the method is task-aware")
-        informed, blind = (
-            _losses(self.method, middle(self.method), self.iterations, informed=informed)
+        informed, uninformed = (
+            _train_losses(self.method, middle(self.method), self.iterations, informed=informed)
             for informed in (True, False)
         )
-        assert informed == blind, (
+        assert informed == uninformed, (
             "the method uses information on tasks; declare it with task_aware=True"
         )
 
@@ -254,7 +255,7 @@ class MethodTestCase:
         assert (copy.name, copy.example) == (self.method.name, self.method.example)
 
 
-def _close(a: Config, b: Config) -> bool:
+def _are_close(a: Config, b: Config) -> bool:
     """Whether two configurations agree up to rounding."""
 
     def same(x: Any, y: Any) -> bool:
@@ -265,13 +266,13 @@ def _close(a: Config, b: Config) -> bool:
     return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
 
 
-def _saved(state: dict[str, Any]) -> bytes:
+def _save_state(state: dict[str, Any]) -> bytes:
     stream = io.BytesIO()
     torch.save(state, stream)
     return stream.getvalue()
 
 
-def _loaded(state: bytes) -> dict[str, Any]:
+def _load_state(state: bytes) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = torch.load(io.BytesIO(state), weights_only=True)
     except Exception as error:
@@ -282,8 +283,8 @@ def _loaded(state: bytes) -> dict[str, Any]:
     return loaded
 
 
-def _losses(method: Method, point: Config, iterations: int, *, informed: bool) -> list[float]:
-    """Train over several tasks, with or without information on tasks; the loss of each step."""
+def _train_losses(method: Method, point: Config, iterations: int, *, informed: bool) -> list[float]:
+    """Train on several tasks with or without task information; return the loss of each step."""
     train = digits().train
     with seeded(0):
         model = digits_network()

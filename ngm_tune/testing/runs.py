@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ngm_tune.benchmarks import TaskData, TaskSplit, get_benchmark
 from ngm_tune.methods import Config, Method
+from ngm_tune.methods.finite_space import corner
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining, TaskRecord
 from ngm_tune.training.options import EvaluationSchedule, Strategy, StreamOptions
@@ -21,18 +22,7 @@ TASKS = 3
 
 def corners(method: Method) -> list[Config]:
     """Return the two corners of a search space with all lowest and all highest values."""
-    return [_corner(method, high=False), _corner(method, high=True)]
-
-
-def _corner(method: Method, *, high: bool) -> Config:
-    point: Config = {}
-    for name, distribution in method.space.items():
-        if isinstance(distribution, CategoricalDistribution):
-            point[name] = distribution.choices[-1 if high else 0]
-        else:
-            assert isinstance(distribution, FloatDistribution | IntDistribution)
-            point[name] = distribution.high if high else distribution.low
-    return point
+    return [corner(method.space, high=high) for high in (False, True)]
 
 
 def middle(method: Method) -> Config:
@@ -90,7 +80,7 @@ def start_run(
         method: The method.
         point: Its search coordinates.
         iterations: Training iterations on each task.
-        strategy: Which tasks batches are drawn from.
+        strategy: Tasks that batches are drawn from.
         eval_every: Iterations between evaluations; by default only the end of a task.
         settings: Hyper-parameters that replace and extend those at the point.
     """

@@ -13,23 +13,23 @@ class Checkpoint(NamedTuple):
     """State of an unfinished trial.
 
     Attributes:
-        of: Identity of the trial: its id, seeds and hyper-parameters.
+        identity: Identity of the trial: its id, seeds and hyper-parameters.
         states: ``state_dict`` of each run of the trial.
     """
 
-    of: dict[str, Any]
+    identity: dict[str, Any]
     states: list[dict[str, Any]]
 
 
-def pack(of: Mapping[str, Any], states: Sequence[dict[str, Any]]) -> bytes:
+def pack(identity: Mapping[str, Any], states: Sequence[dict[str, Any]]) -> bytes:
     """Serialise a checkpoint.
 
     Args:
-        of: Identity of the trial, including a text ``run_id``.
+        identity: Identity of the trial, with the key ``run_id``.
         states: ``state_dict`` of each run of the trial.
     """
     content = io.BytesIO()
-    torch.save(Checkpoint(dict(of), list(states))._asdict(), content)
+    torch.save({"of": dict(identity), "states": list(states)}, content)
     return content.getvalue()
 
 
@@ -48,6 +48,6 @@ def unpack(content: bytes, device: str = "cpu") -> Checkpoint:
     except Exception as error:  # damaged bytes make the unpickler raise anything
         raise ValueError("not readable as a checkpoint") from error
     match loaded:
-        case {"of": {"run_id": str()} as of, "states": [*states]} if len(loaded) == 2:
-            return Checkpoint(of, states)
+        case {"of": {"run_id": str()} as identity, "states": [*states]} if len(loaded) == 2:
+            return Checkpoint(identity, states)
     raise ValueError("not a checkpoint of a trial")

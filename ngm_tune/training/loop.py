@@ -1,8 +1,8 @@
 """Training on a sequence of tasks with continual evaluation: the protocol of arXiv 2507.14056.
 
-While task k is trained, every batch is drawn from the training data of all tasks seen so far, so
-that missing data causes no forgetting. :mod:`ngm_tune.training.streams` has two more strategies.
-Frequent evaluation of the tasks seen so far shows the stability gap.
+While task k is trained, every batch is drawn from the training data of all tasks seen so far. Any
+forgetting is then not due to missing data. :mod:`ngm_tune.training.streams` has two more
+strategies. Frequent evaluation of the tasks seen so far shows the stability gap.
 
 A seed fixes the initial weights and every batch independently of the method. Runs of different
 methods with the same seed are therefore paired.
@@ -215,7 +215,7 @@ class ContinualTraining:
                 if tasks := self.evaluation.tasks_at(task, i, len(batches)):
                     accuracy, loss = self._evaluator(self.learner.evaluated, tasks)
                     if last and not loss[: task + 1].isfinite().all():
-                        diverged_at = first + i  # through the last step
+                        diverged_at = first + i  # the last update caused it
                         break
                     evaluations.append((first + i, accuracy, loss))
                 if self._probe is not None:
@@ -224,7 +224,7 @@ class ContinualTraining:
             else:
                 self.learner.end_task(task, lambda count: self._draw(batches, count))
 
-        if diverged_at is not None:  # drop the iterations up to the check that detected it
+        if diverged_at is not None:  # drop the iterations after it, before the check
             steps = steps[: diverged_at - first + 1]
             evaluations = [row for row in evaluations if row[0] < diverged_at]
             probed = [row for row in probed if row[0] < diverged_at]

@@ -71,7 +71,7 @@ class EvaluationSchedule:
 
     Attributes:
         every: Number of iterations from one evaluation to the next.
-        dense: Number of iterations after each transition that are all evaluated.
+        dense: Number of iterations after each transition in which every iteration is evaluated.
         tasks: Tasks that are evaluated.
 
     Raises:

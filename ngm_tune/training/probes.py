@@ -71,7 +71,7 @@ class Probes:
     def begin_task(self, learner: Learner) -> None:
         """Record gain and weights before the first iteration of a task."""
         if "fast-and-slow" in self._names:
-            self._fast_and_slow(learner)
+            self._measure_norms(learner)
 
     def __call__(self, learner: Learner, task: int, iteration: int) -> dict[str, float]:
         """Return measurements by name after an iteration of a task.
@@ -83,12 +83,12 @@ class Probes:
         """
         measured: dict[str, float] = {}
         if "fast-and-slow" in self._names:
-            measured |= self._fast_and_slow(learner)
+            measured |= self._measure_norms(learner)
         if "curvature" in self._names and (iteration in _EARLY or iteration % self._every == 0):
-            measured |= self._curvature(learner, task)
+            measured |= self._measure_curvature(learner, task)
         return measured
 
-    def _curvature(self, learner: Learner, task: int) -> dict[str, float]:
+    def _measure_curvature(self, learner: Learner, task: int) -> dict[str, float]:
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "curvature", task))
         seen = self._train.seen(task + 1)
         chosen = torch.randint(seen, (CURVATURE_EXAMPLES,), generator=generator)
@@ -100,8 +100,8 @@ class Probes:
             "sharpness_effective": effective_sharpness(learner.model, inputs, labels),
         }
 
-    def _fast_and_slow(self, learner: Learner) -> dict[str, float]:
-        modulation = _attached(learner.model)
+    def _measure_norms(self, learner: Learner) -> dict[str, float]:
+        modulation = _attached_gain(learner.model)
         layers = modulation.layers if modulation else select_layers(learner.model, "all", None)[1]
         weights = [layer.weight.detach() for layer in layers]
         one = torch.ones((), device=weights[0].device)
@@ -155,7 +155,7 @@ def effective_sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> flo
         Sharpness in nats per squared unit of the effective parameters; NaN if a parameter is not
         finite or the iteration does not converge.
     """
-    modulation = _attached(model)
+    modulation = _attached_gain(model)
     if modulation is None:
         return sharpness(model, inputs, labels)
     gained = {id(layer.weight) for layer in modulation.layers}
@@ -168,7 +168,7 @@ def effective_sharpness(model: nn.Module, inputs: Tensor, labels: Tensor) -> flo
         return _largest_eigenvalue(model, parameters, inputs, labels)
 
 
-def _attached(model: nn.Module) -> NeuronalGain | None:
+def _attached_gain(model: nn.Module) -> NeuronalGain | None:
     return next(iter(attached_gains(model)), None)
 
 

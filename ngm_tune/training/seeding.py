@@ -33,7 +33,7 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(states[1])  # noqa: NPY002
 
 
-def repeat_on_gpus() -> None:
+def use_deterministic_algorithms() -> None:
     """Make this process use deterministic algorithms on a GPU.
 
     Call it before the first computation on the GPU. Operations without a deterministic algorithm in

@@ -21,6 +21,7 @@ from ngm_tune.learners import Batch, Learner
 from ngm_tune.methods import Method, get_method
 
 _ROUNDS = 11
+"""Number of times that each method is timed."""
 _SECONDS_PER_ROUND = 0.1
 _BASELINE = "sgd"
 
@@ -114,10 +115,10 @@ def measure(
         networks: Networks to measure.
         device: Device to train on.
     """
-    return [cost for network in networks for cost in _on_network(network, methods, device)]
+    return [cost for network in networks for cost in _measure_on(network, methods, device)]
 
 
-def _on_network(network: Network, methods: Sequence[str], device: torch.device | str) -> list[Cost]:
+def _measure_on(network: Network, methods: Sequence[str], device: torch.device | str) -> list[Cost]:
     generator = torch.Generator().manual_seed(0)
     batch = Batch(
         torch.randn(network.inputs, generator=generator).to(device),
@@ -128,22 +129,22 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
     learners, memory = {}, {}
     for name in names:
         try:
-            learners[name] = _learner(get_method(name), network, batch)
+            learners[name] = _build_learner(get_method(name), network, batch)
             memory[name] = training_bytes(learners[name], batch)
         except Exception:
             if name == _BASELINE:
                 raise
-    raising = [name for name in names if name not in memory]
+    failing = [name for name in names if name not in memory]
     names = [name for name in names if name in memory]
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    steps = max(1, int(_SECONDS_PER_ROUND / _seconds(learners[_BASELINE], batch, 2)))
+    steps = max(1, int(_SECONDS_PER_ROUND / _seconds_per_step(learners[_BASELINE], batch, 2)))
     for round_ in range(_ROUNDS):
         order = names if round_ % 2 else names[::-1]
         for name in order:
-            seconds[name].append(_seconds(learners[name], batch, steps))
+            seconds[name].append(_seconds_per_step(learners[name], batch, steps))
     parameters = sum(p.numel() for p in learners[_BASELINE].model.parameters())
-    place = network.family, network.depth, network.width, parameters
-    costs = [Cost(name, *place) for name in raising]
+    dimensions = network.family, network.depth, network.width, parameters
+    costs = [Cost(name, *dimensions) for name in failing]
     for name in names:
         if name not in methods:
             continue
@@ -152,7 +153,7 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
         costs.append(
             Cost(
                 name,
-                *place,
+                *dimensions,
                 float(median),
                 float(low),
                 float(high),
@@ -164,7 +165,7 @@ def _on_network(network: Network, methods: Sequence[str], device: torch.device |
     return costs
 
 
-def _learner(method: Method, network: Network, batch: Batch) -> Learner:
+def _build_learner(method: Method, network: Network, batch: Batch) -> Learner:
     """Build a method with its example hyper-parameters, and advance it to its second task."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -178,7 +179,7 @@ def _learner(method: Method, network: Network, batch: Batch) -> Learner:
     return learner
 
 
-def _seconds(learner: Learner, batch: Batch, steps: int) -> float:
+def _seconds_per_step(learner: Learner, batch: Batch, steps: int) -> float:
     """Return the seconds per training step."""
     learner.model.train()
     _wait_for(batch.inputs)
@@ -203,7 +204,7 @@ def training_bytes(learner: Learner, batch: Batch) -> int:
     """
     learner.model.train()
     learner.learn(batch)  # allocates gradients and state
-    persistent = _storages(_tensors(learner.state_dict()))
+    persistent = _storages(_collect_tensors(learner.state_dict()))
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
     ledger = _Ledger({*persistent, *_storages(list(batch))})
     with torch.autograd.graph.saved_tensors_hooks(ledger.pack, ledger.unpack):
@@ -225,7 +226,7 @@ class _Saved:
 
 
 class _Ledger:
-    """Counts the bytes that autograd saves, without the storages that exist anyway.
+    """Counts the bytes that autograd saves, except in storages that are counted elsewhere.
 
     Args:
         others: Addresses of storages that are not counted.
@@ -260,12 +261,12 @@ def _storages(tensors: Sequence[Tensor]) -> dict[int, int]:
     return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
 
 
-def _tensors(state: Any) -> list[Tensor]:
+def _collect_tensors(state: Any) -> list[Tensor]:
     """Return all tensors in nested dictionaries, lists and tuples."""
     if isinstance(state, Tensor):
         return [state]
     if isinstance(state, dict):
         state = list(state.values())
     if isinstance(state, list | tuple):
-        return [tensor for part in state for tensor in _tensors(part)]
+        return [tensor for part in state for tensor in _collect_tensors(part)]
     return []

@@ -68,7 +68,7 @@ class Stream:
             generator = self._generator(task)
             batches = torch.randint(int(start), int(end), self._shape, generator=generator)
             for batch in batches:
-                if buffer.filled:
+                if len(buffer):
                     (batch[fresh:],) = buffer.draw(self._shape[1] - fresh, generator)
                     buffer.offer(batch[:fresh], generator=generator)
                 else:

@@ -3,7 +3,7 @@
 The driver that runs a study writes ``driver.json`` and renews this file until the study ends. A
 driver that dies leaves its lock behind, and the next driver replaces it. On the machine of the dead
 driver this happens at once, because its process can be looked up. On another machine it happens
-after the lock has not been renewed for a while.
+after several missed renewals.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class LockHolder(BaseModel):
 def find_lock_holder(results: Results) -> LockHolder | None:
     """Return the live driver that holds the lock of a results directory; None without one.
 
-    The call blocks for several renewal intervals if it must wait for a sign of life, such as from a
-    driver on another machine.
+    The call blocks for several renewal intervals if it must wait for a renewal of the lock, for
+    example by a driver on another machine.
     """
     content = results.read_bytes(LOCK)
     if content is None:
@@ -118,10 +118,10 @@ def find_lock_holder(results: Results) -> LockHolder | None:
 
 
 def _is_alive(holder: LockHolder) -> bool | None:
-    """Return whether a driver on this machine is alive; None if its id does not decide this.
+    """Return whether a driver on this machine is alive; None if its process id does not show it.
 
-    A lock of this process that it no longer holds was left behind by a study that ended when its
-    results directory was not writable.
+    A lock file of this process that is not in ``_held_tokens`` is from an earlier study, which
+    could not remove it because the results directory was not writable.
     """
     if holder.pid == os.getpid() and holder.token not in _held_tokens:
         return False

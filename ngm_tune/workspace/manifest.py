@@ -32,12 +32,12 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
         UserError: The directory holds a different study, or its manifest is damaged or missing.
     """
     study = plan.study
-    trial_files = results.table_files("trials")
+    trial_files = results.list_table_files("trials")
     try:
-        environment = results.environment()
+        environment = results.read_environment()
         stored = load_stored_study(results, study.name)
     except UserError as error:
-        raise UserError(f"{error}; `{results.doctor}` repairs it if possible") from error
+        raise UserError(f"{error}; `{results.doctor_command}` repairs it if possible") from error
     copy = load_study_copy(results)
     for previous in (stored, copy):
         if previous is not None:
@@ -47,7 +47,7 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
             f"{results.location}: trials/ contains results but {STUDY} is missing; restore the "
             "original study file under this name, or choose another directory with --results"
         )
-    if stored != study or "name" not in results.study():
+    if stored != study or "name" not in results.read_study():
         write_study(study, results)
     if not environment:
         environment = collect_provenance(plan)
@@ -73,7 +73,7 @@ def record_data_checksum(
     Returns:
         Whether the runs of the benchmark use more than one version of the data.
     """
-    environment = results.environment()
+    environment = results.read_environment()
     data = environment.get("data", {})
     recorded = data.get(benchmark, []) if has_runs else []
     if has_runs and not recorded:
@@ -113,7 +113,7 @@ def _is_generated(content: bytes, study: Study, results: Results) -> bool:
     """
     try:
         stored = load_stored_study(results, study.name)
-        values = results.study()
+        values = results.read_study()
     except UserError:
         return False
     if stored is None or find_differences(study, stored):
@@ -134,9 +134,9 @@ def load_stored_study(results: Results, name: str) -> Study | None:
     Raises:
         UserError: This version of ngm-tune cannot read the study, or its data does not exist.
     """
-    if not results.exists():
+    if not results.has_study():
         return None
-    content = {"name": name} | results.study()
+    content = {"name": name} | results.read_study()
     return _resolve_custom_data(validate_study(content, f"{results.location}/{STUDY}"))
 
 

@@ -34,8 +34,9 @@ def open_study(
 ) -> Iterator[list[RunSource]]:
     """Lock a results directory and return the searches and fixed runs of its study.
 
-    They continue from the results in ``trials/``, which are the truth. On exit, however it happens,
-    the search record in Optuna's journal agrees with ``trials/`` and contains no running trial.
+    The searches and fixed runs continue from the results in ``trials/``, which are authoritative.
+    On exit, also by an exception, the search record in Optuna's journal agrees with ``trials/`` and
+    contains no running trial.
 
     Args:
         plan: The plan of the study.
@@ -51,12 +52,12 @@ def open_study(
     results.create()
     is_lost = Event()
 
-    def lose(reason: str) -> None:
+    def handle_lost_lock(reason: str) -> None:
         is_lost.set()
         on_lost(reason)
 
     try:
-        with study_lock(results, lose):
+        with study_lock(results, handle_lost_lock):
             write_manifest(plan, results)
             if retry_failed:
                 _quarantine_failed_runs(plan, results)
@@ -92,7 +93,7 @@ def reconcile_record(
         except RecordError as error:
             raise UserError(
                 f"{results.location}/{JOURNAL}: contradicts the results in trials/: {error}; "
-                f"`{results.doctor}` rebuilds it"
+                f"`{results.doctor_command}` rebuilds it"
             ) from error
         try:
             yield sources

@@ -15,7 +15,7 @@ from ngm_tune.results.columns import decode_hyperparameters
 from ngm_tune.results.directory import STUDY, Results
 from ngm_tune.results.eligibility import is_eligible
 from ngm_tune.results.ids import CONFIRM_SUFFIX
-from ngm_tune.results.outcome import compute_outcome
+from ngm_tune.results.outcome import Row, compute_outcome
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.initial_points import locate
 from ngm_tune.study.plan import StudyPlan
@@ -27,14 +27,13 @@ _MAX_POINTS = 5
 """Maximum number of points for one benchmark and method: they cover a front, but leave most trials
 of a typical search to the sampler."""
 
-Row = dict[str, Any]
-
 
 def add_warm_start_points(study: Study, source: str, location: str) -> tuple[Study, int | None]:
     """Return the study with initial points from the fronts of another study.
 
-    They follow the study's own points. A benchmark starts from the fronts that the other study
-    found on it, or from the fronts of all benchmarks if the other study did not run it.
+    These points follow the ``points_to_evaluate`` of the study. A benchmark starts from the fronts
+    of the other study on this benchmark, or from its fronts on all benchmarks if the other study
+    did not run it.
 
     Args:
         study: The study to start.
@@ -60,7 +59,7 @@ def add_warm_start_points(study: Study, source: str, location: str) -> tuple[Stu
             f"--warm-start {source}: not allowed for a study with settings, which does not search"
         )
     results = Results(source)
-    results.require()
+    results.require_study()
     rows = [row for row in results.read("trials").to_pylist() if row["method"] in study.methods]
     searches = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
     plan = StudyPlan.resolve(study)

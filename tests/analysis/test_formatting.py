@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ngm_tune.analysis.formatting import counted, number, percent, settings, signed
+from ngm_tune.analysis.formatting import number, percent, settings, signed
+from ngm_tune.messages import counted
 
 
 def test_values_that_round_to_zero_have_no_minus() -> None:

@@ -37,7 +37,7 @@ def test_partial_and_stopped_trials_are_never_on_a_front(tmp_path: Path) -> None
     made.trial(1, (0.99, 0.0), seeds=(0,))
     made.trial(2, (0.99, 0.0), status="stopped", iterations=40)
     trials = made.load().search_trials("split-digits")
-    assert made.results.files("trials")[2] == "split-digits.sgd.0001@0.parquet"
+    assert made.results.list_files("trials")[2] == "split-digits.sgd.0001@0.parquet"
     assert trials["status"].to_list() == ["completed", PARTIAL, "stopped"]
     assert trials["eligible"].to_list() == [True, False, False]
     assert trials["front"].to_list() == [True, False, False]

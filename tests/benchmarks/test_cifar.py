@@ -12,7 +12,7 @@ import torch
 
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.benchmarks.augmentation import crop_and_flip
-from ngm_tune.benchmarks.cifar import SUPERCLASSES, by_domain
+from ngm_tune.benchmarks.cifar import SUPERCLASSES, split_by_domain
 from ngm_tune.benchmarks.decoding import Images
 
 
@@ -34,7 +34,7 @@ def test_superclasses_match_the_real_data() -> None:
 def test_a_domain_task_has_one_fine_class_of_every_superclass() -> None:
     labels = np.arange(200) % 100
     pixels = labels.astype(np.uint8).reshape(-1, 1, 1, 1)
-    split = by_domain(Images(pixels, labels, "here"))
+    split = split_by_domain(Images(pixels, labels, "here"))
     assert split.sizes == (40, 40, 40)
     fine = split.inputs.flatten().long().split(split.sizes)
     for task, (classes, superclasses) in enumerate(

@@ -25,7 +25,7 @@ def _has_data(name: str) -> bool:
         return False
     layout = source.torchvision
     in_parquet = any((Path(folder) / name).is_dir() for name in source.folders)
-    return in_parquet or (layout is not None and not layout.absent(Path(folder)))
+    return in_parquet or (layout is not None and not layout.missing_files(Path(folder)))
 
 
 for _name, _benchmark in BENCHMARKS.items():

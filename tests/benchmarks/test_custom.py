@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ngm_tune.benchmarks import Custom, get_benchmark
-from ngm_tune.benchmarks.custom_images import resolved
+from ngm_tune.benchmarks.custom_images import resolve
 from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.errors import UserError
 
@@ -66,7 +66,7 @@ def write_parquet(path: Path, names: bool, count: int = PER_CLASS) -> None:
 
 
 def custom(**settings: Any) -> Custom:
-    return resolved(Custom(**{"path": "pets", "tasks": 2, "size": 8, **settings}))
+    return resolve(Custom(**{"path": "pets", "tasks": 2, "size": 8, **settings}))
 
 
 def brightness(inputs: torch.Tensor) -> list[int]:
@@ -188,7 +188,7 @@ def test_a_resolved_table_can_be_serialised(data: Path) -> None:
         ({"path": "loose"}, "has neither train-.*parquet nor one folder of images"),
         ({"path": "valid"}, "valid: has val besides train/, but only test/ is supported"),
         ({"path": "other", "tasks": [["8"], ["9"]]}, "no training image has a class of the tasks"),
-        ({"test_share": 0.01}, "to set 1% of .* aside: the 4 classes have 20, 20, 20, 20 images"),
+        ({"test_share": 0.01}, "to hold out 1% of .*: the 4 classes have 20, 20, 20, 20 images"),
         ({"path": "mixed"}, "mixed: train-.*parquet is in coarse, fine; keep or name one of these"),
         ({"path": "few.parquet"}, "few.parquet: it names 3 classes and has images with label = 3"),
         ({"path": "order"}, "order/test-0.parquet: its class names differ from those of"),
@@ -277,7 +277,7 @@ def test_a_class_outside_the_tasks_can_have_a_single_image(data: Path) -> None:
     picture(4, 0).save(data / "pets" / "yak" / "0.png")
     loaded = get_benchmark("custom", custom(tasks=[["ant", "bee"], ["cat"]])).load()
     assert loaded.test.sizes == (8, 4)
-    with pytest.raises(UserError, match="too few images to set 20% of every class aside"):
+    with pytest.raises(UserError, match="too few images to hold out 20% of every class"):
         custom(tasks=[["ant", "bee"], ["yak"]])
 
 
@@ -308,7 +308,7 @@ def test_transparent_pixels_become_white(data: Path) -> None:
 
 def test_too_few_images_for_a_split_are_a_user_error(data: Path) -> None:
     write_folder(data / "pets", count=1)
-    with pytest.raises(UserError, match="too few images to set 20% of every class aside"):
+    with pytest.raises(UserError, match="too few images to hold out 20% of every class"):
         custom()
 
 

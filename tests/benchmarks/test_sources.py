@@ -199,7 +199,7 @@ def test_files_in_another_format_are_damaged(data: Path, content: bytes) -> None
     write_mnist(data)
     damaged = data / "MNIST" / "raw" / "train-images-idx3-ubyte"
     damaged.write_bytes(content)
-    with pytest.raises(UserError, match=rf"MNIST in .* is damaged: {damaged} is cut off"):
+    with pytest.raises(UserError, match=rf"MNIST in .* is damaged: {damaged} is truncated"):
         load_images(SMALL_MNIST, "train")
 
 

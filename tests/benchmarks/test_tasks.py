@@ -10,7 +10,7 @@ import torch
 
 from ngm_tune.benchmarks import TaskSplit, get_benchmark, mnist
 from ngm_tune.benchmarks.decoding import Images
-from ngm_tune.benchmarks.tasks import by_class, in_tasks, train_and_validation
+from ngm_tune.benchmarks.tasks import split_by_class, split_off_validation, stack_domains
 
 PROTOCOL = {
     "split-mnist": ("class-incremental", 5, 10, 128, 200, False),
@@ -42,7 +42,7 @@ def images(count: int = 40, classes: int = 10) -> Images:
 
 
 def test_by_class_takes_classes_in_order_and_keeps_every_example() -> None:
-    split = by_class(images(), tasks=5)
+    split = split_by_class(images(), tasks=5)
     assert split.sizes == (8, 8, 8, 8, 8)
     for task, labels in enumerate(split.labels.split(split.sizes)):
         assert set(labels.tolist()) == {2 * task, 2 * task + 1}
@@ -52,25 +52,25 @@ def test_by_class_takes_classes_in_order_and_keeps_every_example() -> None:
 
 
 def test_by_class_leaves_out_remaining_classes() -> None:
-    split = by_class(images(), tasks=3)
+    split = split_by_class(images(), tasks=3)
     assert set(split.labels.tolist()) == set(range(9))
     assert split.sizes == (12, 12, 12)
 
 
 def test_in_tasks_concatenates_the_domains() -> None:
     original = images(4)
-    split = in_tasks([original.pixels, 255 - original.pixels], original.labels)
+    split = stack_domains([original.pixels, 255 - original.pixels], original.labels)
     assert split.sizes == (4, 4)
     assert split.inputs[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 255, 254, 253, 252]
     assert split.labels.tolist() == [*original.labels, *original.labels]
 
 
 def test_validation_is_a_stratified_tenth_and_always_the_same() -> None:
-    train, validation = train_and_validation(images(200))
+    train, validation = split_off_validation(images(200))
     assert len(validation.labels) == 20
     assert np.bincount(validation.labels).tolist() == [2] * 10
     assert not set(train.pixels[:, 0, 0, 0]) & set(validation.pixels[:, 0, 0, 0])
-    again = train_and_validation(images(200))[1]
+    again = split_off_validation(images(200))[1]
     assert np.array_equal(again.pixels, validation.pixels)
 
 
@@ -96,7 +96,7 @@ def test_prepare_normalises_pixels_and_returns_floats_unchanged() -> None:
 
 
 def test_a_split_from_arrays_shares_their_memory() -> None:
-    split = by_class(images(), tasks=5)
+    split = split_by_class(images(), tasks=5)
     arrays = split.arrays()
     arrays[0].flags.writeable = False
     again = TaskSplit.from_arrays(arrays)

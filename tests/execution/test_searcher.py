@@ -109,9 +109,9 @@ def test_written_rows_take_precedence_over_reports_of_tune(tmp_path: Path) -> No
         run_id = searcher.suggest(tune_id)["id"]
         written[run_id] = Outcome(Status.COMPLETED, (0.9, 0.1))
         searcher.on_trial_complete(tune_id, error=error)
-    searcher.settle()
+    searcher.record_remaining()
     written[searcher.suggest("left without a call")["id"]] = Outcome(Status.COMPLETED, (0.8, 0.1))
-    searcher.settle()
+    searcher.record_remaining()
     assert search.complete
     assert [o.status for o in search.outcomes] == ["completed"] * 3
 

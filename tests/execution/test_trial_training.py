@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import torch
 
-from ngm_tune.execution.trial_config import TrialConfig, trial_config
+from ngm_tune.execution.trial_config import TrialConfig, build_trial_config
 from ngm_tune.execution.trial_training import TrialTraining
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.directory import Results
@@ -208,10 +208,10 @@ def test_an_interrupted_trial_saves_a_checkpoint(tmp_path: Path, start: Start) -
     settings: TrialConfig = {**make_config(tmp_path), "checkpoint_seconds": 1000.0}
     trial = start(settings)
     trial.train_next_task()
-    trial.save_unsaved()
+    trial.save_progress()
     assert count_trained_tasks(start(settings)) == [1, 1]
     finish(trial)
-    trial.save_unsaved()
+    trial.save_progress()
     assert list_checkpoints(tmp_path) == []
 
 
@@ -224,7 +224,7 @@ def test_a_trial_without_new_tasks_keeps_the_existing_checkpoint(
     used.train_next_task()
     (path,) = list_checkpoints(tmp_path)
     newest = path.read_bytes()
-    unused.save_unsaved()
+    unused.save_progress()
     assert path.read_bytes() == newest
 
 
@@ -325,7 +325,7 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
         hyperparameters={"lr": 0.1},
         coordinates={"lr": 0.1},
     )
-    config = trial_config(StudyPlan.resolve(study), str(tmp_path), spec)
+    config = build_trial_config(StudyPlan.resolve(study), str(tmp_path), spec)
     fidelity = (
         config["eval_every"],
         config["eval_dense"],

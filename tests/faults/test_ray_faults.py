@@ -139,4 +139,4 @@ def test_resources_beyond_the_machine_are_refused(tmp_path: Path) -> None:
     assert answer.code == 2
     assert answer.err.startswith("ngm-tune: ")
     assert answer.err.count("\n") == 1
-    assert "resources = {cpu = 1000, gpu = 2}: a trial needs that on one node" in answer.err
+    assert "resources = {cpu = 1000, gpu = 2}: a trial needs these on one node" in answer.err

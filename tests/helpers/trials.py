@@ -10,7 +10,7 @@ import polars as pl
 from ngm_tune.benchmarks import get_benchmark
 from ngm_tune.execution.runner import Data
 from ngm_tune.execution.split_cache import SplitCache
-from ngm_tune.execution.trial_config import TrialConfig, trial_config
+from ngm_tune.execution.trial_config import TrialConfig, build_trial_config
 from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.execution.trial_training import TrialTraining
 from ngm_tune.search.run_spec import Phase, RunSpec
@@ -57,7 +57,7 @@ def make_config(
     location.mkdir(exist_ok=True)
     (location / "study.toml").write_text(study.to_toml())
     return {
-        **trial_config(StudyPlan.resolve(study), str(location), spec),
+        **build_trial_config(StudyPlan.resolve(study), str(location), spec),
         "checkpoint_seconds": 0.0,
     }
 

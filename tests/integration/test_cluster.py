@@ -225,7 +225,7 @@ def test_a_study_waits_for_a_cluster_to_grow(
     where = ("--results", tmp_path / "study", "--address", address)
     waited = on_ray(*SHORT, *needs, *where)
     assert (waited.code, waited.err) == (0, "")
-    assert "a trial needs that on one node" in waited.out
+    assert "a trial needs these on one node" in waited.out
     assert "The study waits for a node that has them." in waited.out
     assert "The time budget ended the study with 0 of" in waited.out
 

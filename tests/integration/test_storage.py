@@ -76,7 +76,7 @@ def test_a_study_runs_into_an_object_store_and_is_analyzed_from_there(
     assert_same_results(location, whole)
     results = Results(location)
     assert not results.has("driver.json")
-    assert results.files("checkpoints") == []
+    assert results.list_files("checkpoints") == []
     with open_journal(results) as storage:
         trials = [t for s in storage.get_all_studies() for t in storage.get_all_trials(s._study_id)]
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
@@ -94,7 +94,7 @@ def test_a_study_in_an_object_store_resumes_after_an_interrupt(
     with interrupt_before_task(14):  # in the second run, which has a checkpoint
         assert ngm_tune(*STUDY, "--results", location).code == 130
     results = Results(location)
-    assert len(results.files("checkpoints")) == 1
+    assert len(results.list_files("checkpoints")) == 1
     assert not results.has("driver.json")
     assert_resumes(ngm_tune, location, whole)
 
@@ -108,7 +108,7 @@ def test_a_study_on_ray_in_an_object_store_resumes_after_its_driver_is_killed(
     location = uri(s3, "killed")
     process = start_ngm_tune(*STUDY, "--results", location)
     results = Results(location)
-    wait_for(lambda: results.files("checkpoints") or results.files("trials"))
+    wait_for(lambda: results.list_files("checkpoints") or results.list_files("trials"))
     process.kill()
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL

@@ -73,7 +73,7 @@ def test_a_grid_enumerates_every_configuration_that_optuna_suggests(
     space = {f"x{n}": where for n, where in enumerate(axes)}
     grid = Grid(space)
     places = [grid.at(number) for number in range(grid.size)]
-    assert [grid.number(place) for place in places] == list(range(grid.size))
+    assert [grid.index_of(place) for place in places] == list(range(grid.size))
     assert all(
         where._contains(where.to_internal_repr(place[name]))
         for place in places
@@ -81,7 +81,7 @@ def test_a_grid_enumerates_every_configuration_that_optuna_suggests(
     )
     assert len({tuple(place.values()) for place in places}) == grid.size
     suggested = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask(space).params
-    assert grid.at(grid.number(suggested)) == pytest.approx(suggested)
+    assert grid.at(grid.index_of(suggested)) == pytest.approx(suggested)
 
 
 def test_a_space_with_a_continuous_coordinate_has_no_grid() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ngm_tune.metrics.constraints import Constraint, is_feasible
 from ngm_tune.metrics.pareto import hypervolume, on_front, ranks
 from ngm_tune.metrics.registry import METRICS
-from ngm_tune.metrics.selection import hypervolume_subset, knee
+from ngm_tune.metrics.selection import find_knee, hypervolume_subset
 
 Points = NDArray[np.float64]
 BOTH = [METRICS["avg_acc"], METRICS["avg_sg"]]
@@ -104,8 +104,8 @@ def test_points_without_hypervolume_come_last_by_distance_to_the_ideal() -> None
 
 def test_knee_is_nearest_to_the_ideal_relative_to_the_reference_point() -> None:
     points = [[0.9, 0.9], [0.6, 0.3], [0.2, 0.0]]
-    assert knee(points, BOTH, REFERENCE) == 1
-    assert knee(points, BOTH, {"avg_acc": -99.0, "avg_sg": 1.0}) == 2
+    assert find_knee(points, BOTH, REFERENCE) == 1
+    assert find_knee(points, BOTH, {"avg_acc": -99.0, "avg_sg": 1.0}) == 2
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,9 @@ def test_steps_without_a_training_pass_warn_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         optimizer.step()  # distributed checkpoints do this to initialise the state
-    with pytest.warns(UserWarning, match="saw no training pass before the second step") as warned:
+    with pytest.warns(
+        UserWarning, match="observed no training pass before the second step"
+    ) as warned:
         optimizer.step()
     assert warned[0].filename == __file__
     with warnings.catch_warnings():
@@ -224,7 +226,7 @@ def test_repr_shows_the_settings() -> None:
 
 def test_normalised_entropy_of_a_uniform_prediction_is_one() -> None:
     gain = NeuronalGain(tiny(), sensitivity=1.0, smoothing=0.0, normalise_entropy=True)
-    assert gain.after(torch.tensor(math.log(2.0))).item() == pytest.approx(2.0)
+    assert gain.compute_next(torch.tensor(math.log(2.0))).item() == pytest.approx(2.0)
 
 
 def test_the_class_dimension_of_convolutional_logits_precedes_space() -> None:

@@ -402,7 +402,7 @@ def test_an_unused_output_layer_causes_a_warning() -> None:
 
     model = Unused(nn.Linear(3, 2), nn.Linear(2, 2))
     optimizer = NGMSGD(model)
-    with pytest.warns(UserWarning, match="the gain saw no logits"):
+    with pytest.warns(UserWarning, match="the gain observed no logits"):
         step(model, optimizer, torch.randn(2, 3), torch.tensor([0, 1]))
     assert optimizer.gain.item() == 1.0
 

@@ -39,13 +39,13 @@ def trial(trial_id: str, **columns: object) -> pa.Table:
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_written_results_are_read_back(tmp_path: Path, scheme: str) -> None:
     results = Results(f"{scheme}{tmp_path}/new")
-    assert not results.exists()
+    assert not results.has_study()
     results.create()
     results.write_text("study.toml", 'name = "x"\n')
     results.write("trials", A, trial(A, avg_acc=0.5))
     results.write("trials", B, trial(B, avg_acc=0.25))
-    assert results.exists()
-    assert results.study() == {"name": "x"}
+    assert results.has_study()
+    assert results.read_study() == {"name": "x"}
     assert results.read("trials")["avg_acc"].to_pylist() == [0.5, 0.25]
     assert results.read("trials", [B])["trial_id"].to_pylist() == [B]
     assert results.read("curves").schema.equals(CURVES_SCHEMA)
@@ -183,7 +183,7 @@ def test_results_of_earlier_versions_can_be_analyzed(
 
 def test_a_directory_without_results_names_the_command_that_creates_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no results found.*ngm-tune run"):
-        Results(str(tmp_path)).require()
+        Results(str(tmp_path)).require_study()
 
 
 def test_an_unsupported_filesystem_is_refused() -> None:

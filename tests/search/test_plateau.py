@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ngm_tune.execution.runner import note_ends
+from ngm_tune.execution.runner import record_early_ends
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.results.directory import Results
 from tests.helpers.plateaus import count_runs, flat, make_searches, rising, run_searches, slow
@@ -133,15 +133,15 @@ def test_a_plateau_that_no_longer_holds_is_removed_from_the_environment(tmp_path
     results.write_environment({"platform": "here"})
     searches = make_searches(tmp_path / "a")
     outcomes = run_searches(searches, [flat, flat, flat])
-    note_ends(results.location, searches)
-    assert results.environment() == {"platform": "here", "plateaus": {"split-digits": 8}}
+    record_early_ends(results.location, searches)
+    assert results.read_environment() == {"platform": "here", "plateaus": {"split-digits": 8}}
     rest = {run: outcome for run, outcome in outcomes.items() if not run.endswith("0007")}
     again = make_searches(tmp_path / "b", rest)
-    note_ends(results.location, again)
-    assert results.environment() == {"platform": "here", "plateaus": {}}
+    record_early_ends(results.location, again)
+    assert results.read_environment() == {"platform": "here", "plateaus": {}}
     run_searches(again, [flat, flat, lambda number: 0.95 if number == 7 else 0.8])
-    note_ends(results.location, again)
-    assert results.environment()["plateaus"] == {"split-digits": 12}
+    record_early_ends(results.location, again)
+    assert results.read_environment()["plateaus"] == {"split-digits": 12}
 
 
 def test_with_racing_patience_counts_the_runs_of_all_seeds(tmp_path: Path) -> None:

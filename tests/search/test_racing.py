@@ -138,14 +138,14 @@ def test_one_extreme_run_does_not_change_the_other_means() -> None:
 
 
 def test_the_most_probable_candidate_gets_the_next_seed() -> None:
-    contenders = {
+    run_values = {
         3: [(0.95, 0.3), (0.96, 0.31), (0.95, 0.3)],
         5: [(0.8, 0.1)],
         8: [(0.7, 0.5), (0.71, 0.51)],
     }
-    assert select_for_next_seed(contenders, [5, 8], BOTH, 0.1, seed=0) == 5
-    assert select_for_next_seed(contenders, [8], BOTH, 0.1, seed=0) is None
-    assert select_for_next_seed(contenders, [], BOTH, 0.1, seed=0) is None
+    assert select_for_next_seed(run_values, [5, 8], BOTH, 0.1, seed=0) == 5
+    assert select_for_next_seed(run_values, [8], BOTH, 0.1, seed=0) is None
+    assert select_for_next_seed(run_values, [], BOTH, 0.1, seed=0) is None
 
 
 def test_ties_go_to_the_candidate_with_most_seeds_then_to_the_oldest() -> None:

@@ -387,7 +387,7 @@ def test_an_error_in_the_file_does_not_name_the_command_line(file: Path) -> None
 def test_a_file_name_without_letters_or_digits_needs_the_key_name(file: Path) -> None:
     nameless = file.with_name("---.toml")
     nameless.write_text(file.read_text())
-    with pytest.raises(UserError, match=r"---\.toml: the file name yields no name for the study"):
+    with pytest.raises(UserError, match=r"---\.toml: the file name contains no study name"):
         load_study(str(nameless))
     assert load_study(str(nameless), ["name=mine"]).name == "mine"
 

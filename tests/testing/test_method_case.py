@@ -175,7 +175,7 @@ def test_a_locate_that_is_not_the_inverse_fails() -> None:
         configure=lambda point: {"lr": 2 * point["lr"]},
         locate=lambda settings: {"lr": settings["lr"] / 3},
     )
-    with pytest.raises(AssertionError, match="and locate makes"):
+    with pytest.raises(AssertionError, match="which locate maps to"):
         broken.test_locate_is_the_inverse_of_configure()
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from ngm_tune.training.seeding import derive_seed, repeat_on_gpus
+from ngm_tune.training.seeding import derive_seed, use_deterministic_algorithms
 
 
 def test_seeds_differ_by_purpose_task_and_seed() -> None:
@@ -18,17 +18,19 @@ def test_seeds_differ_by_purpose_task_and_seed() -> None:
     assert derive_seed(42, "weights") == derive_seed(42, "weights")
 
 
-def test_repeat_on_gpus_enables_deterministic_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_deterministic_algorithms_configures_torch_and_cublas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     former = torch.utils.deterministic.fill_uninitialized_memory
     try:
-        repeat_on_gpus()
+        use_deterministic_algorithms()
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
         assert not torch.utils.deterministic.fill_uninitialized_memory
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
-        repeat_on_gpus()
+        use_deterministic_algorithms()
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
     finally:
         torch.use_deterministic_algorithms(False)

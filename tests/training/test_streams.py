@@ -49,7 +49,7 @@ def test_every_offered_example_is_equally_likely_to_be_in_the_reservoir() -> Non
         reservoir = Reservoir(10)
         for part in torch.arange(100).split(7):
             reservoir.offer(part, generator=generator)
-        assert reservoir.filled == 10
+        assert len(reservoir) == 10
         counts[reservoir.state_dict()["kept"][0]] += 1
     expected = 2000 * 10 / 100
     assert counts.sum() == 20000  # no item twice

@@ -170,7 +170,7 @@ def test_resuming_keeps_the_files_of_finished_runs(resumed: Resumed) -> None:
 
 
 def test_extending_a_study_with_legacy_keys_quarantines_nothing(resumed: Resumed) -> None:
-    assert Results(str(resumed.location)).study()["trials"] == 3
+    assert Results(str(resumed.location)).read_study()["trials"] == 3
     assert not (resumed.location / "damaged").exists()
 
 
@@ -206,9 +206,9 @@ def test_a_resumed_study_with_legacy_keys_is_undamaged_and_complete(
     resumed: Resumed, ngm_tune: Command
 ) -> None:
     assert repair_damage(resumed.location) == {}
-    study = Results(str(resumed.location)).study()
+    study = Results(str(resumed.location)).read_study()
     assert "max_concurrent_trials" in study
-    assert Results(str(resumed.location)).environment()["study"] == study
+    assert Results(str(resumed.location)).read_environment()["study"] == study
     answer = ngm_tune("run", resumed.study, "--set", "trials=3", "--results", resumed.location)
     assert answer.code == 0
     assert "is complete: all " in answer.out

@@ -194,7 +194,7 @@ def test_removing_a_stale_lock_keeps_a_newer_lock(results: Results) -> None:
     lock._remove_stale_lock(results, b"a stale lock that another driver already replaced")
     assert results.read_bytes(LOCK) == fresh
     lock._remove_stale_lock(results, fresh)
-    assert results.files() == []
+    assert results.list_files() == []
 
 
 @pytest.mark.usefixtures("short_intervals")

@@ -193,14 +193,14 @@ def test_a_study_file_restored_by_hand_may_lack_the_name(
 ) -> None:
     remove_study_copy(copy)
     (copy / "study.toml").write_text(study_file.read_text())
-    assert find_notes(copy)["study.toml"] == "the key name is missing"
-    assert Results(str(copy)).study()["name"] == "small"
+    assert find_notes(copy)["study.toml"] == "the key 'name' is missing"
+    assert Results(str(copy)).read_study()["name"] == "small"
     assert (copy / "damaged" / "study.toml").read_text() == study_file.read_text()
     (copy / "study.toml").write_text(study_file.read_text())
     answer = ngm_tune("run", study_file, "--results", copy)
     assert (answer.code, answer.err) == (0, "")
-    assert Results(str(copy)).study()["name"] == "small"
-    assert Results(str(copy)).environment()["study"] == Results(str(copy)).study()
+    assert Results(str(copy)).read_study()["name"] == "small"
+    assert Results(str(copy)).read_environment()["study"] == Results(str(copy)).read_study()
 
 
 ODD_TYPES = [
@@ -257,11 +257,11 @@ def test_data_checksums_are_recorded_and_differences_reported(
     study.write_text(dedent(TWO_BENCHMARKS))
     assert ngm_tune("run", study, "--results", location).code == 0
     results = Results(str(location))
-    (checksum,) = results.environment()["data"]["split-digits"]
+    (checksum,) = results.read_environment()["data"]["split-digits"]
     assert f"split-digits {checksum[:16]}" in ngm_tune("data", "split-digits").out
     assert f"split-digits {checksum[:16]};" in describe_data(location)
 
-    environment = results.environment()
+    environment = results.read_environment()
     environment["data"]["split-digits"] = ["0" * 64]
     results.write_environment(environment)
     extend = ("--set", "trials=2")
@@ -269,7 +269,7 @@ def test_data_checksums_are_recorded_and_differences_reported(
     assert answer.code == 0
     assert answer.out.count("split-digits: not all runs use the same data") == 1
     assert "rotated-digits: not all" not in answer.out
-    assert results.environment()["data"]["split-digits"] == ["0" * 64, checksum]
+    assert results.read_environment()["data"]["split-digits"] == ["0" * 64, checksum]
     assert f"{'0' * 16} and {checksum[:16]} (runs used different data)" in describe_data(location)
 
 
@@ -284,11 +284,11 @@ def test_checksums_of_data_that_no_run_uses_are_not_kept(tmp_path: Path) -> None
     assert not record_data_checksum(
         results, "split-digits", "a", has_runs=True
     )  # of unrecorded data
-    assert results.environment() == {"platform": "here"}
+    assert results.read_environment() == {"platform": "here"}
     for checksum in ("a", "b"):  # the study was stopped before its first run
         assert not record_data_checksum(results, "split-digits", checksum, has_runs=False)
     assert not record_data_checksum(results, "split-digits", "b", has_runs=True)
-    assert results.environment()["data"] == {"split-digits": ["b"]}
+    assert results.read_environment()["data"] == {"split-digits": ["b"]}
     assert record_data_checksum(results, "split-digits", "a", has_runs=True)
     assert record_data_checksum(results, "split-digits", "b", has_runs=True)
-    assert results.environment()["data"] == {"split-digits": ["b", "a"]}
+    assert results.read_environment()["data"] == {"split-digits": ["b", "a"]}

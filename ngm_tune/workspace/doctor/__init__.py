@@ -1,8 +1,8 @@
 """Find and repair damage in a results directory.
 
 Nothing is deleted. A damaged file is moved to ``damaged/`` in the directory, which is the
-quarantine; resuming the study recreates it. The files in ``trials/`` are the truth, and Optuna's
-journal is brought up to date with them.
+quarantine; resuming the study recreates it. The files in ``trials/`` are authoritative, and
+Optuna's journal is brought up to date with them.
 """
 
 from __future__ import annotations

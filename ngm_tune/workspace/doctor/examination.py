@@ -35,13 +35,13 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
         UserError: The directory contains no results, or cannot be read or written.
     """
     results = Results(location)
-    if not set(results.folders()) & set(get_args(Table)):
-        results.require()
+    if not set(results.list_folders()) & set(get_args(Table)):
+        results.require_study()
     try:
         findings = []
-        can_quarantine = DAMAGED not in results.files()
+        can_quarantine = DAMAGED not in results.list_files()
         repair = repair and can_quarantine
-        if repair and LOCK in results.folders():  # a folder cannot be the lock of a driver
+        if repair and LOCK in results.list_folders():  # a folder cannot be the lock of a driver
             findings.append(quarantine(results, Finding(LOCK, FOLDER_INSTEAD_OF_FILE)))
         findings += _examine_lock(results)
         is_locked = any(f.kind == "damage" and f.repair is None for f in findings)

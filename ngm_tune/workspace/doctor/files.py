@@ -45,7 +45,7 @@ _FOLDERS = {*_FOLDERS_TO_WRITE, "tune"}
 def read_trials(results: Results) -> dict[str, pa.Table]:
     """Return the rows of each readable file in ``trials/``, by run id."""
     runs = {}
-    for name in results.table_files("trials"):
+    for name in results.list_table_files("trials"):
         with suppress(OSError, UserError):  # examine_tables reports these files
             runs[name.removesuffix(".parquet")] = results.read_file("trials", name)
     return runs
@@ -54,14 +54,14 @@ def read_trials(results: Results) -> dict[str, pa.Table]:
 def find_folders_instead_of_files(results: Results) -> Iterator[Finding]:
     """Find folders that have the name of a file."""
     for parent in ("", *get_args(Table), CHECKPOINTS):
-        for name in results.folders(parent):
+        for name in results.list_folders(parent):
             if name in _FILES if parent == "" else name.endswith((".parquet", ".pt")):
                 yield Finding(f"{parent}/{name}".lstrip("/"), FOLDER_INSTEAD_OF_FILE)
 
 
 def find_files_instead_of_folders(results: Results) -> Iterator[Finding]:
     """Find files that have the name of a folder."""
-    for name in results.files():
+    for name in results.list_files():
         if name in _FOLDERS_TO_WRITE:
             # A file with the name of the quarantine cannot be quarantined.
             kind: Kind = "unreadable" if name == DAMAGED else "damage"
@@ -72,7 +72,7 @@ def examine_environment(results: Results) -> Iterator[Finding]:
     """Examine whether ``environment.json`` can be read."""
     try:
         results.read_bytes(ENVIRONMENT)
-        results.environment()
+        results.read_environment()
     except OSError as error:
         yield report_unreadable(results, ENVIRONMENT, error)
     except UserError as error:
@@ -84,7 +84,7 @@ def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
     plan = StudyPlan.resolve(study) if study is not None else None
     for table in get_args(Table):
         n_older: Counter[int] = Counter()
-        for name in results.table_files(table):
+        for name in results.list_table_files(table):
             path = f"{table}/{name}"
             try:
                 rows = results.read_file(table, name)
@@ -126,12 +126,12 @@ def _examine_gaps(results: Results, table: Table, name: str, rows: pa.Table) -> 
 
 def examine_checkpoints(results: Results) -> Iterator[Finding]:
     """Examine whether each checkpoint can be read and belongs to the run in its name."""
-    for name in results.files(CHECKPOINTS):
+    for name in results.list_files(CHECKPOINTS):
         if not name.endswith(".pt") or _TEMPORARY.fullmatch(name):
             continue
         path = f"{CHECKPOINTS}/{name}"
         try:
-            run = unpack(results.read_bytes(path) or b"").of["run_id"]
+            run = unpack(results.read_bytes(path) or b"").identity["run_id"]
         except OSError as error:
             yield report_unreadable(results, path, error)
             continue
@@ -154,7 +154,7 @@ def examine_companions(results: Results, study: Study | None) -> Iterator[Findin
     ):
         yield Finding(f"{table}/{name}", f"missing, but its run is complete; {hint.format(name)}")
     for table in ("tasks", "curves", "steps", "probes"):
-        for name in results.table_files(table):
+        for name in results.list_table_files(table):
             if name not in trials:
                 description = "belongs to an unfinished run, which rewrites it"
                 yield Finding(f"{table}/{name}", description, "note")
@@ -197,7 +197,7 @@ def find_foreign_files(results: Results) -> Iterator[Finding]:
     folders = [("", _FILES, ""), *((f"{table}/", set(), ".parquet") for table in get_args(Table))]
     folders += [(f"{CHECKPOINTS}/", set(), ".pt")]
     for prefix, names, suffix in folders:
-        for name in results.files(prefix.rstrip("/")):
+        for name in results.list_files(prefix.rstrip("/")):
             if _TEMPORARY.fullmatch(name):
                 description = "incomplete file of a process that was killed while writing; ignored"
                 yield Finding(f"{prefix}{name}", description, "note")
@@ -210,6 +210,6 @@ def find_foreign_files(results: Results) -> Iterator[Finding]:
         if n_undecodable:
             description = f"undecodable file names: {n_undecodable}; {_FOREIGN}"
             yield Finding(f"{folder or '.'}/", description, "note")
-    for name in results.folders():
+    for name in results.list_folders():
         if name not in _FOLDERS | _FILES:
             yield Finding(f"{name}/", _FOREIGN, "note")

@@ -15,10 +15,10 @@ class Finding(NamedTuple):
     Attributes:
         name: Path of the file, relative to the results directory.
         description: The problem, as a phrase that follows the path.
-        kind: ``damage``; ``newer`` for results of a newer version of ngm-tune; ``unreadable`` for a
-            file that the disk or its permissions do not let the doctor read; or ``note`` for a
+        kind: ``damage``; ``newer`` for a file of a newer version of ngm-tune; ``unreadable`` for a
+            file that cannot be read because of its disk or its permissions; or ``note`` for a
             harmless finding. Only damage is repaired.
-        repair: What the doctor did about it; None without a repair.
+        repair: How the doctor repaired the damage; None without a repair.
     """
 
     name: str

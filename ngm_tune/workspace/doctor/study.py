@@ -24,15 +24,15 @@ from ngm_tune.workspace.resume import find_trial_problem
 Runs = Mapping[str, pa.Table]
 """Rows in ``trials/``, by run id."""
 
-_NO_NAME = "the key name is missing"
+_NO_NAME = "the key 'name' is missing"
 
 
 def examine_study(results: Results, *, repair: bool) -> tuple[Study | None, list[Finding]]:
     """Determine the study of a results directory, and examine its manifest.
 
     If ``study.toml`` and the copy in ``environment.json`` agree, they contain the study. Otherwise
-    the study is the first of copy and file that at least half of the files in ``trials/`` match.
-    Either can be older than the last extension of the study.
+    the study is that of the copy, or else that of the file, if at least half of the files in
+    ``trials/`` belong to it. Both can be older than the last extension of the study.
 
     Returns:
         The study, and the findings about the manifest. The study is None if it is unknown.
@@ -79,7 +79,7 @@ def _load_study_file(results: Results, copy: Study | None, runs: Runs) -> tuple[
     names = [rows["study"][0].as_py() for rows in runs.values()]
     name = copy.name if copy is not None else next(filter(None, names), None)
     try:
-        if name is None and "name" not in results.study():
+        if name is None and "name" not in results.read_study():
             return None, _NO_NAME
         return load_stored_study(results, name or ""), ""
     except UserError as error:
@@ -93,8 +93,8 @@ def _examine_study_file(
 
     Args:
         results: The results directory.
-        stored: The study in the file; None if it contains none.
-        study: The study that the trials belong to.
+        stored: The study in the file; None if the file contains no study.
+        study: The study to which the trials belong.
         problem: Why the file contains no study.
         repair: Whether to repair it.
     """
@@ -107,7 +107,7 @@ def _examine_study_file(
             STUDY,
             f"trials = {stored.trials}, but trials/ contains a search with {study.trials} trials",
         )
-    elif "name" not in results.study():
+    elif "name" not in results.read_study():
         finding = Finding(STUDY, _NO_NAME, "note")
     else:
         return

@@ -89,16 +89,16 @@ def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: P
     for number in range(4):
         for method in ("sgd", "ngm-sgd"):
             made.trial(number, (0.9, 0.1), method=method)
-    environment = made.results.environment() | {"plateaus": {SPLIT: 4}}
+    environment = made.results.read_environment() | {"plateaus": {SPLIT: 4}}
     made.results.write_text("environment.json", json.dumps(environment))
     text = report_text(made)
     assert (
-        "The search ended after 4 trials per method, because the last 2 trials added less than "
+        "The search ended after 4 trials per method, because the last 2 trials added at most "
         "1.0 % to each method's hypervolume." in text
     )
     environment["exhausted"] = {SPLIT: {"ngm-sgd": 1}}
     made.results.write_text("environment.json", json.dumps(environment))
-    assert "after 4 trials per method with untried configurations, because" in report_text(made)
+    assert "after 4 trials per method that had untried configurations, because" in report_text(made)
 
 
 def report_text(made: MadeUp) -> str:

@@ -15,7 +15,9 @@ SPLIT = "split-digits"
 
 def annotate(made: MadeUp, **entries: object) -> None:
     """Add entries to environment.json."""
-    made.results.write_text("environment.json", json.dumps(made.results.environment() | entries))
+    made.results.write_text(
+        "environment.json", json.dumps(made.results.read_environment() | entries)
+    )
 
 
 @pytest.mark.parametrize(

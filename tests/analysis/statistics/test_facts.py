@@ -36,7 +36,7 @@ def test_a_search_of_an_exhausted_space_is_complete(tmp_path: Path) -> None:
     for number in range(4):
         made.trial(number, (0.9, 0.1))
     made.trial(0, (0.9, 0.1), method="ngm-sgd")
-    environment = made.results.environment() | {"plateaus": {SPLIT: 4}}
+    environment = made.results.read_environment() | {"plateaus": {SPLIT: 4}}
     made.results.write_text("environment.json", json.dumps(environment))
     assert facts(made.load()).incomplete == [Progress(SPLIT, "ngm-sgd", 1, 4)]
     environment["exhausted"] = {SPLIT: {"ngm-sgd": 1}}

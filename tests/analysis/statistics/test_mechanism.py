@@ -108,9 +108,9 @@ def test_every_method_has_a_cost_relative_to_sgd(mechanism: LoadedStudy) -> None
 
 def test_costs_are_due_only_for_methods_without_costs(mechanism: LoadedStudy) -> None:
     study = load_study("mechanism")
-    assert runner.owes_costs(study, mechanism.results.location, [])  # for the methods omitted here
+    assert runner.needs_costs(study, mechanism.results.location, [])  # for the methods omitted here
     some = study.model_copy(update={"methods": ["sgd", "ngm-sgd"]})
-    assert not runner.owes_costs(some, mechanism.results.location, [])
+    assert not runner.needs_costs(some, mechanism.results.location, [])
 
 
 def test_report_shows_the_mechanism(mechanism: LoadedStudy, tmp_path: Path) -> None:
