@@ -39,6 +39,7 @@ class Benchmark:
         normalisation: Normalisation of uint8 images; None if the data is float32.
         augment: Augments a batch of stored training examples at random; None for no augmentation.
         settings: Hyper-parameters for methods that accept them, unless a study sets them.
+        permutes_pixels: Whether the tasks after the first permute the pixels of its images.
         source: The dataset of the benchmark; None if the benchmark needs no download.
     """
 
@@ -54,7 +55,13 @@ class Benchmark:
     normalisation: Normalisation | None = None
     augment: Augmentation | None = field(default=None, repr=False)
     settings: Mapping[str, str | float] = field(default_factory=dict)
+    permutes_pixels: bool = False
     source: Source | None = field(default=None, repr=False)
+
+    @property
+    def has_order(self) -> bool:
+        """Whether the order of classes, or of pixels, can be drawn at random."""
+        return self.kind == "class-incremental" or self.permutes_pixels
 
     @property
     def chance(self) -> float:

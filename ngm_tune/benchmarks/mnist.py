@@ -133,6 +133,7 @@ PERMUTED_MNIST = _mnist(
     kind="domain-incremental",
     tasks=1 + _PERMUTATIONS,
     iterations_per_task=200,
+    permutes_pixels=True,
     load=partial(_permuted, MNIST),
 )
 

@@ -25,31 +25,77 @@ _VALIDATION_SEED = 0
 class TaskSplit:
     """Examples of a sequence of tasks, ordered by task. The first k tasks are a prefix.
 
+    Splits can share their inputs: with ``rows``, example i has the inputs ``inputs[rows[i]]``.
+
     Attributes:
-        inputs: Shape (N, ...): float32 inputs of the network, or uint8 pixels that the benchmark's
-            ``prepare`` converts.
+        inputs: Shape (M, ...): float32 inputs of the network, or uint8 pixels that the benchmark's
+            ``prepare`` converts. Without ``rows``, M is N.
         labels: Class indices, shape (N,), int64.
         sizes: Examples per task; their sum is N.
+        rows: Row of each example in ``inputs``, shape (N,), int64; None if they are in order.
+        pixels: Order of the pixels in each task, shape (K, P); None to leave them in place.
     """
 
     inputs: Tensor
     labels: Tensor
     sizes: tuple[int, ...]
+    rows: Tensor | None = None
+    pixels: Tensor | None = None
 
     def seen(self, tasks: int) -> int:
         """Return the number of examples in the first ``tasks`` tasks."""
         return sum(self.sizes[:tasks])
 
+    def task_of_examples(self) -> Tensor:
+        """Return the task of each example, shape (N,), int64."""
+        sizes = torch.tensor(self.sizes, device=self.labels.device)
+        return torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+
+    def inputs_of(self, examples: Tensor) -> Tensor:
+        """Return the inputs of examples, shape (B, ...).
+
+        Args:
+            examples: Numbers of the examples, shape (B,), int64.
+        """
+        rows = examples if self.rows is None else self.rows.index_select(0, examples)
+        inputs = self.inputs.index_select(0, rows)  # copies whole rows, unlike inputs[rows]
+        if self.pixels is None:
+            return inputs
+        ends = torch.tensor(self.sizes, device=examples.device).cumsum(0)
+        order = self.pixels[torch.bucketize(examples, ends, right=True)]
+        return inputs.flatten(1).gather(1, order).view(inputs.shape)
+
     def to(self, device: torch.device | str) -> TaskSplit:
         """Return a copy on a device."""
-        return TaskSplit(self.inputs.to(device), self.labels.to(device), self.sizes)
+        index = [None if index is None else index.to(device) for index in (self.rows, self.pixels)]
+        return TaskSplit(self.inputs.to(device), self.labels.to(device), self.sizes, *index)
 
     def prepared(self, prepare: Callable[[Tensor], Tensor]) -> TaskSplit:
-        """Return a split with prepared inputs; see :meth:`Benchmark.prepare`."""
-        return TaskSplit(prepare(self.inputs), self.labels, self.sizes)
+        """Return a split with prepared inputs of its own; see :meth:`Benchmark.prepare`."""
+        own = self.materialized()
+        return TaskSplit(prepare(own.inputs), self.labels, self.sizes)
+
+    def materialized(self) -> TaskSplit:
+        """Return a split with the inputs of its examples in order, without ``rows``."""
+        if self.rows is None:
+            return self
+        examples = torch.arange(len(self.labels), device=self.labels.device)
+        return TaskSplit(self.inputs_of(examples), self.labels, self.sizes)
+
+    def select(self, examples: Tensor, sizes: tuple[int, ...]) -> TaskSplit:
+        """Return some of the examples, which share the inputs of this split.
+
+        Args:
+            examples: Numbers of the examples, ordered by task.
+            sizes: How many of them each task has.
+        """
+        rows = examples if self.rows is None else self.rows[examples]
+        return TaskSplit(self.inputs, self.labels[examples], sizes, rows, self.pixels)
 
     def joined(self, other: TaskSplit) -> TaskSplit:
-        """Return a split with the examples of both splits in each task."""
+        """Return a split with the examples of both splits in each task, with inputs of its own."""
+        assert self.rows is None
+        assert other.rows is None
 
         def join(mine: Tensor, theirs: Tensor) -> Tensor:
             tasks = zip(
@@ -72,11 +118,14 @@ class TaskSplit:
             start + torch.arange(min(count, size)) * size // min(count, size)
             for start, size in zip(starts, self.sizes, strict=True)
         ]
-        rows = torch.cat(chosen)
-        return TaskSplit(self.inputs[rows], self.labels[rows], tuple(map(len, chosen)))
+        return self.select(torch.cat(chosen), tuple(map(len, chosen)))
 
     def arrays(self) -> tuple[NDArray[Any], NDArray[np.int64], tuple[int, ...]]:
-        """Return inputs, labels and sizes; Ray shares NumPy arrays between processes."""
+        """Return inputs, labels and sizes of a split without ``rows``.
+
+        Ray shares NumPy arrays between processes.
+        """
+        assert self.rows is None
         return self.inputs.numpy(), self.labels.numpy(), self.sizes
 
     @staticmethod

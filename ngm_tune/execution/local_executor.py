@@ -42,7 +42,7 @@ class LocalExecutor:
         """Train until the schedule is complete, the time is up, or the study must stop."""
         study = plan.study
         deadline = None if time_budget is None else time.monotonic() + time_budget.total_seconds()
-        splits = SplitCache(lambda phase, benchmark: data[phase, benchmark], device_of(study))
+        splits = SplitCache(data.__getitem__, device_of(study))
         with _trial_resources(study), suppress(KeyboardInterrupt):
             while stopper.reason is None and (spec := schedule.ask()) is not None:
                 training = TrialTraining(build_trial_config(plan, location, spec), splits)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from ngm_tune.benchmarks.pool import DataPool
 from ngm_tune.execution.split_cache import Arrays
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.trial_config import device_of
@@ -15,15 +16,13 @@ from ngm_tune.results.directory import CHECKPOINTS, Results
 from ngm_tune.results.schema import COSTS_SCHEMA, Status
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.search.method_search import MethodSearch
-from ngm_tune.search.run_spec import Phase
 from ngm_tune.search.schedule import Schedule
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.training.splits import splits_for
 from ngm_tune.workspace.manifest import record_data_checksum
 
-Data = Mapping[tuple[Phase, str], Arrays]
-"""Training and evaluation examples by phase and benchmark."""
+Data = Mapping[str, Arrays]
+"""The data of each benchmark with remaining runs, by name."""
 
 
 class Executor(Protocol):
@@ -140,13 +139,12 @@ def _load_data(
     plan: StudyPlan, location: str, sources: Sequence[RunSource], notice: Callable[[str], None]
 ) -> Data:
     """Load the data of the benchmarks with remaining runs, and record its checksums."""
-    data: dict[tuple[Phase, str], Arrays] = {}
+    data: dict[str, Arrays] = {}
     for benchmark in plan.outlines:
         of_benchmark = [source for source in sources if source.benchmark == benchmark]
-        phases = dict.fromkeys(source.phase for source in of_benchmark if not source.complete)
-        if phases:
+        if not is_complete(of_benchmark):
             has_runs = any(source.outcomes for source in of_benchmark)
-            data |= _load_benchmark(plan, Results(location), benchmark, phases, has_runs, notice)
+            data[benchmark] = _load_benchmark(plan, Results(location), benchmark, has_runs, notice)
     return data
 
 
@@ -154,11 +152,10 @@ def _load_benchmark(
     plan: StudyPlan,
     results: Results,
     benchmark: str,
-    phases: Iterable[Phase],
     has_runs: bool,
     notice: Callable[[str], None],
-) -> dict[tuple[Phase, str], Arrays]:
-    study, loaded = plan.study, plan.benchmark(benchmark).load()
+) -> Arrays:
+    loaded = plan.benchmark(benchmark).load()
     has_runs = has_runs or any(
         name.startswith(f"{benchmark}.") for name in results.list_files(CHECKPOINTS)
     )
@@ -167,14 +164,8 @@ def _load_benchmark(
             f"{benchmark}: not all runs use the same data, because its files, their order or the "
             "code that prepares it changed; environment.json has the checksums"
         )
-    return {
-        (phase, benchmark): splits_for(
-            loaded,
-            phase,
-            study.eval_examples if phase == "search" or study.settings is not None else None,
-        )
-        for phase in phases
-    }
+    pool = DataPool.of(loaded, permutes_pixels=plan.outlines[benchmark].permutes_pixels)
+    return pool.arrays()
 
 
 def _measure_costs(

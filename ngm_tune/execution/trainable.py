@@ -23,22 +23,18 @@ class ContinualTrainable(tune.Trainable):
     :func:`ngm_tune.execution.trial_config.build_trial_config` returns the config.
     """
 
-    def setup(
-        self, config: TrialConfig, data: Mapping[tuple[str, str], ray.ObjectRef] | None = None
-    ) -> None:
+    def setup(self, config: TrialConfig, data: Mapping[str, ray.ObjectRef] | None = None) -> None:
         """Start the trial.
 
         Args:
             config: The config of the trial.
-            data: Splits by phase and benchmark, in Ray's object store.
+            data: Data by benchmark, in Ray's object store.
         """
         torch.set_num_threads(config["threads"])
         if config["device"] != "cpu":
             use_deterministic_algorithms()
         references = dict(data or {})
-        self._splits = SplitCache(
-            lambda phase, benchmark: ray.get(references[phase, benchmark]), config["device"]
-        )
+        self._splits = SplitCache(lambda name: ray.get(references[name]), config["device"])
         self.training = TrialTraining(config, self._splits)
 
     def reset_config(self, new_config: TrialConfig) -> bool:

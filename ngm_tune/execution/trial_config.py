@@ -40,6 +40,11 @@ class TrialConfig(TypedDict):
     early_stopping: bool
     """Whether the trial can be pruned. Its reports then include the rows to write."""
     iterations_per_task: int
+    split_seed: int | None
+    """Seed of the validation split; None for that of the benchmark."""
+    order_seed: int | None
+    """Seed of the class order; None for that of the benchmark."""
+    eval_examples: int | None
     eval_every: int
     eval_dense: int
     eval_tasks: EvalTasks
@@ -58,10 +63,12 @@ class TrialConfig(TypedDict):
 def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
     """Build the config of a run.
 
-    Confirmations are evaluated after every iteration in float32, independently of the search.
+    Confirmations are evaluated after every iteration on all test examples in float32, independently
+    of the search.
     """
     study = plan.study
     is_confirmation = spec.phase == "confirm" and study.settings is None
+    arrangement = plan.arrangement(spec.benchmark)
     return {
         "study": study.name,
         "results": location,
@@ -80,6 +87,9 @@ def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialCo
         "constraints": study.constraints,
         "early_stopping": study.early_stopping is not None and spec.phase == "search",
         "iterations_per_task": plan.iterations(spec.benchmark),
+        "split_seed": arrangement.split_seed,
+        "order_seed": arrangement.order_seed,
+        "eval_examples": None if is_confirmation else study.eval_examples,
         "eval_every": 1 if is_confirmation else study.eval_every,
         "eval_dense": 0 if is_confirmation else study.eval_dense,
         "eval_tasks": "seen" if is_confirmation else study.eval_tasks,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from ngm_tune.benchmarks import Benchmark, Custom, TaskSplit, get_benchmark
+from ngm_tune.benchmarks.arrangement import Arrangement
 from ngm_tune.errors import UserError
 from ngm_tune.execution.recording import (
     curves_table,
@@ -123,7 +124,13 @@ class TrialTraining:
         benchmark = get_benchmark(
             config["benchmark"], Custom.model_validate(custom) if custom else None
         )
-        train, evaluator = self._splits.get(config["phase"], benchmark, config["eval_precision"])
+        train, evaluator = self._splits.get(
+            benchmark,
+            config["phase"],
+            Arrangement(config["split_seed"], config["order_seed"]),
+            config["eval_examples"],
+            config["eval_precision"],
+        )
         try:
             trial_identity(config, config["seeds"][0])  # raises for values that cannot be stored
             self.runs = self._build_or_resume(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from ngm_tune.benchmarks import Benchmark, get_benchmark
+from ngm_tune.benchmarks.arrangement import Arrangement
 from ngm_tune.benchmarks.custom_benchmark import with_placeholder_classes
 from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.results.columns import Domain, column_type
@@ -120,6 +122,15 @@ class StudyPlan:
         """Return the number of initial points of the search of each method on a benchmark."""
         return {method: len(self.points_of(benchmark, method)) for method in self.methods}
 
+    def arrangement(self, benchmark: str) -> Arrangement:
+        """Return the class order and the validation split of a benchmark."""
+        study = self.study
+        order = self.outlines[benchmark].has_order and study.class_order == "drawn"
+        return Arrangement(
+            split_seed=_derive(study.seed, "split") if study.split == "drawn" else None,
+            order_seed=_derive(study.seed, "order") if order else None,
+        )
+
     def benchmark(self, name: str) -> Benchmark:
         """Return a benchmark that can be loaded. The study must be resolved."""
         return get_benchmark(name, self.study.custom)
@@ -134,3 +145,8 @@ class StudyPlan:
         The network of an unresolved ``custom`` has a placeholder number of outputs.
         """
         return self.outlines[benchmark].build_model()
+
+
+def _derive(seed: int, purpose: str) -> int:
+    """Return a 32-bit seed for one purpose, independent of all others of the same seed."""
+    return int(np.random.SeedSequence((seed, *purpose.encode())).generate_state(1)[0])

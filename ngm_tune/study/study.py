@@ -31,7 +31,14 @@ from ngm_tune.study.sections import (
     Resources,
     SeedCount,
 )
-from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
+from ngm_tune.training.options import (
+    ClassOrder,
+    EvalTasks,
+    Precision,
+    ProbeName,
+    SplitKind,
+    Strategy,
+)
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Settings = dict[str, dict[str, bool | int | float | str]]
@@ -87,6 +94,12 @@ class Study(BaseModel):
     of all earlier trials except the last `max_concurrent_trials - 1`, regardless of the order in
     which trials finish, so a study is reproducible on any number of machines. A larger value uses
     more machines; each suggestion is then based on fewer results."""
+    split: SplitKind = "fixed"
+    """Validation data of the search: the split of the benchmark ("fixed"), or drawn from the
+    training data at random ("drawn"), by `seed`."""
+    class_order: ClassOrder = "paper"
+    """Classes of each task of a class-incremental benchmark, and pixel permutations of
+    Permuted-MNIST: as in the paper ("paper"), or drawn at random ("drawn"), by `seed`."""
     objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
     """Metrics that the searches optimize."""
     reference_point: dict[str, float]

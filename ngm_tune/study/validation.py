@@ -43,6 +43,7 @@ def validate(study: Study) -> StudyPlan:
     for method in study.search_space:
         _require_method(study, "search_space", method)
     plan = StudyPlan.resolve(study)
+    _check_arrangement(plan)
     _check_search(plan)
     _check_fixed(plan)
     _check_settings(plan)
@@ -65,6 +66,14 @@ def _require_method(study: Study, key: str, name: str) -> None:
         raise ValueError(
             f"{key} has {name}, which is not a method of the study; its methods are "
             f"{', '.join(study.methods)}"
+        )
+
+
+def _check_arrangement(plan: StudyPlan) -> None:
+    """Raise ValueError if a class order is to be drawn where there is none."""
+    if plan.study.class_order == "drawn" and not any(b.has_order for b in plan.outlines.values()):
+        raise ValueError(
+            f'class_order = "drawn": {", ".join(plan.outlines)} has the same classes in every task'
         )
 
 

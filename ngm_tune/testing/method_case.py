@@ -298,7 +298,7 @@ def _train_losses(method: Method, point: Config, iterations: int, *, informed: b
         def draw(count: int, task: int = task, generator: torch.Generator = generator) -> Batch:
             rows = torch.randint(train.seen(task + 1), (count,), generator=generator)
             tasks = task_of[rows] if informed else torch.zeros_like(rows)
-            return Batch(train.inputs[rows], train.labels[rows], tasks)
+            return Batch(train.inputs_of(rows), train.labels[rows], tasks)
 
         with seeded(task):
             if informed:

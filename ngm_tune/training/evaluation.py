@@ -68,7 +68,7 @@ class Evaluator:
         if precision == "mixed" and not has_bfloat16(torch.device(device)):
             precision = "float32"
         self.precision = precision
-        self._split = examples.to(device)
+        self._split = examples.materialized().to(device)
         self._rounded = None if precision == "float32" else self._split.inputs.bfloat16()
         self._prefixes: dict[tuple[int, ...], _Examples] = {}
         self._copied: tuple[tuple[int, ...], _Examples] | None = None

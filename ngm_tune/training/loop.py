@@ -260,7 +260,7 @@ class ContinualTraining:
         batch: Tensor,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     ) -> Batch:
-        inputs = self.train.inputs.index_select(0, batch)  # copies whole rows, unlike inputs[batch]
+        inputs = self.train.inputs_of(batch)
         if augment is not None:
             inputs = augment(inputs, self._augmentation)
         return Batch(self._prepare(inputs), self.train.labels[batch], self._task_of[batch])

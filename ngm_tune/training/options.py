@@ -22,6 +22,12 @@ EvalTasks = Literal["seen", "first-and-previous"]
   stability gaps. All seen tasks are still evaluated at the end of each task.
 """
 
+SplitKind = Literal["drawn", "fixed"]
+"""Validation split of a search: drawn at random, or that of the benchmark."""
+
+ClassOrder = Literal["drawn", "paper"]
+"""Order of classes or pixels: drawn at random, or that of the benchmark."""
+
 Precision = Literal["float32", "mixed", "bfloat16"]
 """Precision of evaluation.
 

@@ -93,7 +93,7 @@ class Probes:
         seen = self._train.seen(task + 1)
         chosen = torch.randint(seen, (CURVATURE_EXAMPLES,), generator=generator)
         chosen = chosen.to(self._train.labels.device)
-        inputs = self._prepare(self._train.inputs[chosen])
+        inputs = self._prepare(self._train.inputs_of(chosen))
         labels = self._train.labels[chosen]
         return {
             "sharpness_raw": sharpness(learner.model, inputs, labels),

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from ngm_tune.benchmarks import TaskData
+from ngm_tune.benchmarks.arrangement import Arrangement
+from ngm_tune.benchmarks.pool import DataPool
+from ngm_tune.benchmarks.tasks import TaskSplit
 
 
 def splits_for(
-    data: TaskData, phase: Literal["search", "confirm"], eval_examples: int | None = None
-) -> dict[str, Any]:
-    """Return the arrays ``train`` and ``evaluation`` of a phase.
+    pool: DataPool,
+    phase: Literal["search", "confirm"],
+    arrangement: Arrangement,
+    eval_examples: int | None = None,
+) -> tuple[TaskSplit, TaskSplit]:
+    """Return the training and the evaluation examples of a phase.
 
     A search trains on the training split and evaluates on the validation split; it sees no test
     data. Confirmations and fixed runs train on all training data and evaluate on the test data.
 
     Args:
-        data: The splits of a benchmark.
+        pool: The data of a benchmark.
         phase: The phase.
+        arrangement: Class order and validation split.
         eval_examples: Maximal number of evaluated examples of each task; None for all.
     """
-    if phase == "search":
-        train, evaluation = data.train, data.validation
-    else:
-        train, evaluation = data.train.joined(data.validation), data.test
-    if eval_examples is not None:
-        evaluation = evaluation.capped(eval_examples)
-    return {"train": train.arrays(), "evaluation": evaluation.arrays()}
+    splits = pool.search_splits if phase == "search" else pool.confirm_splits
+    train, evaluation = splits(arrangement)
+    return train, evaluation if eval_examples is None else evaluation.capped(eval_examples)

@@ -124,6 +124,6 @@ def test_capped_limits_the_examples_of_each_task() -> None:
     split = TaskSplit(torch.arange(23).unsqueeze(1), labels, (20, 3))
     capped = split.capped(4)
     assert capped.sizes == (4, 3)
-    assert capped.inputs.flatten().tolist() == [0, 5, 10, 15, 20, 21, 22]
+    assert capped.inputs_of(torch.arange(7)).flatten().tolist() == [0, 5, 10, 15, 20, 21, 22]
     assert capped.labels.tolist() == [0, 0, 1, 1, 2, 2, 2]  # spread over the classes
-    assert split.capped(100).inputs.flatten().tolist() == list(range(23))
+    assert split.capped(100).inputs_of(torch.arange(23)).flatten().tolist() == list(range(23))

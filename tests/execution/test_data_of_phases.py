@@ -7,14 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from ngm_tune.benchmarks import TaskSplit
 from ngm_tune.execution import runner
 from ngm_tune.execution.runner import Data
-from ngm_tune.execution.split_cache import Arrays
+from ngm_tune.execution.split_cache import SplitCache
 from ngm_tune.execution.stopper import StudyStopper
-from ngm_tune.search.run_spec import Phase
+from ngm_tune.execution.trial_config import build_trial_config
+from ngm_tune.execution.trial_training import TrialTraining
+from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.search.schedule import Schedule
 from ngm_tune.study.files import load_study
 from ngm_tune.study.plan import StudyPlan
@@ -44,26 +46,45 @@ class Capture:
         raise AssertionError("the study measures no costs")
 
 
-def load_arrays(location: Path, phase: Phase, *changes: str) -> Arrays:
-    """Return the arrays that an executor receives for the trials of a phase."""
+def load_splits(location: Path, phase: Phase, *changes: str) -> tuple[TaskSplit, TaskSplit]:
+    """Return the training and evaluation examples of the trials of a phase."""
     plan = StudyPlan.resolve(load_study("quickstart", changes))
     executor = Capture()
     with open_study(plan, str(location)) as sources:
         runner.run(plan, str(location), sources, executor, StudyStopper())
-    return executor.data[phase, "split-digits"]
+    spec = RunSpec(
+        benchmark="split-digits",
+        method="sgd",
+        phase=phase,
+        run_id="split-digits.sgd.0000",
+        seeds=(0,),
+        trial_id="split-digits.sgd.0000",
+        hyperparameters={"lr": 0.1},
+        coordinates={},
+    )
+    training = TrialTraining(
+        build_trial_config(plan, str(location), spec), SplitCache(executor.data.__getitem__, "cpu")
+    )
+    (run, *_) = training.runs
+    return run.train, run._evaluator._split
 
 
-def images(split: tuple[Any, ...]) -> list[bytes]:
+def images(split: TaskSplit) -> list[bytes]:
     """Return the bytes of each image of a split."""
-    return [image.tobytes() for image in split[0]]
+    return [image.numpy().tobytes() for image in split.materialized().inputs]
 
 
-def test_a_search_never_sees_test_data(tmp_path: Path) -> None:
-    searched = load_arrays(tmp_path / "study", "search", "eval_examples=9")
-    assert np.array_equal(searched["train"][0], DIGITS.train.inputs.numpy())
-    assert set(images(searched["evaluation"])) < set(images(DIGITS.validation.arrays()))
-    assert searched["evaluation"][2] == (9,) * 5
-    assert not set(images(searched["train"])) & set(images(DIGITS.test.arrays()))
+@pytest.mark.parametrize("split", ["drawn", "fixed"])
+def test_a_search_never_sees_test_data(tmp_path: Path, split: str) -> None:
+    train, evaluation = load_splits(
+        tmp_path / "study", "search", "eval_examples=9", f"split={split!r}"
+    )
+    everything = {*images(DIGITS.train), *images(DIGITS.validation)}
+    assert len(train.labels) == len(DIGITS.train.labels)
+    assert {*images(train), *images(evaluation)} < everything
+    assert not {*images(train)} & {*images(evaluation)}
+    assert ({*images(train)} == {*images(DIGITS.train)}) == (split == "fixed")
+    assert evaluation.sizes == (9,) * 5
 
 
 @pytest.mark.parametrize(
@@ -77,8 +98,8 @@ def test_a_search_never_sees_test_data(tmp_path: Path) -> None:
 def test_confirmations_and_fixed_runs_use_all_training_data_and_the_test_data(
     tmp_path: Path, changes: list[str], evaluated: str
 ) -> None:
-    confirmed = load_arrays(tmp_path / "study", "confirm", *changes)
-    both = [*images(DIGITS.train.arrays()), *images(DIGITS.validation.arrays())]
-    assert sorted(images(confirmed["train"])) == sorted(both)
+    train, evaluation = load_splits(tmp_path / "study", "confirm", *changes)
+    both = [*images(DIGITS.train), *images(DIGITS.validation)]
+    assert sorted(images(train)) == sorted(both)
     expected = DIGITS.test if evaluated == "all" else DIGITS.test.capped(9)
-    assert np.array_equal(confirmed["evaluation"][0], expected.inputs.numpy())
+    assert images(evaluation) == images(expected)

@@ -18,13 +18,18 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.benchmarks.pool import DataPool
 from ngm_tune.methods import get_method
 from ngm_tune.metrics.curves import AccuracyCurves
 from ngm_tune.metrics.registry import METRICS, compute_metrics
+from ngm_tune.results.directory import Results
 from ngm_tune.search.optuna_journal import open_storage
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, StreamOptions
+from ngm_tune.training.splits import splits_for
+from ngm_tune.workspace.manifest import load_stored_study
 from tests.conftest import Finished
 from tests.helpers.commands import Command
 
@@ -159,25 +164,29 @@ def test_stored_metrics_agree_with_the_stored_curves(
         assert row[name] == pytest.approx(expected[name], abs=1e-12)
 
 
+@pytest.mark.usefixtures("own_methods")
 @pytest.mark.parametrize("phase", ["search", "confirm"])
 def test_a_trial_can_be_reproduced_from_its_row(
     finished: Finished, everything: pl.DataFrame, phase: str
 ) -> None:
     row = everything.filter(benchmark="rotated-digits", method="ngm-sgd", phase=phase).to_dicts()[0]
     benchmark = get_benchmark("rotated-digits")
-    data = benchmark.load()
+    pool = DataPool.of(benchmark.load())
+    study = load_stored_study(Results(str(finished.location)), "unused")
+    assert study is not None
+    arrangement = StudyPlan.resolve(study).arrangement("rotated-digits")
     settings = {
         name: row[f"config_{name}"] for name in ("lr", "gain_sensitivity", "entropy_smoothing")
     }
     # Confirmations are trained on all training data and evaluated at every iteration, on every test
     # example and in float32, whatever the options for the search are.
-    train, evaluator, every = {
-        "search": (data.train, Evaluator(data.validation.capped(20), "mixed"), 2),
-        "confirm": (data.train.joined(data.validation), Evaluator(data.test), 1),
+    train, evaluation, precision, every = {
+        "search": (*splits_for(pool, "search", arrangement, 20), "mixed", 2),
+        "confirm": (*splits_for(pool, "confirm", arrangement), "float32", 1),
     }[phase]
     run = ContinualTraining(
         train,
-        evaluator,
+        Evaluator(evaluation, precision),  # type: ignore[arg-type]
         benchmark.build_model,
         lambda model: get_method("ngm-sgd").build(model, **settings),
         seed=row["seed"],

@@ -8,30 +8,28 @@ from typing import Any
 import polars as pl
 
 from ngm_tune.benchmarks import get_benchmark
+from ngm_tune.benchmarks.pool import DataPool
 from ngm_tune.execution.runner import Data
 from ngm_tune.execution.split_cache import SplitCache
 from ngm_tune.execution.trial_config import TrialConfig, build_trial_config
 from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.execution.trial_training import TrialTraining
-from ngm_tune.search.run_spec import Phase, RunSpec
+from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.files import load_study
 from ngm_tune.study.plan import StudyPlan
-from ngm_tune.training.splits import splits_for
 
 BENCHMARK = "split-digits"
 TABLES = ("trials", "tasks", "curves", "steps")
 
 
 def load_splits() -> Data:
-    """Return the arrays of Split-Digits for both phases."""
-    phases: tuple[Phase, ...] = ("search", "confirm")
-    data = get_benchmark(BENCHMARK).load()
-    return {(phase, BENCHMARK): splits_for(data, phase) for phase in phases}
+    """Return the data of Split-Digits."""
+    return {BENCHMARK: DataPool.of(get_benchmark(BENCHMARK).load()).arrays()}
 
 
 def make_split_cache(data: Data) -> SplitCache:
     """Return a cache of splits on the CPU."""
-    return SplitCache(lambda phase, benchmark: data[phase, benchmark], "cpu")
+    return SplitCache(data.__getitem__, "cpu")
 
 
 def make_config(

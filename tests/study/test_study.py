@@ -315,6 +315,11 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "eval_tasks=first-and-previous; constraints=['min_acc >= 0.5']",
             'constraints has min_acc, which needs eval_tasks = "seen"',
         ),
+        ("split='mine'", "split = 'mine': must be"),
+        (
+            "benchmarks=['rotated-digits']; class_order='drawn'",
+            'class_order = "drawn": rotated-digits has the same classes in every task',
+        ),
         ("racing={}; seeds=1", "racing: needs at least two seeds; seeds = 1"),
         ("racing={}; seeds=[4]", "racing: needs at least two seeds; seeds = [4]"),
         ("racing.min_probability=1", "racing.min_probability = 1: input should be less than 1"),
@@ -521,3 +526,18 @@ def test_former_keys_are_refused_with_their_new_names(change: str, hint: str) ->
     with pytest.raises(UserError) as error:
         load_study("quickstart", [change])
     assert hint in str(error.value)
+
+
+def test_the_seed_of_a_study_determines_the_arrangement_of_its_data(file: Path) -> None:
+    changes = ['benchmarks=["split-digits", "rotated-digits"]', 'split="drawn"']
+    plans = [
+        StudyPlan.resolve(load_study(str(file), [*changes, 'class_order="drawn"', f"seed={seed}"]))
+        for seed in (0, 0, 1)
+    ]
+    split, again, other = (plan.arrangement("split-digits") for plan in plans)
+    assert split == again
+    assert {split.split_seed, split.order_seed}.isdisjoint({other.split_seed, other.order_seed})
+    assert split.split_seed != split.order_seed
+    assert plans[0].arrangement("rotated-digits").order_seed is None
+    own = StudyPlan.resolve(load_study(str(file))).arrangement("split-digits")
+    assert (own.split_seed, own.order_seed) == (None, None)
