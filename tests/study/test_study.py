@@ -315,7 +315,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "eval_tasks=first-and-previous; constraints=['min_acc >= 0.5']",
             'constraints has min_acc, which needs eval_tasks = "seen"',
         ),
-        ("split='mine'", "split = 'mine': must be"),
+        ("split='mine'", "split = 'mine': input should be 'drawn' or 'fixed'"),
         (
             "benchmarks=['rotated-digits']; class_order='drawn'",
             'class_order = "drawn": rotated-digits has the same classes in every task',
