@@ -11,22 +11,43 @@ import pyarrow as pa
 from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of
 
 _FIRST_FRESH_SEED = 1000
+_SEEDS_PER_STUDY = 20_000
+"""Distance between the first run seeds of studies whose ``seed`` differs by one."""
+MAX_STUDY_SEED = 2**32 - 1
+MAX_SEEDS = 10_000
+"""Largest number of seeds of a configuration, in the search and in its confirmation."""
 
 
-def expand_seeds(seeds: int | Sequence[int]) -> list[int]:
-    """Return a study's seeds as a list: a number n stands for 0, 1, ..., n - 1."""
-    return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+def expand_seeds(seeds: int | Sequence[int], study_seed: int) -> list[int]:
+    """Return the seeds of each configuration as a list.
 
-
-def fresh_seeds(seeds: Iterable[int], number: int) -> list[int]:
-    """Return seeds for the confirm phase.
+    Studies with different seeds share no run, so that repeating a study with another seed repeats
+    everything that is random.
 
     Args:
-        seeds: Seeds of the search, which are not used again.
+        seeds: A number n for n seeds that depend on ``study_seed``, 0 to n - 1 for a study with the
+            seed 0; or the seeds themselves.
+        study_seed: ``seed`` of the study.
+    """
+    if not isinstance(seeds, int):
+        return list(seeds)
+    first = study_seed * _SEEDS_PER_STUDY
+    return list(range(first, first + seeds))
+
+
+def fresh_seeds(seeds: int | Sequence[int], study_seed: int, number: int) -> list[int]:
+    """Return seeds for the confirm phase, which the search does not use.
+
+    Args:
+        seeds: Seeds of the study, as for :func:`expand_seeds`.
+        study_seed: ``seed`` of the study.
         number: Number of seeds to return.
     """
-    used = set(seeds)
-    return list(islice((seed for seed in count(_FIRST_FRESH_SEED) if seed not in used), number))
+    used = set(expand_seeds(seeds, study_seed))
+    first = _FIRST_FRESH_SEED
+    if isinstance(seeds, int):
+        first += study_seed * _SEEDS_PER_STUDY
+    return list(islice((seed for seed in count(first) if seed not in used), number))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ngm_tune.results.expected_runs import MAX_SEEDS
+
 _KEYS = {
     "space": "search_space",
     "points": "points_to_evaluate",
@@ -33,6 +35,11 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
     for table, keys in _KEYS_OF_TABLES.items():
         if isinstance(renamed.get(table), Mapping):
             renamed[table] = _rename_keys(renamed[table], keys)
+    # Earlier versions wrote every key with its default, such as probe_every, and had no key split.
+    # They used the seeds 0 to n - 1 for every seed of the study.
+    is_legacy = "probe_every" in renamed and "split" not in renamed
+    if is_legacy and renamed.get("seed") and type(seeds := renamed.get("seeds")) is int:
+        renamed["seeds"] = list(range(min(seeds, MAX_SEEDS)))
     return renamed
 
 

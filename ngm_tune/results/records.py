@@ -23,10 +23,10 @@ from ngm_tune.messages import describe_problem, dotted, locate_keys
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.results.columns import Domain
-from ngm_tune.results.expected_runs import ExpectedRuns, expand_seeds, fresh_seeds
+from ngm_tune.results.expected_runs import MAX_SEEDS, ExpectedRuns, expand_seeds, fresh_seeds
 
 Count = Annotated[int, Field(ge=0)]
-SeedCount = Annotated[int, Field(ge=1, le=10_000)]
+SeedCount = Annotated[int, Field(ge=1, le=MAX_SEEDS)]
 
 
 def _check_name(name: str) -> str:
@@ -178,7 +178,7 @@ class StoredStudy(_Record):
     @property
     def seed_list(self) -> list[int]:
         """Seeds of each trial of the search, or of each fixed run."""
-        return expand_seeds(self.seeds)
+        return expand_seeds(self.seeds, self.seed)
 
     @property
     def runs_per_search(self) -> int:
@@ -194,7 +194,7 @@ class StoredStudy(_Record):
             methods=self.methods,
             max_configurations=self.runs_per_search,
             seeds=self.seed_list,
-            fresh_seeds=fresh_seeds(self.seed_list, self.confirm.seeds),
+            fresh_seeds=fresh_seeds(self.seeds, self.seed, self.confirm.seeds),
             has_racing=self.racing is not None,
             has_search=self.settings is None,
         )

@@ -18,7 +18,12 @@ from pydantic import (
 from ngm_tune.benchmarks import CUSTOM, Custom
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.registry import METRICS, Metric
-from ngm_tune.results.expected_runs import ExpectedRuns, expand_seeds, fresh_seeds
+from ngm_tune.results.expected_runs import (
+    MAX_STUDY_SEED,
+    ExpectedRuns,
+    expand_seeds,
+    fresh_seeds,
+)
 from ngm_tune.study.names import check_names
 from ngm_tune.study.options import SINGLE_OBJECTIVE, Sampler
 from ngm_tune.study.search_spaces import Point
@@ -67,9 +72,11 @@ class Study(BaseModel):
     trials: Count
     """Number of configurations for each benchmark and method."""
     seeds: SeedCount | Annotated[list[Seed], Field(min_length=1)] = 3
-    """Seeds of each configuration: a number n (seeds 0 to n - 1), or a list of seeds."""
-    seed: Seed = 0
-    """Seed of the searches. It determines every suggestion."""
+    """Seeds of each configuration: a number of seeds, which then depend on `seed`, or a list of
+    seeds."""
+    seed: Annotated[int, Field(ge=0, le=MAX_STUDY_SEED)] = 0
+    """Seed of the study. It determines every suggestion and, unless `seeds` is a list, the seeds of
+    all runs. Studies with different seeds have no run in common."""
     sampler: Sampler = "tpe"
     """Algorithm that suggests configurations."""
     search_space: dict[str, dict[str, list[bool | float | int | str]]] = {}
@@ -238,12 +245,12 @@ class Study(BaseModel):
     @property
     def seed_list(self) -> list[int]:
         """The seeds of every trial."""
-        return expand_seeds(self.seeds)
+        return expand_seeds(self.seeds, self.seed)
 
     @property
     def fresh_seeds(self) -> list[int]:
         """The seeds of confirmations, which no search uses."""
-        return fresh_seeds(self.seed_list, self.confirm.seeds)
+        return fresh_seeds(self.seeds, self.seed, self.confirm.seeds)
 
     @property
     def objective_metrics(self) -> list[Metric]:

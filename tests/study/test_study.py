@@ -119,6 +119,17 @@ def test_fresh_seeds_differ_from_the_seeds_of_the_study(file: Path) -> None:
     assert len(set(whole.fresh_seeds)) == 3
 
 
+def test_studies_with_different_seeds_have_no_run_in_common(file: Path) -> None:
+    studies = [
+        load_study(str(file), ["seeds=10000", "confirm.seeds=10000", f"seed={seed}"])
+        for seed in (0, 1, 2, 4294967295)
+    ]
+    seeds = [seed for study in studies for seed in (*study.seed_list, *study.fresh_seeds)]
+    assert len(set(seeds)) == len(seeds) == 4 * 20_000
+    assert load_study(str(file), ["seeds=3", "seed=0"]).seed_list == [0, 1, 2]
+    assert load_study(str(file), ["seeds=[4, 2]", "seed=5"]).seed_list == [4, 2]
+
+
 def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
     study = load_study(str(file), ['methods=["ngm-sgd", "warmup-oracle"]'])
     assert StudyPlan.resolve(study).coordinates == {

@@ -103,6 +103,16 @@ def test_every_legacy_key_is_read_as_its_current_key() -> None:
     assert with_current_keys({"racing": {"chance": 0.3}}) == {"racing": {"min_probability": 0.3}}
 
 
+@pytest.mark.parametrize(("seed", "seeds"), [(0, 3), (7, [0, 1, 2])])
+def test_a_study_of_an_earlier_version_keeps_its_run_seeds(
+    seed: int, seeds: int | list[int]
+) -> None:
+    """They did not depend on the seed of the study."""
+    stored = {"seeds": 3, "seed": seed, "probe_every": 20}
+    assert with_current_keys(stored)["seeds"] == seeds
+    assert with_current_keys({**stored, "split": "fixed"})["seeds"] == 3
+
+
 def test_doctor_finds_no_problem_in_results_with_legacy_keys(
     tmp_path: Path, ngm_tune: Command
 ) -> None:
