@@ -60,7 +60,7 @@ PER_SEED_GAP: _Values = {
     "split-mnist": {
         "ngm-sgd": PublishedValue(0.028, 0.002),
         "momentum-sgd": PublishedValue(0.274, 0.007),
-        "adam": PublishedValue(0.259, 0.078),
+        "adam": PublishedValue(0.259, 0.087),  # with n - 1, as all deviations here; with n: 0.078
         "sgd": PublishedValue(0.010, 0.001),
     },
 }
