@@ -156,11 +156,11 @@ def test_a_trial_with_an_unusable_checkpoint_starts_over(
         path.write_bytes(pack(identity, [states[0], {"model": {}, "optimizer": {}, "records": []}]))
     elif damage == "former version":  # without the identity of its trial
         torch.save(states, path)
-    elif damage == "trial":
+    elif damage == "other trial":
         path.write_bytes(pack({**identity, "run_id": "split-digits.sgd.0007"}, states))
-    elif damage == "seeds":
+    elif damage == "other seeds":
         path.write_bytes(pack({**identity, "seeds": [8, 9]}, states))
-    else:
+    elif damage == "code":
         torch.save([Executed(tmp_path / "executed")], path)
     second = start(make_config(broken))
     assert count_trained_tasks(second) == [0, 0]
