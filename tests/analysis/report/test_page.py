@@ -15,6 +15,7 @@ import pytest
 from ngm_tune.analysis import write_report
 from tests.conftest import Finished
 from tests.helpers.commands import Command
+from tests.helpers.comparing import SCHEMA_1
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +118,12 @@ def test_an_unfinished_study_can_be_analyzed(
     for path in part.glob("*/rotated-digits.*"):
         path.unlink() if path.is_file() else shutil.rmtree(path)
     (part / "environment.json").unlink()
-    done = ngm_tune("analyze", part, "--no-images")
+    done = ngm_tune("analyze", part)
     assert done.code == 0, done.err
     assert done.err == ""
-    assert (part / "report" / "report.html").is_file()
+    names = {path.name for path in (part / "report").iterdir()}
+    assert {"report.html", "split-digits-pareto.png", "split-digits-pareto.svg"} <= names
+    assert not [name for name in names if name.startswith("rotated-digits")]
 
 
 def test_results_at_a_uri_require_an_output(
@@ -170,12 +173,13 @@ normalise_entropy = true
 
 
 def test_an_output_folder_can_have_a_name_that_is_not_unicode(
-    finished: Finished, tmp_path: Path, ngm_tune: Command
+    tmp_path: Path, ngm_tune: Command
 ) -> None:
     output = tmp_path / os.fsdecode(b"r\xff")
-    answer = ngm_tune("analyze", finished.location, "--no-images", "--output", output)
+    answer = ngm_tune("analyze", SCHEMA_1, "--output", output)
     assert (answer.code, answer.err) == (0, "")
-    assert {"report.html", "methods.csv"} <= {path.name for path in output.iterdir()}
+    names = {path.name for path in output.iterdir()}
+    assert {"report.html", "methods.csv", "split-digits-pareto.png"} <= names
 
 
 def test_an_unwritable_output_is_an_error_of_one_line(
