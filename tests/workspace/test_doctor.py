@@ -30,6 +30,12 @@ def test_undamaged_results_are_left_unchanged(finished: Finished, ngm_tune: Comm
     assert count_contents(finished.location) == before
 
 
+def test_failed_and_diverged_runs_are_not_damage(results_of_every_status: Path) -> None:
+    failures = list((results_of_every_status / "failures").iterdir())
+    assert len(failures) == 2  # of the method that raises
+    assert list(examine(str(results_of_every_status))) == []
+
+
 def test_look_reports_problems_without_changing_anything(copy: Path, ngm_tune: Command) -> None:
     truncate(copy / "trials" / f"{TRIAL}.parquet")
     with (copy / "optuna.journal").open("a") as file:
@@ -112,7 +118,9 @@ def test_an_undecodable_file_name_is_noted_and_ignored(copy: Path, ngm_tune: Com
     assert find_notes(copy)["trials/"] == (
         "undecodable file names: 1; not created by ngm-tune; left unchanged"
     )
-    assert ngm_tune("defaults", copy).code == 0
+    for command in (["analyze", "--no-images"], ["defaults"]):
+        answer = ngm_tune(*command, copy)
+        assert (answer.code, answer.err) == (0, ""), command
 
 
 def test_foreign_files_are_noted_and_left_unchanged(copy: Path) -> None:
