@@ -77,6 +77,14 @@ def test_blocks_of_a_page_work_in_order(
                 monkeypatch.setitem(methods(), value.name, value)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_in_running_text_exist(page: Path) -> None:
+    """A command in inline code, such as `ngm-tune run`; blocks are parsed with their options."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for name in re.findall(r"`ngm-tune ([^`\s]+)", text):
+        assert name in COMMANDS, name
+
+
 @pytest.mark.parametrize("page", OUTSIDE_OF_SITE, ids=lambda page: page.name)
 def test_links_of_pages_outside_of_the_site_lead_to_files(page: Path) -> None:
     """`mkdocs build --strict` checks the links of the other pages."""
