@@ -40,6 +40,16 @@ def test_optimizers_use_the_searched_learning_rate(name: str) -> None:
         assert optimizer.param_groups[0]["lr"] == point["lr"]
 
 
+@pytest.mark.parametrize("name", methods())
+def test_methods_learn_in_the_middle_of_their_search_space(name: str) -> None:
+    method = get_method(name)
+    record = start_run(method, middle(method), iterations=100).train_task()
+    losses = record.steps[:, 0]
+    assert record.diverged_at is None
+    assert losses[-5:].mean() < losses[0] / 4
+    assert record.accuracy[-1, 0] >= 0.9
+
+
 def run(name: str, **settings: float) -> ContinualTraining:
     """Start a short run in the middle of a search space, with some hyper-parameters replaced."""
     method = get_method(name)
