@@ -18,7 +18,7 @@ def assert_same_results(location: str | Path, reference: Path) -> None:
 
     Columns that differ between runs are ignored.
     """
-    tables: tuple[Table, ...] = ("trials", "tasks", "curves", "steps")
+    tables: tuple[Table, ...] = ("trials", "tasks", "curves", "steps", "probes")
     for table in tables:
         rows, expected = (
             pl.DataFrame(Results(str(folder)).read(table))

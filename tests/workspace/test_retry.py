@@ -12,30 +12,8 @@ from optuna.trial import TrialState
 from ngm_tune.search.optuna_journal import open_storage
 from tests.helpers.commands import in_process, install_methods
 from tests.helpers.comparing import assert_same_results
+from tests.helpers.unreliable import UNRELIABLE
 
-METHODS = """
-    import os
-
-    from optuna.distributions import FloatDistribution
-    from torch.optim import SGD
-
-    from ngm_tune.methods import Method
-
-
-    def build(model, lr):
-        if "BREAK_METHOD" in os.environ:
-            raise RuntimeError("the method is broken")
-        return SGD(model.parameters(), lr=lr)
-
-
-    unreliable = Method(
-        name="unreliable",
-        title="Unreliable",
-        source="tests",
-        space={"lr": FloatDistribution(1e-3, 1e-1, log=True)},
-        build=build,
-    )
-"""
 CHANGES = (
     "trials=3",
     "seeds=1",
@@ -46,7 +24,7 @@ CHANGES = (
 
 def test_retry_failed_reruns_failed_trials_and_quarantines_their_files(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
-    site = install_methods(tmp_path / "site", METHODS, "unreliable")
+    site = install_methods(tmp_path / "site", UNRELIABLE, "unreliable")
     ngm_tune = in_process(site)
 
     def run(results: str, *options: str, **variables: str) -> str:
