@@ -102,22 +102,29 @@ def test_a_study_in_an_object_store_resumes_after_an_interrupt(
 @pytest.mark.ray
 @pytest.mark.faults
 @pytest.mark.timeout(300)
-def test_a_study_on_ray_in_an_object_store_resumes_after_its_driver_is_killed(
-    s3: str, ngm_tune: Command, whole: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_stopped_or_killed_study_on_ray_resumes_in_an_object_store(
+    s3: str, ngm_tune: Command, whole: Path, number: signal.Signals
 ) -> None:
-    location = uri(s3, "killed")
+    location = uri(s3, number.name)
     process = start_ngm_tune(*STUDY, "--results", location)
     results = Results(location)
-    wait_for(lambda: results.list_files("checkpoints") or results.list_files("trials"))
-    process.kill()
-    process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL
+    wait_for(lambda: results.list_files("checkpoints") and results.list_files("trials"))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    if number == signal.SIGTERM:
+        assert (process.returncode, err) == (130, "")
+        assert f"Stopped with {len(results.list_files('trials'))} of" in out
+        assert not results.has("driver.json")
+    else:
+        assert process.returncode == -signal.SIGKILL
     assert_resumes(ngm_tune, location, whole)
 
 
 def assert_resumes(ngm_tune: Command, location: str, whole: Path) -> None:
     done = ngm_tune(*STUDY, "--results", location)
     assert (done.code, done.err) == (0, "")
+    assert " already done" in done.out
     assert_same_results(location, whole)
 
 
