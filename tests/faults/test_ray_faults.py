@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,11 +40,16 @@ def whole(ngm_tune: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_or_killed_study_resumes_with_the_same_results(
     tmp_path: Path, ngm_tune: Command, whole: Path
 ) -> None:
-    """Signals go to the whole process group, including Ray, as from `timeout` and systemd."""
+    """Signals go to the whole process group, including Ray, as from `timeout` and systemd.
+
+    After the signals, a time budget ends the study.
+    """
+    seconds_to_first_end = []
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        before = list_ended_trials(tmp_path)
+        before, started = list_ended_trials(tmp_path), time.monotonic()
         process = start_ngm_tune(*STUDY, "--results", tmp_path, start_new_session=True)
         wait_for_trial(tmp_path, process, more_than=len(before))
+        seconds_to_first_end.append(time.monotonic() - started)
         kept = list_ended_trials(tmp_path)
         if number == signal.SIGKILL:
             process.kill()
@@ -63,6 +69,17 @@ def test_a_stopped_or_killed_study_resumes_with_the_same_results(
         assert TrialState.RUNNING not in optuna_states(tmp_path)
         assert not (tmp_path / "driver.json").exists()
     kept = list_ended_trials(tmp_path)
+    # The budget starts when Ray runs. It is long enough for a worker to start, and too short for
+    # the remaining trials.
+    hours = 0.4 * min(seconds_to_first_end) / 3600
+    timed_out = in_subprocess()(*STUDY, "--results", tmp_path, "--time-budget", f"{hours:f}")
+    assert (timed_out.code, timed_out.err) == (0, "")
+    ended = list_ended_trials(tmp_path)
+    assert kept.items() <= ended.items()
+    assert f"The time budget ended the study with {len(ended)} of" in timed_out.out
+    assert TrialState.RUNNING not in optuna_states(tmp_path)
+    assert not (tmp_path / "driver.json").exists()
+    kept = ended
     resumed = ngm_tune(*STUDY, "--results", tmp_path)
     assert (resumed.code, resumed.err) == (0, "")
     assert f"{len(kept)} runs already done" in resumed.out
