@@ -11,6 +11,7 @@ import math
 import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results
@@ -23,6 +24,8 @@ from ngm_tune.workspace.provenance import collect_provenance
 
 _MUTABLE_KEYS = {"title", "trials", "confirm", "cost", "resources"}
 """Keys of a study that may change when it is resumed."""
+_KEYS_OF_METHODS = ("search_space", "fixed", "settings")
+"""Keys of a study with an entry for each method."""
 
 
 def write_manifest(plan: StudyPlan, results: Results) -> None:
@@ -54,7 +57,12 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
         if trial_files:  # an earlier driver started the study, perhaps on another machine
             environment["resumed"] = environment.pop("started")
     if environment.get("study") != study.content():
-        results.write_environment(environment | {"study": study.content()})
+        described = collect_provenance(plan)
+        added = {
+            key: described[key] | environment.get(key, {}) for key in ("benchmarks", "methods")
+        }
+        points = {key: described[key] for key in ("points",) if key in described}
+        results.write_environment(environment | added | points | {"study": study.content()})
 
 
 def record_data_checksum(
@@ -189,9 +197,10 @@ def extend_to_runs(study: Study, runs: Iterable[str]) -> Study:
 def find_differences(study: Study, stored: Study) -> list[str]:
     """Describe each key whose stored value makes it a different study.
 
-    Keys that may change on resume are not compared.
+    Keys that may change on resume are not compared. A study may have more methods and benchmarks
+    than the stored one: their searches are independent, unless a plateau ends them together.
     """
-    expected, actual = study.model_dump(), stored.model_dump()
+    expected, actual = _without_additions(study, stored).model_dump(), stored.model_dump()
     descriptions = [
         f"{key} is {actual[key]!r} instead of {value!r}"
         for key, value in expected.items()
@@ -204,6 +213,29 @@ def find_differences(study: Study, stored: Study) -> list[str]:
     return descriptions
 
 
+def _without_additions(study: Study, stored: Study) -> Study:
+    """Return the part of a study that is about the methods and benchmarks of the stored one."""
+    methods = study.methods if study.plateau is not None else stored.methods
+    update: dict[str, Any] = {
+        "methods": [name for name in study.methods if name in methods],
+        "benchmarks": [name for name in study.benchmarks if name in stored.benchmarks],
+        "points_to_evaluate": [
+            point
+            for point in study.points_to_evaluate
+            if isinstance(point, str)
+            or (
+                point["method"] in methods
+                and point.get("benchmark", stored.benchmarks[0]) in stored.benchmarks
+            )
+        ],
+    }
+    for key in _KEYS_OF_METHODS:
+        entries = getattr(study, key)
+        if entries is not None:
+            update[key] = {name: entry for name, entry in entries.items() if name in methods}
+    return study.model_copy(update=update)
+
+
 def _require_same_study(study: Study, stored: Study, location: str) -> None:
     """Raise :class:`UserError` unless ``study`` resumes or extends the stored study."""
     differences = find_differences(study, stored)
@@ -212,6 +244,7 @@ def _require_same_study(study: Study, stored: Study, location: str) -> None:
             f"{location} holds a different study: {'; '.join(differences)}; choose another "
             "directory with --results"
         )
+    _require_same_columns(study, stored, location)
     for key, stored_value, value in (
         ("trials", stored.trials, study.trials),
         (
@@ -225,3 +258,21 @@ def _require_same_study(study: Study, stored: Study, location: str) -> None:
                 f"{location} holds this study with {key} = {stored_value}, which cannot be lowered "
                 f"to {value}; choose another directory with --results"
             )
+
+
+def _require_same_columns(study: Study, stored: Study, location: str) -> None:
+    """Raise :class:`UserError` if added methods change the types of existing result columns."""
+    if study.methods == stored.methods:
+        return
+    plan, stored_plan = StudyPlan.resolve(study), StudyPlan.resolve(stored)
+    for kinds, stored_kinds in (
+        (plan.hyperparameters, stored_plan.hyperparameters),
+        (plan.coordinates, stored_plan.coordinates),
+    ):
+        for name, kind in stored_kinds.items():
+            if kinds.get(name) != kind:
+                raise UserError(
+                    f"{location} stores {name} as {kind}, which the added methods "
+                    f"{', '.join(m for m in study.methods if m not in stored.methods)} would "
+                    f"change to {kinds.get(name)}; choose another directory with --results"
+                )

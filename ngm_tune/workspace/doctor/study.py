@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -51,7 +51,7 @@ def examine_study(results: Results, *, repair: bool) -> tuple[Study | None, list
         mismatches = _find_mismatches(study, runs)
         if agree or 2 * len(mismatches) <= len(runs):
             findings = [*_examine_study_file(results, stored, study, problem, repair=repair)]
-            if copy is not None and find_differences(copy, study):
+            if copy is not None and find_differences(study, copy):
                 foreign = Finding(ENVIRONMENT, "contains a different study than trials/")
                 findings.append(quarantine(results, foreign) if repair else foreign)
             return study, findings
@@ -102,6 +102,11 @@ def _examine_study_file(
         finding = Finding(STUDY, problem)
     elif differences := find_differences(study, stored):
         finding = Finding(STUDY, f"a different study than in trials/: {'; '.join(differences)}")
+    elif added := [
+        *_added(study.methods, stored.methods),
+        *_added(study.benchmarks, stored.benchmarks),
+    ]:
+        finding = Finding(STUDY, f"lacks {', '.join(added)}, of which trials/ contains runs")
     elif study.trials > stored.trials:
         finding = Finding(
             STUDY,
@@ -125,3 +130,8 @@ def _find_mismatches(study: Study, runs: Runs) -> dict[str, str]:
     plan = StudyPlan.resolve(study)
     problems = {run: find_trial_problem(run, rows, plan) for run, rows in runs.items()}
     return {run: problem for run, problem in problems.items() if problem is not None}
+
+
+def _added(names: Sequence[str], stored: Sequence[str]) -> list[str]:
+    """Return the names that a stored study lacks."""
+    return [name for name in names if name not in stored]
