@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngm_tune.cli.app import app
-from ngm_tune.cli.terminal import DataOption, console, log_to_stderr, use_data_folder
+from ngm_tune.cli.terminal import DataOption, console, log_to_stderr, print_table, use_data_folder
 from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred, graceful_signals
 from ngm_tune.messages import counted
 
@@ -87,6 +87,13 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Re-run failed trials.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show how many runs are left and estimate their time; run and write nothing.",
+        ),
+    ] = False,
     verbose: Annotated[
         bool,
         typer.Option(
@@ -123,6 +130,10 @@ def run(
                 + (f"; {n_outside} more lie outside the search spaces" if n_outside else "")
             )
 
+        if dry_run:
+            _report_remaining(loaded, location)
+            return
+
         def show(sources: Sequence[RunSource]) -> AbstractContextManager[None]:
             _announce(loaded, sum(len(source.outcomes) for source in sources))
             for warning in study_warnings(loaded):
@@ -152,6 +163,30 @@ def _stoppable() -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("Stopped. The same command resumes the study.")
         raise typer.Exit(130) from None
+
+
+def _report_remaining(study: Study, location: str) -> None:
+    """Print the runs that a study has left, and their estimated time."""
+    from ngm_tune.execution.estimate import estimate
+    from ngm_tune.study.plan import StudyPlan
+
+    remaining = estimate(StudyPlan.resolve(study), location)
+    if not remaining:
+        console.print(f"{study.name} is complete: no runs are left")
+        return
+    print_table(
+        ("benchmark", "method", "phase", "runs of one seed", "seconds each", "core-hours"),
+        (
+            (r.benchmark, r.method, r.phase, r.seed_runs, f"{r.seconds:.2g}", f"{r.core_hours:.2g}")
+            for r in remaining
+        ),
+    )
+    seed_runs = sum(r.seed_runs for r in remaining)
+    core_hours = sum(r.core_hours for r in remaining)
+    console.print(
+        f"At most {seed_runs} runs of one seed, about {core_hours:.2g} core-hours on this machine, "
+        "estimated from a few iterations of each method."
+    )
 
 
 def _announce(study: Study, done: int) -> None:

@@ -42,9 +42,7 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
     except UserError as error:
         raise UserError(f"{error}; `{results.doctor_command}` repairs it if possible") from error
     copy = load_study_copy(results)
-    for previous in (stored, copy):
-        if previous is not None:
-            _require_same_study(study, previous, results.location)
+    require_same_study(study, results)
     if stored is None and copy is None and trial_files:
         raise UserError(
             f"{results.location}: trials/ contains results but {STUDY} is missing; restore the "
@@ -63,6 +61,13 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
         }
         points = {key: described[key] for key in ("points",) if key in described}
         results.write_environment(environment | added | points | {"study": study.content()})
+
+
+def require_same_study(study: Study, results: Results) -> None:
+    """Raise :class:`UserError` unless a study resumes or extends that of a results directory."""
+    for stored in (load_stored_study(results, study.name), load_study_copy(results)):
+        if stored is not None:
+            _require_same_study(study, stored, results.location)
 
 
 def record_data_checksum(
