@@ -63,20 +63,11 @@ STUDY = """
 """
 
 
-FAULTS = Path(__file__).parent / "faults"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the modules with tests on Ray first: they take minutes, and should not be the last."""
-    items.sort(key=lambda item: not item.path.is_relative_to(FAULTS))
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None, object, object]:
-    """Restore the environment after each test, since commands in this process change it.
+    """What a test does to the environment ends with it: commands that run in this process set some.
 
-    Otherwise a command with ``--data`` makes later tests skip that want real data.
+    Else one with ``--data`` makes those skip that want real data.
     """
     with patch.dict(os.environ):
         return (yield)
