@@ -1,7 +1,7 @@
 # Everything happens in .venv, with the versions of constraints.txt. PYTHON chooses the interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadfile
 
 .PHONY: help demo test test-slow check docs format lock clean
 
