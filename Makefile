@@ -1,7 +1,7 @@
 # Everything happens in .venv, with the versions of constraints.txt. PYTHON chooses the interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .PHONY: help demo test test-slow check docs format lock clean
 
@@ -19,10 +19,10 @@ demo: .venv/installed
 	@$(BIN)/ngm-tune analyze results/quickstart
 
 test: .venv/installed
-	@$(PYTEST) --numprocesses 2 -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-slow: .venv/installed
-	@$(PYTEST) --numprocesses 3 -m slow  # clusters mostly wait for their processes to start
+	@$(PYTEST) -m slow
 
 check: .venv/installed
 	@$(BIN)/ruff check

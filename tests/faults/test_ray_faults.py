@@ -45,7 +45,7 @@ def test_a_stopped_or_killed_study_resumes_with_the_same_results(
     After the signals, a time budget ends the study.
     """
     seconds_to_first_end = []
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         before, started = list_ended_trials(tmp_path), time.monotonic()
         process = start_ngm_tune(*STUDY, "--results", tmp_path, start_new_session=True)
         wait_for_trial(tmp_path, process, more_than=len(before))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -169,22 +170,19 @@ def test_trials_of_a_killed_worker_and_a_killed_node_continue_elsewhere(
     assert list(location.glob("checkpoints/*.pt")) == []
 
 
-def test_a_cluster_is_joined_from_outside_through_ray_client(
+def test_a_user_error_inside_the_cluster_is_one_sentence(
     head: Head, tmp_path: Path, on_ray: Command, short: Path
 ) -> None:
     location, address = tmp_path / "study", f"ray://127.0.0.1:{head.client}"
-    done = on_ray(*SHORT, "--results", location, "--address", address)
-    assert (done.code, done.err) == (0, "")
-    assert "ngm-tune analyze" in done.out
-    assert_same_results(location, short)
+    shutil.copytree(short, location)
     refused = on_ray(*SHORT, "--set", "seed=5", "--results", location, "--address", address)
     assert refused.code == 2
     assert refused.err.count("\n") == 1
     assert "seed is 0 instead of 5" in refused.err
 
 
-def test_an_interrupt_reaches_a_driver_inside_the_cluster(
-    head: Head, tmp_path: Path, ngm_tune: Command, whole: Path
+def test_a_study_is_interrupted_and_resumed_through_ray_client(
+    head: Head, tmp_path: Path, on_ray: Command, whole: Path
 ) -> None:
     location, address = tmp_path / "study", f"ray://127.0.0.1:{head.client}"
     process = start_ngm_tune(*STUDY, "--results", location, "--address", address)
@@ -194,7 +192,9 @@ def test_an_interrupt_reaches_a_driver_inside_the_cluster(
     assert (process.returncode, err) == (130, "")
     assert "The same command resumes " in out
     assert not (location / "driver.json").exists()
-    assert ngm_tune(*STUDY, "--results", location).code == 0
+    done = on_ray(*STUDY, "--results", location, "--address", address)
+    assert (done.code, done.err) == (0, "")
+    assert "ngm-tune analyze" in done.out
     assert_same_results(location, whole)
 
 
