@@ -10,19 +10,21 @@ from functools import partial
 import torch
 from optuna.storages import InMemoryStorage
 
+from ngm_tune.benchmarks import Benchmark
 from ngm_tune.benchmarks.pool import DataPool
 from ngm_tune.benchmarks.tasks import TaskSplit
-from ngm_tune.execution.trial_config import device_of
-from ngm_tune.methods import Config
+from ngm_tune.errors import UserError
+from ngm_tune.execution.split_cache import Arrays, SplitCache
+from ngm_tune.execution.trial_config import TrialConfig, build_trial_config, device_of
+from ngm_tune.methods import get_method
 from ngm_tune.results.directory import Results
 from ngm_tune.search.fixed_runs import RunSource
-from ngm_tune.search.run_spec import Phase
+from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
-from ngm_tune.training.options import EVERY_ITERATION, EvaluationSchedule, StreamOptions
-from ngm_tune.training.splits import splits_for
-from ngm_tune.workspace.manifest import require_same_study
+from ngm_tune.training.options import EvaluationSchedule, StreamOptions
+from ngm_tune.workspace.manifest import load_stored_study, load_study_copy, require_same_study
 from ngm_tune.workspace.resume import create_sources, read_outcomes
 
 _TIMED_ITERATIONS = 20
@@ -66,107 +68,100 @@ def estimate(plan: StudyPlan, location: str) -> list[RemainingRuns]:
         location: The results directory; it need not exist.
 
     Raises:
-        UserError: The directory has a different study or damaged results, or data is missing.
+        UserError: The directory has a different study or damaged results, data is missing, or a
+            method raises an exception.
     """
-    sources = _read_sources(plan, location)
+    remaining = [source for source in _read_sources(plan, location) if not source.complete]
+    splits = SplitCache(lambda name: _load_data(plan.benchmark(name)), device_of(plan.study))
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.study.resources.cpu)
     try:
-        remaining = []
-        for benchmark in plan.outlines:
-            of_benchmark = [s for s in sources if s.benchmark == benchmark and not s.complete]
-            if of_benchmark:
-                remaining += _estimate_benchmark(plan, benchmark, of_benchmark)
-        return remaining
+        return [_estimate_source(plan, location, source, splits) for source in remaining]
     finally:
         torch.set_num_threads(threads)
+
+
+def _load_data(benchmark: Benchmark) -> Arrays:
+    return DataPool.of(benchmark.load(), permutes_pixels=benchmark.permutes_pixels).arrays()
 
 
 def _read_sources(plan: StudyPlan, location: str) -> Sequence[RunSource]:
     results = Results(location)
     finished = {}
     if results.has_study():
-        require_same_study(plan.study, results)
+        require_same_study(
+            plan.study,
+            (load_stored_study(results, plan.study.name), load_study_copy(results)),
+            location,
+        )
         finished = read_outcomes(results, plan)
     return create_sources(plan, InMemoryStorage(), finished)
 
 
-def _estimate_benchmark(
-    plan: StudyPlan, benchmark: str, sources: Sequence[RunSource]
-) -> list[RemainingRuns]:
-    study, described = plan.study, plan.benchmark(benchmark)
-    pool = DataPool.of(described.load(), permutes_pixels=described.permutes_pixels)
-    arrangement, iterations = plan.arrangement(benchmark), plan.iterations(benchmark)
-    remaining = []
-    for source in sources:
-        is_confirmation = source.phase == "confirm" and study.settings is None
-        examples = None if is_confirmation else study.eval_examples
-        train, evaluation = splits_for(pool, source.phase, arrangement, examples)
-        schedule = EvaluationSchedule(study.eval_every, study.eval_dense, study.eval_tasks)
-        evaluator = Evaluator(
-            evaluation.prepared(described.prepare),
-            "float32" if is_confirmation else study.eval_precision,
-            device_of(study),
-        )
-        step, per_example = _time(plan, benchmark, source.method.name, train, evaluator, evaluation)
-        evaluated = _count_evaluated(
-            EVERY_ITERATION if is_confirmation else schedule, evaluation.sizes, iterations
-        )
-        n_seeds = 1
-        if source.phase == "confirm":
-            n_seeds = len(study.fresh_seeds if is_confirmation else study.seed_list)
-        elif study.racing is None:
-            n_seeds = len(study.seed_list)
-        remaining.append(
-            RemainingRuns(
-                benchmark,
-                source.method.title,
-                source.phase,
-                (source.total - len(source.outcomes)) * n_seeds,
-                iterations * len(evaluation.sizes) * step + evaluated * per_example,
-                study.resources.cpu,
-            )
-        )
-    return remaining
+def _estimate_source(
+    plan: StudyPlan, location: str, source: RunSource, splits: SplitCache
+) -> RemainingRuns:
+    study, benchmark = plan.study, plan.benchmark(source.benchmark)
+    settings = study.settings
+    spec = RunSpec(
+        benchmark=benchmark.name,
+        method=source.method.name,
+        phase=source.phase,
+        run_id="",
+        seeds=(0,),
+        trial_id="",
+        hyperparameters=source.method.example if settings is None else settings[source.method.name],
+        coordinates={},
+    )
+    config = build_trial_config(plan, location, spec)
+    train, evaluator = splits.get(
+        benchmark,
+        source.phase,
+        plan.arrangement(benchmark.name),
+        config["eval_examples"],
+        config["eval_precision"],
+    )
+    try:
+        step, per_example = _time(benchmark, config, train, evaluator)
+    except Exception as error:  # anything that a user's method raises
+        raise UserError(f"{source.method.name} on {benchmark.name} raises {error!r}") from error
+    schedule = EvaluationSchedule(config["eval_every"], config["eval_dense"], config["eval_tasks"])
+    iterations = config["iterations_per_task"]
+    evaluated = _count_evaluated(schedule, evaluator.sizes, iterations)
+    return RemainingRuns(
+        benchmark=benchmark.name,
+        method=source.method.title,
+        phase=source.phase,
+        seed_runs=(source.total - len(source.outcomes)) * source.seeds_per_run,
+        seconds=iterations * evaluator.tasks * step + evaluated * per_example,
+        cores=study.resources.cpu,
+    )
 
 
 def _time(
-    plan: StudyPlan,
-    benchmark: str,
-    method: str,
-    train: TaskSplit,
-    evaluator: Evaluator,
-    evaluation: TaskSplit,
+    benchmark: Benchmark, config: TrialConfig, train: TaskSplit, evaluator: Evaluator
 ) -> tuple[float, float]:
     """Return the seconds of one training step, and of the evaluation of one example."""
-    study, described = plan.study, plan.benchmark(benchmark)
     run = ContinualTraining(
-        train.to(device_of(study)),
+        train,
         evaluator,
-        described.build_model,
-        partial(plan.methods[method].build, **_hyperparameters(plan, benchmark, method)),
+        benchmark.build_model,
+        partial(get_method(config["method"]).build, **config["hyperparameters"]),
         seed=0,
         iterations_per_task=_TIMED_ITERATIONS,
-        stream=StreamOptions(described.batch_size, study.strategy, study.buffer_size),
+        stream=StreamOptions(benchmark.batch_size, config["strategy"], config["buffer_size"]),
         evaluation=EvaluationSchedule(every=_TIMED_ITERATIONS),
-        prepare=described.prepare,
-        augment=described.augment,
-        device=device_of(study),
+        prepare=benchmark.prepare,
+        augment=benchmark.augment,
+        device=config["device"],
     )
     while not run.finished:  # the first task includes work that happens once
         record = run.train_task()
-    tasks = range(len(evaluation.sizes))
     started = time.perf_counter()
-    evaluator(run.learner.evaluated, tasks)[0].sum().item()
+    evaluator(run.learner.evaluated, range(evaluator.tasks))[0].sum().item()
     per_evaluation = time.perf_counter() - started
     step = max(0.0, record.seconds - per_evaluation) / len(record.steps)
-    return step, per_evaluation / sum(evaluation.sizes)
-
-
-def _hyperparameters(plan: StudyPlan, benchmark: str, method: str) -> Config:
-    settings = plan.study.settings
-    chosen = plan.methods[method].example if settings is None else settings[method]
-    return plan.fixed_hyperparameters(benchmark, method) | chosen
+    return step, per_evaluation / sum(evaluator.sizes)
 
 
 def _count_evaluated(schedule: EvaluationSchedule, sizes: Sequence[int], iterations: int) -> int:

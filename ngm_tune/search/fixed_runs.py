@@ -54,6 +54,11 @@ class FixedRuns:
         return self._expected if configurations is None else len(configurations)
 
     @property
+    def seeds_per_run(self) -> int:
+        """Number of seeds that a run trains."""
+        return len(self._seeds)
+
+    @property
     def started(self) -> int:
         """Number of runs that are running or have ended."""
         return len(self.outcomes) + len(self._running)

@@ -110,6 +110,11 @@ class MethodSearch:
         return self.complete and not self.on_plateau and self.total < self._study.runs_per_search
 
     @property
+    def seeds_per_run(self) -> int:
+        """Number of seeds that a run trains."""
+        return 1 if self._study.racing else len(self._study.seed_list)
+
+    @property
     def started(self) -> int:
         """Number of ended and running runs."""
         return len(self._history.outcomes) + len(self._history.running)

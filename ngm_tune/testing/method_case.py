@@ -290,7 +290,7 @@ def _train_losses(method: Method, point: Config, iterations: int, *, informed: b
         model = digits_network()
         built = build(method, point, model)
     learner = built if isinstance(built, Learner) else Learner(model, built)
-    task_of = torch.arange(TASKS).repeat_interleave(torch.tensor(train.sizes))
+    task_of = train.task_of_examples()
     losses = []
     for task in range(TASKS):
         generator = torch.Generator().manual_seed(task)

@@ -74,9 +74,14 @@ class Evaluator:
         self._copied: tuple[tuple[int, ...], _Examples] | None = None
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of evaluated examples of each task."""
+        return self._split.sizes
+
+    @property
     def tasks(self) -> int:
         """K, the number of tasks."""
-        return len(self._split.sizes)
+        return len(self.sizes)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, tasks: Sequence[int]) -> tuple[Tensor, Tensor]:

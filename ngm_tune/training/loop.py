@@ -152,8 +152,7 @@ class ContinualTraining:
         self._evaluator = evaluator
         self._probe = probe
         self._stream = Stream(train.sizes, stream, iterations=iterations_per_task, seed=seed)
-        sizes = torch.tensor(train.sizes, device=device)
-        self._task_of = torch.arange(self.tasks, device=device).repeat_interleave(sizes)
+        self._task_of = self.train.task_of_examples()
         with seeded(derive_seed(seed, "weights")):
             model = build_model().to(device)
         with seeded(derive_seed(seed, "method")):

@@ -42,7 +42,7 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
     except UserError as error:
         raise UserError(f"{error}; `{results.doctor_command}` repairs it if possible") from error
     copy = load_study_copy(results)
-    require_same_study(study, results)
+    require_same_study(study, (stored, copy), results.location)
     if stored is None and copy is None and trial_files:
         raise UserError(
             f"{results.location}: trials/ contains results but {STUDY} is missing; restore the "
@@ -56,18 +56,11 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
             environment["resumed"] = environment.pop("started")
     if environment.get("study") != study.content():
         described = collect_provenance(plan)
-        added = {
-            key: described[key] | environment.get(key, {}) for key in ("benchmarks", "methods")
-        }
-        points = {key: described[key] for key in ("points",) if key in described}
-        results.write_environment(environment | added | points | {"study": study.content()})
-
-
-def require_same_study(study: Study, results: Results) -> None:
-    """Raise :class:`UserError` unless a study resumes or extends that of a results directory."""
-    for stored in (load_stored_study(results, study.name), load_study_copy(results)):
-        if stored is not None:
-            _require_same_study(study, stored, results.location)
+        for key in ("benchmarks", "methods"):  # the study may have more of them than before
+            environment[key] = described[key] | environment.get(key, {})
+        if "points" in described:
+            environment["points"] = described["points"]
+        results.write_environment(environment | {"study": study.content()})
 
 
 def record_data_checksum(
@@ -241,8 +234,20 @@ def _without_additions(study: Study, stored: Study) -> Study:
     return study.model_copy(update=update)
 
 
-def _require_same_study(study: Study, stored: Study, location: str) -> None:
-    """Raise :class:`UserError` unless ``study`` resumes or extends the stored study."""
+def require_same_study(study: Study, stored_studies: Iterable[Study | None], location: str) -> None:
+    """Raise :class:`UserError` unless a study resumes or extends those of a results directory.
+
+    Args:
+        study: The study.
+        stored_studies: The study of ``study.toml`` and its copy; None where there is none.
+        location: The results directory.
+    """
+    for stored in stored_studies:
+        if stored is not None:
+            _require_extension(study, stored, location)
+
+
+def _require_extension(study: Study, stored: Study, location: str) -> None:
     differences = find_differences(study, stored)
     if differences:
         raise UserError(

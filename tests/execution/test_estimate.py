@@ -95,3 +95,10 @@ def test_the_command_shows_what_is_left(tmp_path: Path, ngm_tune: Command) -> No
     refused = ngm_tune(*study, "--set", "seeds=3", "--dry-run")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "holds a different study: seeds is 2 instead of 3" in refused.err
+
+
+def test_a_method_that_raises_is_one_sentence(tmp_path: Path, ngm_tune: Command) -> None:
+    study = ("run", "quickstart", "--set", 'methods=["raises"]', "--results", tmp_path / "study")
+    answer = ngm_tune(*study, "--dry-run")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "raises on split-digits raises RuntimeError(" in answer.err
