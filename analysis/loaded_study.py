@@ -21,9 +21,10 @@ class LoadedStudy(NamedTuple):
     ``search`` and ``confirmed`` contain the identifying columns of ``trials/*.parquet``, the
     configuration, ``status`` (the worst over seeds), ``seeds`` (their number), the mean over seeds
     of every metric and, in ``<metric>_sd``, its sample standard deviation (n - 1; null for a single
-    seed), and three flags. ``feasible``: the trial satisfies the constraints. ``eligible``: the
-    trial may be on a front (:func:`~ngm_tune.results.eligibility.is_eligible`). ``front``: the
-    trial is eligible, and no other eligible trial of its benchmark and method dominates it.
+    seed), and flags. ``feasible``: the trial satisfies the constraints. ``eligible``: the trial
+    may be on a front (:func:`~ngm_tune.results.eligibility.is_eligible`). ``front``: the trial is
+    eligible, and no other eligible trial of the same search dominates it. ``to_confirm`` (only in
+    ``search``): the study confirms the configuration.
 
     Attributes:
         results: The results directory.
@@ -63,7 +64,7 @@ class LoadedStudy(NamedTuple):
     @property
     def n_seeds(self) -> int:
         """Number of seeds per trial of the search."""
-        return len(self.study.seed_list)
+        return len(self.study.run_seeds)
 
     @property
     def n_fresh_seeds(self) -> int:
@@ -82,8 +83,7 @@ class LoadedStudy(NamedTuple):
 
     def n_to_confirm(self, benchmark: str) -> int:
         """Return the number of configurations of a benchmark that the study confirms."""
-        fronts = self.search_trials(benchmark).filter("front").group_by("method").len()["len"]
-        return int(fronts.clip(upper_bound=self.study.confirm.max_configurations).sum())
+        return self.search_trials(benchmark).filter("to_confirm").height
 
     def is_confirmed(self, benchmark: str) -> bool:
         """Return whether claims about a benchmark rest on test data.

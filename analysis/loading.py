@@ -24,6 +24,9 @@ from ngm_tune.results.schema import Status
 
 from .loaded_study import PARTIAL, LoadedStudy
 
+_SEARCH = ("benchmark", "method", "repetition")
+"""Columns that identify a search."""
+
 
 def load(location: str) -> LoadedStudy:
     """Read a results directory.
@@ -82,13 +85,14 @@ def _load(results: Results) -> LoadedStudy:
         .otherwise("status")
         .alias("status")
     )
-    search = _with_fronts(search, loaded.objectives)
+    search = _with_selection(_with_fronts(search, loaded.objectives), study)
     confirmed = loaded.confirmed.with_columns(
         pl.col("trial_id").str.strip_suffix(CONFIRM_SUFFIX).alias("origin")
     )
     if not loaded.has_fixed_runs:
-        origins = _origins_to_keep(loaded, search, confirmed)
-        confirmed = confirmed.filter(pl.col("origin").is_in(origins))
+        # The front can have changed after a confirmation, because the search was extended.
+        selected = search.filter("to_confirm")["trial_id"]
+        confirmed = confirmed.filter(pl.col("origin").is_in(selected.to_list()))
     return loaded._replace(search=search, confirmed=_with_fronts(confirmed, loaded.objectives))
 
 
@@ -126,7 +130,7 @@ def _type_conflicts(tables: dict[str, pa.Table]) -> dict[str, str]:
 
 def _fold_seeds(runs: pl.DataFrame) -> pl.DataFrame:
     """Aggregate the runs of every trial, one row per trial."""
-    key = ["study", "benchmark", "method", "trial_id", "phase"]
+    key = ["study", *_SEARCH, "trial_id", "phase"]
     config = [n for n in runs.columns if n.startswith((CONFIG_PREFIX, SEARCH_PREFIX))]
     metrics = [name for name in METRICS if name in runs.columns]
     severity = pl.col("status").replace_strict({name: i for i, name in enumerate(Status)})
@@ -140,16 +144,15 @@ def _fold_seeds(runs: pl.DataFrame) -> pl.DataFrame:
             *(pl.col(name).std().alias(f"{name}_sd") for name in metrics),
             *(pl.col(name).sum() for name in ("iterations", "wall_seconds")),
         )
-        .sort("benchmark", "method", pl.col("trial_id").str.len_chars(), "trial_id")
+        .sort(*_SEARCH, pl.col("trial_id").str.len_chars(), "trial_id")
     )
 
 
 def _with_eligibility(trials: pl.DataFrame, study: StoredStudy) -> pl.DataFrame:
     """Add the columns ``feasible`` and ``eligible``."""
-    expected = study.expected_runs
+    fresh, searched = study.confirm.seeds, len(study.run_seeds)
     required_seeds = [
-        len(expected.fresh_seeds if trial_id.endswith(CONFIRM_SUFFIX) else expected.seeds)
-        for trial_id in trials["trial_id"]
+        fresh if trial_id.endswith(CONFIRM_SUFFIX) else searched for trial_id in trials["trial_id"]
     ]
     limits = study.parsed_constraints
     violations = [
@@ -181,38 +184,22 @@ def _values(trials: pl.DataFrame, names: Sequence[str]) -> list[tuple[float, ...
     return list(zip(*columns, strict=True)) if columns else [()] * trials.height
 
 
-def _origins_to_keep(
-    loaded: LoadedStudy, search: pl.DataFrame, confirmed: pl.DataFrame
-) -> list[str]:
-    """Return the ids of the search trials whose confirmations are kept.
-
-    At most ``confirm.max_configurations`` per method search are kept, in the order in which the
-    study confirms them. Without this limit, a method whose front changed after its confirmation
-    (because the search was extended) would have more confirmed configurations than its rivals.
-    """
-    names = [metric.name for metric in loaded.objectives]
-    available = set(confirmed["origin"])
-    limit = loaded.study.confirm.max_configurations
-    origins: list[str] = []
-    for _, front in search.filter("front").group_by("benchmark", "method", maintain_order=True):
-        rivals = search.filter("front", benchmark=front["benchmark"][0])
-        order = select_to_confirm(
-            front.select(names).to_numpy(),
-            loaded.objectives,
-            loaded.study.reference_point,
-            front.height,
-            loaded.objectives[0].best_among(rivals[names[0]]),
-        )
-        ids = [front["trial_id"][index] for index in order]
-        origins += [trial_id for trial_id in ids if trial_id in available][:limit]
-    return origins
+def _with_selection(search: pl.DataFrame, study: StoredStudy) -> pl.DataFrame:
+    """Add column ``to_confirm``: whether the study confirms the configuration."""
+    objectives, limit = study.objective_metrics, study.confirm.max_configurations
+    selected: list[str] = []
+    for _, front in search.filter("front").group_by(_SEARCH, maintain_order=True):
+        values = front.select(study.objectives).to_numpy()
+        order = select_to_confirm(values, objectives, study.reference_point, limit)
+        selected += front["trial_id"].gather(order).to_list()
+    return search.with_columns(to_confirm=pl.col("trial_id").is_in(selected))
 
 
 def _with_fronts(trials: pl.DataFrame, objectives: list[Metric]) -> pl.DataFrame:
-    """Add column ``front``: membership of the Pareto front of the trial's benchmark and method."""
+    """Add column ``front``: membership of the Pareto front of the trial's search."""
     trials = trials.with_row_index("row")
     names = [metric.name for metric in objectives]
     front: set[int] = set()
-    for _, group in trials.filter("eligible").group_by("benchmark", "method"):
+    for _, group in trials.filter("eligible").group_by(_SEARCH):
         front.update(group["row"].to_numpy()[on_front(group.select(names).to_numpy(), objectives)])
     return trials.with_columns(front=pl.col("row").is_in(sorted(front))).drop("row")

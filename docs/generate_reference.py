@@ -32,6 +32,7 @@ COLUMNS = {
     "study": "Name of the study.",
     "benchmark": "Name of the benchmark.",
     "method": "Name of the method.",
+    "repetition": "Repetition of the search, from 0.",
     "trial_id": "Trial, such as `split-digits.ngm-sgd.0007`; confirmations end in `.confirm`.",
     "seed": "Seed of the run.",
     "phase": "`search` (validation data) or `confirm` (test data).",

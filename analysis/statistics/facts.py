@@ -102,7 +102,11 @@ def facts(loaded: LoadedStudy) -> Facts:
     initial_points = {name: loaded.initial_points(name) for name in loaded.benchmarks}
     return Facts(
         [
-            ExhaustedSearch(benchmark, method, loaded.search_trials(benchmark, method).height)
+            ExhaustedSearch(
+                benchmark,
+                method,
+                loaded.search_trials(benchmark, method).filter(repetition=0).height,
+            )
             for benchmark in loaded.benchmarks
             for method in loaded.runs_at_exhaustion(benchmark)
         ],

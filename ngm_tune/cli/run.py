@@ -191,10 +191,11 @@ def _report_remaining(study: Study, location: str) -> None:
 
 def _announce(study: Study, done: int) -> None:
     """Print the size of the study, and the number of runs that are already done."""
-    trials, seeds = counted(study.trials, "trial"), counted(len(study.seed_list), "seed")
+    trials, seeds = counted(study.trials, "trial"), counted(len(study.run_seeds), "seed")
+    searches = "" if study.searches == 1 else f"{study.searches} searches of "
     already = f"; {counted(done, 'run')} already done" if done else ""
     console.print(
-        f"{study.name}: {trials} of {seeds} for each of "
+        f"{study.name}: {searches}{trials} of {seeds} for each of "
         f"{counted(len(study.methods), 'method')} on {', '.join(study.benchmarks)}{already}"
     )
 

@@ -106,6 +106,7 @@ def _estimate_source(
     spec = RunSpec(
         benchmark=benchmark.name,
         method=source.method.name,
+        repetition=source.repetition,
         phase=source.phase,
         run_id="",
         seeds=(0,),
@@ -117,7 +118,7 @@ def _estimate_source(
     train, evaluator = splits.get(
         benchmark,
         source.phase,
-        plan.arrangement(benchmark.name),
+        plan.arrangement(benchmark.name, source.repetition),
         config["eval_examples"],
         config["eval_precision"],
     )
@@ -132,7 +133,7 @@ def _estimate_source(
         benchmark=benchmark.name,
         method=source.method.title,
         phase=source.phase,
-        seed_runs=(source.total - len(source.outcomes)) * source.seeds_per_run,
+        seed_runs=source.remaining_seed_runs,
         seconds=iterations * evaluator.tasks * step + evaluated * per_example,
         cores=study.resources.cpu,
     )

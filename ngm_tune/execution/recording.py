@@ -114,6 +114,7 @@ def _identity(config: TrialConfig, seed: int, settings: Mapping[str, Any]) -> Ro
         "study": config["study"],
         "benchmark": config["benchmark"],
         "method": config["method"],
+        "repetition": config["repetition"],
         "trial_id": config["trial_id"],
         "seed": seed,
         "phase": config["phase"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.metrics.selection import find_knee
@@ -21,11 +22,13 @@ class MethodState:
     Attributes:
         benchmark: Name of the benchmark.
         title: Title of the method.
-        done: Number of ended runs of the search, or of ended fixed runs.
+        done: Number of ended runs of its searches, or of ended fixed runs.
         total: Expected number of runs.
         confirmed: Numbers of ended and of expected confirmations; None without confirmations.
-        knee: Objectives of the knee of the front; None while the front is empty.
-        hypervolume: Hypervolume of the front; None while the front is empty.
+        knee: Objectives of the knee of the front, means over repetitions; None while every front is
+            empty.
+        hypervolume: Hypervolume of the front, mean over repetitions; None while every front is
+            empty.
     """
 
     benchmark: str
@@ -67,34 +70,40 @@ def method_states(study: Study, sources: Sequence[RunSource]) -> list[MethodStat
 
     Objectives of a search are from validation data, those of fixed runs from test data.
     """
-    objectives, reference_point = study.objective_metrics, study.reference_point
     has_search = any(isinstance(source, MethodSearch) for source in sources)
-    confirmations = {
-        (source.benchmark, source.method.name): source
-        for source in sources
-        if has_search and isinstance(source, FixedRuns)
-    }
-    states = []
+    searches: dict[tuple[str, str], list[RunSource]] = {}
+    confirmations: dict[tuple[str, str], list[RunSource]] = {}
     for source in sources:
-        key = (source.benchmark, source.method.name)
-        if confirmations.get(key) is source:
-            continue
-        confirmation = confirmations.get(key)
-        values = source.values
-        states.append(
-            MethodState(
-                benchmark=source.benchmark,
-                title=source.method.title,
-                done=len(source.outcomes),
-                total=source.total,
-                confirmed=None
-                if confirmation is None
-                else (len(confirmation.outcomes), confirmation.total),
-                knee=values[find_knee(values, objectives, reference_point)] if values else None,
-                hypervolume=hypervolume(values, objectives, reference_point) if values else None,
-            )
+        is_confirmation = has_search and isinstance(source, FixedRuns)
+        groups = confirmations if is_confirmation else searches
+        groups.setdefault((source.benchmark, source.method.name), []).append(source)
+    return [
+        _method_state(study, of_method, confirmations.get(key, []))
+        for key, of_method in searches.items()
+    ]
+
+
+def _method_state(
+    study: Study, repetitions: Sequence[RunSource], confirmations: Sequence[RunSource]
+) -> MethodState:
+    objectives, reference_point = study.objective_metrics, study.reference_point
+    fronts = [source.values for source in repetitions if source.values]
+    knees = [front[find_knee(front, objectives, reference_point)] for front in fronts]
+    volumes = [hypervolume(front, objectives, reference_point) for front in fronts]
+    return MethodState(
+        benchmark=repetitions[0].benchmark,
+        title=repetitions[0].method.title,
+        done=sum(len(source.outcomes) for source in repetitions),
+        total=sum(source.total for source in repetitions),
+        confirmed=(
+            sum(len(source.outcomes) for source in confirmations),
+            sum(source.total for source in confirmations),
         )
-    return states
+        if confirmations
+        else None,
+        knee=tuple(map(fmean, zip(*knees, strict=True))) if knees else None,
+        hypervolume=fmean(volumes) if volumes else None,
+    )
 
 
 def summarise(

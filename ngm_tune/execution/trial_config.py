@@ -25,6 +25,7 @@ class TrialConfig(TypedDict):
     """Results directory: a path or URI that every node reaches under the same name."""
     benchmark: str
     method: str
+    repetition: int
     trial_id: str
     run_id: str
     phase: Phase
@@ -68,12 +69,13 @@ def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialCo
     """
     study = plan.study
     is_confirmation = spec.phase == "confirm" and study.settings is None
-    arrangement = plan.arrangement(spec.benchmark)
+    arrangement = plan.arrangement(spec.benchmark, spec.repetition)
     return {
         "study": study.name,
         "results": location,
         "benchmark": spec.benchmark,
         "method": spec.method,
+        "repetition": spec.repetition,
         "trial_id": spec.trial_id,
         "run_id": spec.run_id,
         "phase": spec.phase,

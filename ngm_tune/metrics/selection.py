@@ -97,24 +97,22 @@ def select_to_confirm(
     objectives: Sequence[Metric],
     reference_point: Mapping[str, float],
     count: int,
-    best: float,
 ) -> list[int]:
     """Return the indices of at most ``count`` points of a front to confirm, in this order.
 
-    The first one is that of :func:`find_contender`, on which the comparison of methods rests. Then
-    follow the points that :func:`hypervolume_subset` selects.
+    These are the points that :func:`hypervolume_subset` selects, as long as they are better than
+    the reference point in every objective; if none is, the point nearest to the ideal.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
         objectives: The M metrics.
         reference_point: A value per objective.
         count: Largest number of points.
-        best: Best first objective of all methods.
     """
-    first = find_contender(values, objectives, best)
-    return hypervolume_subset(
-        values, objectives, reference_point, count, [] if first is None else [first]
-    )
+    points = as_points(values, objectives)
+    order = hypervolume_subset(points, objectives, reference_point, count)
+    is_useful = np.all(shortfall(points, objectives, reference_point) < 1.0, axis=1)
+    return [index for index in order if is_useful[index]] or order[:1]
 
 
 def find_knee(

@@ -51,6 +51,7 @@ from ngm_tune.results.schema import (
     find_schema_problem,
     is_newer_version,
     schema_version,
+    with_repetition,
 )
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
@@ -305,7 +306,10 @@ class Results(Directory):
             reason = str(error).partition("\n")[0].rpartition("': ")[2]
             raise self._file_error(path, f"not readable as Parquet: {reason}") from error
         run = name.removesuffix(".parquet")
-        problem = find_schema_problem(table, rows.schema) or find_rows_problem(table, run, rows)
+        problem = find_schema_problem(table, rows.schema)
+        if problem is None:
+            rows = with_repetition(table, rows)
+            problem = find_rows_problem(table, run, rows)
         if problem is not None and is_newer_version(rows.schema):
             raise NewerResultsError(
                 f"{self.location}/{path}", f"{problem}; a newer version of ngm-tune reads it"

@@ -4,50 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
 
 import pyarrow as pa
 
-from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of
-
-_FIRST_FRESH_SEED = 1000
-_SEEDS_PER_STUDY = 20_000
-"""Distance between the first run seeds of studies whose ``seed`` differs by one."""
-MAX_STUDY_SEED = 2**32 - 1
-MAX_SEEDS = 10_000
-"""Largest number of seeds of a configuration, in the search and in its confirmation."""
-
-
-def expand_seeds(seeds: int | Sequence[int], study_seed: int) -> list[int]:
-    """Return the seeds of each configuration as a list.
-
-    Studies with different seeds share no run, so that repeating a study with another seed repeats
-    everything that is random.
-
-    Args:
-        seeds: A number n for n seeds that depend on ``study_seed``, 0 to n - 1 for a study with the
-            seed 0; or the seeds themselves.
-        study_seed: ``seed`` of the study.
-    """
-    if not isinstance(seeds, int):
-        return list(seeds)
-    first = study_seed * _SEEDS_PER_STUDY
-    return list(range(first, first + seeds))
-
-
-def fresh_seeds(seeds: int | Sequence[int], study_seed: int, number: int) -> list[int]:
-    """Return seeds for the confirm phase, which the search does not use.
-
-    Args:
-        seeds: Seeds of the study, as for :func:`expand_seeds`.
-        study_seed: ``seed`` of the study.
-        number: Number of seeds to return.
-    """
-    used = set(expand_seeds(seeds, study_seed))
-    first = _FIRST_FRESH_SEED
-    if isinstance(seeds, int):
-        first += study_seed * _SEEDS_PER_STUDY
-    return list(islice((seed for seed in count(first) if seed not in used), number))
+from ngm_tune.results.ids import parse_run
+from ngm_tune.results.run_seeds import RunSeeds
 
 
 @dataclass(frozen=True)
@@ -58,9 +19,9 @@ class ExpectedRuns:
         name: Name of the study.
         benchmarks: Names of its benchmarks.
         methods: Names of its methods.
-        max_configurations: Largest number of configurations of a benchmark and method.
-        seeds: Seeds of each trial of the search, or of each fixed run.
-        fresh_seeds: Seeds of each confirmation.
+        searches: Number of repetitions of the search of each benchmark and method.
+        max_configurations: Largest number of configurations of a search.
+        seeds: Seeds of the runs.
         has_racing: Whether the seeds of a search trial run separately.
         has_search: Whether the study searches; otherwise it has fixed runs on the test data.
     """
@@ -68,9 +29,9 @@ class ExpectedRuns:
     name: str
     benchmarks: Sequence[str]
     methods: Sequence[str]
+    searches: int
     max_configurations: int
-    seeds: Sequence[int]
-    fresh_seeds: Sequence[int]
+    seeds: RunSeeds
     has_racing: bool
     has_search: bool
 
@@ -90,28 +51,33 @@ class ExpectedRuns:
         benchmark, method = rows["benchmark"][0].as_py(), rows["method"][0].as_py()
         if benchmark not in self.benchmarks or method not in self.methods:
             yield f"a trial of {benchmark} and {method}, which are not both in the study"
-        trial, has_seed, seed_in_name = run.partition("@")
-        number = number_of(trial, benchmark, method)
-        if number is None or number >= self.max_configurations:
+        trial = parse_run(run)
+        assert trial is not None  # find_rows_problem checks the id
+        if trial.repetition >= self.searches:
+            yield f"repetition {trial.repetition} of a study with searches = {self.searches}"
+        if trial.number >= self.max_configurations:
             yield (
-                f"configuration {number} of a search with at most {self.max_configurations} "
+                f"configuration {trial.number} of a search with at most {self.max_configurations} "
                 "configurations"
             )
-        is_confirmation = trial.endswith(CONFIRM_SUFFIX)
-        if is_confirmation and not self.has_search:
+        if trial.confirms and not self.has_search:
             yield "confirms a search trial, but the study has no search"
-        expected_phase = "confirm" if is_confirmation or not self.has_search else "search"
+        expected_phase = "confirm" if trial.confirms or not self.has_search else "search"
         for phase in rows["phase"].unique().to_pylist():
             if phase != expected_phase:
                 yield f"phase {phase!r} instead of {expected_phase!r}"
-        if has_seed and (is_confirmation or not self.has_racing):
+        _, has_seed, seed_in_name = run.partition("@")
+        if has_seed and not (trial.confirms or self.has_racing):
             yield "a file of one seed; this study keeps all seeds of a trial in one file"
-        expected_seeds = set(self.fresh_seeds if is_confirmation else self.seeds)
-        if self.has_racing and not is_confirmation:
-            expected_seeds = {seed for seed in expected_seeds if str(seed) == seed_in_name}
+        of_phase = self.seeds.of_confirmation if trial.confirms else self.seeds.of_search
+        expected = of_phase(trial.repetition)
         seeds = set(rows["seed"].to_pylist())
-        if seeds != expected_seeds:
-            yield f"seeds {_join(seeds)} instead of {_join(expected_seeds)}"
+        if has_seed or (self.has_racing and not trial.confirms):
+            expected = [seed for seed in expected if str(seed) == seed_in_name]
+        elif trial.confirms:  # the study can have had fewer seeds when the run started
+            expected = expected[: len(seeds)]
+        if seeds != set(expected):
+            yield f"seeds {_join(seeds)} instead of {_join(expected)}"
 
 
 def _join(numbers: Iterable[int]) -> str:

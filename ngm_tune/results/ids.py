@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 CONFIRM_SUFFIX = ".confirm"
 """Suffix of the id of a confirmation; the rest is the id of the confirmed trial."""
 
 
+_REPETITION = "r"
+_TRIAL = re.compile(rf"(.+?)\.([^.]+)(?:\.{_REPETITION}([1-9]\d*))?\.(\d+)", re.ASCII)
+
+
+def search_name(benchmark: str, method: str, repetition: int, separator: str = ".") -> str:
+    """Return the name of the search of a method on a benchmark, in one of its repetitions."""
+    parts = [benchmark, method, *([f"{_REPETITION}{repetition}"] if repetition else [])]
+    return separator.join(parts)
+
+
+def is_like_repetition(name: str) -> bool:
+    """Whether a name of a method would be read as a repetition, such as ``r1``."""
+    return re.fullmatch(rf"{_REPETITION}\d+", name, re.ASCII) is not None
+
+
 @dataclass(frozen=True)
 class TrialId:
-    """Identifier of a trial: ``<benchmark>.<method>.<number>``, with a suffix for confirmations.
+    """Identifier of a trial, such as ``split-digits.sgd.r1.0003.confirm``.
+
+    It consists of the benchmark, the method, the repetition unless that is 0, the number of the
+    configuration, and a suffix for confirmations.
 
     Attributes:
         benchmark: Name of the benchmark.
-        method: Name of the method; it contains no dot.
+        method: Name of the method; it contains no dot and is not like ``r1``.
         number: Number of the configuration in the method's search, from 0.
         confirms: Whether the trial is a confirmation: the same configuration on test data.
+        repetition: Repetition of the search, from 0.
 
     Example:
-        >>> str(TrialId("split-digits", "sgd", 3))
-        'split-digits.sgd.0003'
+        >>> str(TrialId("split-digits", "sgd", 3, repetition=1))
+        'split-digits.sgd.r1.0003'
         >>> TrialId.parse("split-digits.sgd.0003.confirm").confirms
         True
     """
@@ -29,6 +49,7 @@ class TrialId:
     method: str
     number: int
     confirms: bool = False
+    repetition: int = 0
 
     @classmethod
     def parse(cls, text: str) -> TrialId:
@@ -38,15 +59,16 @@ class TrialId:
             ValueError: The text is not the id of a trial.
         """
         confirms = text.endswith(CONFIRM_SUFFIX)
-        name, _, number = text.removesuffix(CONFIRM_SUFFIX).rpartition(".")
-        benchmark, _, method = name.rpartition(".")
-        if not (benchmark and method and number.isdecimal()):
+        match = _TRIAL.fullmatch(text.removesuffix(CONFIRM_SUFFIX))
+        if match is None:
             raise ValueError(f"{text!r} is not the id of a trial")
-        return cls(benchmark, method, int(number), confirms)
+        benchmark, method, repetition, number = match.groups()
+        return cls(benchmark, method, int(number), confirms, int(repetition or 0))
 
     def __str__(self) -> str:
         suffix = CONFIRM_SUFFIX if self.confirms else ""
-        return f"{self.benchmark}.{self.method}.{self.number:04d}{suffix}"
+        search = search_name(self.benchmark, self.method, self.repetition)
+        return f"{search}.{self.number:04d}{suffix}"
 
     def confirmation(self) -> TrialId:
         """Return the id of the trial that confirms this one."""
@@ -78,10 +100,9 @@ def trial_of(run: str) -> str:
     return run.partition("@")[0]
 
 
-def number_of(trial: str, benchmark: object, method: object) -> int | None:
-    """Return the number in a trial id; None if it is not an id of this benchmark and method."""
+def parse_run(run: str) -> TrialId | None:
+    """Return the trial of a run id; None if the id is not valid."""
     try:
-        parsed = TrialId.parse(trial)
+        return TrialId.parse(trial_of(run))
     except ValueError:
         return None
-    return parsed.number if (parsed.benchmark, parsed.method) == (benchmark, method) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ngm_tune.results.expected_runs import MAX_SEEDS
+from ngm_tune.results.run_seeds import MAX_SEEDS
 
 _KEYS = {
     "space": "search_space",

@@ -30,6 +30,7 @@ class Outcome:
         violation: Violation of each constraint of the study, mean over seeds; zero or negative if
             the constraint is satisfied.
         interim: Objectives after each trained task, means over seeds.
+        seeds: Number of its seeds.
         coordinates: Search coordinates; empty if the results do not contain them.
         is_recomputed: Whether an earlier schema defined the objectives otherwise, so that a search
             record of that time can have other values.
@@ -39,6 +40,7 @@ class Outcome:
     values: Values | None
     violation: Values = ()
     interim: tuple[Values, ...] = ()
+    seeds: int = field(default=1, compare=False)
     coordinates: Mapping[str, Any] = field(default_factory=dict, compare=False)
     is_recomputed: bool = field(default=False, compare=False)
 
@@ -64,16 +66,16 @@ def compute_outcome(
     diverged to the last task.
     """
     status = Status.worst(row["status"] for row in rows)
-    coordinates = extract_coordinates(rows[0])
+    seeds, coordinates = len(rows), extract_coordinates(rows[0])
     if status is Status.FAILED:
-        return Outcome(status, None, coordinates=coordinates)
+        return Outcome(status, None, seeds=seeds, coordinates=coordinates)
     interim = compute_interim(tasks, objectives)
     if status is Status.STOPPED:
-        return Outcome(status, None, interim=interim, coordinates=coordinates)
+        return Outcome(status, None, interim=interim, seeds=seeds, coordinates=coordinates)
     limits = [Constraint.parse(text) for text in constraints]
     violation = tuple(limit.violation(_mean(rows, limit.metric.name)) for limit in limits)
     values = tuple(_mean(rows, name) for name in objectives)
-    return Outcome(status, values, violation, interim, coordinates)
+    return Outcome(status, values, violation, interim, seeds, coordinates)
 
 
 def read_outcome(

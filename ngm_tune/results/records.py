@@ -23,7 +23,8 @@ from ngm_tune.messages import describe_problem, dotted, locate_keys
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.registry import METRICS, Metric
 from ngm_tune.results.columns import Domain
-from ngm_tune.results.expected_runs import MAX_SEEDS, ExpectedRuns, expand_seeds, fresh_seeds
+from ngm_tune.results.expected_runs import ExpectedRuns
+from ngm_tune.results.run_seeds import MAX_SEARCHES, MAX_SEEDS, RunSeeds
 
 Count = Annotated[int, Field(ge=0)]
 SeedCount = Annotated[int, Field(ge=1, le=MAX_SEEDS)]
@@ -123,6 +124,7 @@ class StoredStudy(_Record):
     title: str
     benchmarks: Annotated[list[_Name], Field(min_length=1)]
     methods: Annotated[list[_Name], Field(min_length=1)]
+    searches: Annotated[int, Field(ge=1, le=MAX_SEARCHES)] = 1
     trials: Annotated[int, Field(ge=0, le=1_000_000)]
     seeds: SeedCount | list[int]
     sampler: str
@@ -176,14 +178,14 @@ class StoredStudy(_Record):
         return [Constraint.parse(text) for text in self.constraints]
 
     @property
-    def seed_list(self) -> list[int]:
-        """Seeds of each trial of the search, or of each fixed run."""
-        return expand_seeds(self.seeds, self.seed)
+    def run_seeds(self) -> RunSeeds:
+        """Seeds of the runs."""
+        return RunSeeds(self.seeds, self.seed, self.confirm.seeds)
 
     @property
     def runs_per_search(self) -> int:
         """Number of runs of each search, unless a plateau ends it."""
-        return self.trials * (len(self.seed_list) if self.racing is not None else 1)
+        return self.trials * (len(self.run_seeds) if self.racing is not None else 1)
 
     @property
     def expected_runs(self) -> ExpectedRuns:
@@ -192,9 +194,9 @@ class StoredStudy(_Record):
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
+            searches=self.searches,
             max_configurations=self.runs_per_search,
-            seeds=self.seed_list,
-            fresh_seeds=fresh_seeds(self.seeds, self.seed, self.confirm.seeds),
+            seeds=self.run_seeds,
             has_racing=self.racing is not None,
             has_search=self.settings is None,
         )

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
-from ngm_tune.results.ids import CONFIRM_SUFFIX, number_of, trial_of
+from ngm_tune.results.ids import parse_run, trial_of
 
 SCHEMA_VERSION = 3
 READABLE_VERSIONS = (1, 2, 3)
@@ -25,6 +25,9 @@ signed; :mod:`ngm_tune.results.recomputation` computes the present ones when res
 """
 VERSION_KEY = b"ngm_tune.schema_version"
 """Key of the schema version in the metadata of a file."""
+
+REPETITION = "repetition"
+"""Column of ``trials/`` that files of studies without repetitions can lack; it is 0 there."""
 
 Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
 PHASES = ("search", "confirm")
@@ -70,6 +73,7 @@ def trials_schema(
         ("study", pa.string()),
         ("benchmark", pa.string()),
         ("method", pa.string()),
+        (REPETITION, pa.int64()),
         ("trial_id", pa.string()),
         ("seed", pa.int64()),
         ("phase", pa.string()),
@@ -215,12 +219,20 @@ def find_schema_problem(table: Table, schema: pa.Schema) -> str | None:
         return f"schema version {version}; this version of ngm-tune reads {readable}"
     for column in SCHEMAS[table]:
         if column.name not in schema.names:
-            if column.name not in METRICS:  # older files lack metrics that were added later
+            if column.name not in {*METRICS, REPETITION}:  # older files lack them
                 return f"no column {column.name}"
         elif schema.field(column.name).type != column.type:
             kind = schema.field(column.name).type
             return f"column {column.name} is of type {kind} instead of {column.type}"
     return None
+
+
+def with_repetition(table: Table, rows: pa.Table) -> pa.Table:
+    """Return the rows of a file; those of ``trials/`` with the column ``repetition``."""
+    if table != "trials" or REPETITION in rows.column_names:
+        return rows
+    zeros = pa.array([0] * rows.num_rows, pa.int64())
+    return rows.add_column(rows.column_names.index("trial_id"), REPETITION, zeros)
 
 
 def find_rows_problem(table: Table, run: str, rows: pa.Table) -> str | None:
@@ -256,13 +268,19 @@ def _problems_of_trials(run: str, rows: pa.Table) -> Iterator[str]:
         for value in rows[name].unique().to_pylist():
             if value not in allowed:
                 yield f"{name} {value!r}; allowed are {', '.join(allowed)}"
-    trial = trial_of(run)
-    for benchmark, method in zip(
-        rows["benchmark"].to_pylist(), rows["method"].to_pylist(), strict=True
+    trial = parse_run(run)
+    if trial is None:
+        yield f"{run!r} is not the id of a run"
+        return
+    for column, expected in (
+        ("benchmark", trial.benchmark),
+        ("method", trial.method),
+        (REPETITION, trial.repetition),
     ):
-        if number_of(trial, benchmark, method) is None:
-            yield f"rows of benchmark {benchmark} and method {method}, not of trial {trial}"
-    if trial.endswith(CONFIRM_SUFFIX) and "search" in rows["phase"].to_pylist():
+        for value in rows[column].unique().to_pylist():
+            if value != expected:
+                yield f"rows of {column} {value}, not of trial {trial}"
+    if trial.confirms and "search" in rows["phase"].to_pylist():
         yield "phase 'search' of a confirmation"
     for name in rows.column_names:
         if name in METRICS and name.endswith("_acc"):

@@ -1,4 +1,4 @@
-"""The searches of all methods on one benchmark. They end and are confirmed together."""
+"""The searches of all methods on one benchmark, in one repetition. They can end together."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from optuna.storages import BaseStorage
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.plateau import has_levelled_off
-from ngm_tune.search.run_spec import Configuration
 from ngm_tune.study.plan import StudyPlan
 
 
 class BenchmarkSearch:
-    """The searches of all methods of a study on one benchmark.
+    """The searches of all methods of a study on one benchmark, in one repetition.
 
-    If the study has a ``plateau``, all searches end after the same number of runs. The
-    configurations to confirm depend on the fronts of all searches.
+    If the study has a ``plateau``, all searches end after the same number of runs.
 
     Args:
         plan: The plan of the study.
         benchmark: One of its benchmarks.
+        repetition: Repetition of the searches, from 0.
         storage: Optuna's storage; may contain an earlier part of the searches.
         finished: Outcomes of ended runs by run id.
     """
@@ -30,6 +29,7 @@ class BenchmarkSearch:
         self,
         plan: StudyPlan,
         benchmark: str,
+        repetition: int,
         *,
         storage: BaseStorage,
         finished: Mapping[str, Outcome],
@@ -40,6 +40,7 @@ class BenchmarkSearch:
                 plan,
                 benchmark,
                 method,
+                repetition,
                 storage=storage,
                 finished=finished,
                 advance=self.advance,
@@ -48,26 +49,10 @@ class BenchmarkSearch:
         ]
         self.advance()
 
-    @property
-    def complete(self) -> bool:
-        """Whether every run of every search has ended."""
-        return all(search.complete for search in self.searches)
-
     def advance(self) -> None:
         """Make every decision that is possible, in turns over the methods."""
         while sum(self._decide(search) for search in self.searches):
             pass
-
-    def select_to_confirm(self, search: MethodSearch) -> list[Configuration] | None:
-        """Return the configurations of a search to confirm; None until all searches are complete.
-
-        The first one is compared with other methods. The others add the most hypervolume.
-        """
-        if not self.complete:
-            return None
-        first_objectives = [values[0] for other in self.searches for values in other.values]
-        best = self._study.objective_metrics[0].best_among(first_objectives)
-        return search.select_to_confirm(self._study.confirm.max_configurations, best)
 
     def _decide(self, search: MethodSearch) -> bool:
         """Let a search decide about its next run, or end it; return whether it decided."""

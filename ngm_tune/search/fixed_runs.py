@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ngm_tune.methods import get_method
-from ngm_tune.results.ids import TrialId
+from ngm_tune.results.ids import RunId, TrialId
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
-from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import Configuration, Phase, RunSpec
 from ngm_tune.study.study import Study
 
 
 class FixedRuns:
-    """The runs of fixed configurations of one method on one benchmark, one run each.
+    """The runs of fixed configurations of one method on one benchmark.
+
+    A run trains a configuration with all its seeds. If an earlier run trained it with fewer, each
+    further seed has a run of its own.
 
     Args:
         benchmark: Name of the benchmark.
         method: Name of the method.
-        seeds: Seeds of each run.
+        repetition: Repetition to which the runs belong, from 0.
+        seeds: Seeds of each configuration.
         find_configurations: Returns the configurations to run; None while they are unknown.
         expected: Number of configurations to report while they are unknown.
         finished: Outcomes of ended runs by run id.
@@ -32,6 +35,7 @@ class FixedRuns:
         self,
         benchmark: str,
         method: str,
+        repetition: int,
         *,
         seeds: Sequence[int],
         find_configurations: Callable[[], list[Configuration] | None],
@@ -40,9 +44,10 @@ class FixedRuns:
     ) -> None:
         self.benchmark = benchmark
         self.method = get_method(method)
+        self.repetition = repetition
         self._seeds = tuple(seeds)
         self._find_configurations = find_configurations
-        self._cached_configurations: list[Configuration] | None = None
+        self._cached_runs: dict[str, RunSpec] | None = None
         self._expected = expected
         self._finished = {run_id: outcome.finite() for run_id, outcome in finished.items()}
         self._running: set[str] = set()
@@ -50,13 +55,16 @@ class FixedRuns:
     @property
     def total(self) -> int:
         """Number of runs; an estimate while the configurations are unknown."""
-        configurations = self._configurations
-        return self._expected if configurations is None else len(configurations)
+        runs = self._runs
+        return self._expected if runs is None else len(runs)
 
     @property
-    def seeds_per_run(self) -> int:
-        """Number of seeds that a run trains."""
-        return len(self._seeds)
+    def remaining_seed_runs(self) -> int:
+        """Number of seeds, over all runs that have not ended."""
+        runs = self._runs
+        if runs is None:
+            return self._expected * len(self._seeds)
+        return sum(len(run.seeds) for name, run in runs.items() if name not in self._finished)
 
     @property
     def started(self) -> int:
@@ -66,13 +74,12 @@ class FixedRuns:
     @property
     def complete(self) -> bool:
         """Whether every run has ended."""
-        return self._configurations is not None and len(self.outcomes) == self.total
+        return self._runs is not None and len(self.outcomes) == self.total
 
     @property
     def outcomes(self) -> list[Outcome]:
         """Outcomes of the ended runs."""
-        configurations = self._configurations or []
-        return [self._finished[c.trial_id] for c in configurations if c.trial_id in self._finished]
+        return [self._finished[run_id] for run_id in self._runs or () if run_id in self._finished]
 
     @property
     def values(self) -> list[Values]:
@@ -82,18 +89,10 @@ class FixedRuns:
 
     def ask(self) -> RunSpec | None:
         """Start the next run; None if the configurations are unknown or all runs are started."""
-        for configuration in self._configurations or []:
-            run_id = configuration.trial_id
+        for run_id, run in (self._runs or {}).items():
             if run_id not in self._finished and run_id not in self._running:
                 self._running.add(run_id)
-                return RunSpec(
-                    benchmark=self.benchmark,
-                    method=self.method.name,
-                    phase=self.phase,
-                    run_id=run_id,
-                    seeds=self._seeds,
-                    **configuration._asdict(),
-                )
+                return run
         return None
 
     def finish(self, run_id: str, outcome: Outcome) -> None:
@@ -113,10 +112,37 @@ class FixedRuns:
         """Do nothing, since Optuna has no record of these runs."""
 
     @property
-    def _configurations(self) -> list[Configuration] | None:
-        if self._cached_configurations is None:
-            self._cached_configurations = self._find_configurations()
-        return self._cached_configurations
+    def _runs(self) -> dict[str, RunSpec] | None:
+        """All runs by id; None while the configurations are unknown."""
+        if self._cached_runs is None:
+            configurations = self._find_configurations()
+            if configurations is not None:
+                self._cached_runs = {
+                    run.run_id: run for each in configurations for run in self._runs_of(each)
+                }
+        return self._cached_runs
+
+    def _runs_of(self, configuration: Configuration) -> Iterator[RunSpec]:
+        """Yield the run of the first seeds of a configuration, then those of single seeds."""
+        trial = TrialId.parse(configuration.trial_id)
+        single = {seed: str(RunId(trial, seed)) for seed in self._seeds}
+        if str(trial) in self._finished:
+            count = self._finished[str(trial)].seeds
+        else:
+            ends = (n for n, seed in enumerate(self._seeds) if single[seed] in self._finished)
+            count = next(ends, len(self._seeds))
+        runs = {str(trial): self._seeds[:count]} if count else {}
+        runs |= {single[seed]: (seed,) for seed in self._seeds[count:]}
+        for run_id, seeds in runs.items():
+            yield RunSpec(
+                benchmark=self.benchmark,
+                method=self.method.name,
+                repetition=self.repetition,
+                phase=self.phase,
+                run_id=run_id,
+                seeds=seeds,
+                **configuration._asdict(),
+            )
 
 
 RunSource = MethodSearch | FixedRuns
@@ -124,16 +150,17 @@ RunSource = MethodSearch | FixedRuns
 
 
 def create_fixed_run(
-    study: Study, benchmark: str, method: str, finished: Mapping[str, Outcome]
+    study: Study, benchmark: str, method: str, repetition: int, finished: Mapping[str, Outcome]
 ) -> FixedRuns:
     """Create the run of a method with its hyper-parameters in the ``settings`` of the study."""
     assert study.settings is not None
-    trial_id = str(TrialId(benchmark, method, 0))
+    trial_id = str(TrialId(benchmark, method, 0, repetition=repetition))
     configuration = Configuration(trial_id, dict(study.settings[method]), {})
     return FixedRuns(
         benchmark,
         method,
-        seeds=study.seed_list,
+        repetition,
+        seeds=study.run_seeds.of_search(repetition),
         find_configurations=lambda: [configuration],
         expected=1,
         finished=finished,
@@ -141,12 +168,12 @@ def create_fixed_run(
 
 
 def create_confirmation(
-    study: Study, search: MethodSearch, benchmark: BenchmarkSearch, finished: Mapping[str, Outcome]
+    study: Study, search: MethodSearch, finished: Mapping[str, Outcome]
 ) -> FixedRuns:
     """Create the runs that confirm the front of a search, with seeds that no search uses."""
 
     def find_selected() -> list[Configuration] | None:
-        selected = benchmark.select_to_confirm(search)
+        selected = search.select_to_confirm()
         if selected is None:
             return None
         return [
@@ -156,7 +183,8 @@ def create_confirmation(
     return FixedRuns(
         search.benchmark,
         search.method.name,
-        seeds=study.fresh_seeds,
+        search.repetition,
+        seeds=study.run_seeds.of_confirmation(search.repetition),
         find_configurations=find_selected,
         expected=study.confirm.max_configurations,
         finished=finished,

@@ -16,7 +16,7 @@ from ngm_tune.errors import RecordError, UserError
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.pareto import hypervolume, on_front
 from ngm_tune.metrics.selection import select_to_confirm
-from ngm_tune.results.ids import RunId, TrialId
+from ngm_tune.results.ids import RunId, TrialId, search_name
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
 from ngm_tune.search.configurations import Configurations
@@ -44,6 +44,7 @@ class MethodSearch:
         plan: The plan of the study.
         benchmark: One of its benchmarks.
         method: One of its methods.
+        repetition: Repetition of the search, from 0.
         storage: Optuna's storage; may contain an earlier part of this search.
         finished: Outcomes of ended runs by id. The record is brought up to date with them.
         advance: Makes every decision that is possible in the searches of the benchmark
@@ -57,6 +58,7 @@ class MethodSearch:
         plan: StudyPlan,
         benchmark: str,
         method: str,
+        repetition: int,
         *,
         storage: BaseStorage,
         finished: Mapping[str, Outcome],
@@ -64,6 +66,7 @@ class MethodSearch:
     ) -> None:
         self.benchmark = benchmark
         self.method = plan.methods[method]
+        self.repetition = repetition
         self.on_plateau = False
         """Whether a plateau ended the search."""
         self._advance = advance
@@ -71,8 +74,10 @@ class MethodSearch:
         self._objectives = study.objective_metrics
         self._constraints = [Constraint.parse(text) for text in study.constraints]
         self._space = plan.spaces[method]
+        name = search_name(benchmark, method, repetition, "/")
+        self._seeds = tuple(study.run_seeds.of_search(repetition))
         self._suggestions = Suggestions(
-            f"{benchmark}/{method}",
+            name,
             sampler=study.sampler,
             seed=study.seed,
             space=self._space,
@@ -81,9 +86,7 @@ class MethodSearch:
         )
         self._finished = {run: outcome.finite() for run, outcome in finished.items()}
         self._ends_at: int | None = None
-        self._record = SearchRecord(
-            f"{benchmark}/{method}", storage, self._objectives, study.constraints
-        )
+        self._record = SearchRecord(name, storage, self._objectives, study.constraints)
         self._history = RunHistory(study.max_concurrent_trials)
         self._configurations = Configurations(
             self._suggestions, self._history, self._record, self._finished, study.constraints
@@ -110,9 +113,10 @@ class MethodSearch:
         return self.complete and not self.on_plateau and self.total < self._study.runs_per_search
 
     @property
-    def seeds_per_run(self) -> int:
-        """Number of seeds that a run trains."""
-        return 1 if self._study.racing else len(self._study.seed_list)
+    def remaining_seed_runs(self) -> int:
+        """Number of seeds, over all runs that have not ended."""
+        seeds_per_run = 1 if self._study.racing else len(self._seeds)
+        return (self.total - len(self._history.outcomes)) * seeds_per_run
 
     @property
     def started(self) -> int:
@@ -146,6 +150,7 @@ class MethodSearch:
         return RunSpec(
             benchmark=self.benchmark,
             method=self.method.name,
+            repetition=self.repetition,
             phase=self.phase,
             run_id=self._history.run_ids[number],
             seeds=decision.seeds,
@@ -184,7 +189,7 @@ class MethodSearch:
         rule = self._study.early_stopping
         number, rung = self._history.number(run_id), len(interim) - 1
         seeds = self._history.decisions[number].seeds
-        further = self._study.racing is not None and seeds != (self._study.seed_list[0],)
+        further = self._study.racing is not None and seeds != self._seeds[:1]
         if rule is None or further or len(interim) < rule.grace_tasks:
             return False
         peers = self._history.feasible_peers(seeds, rung, self.count_informing_runs(number))
@@ -211,16 +216,16 @@ class MethodSearch:
         front = list(self.front(runs).values())
         return hypervolume(front, self._objectives, self._study.reference_point)
 
-    def select_to_confirm(self, count: int, best: float) -> list[Configuration]:
-        """Return at most ``count`` configurations of the front to confirm.
-
-        Args:
-            count: Largest number of configurations.
-            best: The best value of the first objective on the fronts of all methods.
-        """
+    def select_to_confirm(self) -> list[Configuration] | None:
+        """Return the configurations of the front to confirm; None until the search is complete."""
+        if not self.complete:
+            return None
         front = self.front()
         indices = select_to_confirm(
-            list(front.values()), self._objectives, self._study.reference_point, count, best
+            list(front.values()),
+            self._objectives,
+            self._study.reference_point,
+            self._study.confirm.max_configurations,
         )
         return [self._configuration(list(front)[i]) for i in indices]
 
@@ -276,7 +281,7 @@ class MethodSearch:
         return Configuration(str(self._trial_id(number)), hyperparameters, coordinates)
 
     def _trial_id(self, configuration: int) -> TrialId:
-        return TrialId(self.benchmark, self.method.name, configuration)
+        return TrialId(self.benchmark, self.method.name, configuration, repetition=self.repetition)
 
     def _run_id(self, decision: Decision) -> str:
         seed = decision.seeds[0] if self._study.racing else None
@@ -290,7 +295,7 @@ class MethodSearch:
         possible = [self._new_configuration()]
         if self._study.racing:
             runs = Counter(decided.configuration for decided in self._history.decisions)
-            seeds = self._study.seed_list
+            seeds = self._seeds
             possible += [Decision(c, (seeds[n],)) for c, n in runs.items() if n < len(seeds)]
         fits = (
             recorded.distributions == self._space and recorded.params.keys() == self._space.keys()
@@ -302,8 +307,7 @@ class MethodSearch:
                 if decision == (candidate.configuration, list(candidate.seeds)):
                     return candidate
         raise RecordError(
-            f"the record of run {number} of {self.benchmark}/{self.method.name} is impossible in "
-            "this study"
+            f"the record of run {number} of {self._record.name} is impossible in this study"
         )
 
     def _make_decision(self, number: int, informing: int) -> Decision | None:
@@ -317,8 +321,7 @@ class MethodSearch:
 
     def _new_configuration(self) -> Decision:
         """Return the decision for a new configuration, with all seeds or, in racing, the first."""
-        seeds = self._study.seed_list
-        first = tuple(seeds[:1] if self._study.racing else seeds)
+        first = self._seeds[:1] if self._study.racing else self._seeds
         return Decision(self._history.configurations, first)
 
     def _further_seed(self, number: int, informing: int) -> Decision | None:
@@ -327,7 +330,7 @@ class MethodSearch:
         A configuration that has a seed without an informing outcome must wait.
         """
         assert self._study.racing is not None
-        seeds = self._study.seed_list
+        seeds = self._seeds
         waiting = {decision.configuration for decision in self._history.decisions[informing:]}
         run_values = {
             c: aggregate.run_values

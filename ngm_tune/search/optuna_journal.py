@@ -33,7 +33,7 @@ SYMLINK_REFUSED = "is a symbolic link; ngm-tune writes only to files in the resu
 
 
 class SearchRecord:
-    """The Optuna study that records the search of one method on one benchmark.
+    """The Optuna study that records one search of one method on one benchmark.
 
     The user attributes of an Optuna trial are the ``number`` of the run within the search, its
     ``run_id`` (also the name of the Tune trial), the ``trial_id`` and number (``configuration``) of
@@ -56,6 +56,7 @@ class SearchRecord:
         objectives: Sequence[Metric],
         constraints: Sequence[str],
     ) -> None:
+        self.name = name
         sampler = optuna.samplers.RandomSampler()  # this study suggests nothing
         names = [metric.name for metric in objectives]
         directions = [metric.direction for metric in objectives]

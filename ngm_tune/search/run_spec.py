@@ -32,6 +32,7 @@ class RunSpec:
 
     benchmark: str
     method: str
+    repetition: int
     phase: Phase
     run_id: str
     seeds: tuple[int, ...]

@@ -11,10 +11,12 @@ from ngm_tune.search.run_spec import RunSpec
 
 
 class Schedule:
-    """Draws the next run from the source that has started the fewest runs.
+    """Draws the next run fairly from all sources.
 
-    All methods therefore advance together and end with the same number of runs. A schedule has no
-    state to save, since every decision is a function of the outcomes.
+    The next run is one of the earliest repetition with a run to start, from the source that has
+    started the fewest. So methods advance together, and an interrupted study has whole repetitions,
+    which can be compared. A schedule has no state to save, since every decision is a function of
+    the outcomes.
 
     Args:
         sources: All searches and fixed runs of a study.
@@ -35,7 +37,7 @@ class Schedule:
 
     def ask(self) -> RunSpec | None:
         """Start the next run; None while every source waits for outcomes or is complete."""
-        for source in sorted(self._sources, key=lambda source: source.started):
+        for source in sorted(self._sources, key=lambda s: (s.repetition, s.started)):
             spec = source.ask()
             if spec is not None:
                 self._running[spec.run_id] = source

@@ -122,13 +122,14 @@ class StudyPlan:
         """Return the number of initial points of the search of each method on a benchmark."""
         return {method: len(self.points_of(benchmark, method)) for method in self.methods}
 
-    def arrangement(self, benchmark: str) -> Arrangement:
-        """Return the class order and the validation split of a benchmark."""
+    def arrangement(self, benchmark: str, repetition: int) -> Arrangement:
+        """Return the class order and the validation split of a benchmark in one repetition."""
         study = self.study
         order = self.outlines[benchmark].has_order and study.class_order == "drawn"
+        draws_split = study.split == "drawn"
         return Arrangement(
-            split_seed=_derive(study.seed, "split") if study.split == "drawn" else None,
-            order_seed=_derive(study.seed, "order") if order else None,
+            split_seed=_derive(study.seed, repetition, "split") if draws_split else None,
+            order_seed=_derive(study.seed, repetition, "order") if order else None,
         )
 
     def benchmark(self, name: str) -> Benchmark:
@@ -147,6 +148,7 @@ class StudyPlan:
         return self.outlines[benchmark].build_model()
 
 
-def _derive(seed: int, purpose: str) -> int:
-    """Return a 32-bit seed for one purpose, independent of all others of the same seed."""
-    return int(np.random.SeedSequence((seed, *purpose.encode())).generate_state(1)[0])
+def _derive(seed: int, repetition: int, purpose: str) -> int:
+    """Return a 32-bit seed for one purpose in one repetition, independent of all others."""
+    entropy = (seed, repetition, *purpose.encode())
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

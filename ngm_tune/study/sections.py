@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ngm_tune.results.expected_runs import MAX_SEEDS
+from ngm_tune.results.run_seeds import MAX_SEEDS
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 SeedCount = Annotated[int, Field(ge=1, le=MAX_SEEDS)]

@@ -18,12 +18,8 @@ from pydantic import (
 from ngm_tune.benchmarks import CUSTOM, Custom
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.metrics.registry import METRICS, Metric
-from ngm_tune.results.expected_runs import (
-    MAX_STUDY_SEED,
-    ExpectedRuns,
-    expand_seeds,
-    fresh_seeds,
-)
+from ngm_tune.results.expected_runs import ExpectedRuns
+from ngm_tune.results.run_seeds import MAX_SEARCHES, MAX_STUDY_SEED, RunSeeds
 from ngm_tune.study.names import check_names
 from ngm_tune.study.options import SINGLE_OBJECTIVE, Sampler
 from ngm_tune.study.search_spaces import Point
@@ -69,11 +65,16 @@ class Study(BaseModel):
     """Names of the benchmarks; "custom" stands for your own images."""
     methods: Annotated[list[str], Field(min_length=1)]
     """Names of the methods to compare. The report compares the first one with all others."""
+    searches: Annotated[int, Field(ge=1, le=MAX_SEARCHES)] = 1
+    """Number of repetitions of the whole search of every method, or of the runs of `settings`. Each
+    repetition has seeds, suggestions, a validation split and a class order of its own, the same for
+    every method. Differences between methods are averaged over repetitions, and their intervals
+    need at least two."""
     trials: Count
-    """Number of configurations for each benchmark and method."""
+    """Number of configurations in each search."""
     seeds: SeedCount | Annotated[list[Seed], Field(min_length=1)] = 3
-    """Seeds of each configuration: a number of seeds, which then depend on `seed`, or a list of
-    seeds."""
+    """Seeds of each configuration: a number of seeds, which then differ between repetitions and
+    with `seed`, or a list of seeds."""
     seed: Annotated[int, Field(ge=0, le=MAX_STUDY_SEED)] = 0
     """Seed of the study. It determines every suggestion and, unless `seeds` is a list, the seeds of
     all runs. Studies with different seeds have no run in common."""
@@ -103,10 +104,11 @@ class Study(BaseModel):
     more machines; each suggestion is then based on fewer results."""
     split: SplitKind = "fixed"
     """Validation data of the search: the split of the benchmark ("fixed"), or drawn from the
-    training data at random ("drawn"), by `seed`."""
+    training data at random in each repetition ("drawn"), by `seed`."""
     class_order: ClassOrder = "paper"
     """Classes of each task of a class-incremental benchmark, and pixel permutations of
-    Permuted-MNIST: as in the paper ("paper"), or drawn at random ("drawn"), by `seed`."""
+    Permuted-MNIST: as in the paper ("paper"), or drawn at random in each repetition ("drawn"), by
+    `seed`."""
     objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
     """Metrics that the searches optimize."""
     reference_point: dict[str, float]
@@ -185,6 +187,16 @@ class Study(BaseModel):
                 f'strategy = "{self.strategy}" and buffer_size = {self.buffer_size}: strategy = '
                 '"replay" needs a buffer_size, such as 500; the other strategies have no buffer'
             )
+        if self.searches > 1 and isinstance(self.seeds, list):
+            raise ValueError(
+                f"seeds = {self.seeds}: with searches = {self.searches} it must be a number of "
+                "seeds, since repetitions have no seed in common"
+            )
+        if self.searches > 1 and self.plateau is not None:
+            raise ValueError(
+                f"searches = {self.searches}: plateau needs searches = 1, since it would end the "
+                "repetitions after different numbers of trials"
+            )
         if (CUSTOM in self.benchmarks) != (self.custom is not None):
             raise ValueError(
                 f"benchmarks = {self.benchmarks}: the benchmark {CUSTOM!r} needs the table "
@@ -235,7 +247,7 @@ class Study(BaseModel):
     @property
     def runs_per_trial(self) -> int:
         """Number of runs of a trial: one, or one per seed with racing."""
-        return len(self.seed_list) if self.racing else 1
+        return len(self.run_seeds) if self.racing else 1
 
     @property
     def runs_per_search(self) -> int:
@@ -243,14 +255,9 @@ class Study(BaseModel):
         return self.trials * self.runs_per_trial
 
     @property
-    def seed_list(self) -> list[int]:
-        """The seeds of every trial."""
-        return expand_seeds(self.seeds, self.seed)
-
-    @property
-    def fresh_seeds(self) -> list[int]:
-        """The seeds of confirmations, which no search uses."""
-        return fresh_seeds(self.seeds, self.seed, self.confirm.seeds)
+    def run_seeds(self) -> RunSeeds:
+        """The seeds of the runs."""
+        return RunSeeds(self.seeds, self.seed, self.confirm.seeds)
 
     @property
     def objective_metrics(self) -> list[Metric]:
@@ -264,9 +271,9 @@ class Study(BaseModel):
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
+            searches=self.searches,
             max_configurations=self.runs_per_search,
-            seeds=self.seed_list,
-            fresh_seeds=self.fresh_seeds,
+            seeds=self.run_seeds,
             has_racing=self.racing is not None,
             has_search=self.settings is None,
         )

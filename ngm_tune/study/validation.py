@@ -12,6 +12,7 @@ from ngm_tune.methods import Config, Method, methods
 from ngm_tune.methods.finite_space import corner
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64_LIMIT
+from ngm_tune.results.ids import is_like_repetition
 from ngm_tune.study.names import check_names
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm
@@ -40,6 +41,8 @@ def validate(study: Study) -> StudyPlan:
         ValueError: An entry is invalid; the message names the key, the value and the rule.
     """
     _check_names(study)
+    for method in filter(is_like_repetition, study.methods):
+        raise ValueError(f"methods has {method}: in the ids of trials it would be a repetition")
     for method in study.search_space:
         _require_method(study, "search_space", method)
     plan = StudyPlan.resolve(study)
@@ -86,7 +89,7 @@ def _check_search(plan: StudyPlan) -> None:
             if getattr(study, key) not in (None, [], {}, Confirm()):
                 raise ValueError(f"{key}: a study with settings has no search")
         return
-    if study.racing is not None and len(study.seed_list) < 2:
+    if study.racing is not None and len(study.run_seeds) < 2:
         raise ValueError(f"racing: needs at least two seeds; seeds = {study.seeds}")
     early = study.early_stopping
     for benchmark in plan.outlines.values() if early is not None else ():

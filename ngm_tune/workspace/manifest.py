@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import pyarrow as pa
+
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import ENVIRONMENT, STUDY, Results
-from ngm_tune.results.ids import number_of, trial_of
+from ngm_tune.results.ids import TrialId, parse_run
 from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.provenance import collect_provenance
 
-_MUTABLE_KEYS = {"title", "trials", "confirm", "cost", "resources"}
+_MUTABLE_KEYS = {"title", "searches", "trials", "confirm", "cost", "resources"}
 """Keys of a study that may change when it is resumed."""
 _KEYS_OF_METHODS = ("search_space", "fixed", "settings")
 """Keys of a study with an entry for each method."""
@@ -170,26 +173,39 @@ def _resolve_custom_data(study: Study) -> Study:
     return study.resolved()
 
 
-def extend_to_runs(study: Study, runs: Iterable[str]) -> Study:
-    """Return the study with ``trials`` raised to the number of trials that its searches have.
+def extend_to_runs(study: Study, runs: Mapping[str, pa.Table]) -> Study:
+    """Return the study with as many repetitions, trials and seeds as its results have.
 
-    The stored study can have fewer if it was written before the study was extended. Only trials
-    that are numbered without a gap count.
+    The stored study can have fewer if it was written before the study was extended. Only
+    repetitions and trials that are numbered without a gap count.
 
     Args:
         study: The study.
-        runs: Ids of the runs in ``trials/``.
+        runs: Rows in ``trials/`` by run id.
     """
-    searches = [(benchmark, method) for benchmark in study.benchmarks for method in study.methods]
-    trials = {trial_of(run) for run in runs}
+    numbers: dict[tuple[str, str, int], set[int]] = {}
+    confirmed_seeds: Counter[TrialId] = Counter()
+    for run, rows in runs.items():
+        trial = parse_run(run)
+        if trial and trial.benchmark in study.benchmarks and trial.method in study.methods:
+            search = (trial.benchmark, trial.method, trial.repetition)
+            numbers.setdefault(search, set()).add(trial.number)
+            confirmed_seeds[trial] += rows.num_rows if trial.confirms else 0
     n_runs = study.runs_per_search
-    for search in searches:
-        numbers = {number_of(trial, *search) for trial in trials}
-        while n_runs in numbers:
+    for of_search in numbers.values():
+        while n_runs in of_search:
             n_runs += 1
-    if n_runs == study.runs_per_search:
-        return study
-    return study.model_copy(update={"trials": math.ceil(n_runs / study.runs_per_trial)})
+    searches = study.searches
+    while searches in {repetition for _, _, repetition in numbers}:
+        searches += 1
+    seeds = max([study.confirm.seeds, *confirmed_seeds.values()])
+    return study.model_copy(
+        update={
+            "trials": max(study.trials, math.ceil(n_runs / study.runs_per_trial)),
+            "searches": searches,
+            "confirm": study.confirm.model_copy(update={"seeds": seeds}),
+        }
+    )
 
 
 def find_differences(study: Study, stored: Study) -> list[str]:
@@ -199,16 +215,11 @@ def find_differences(study: Study, stored: Study) -> list[str]:
     than the stored one: their searches are independent, unless a plateau ends them together.
     """
     expected, actual = _without_additions(study, stored).model_dump(), stored.model_dump()
-    descriptions = [
+    return [
         f"{key} is {actual[key]!r} instead of {value!r}"
         for key, value in expected.items()
         if key not in _MUTABLE_KEYS and actual[key] != value
     ]
-    if stored.confirm.max_configurations and study.confirm.seeds != stored.confirm.seeds:
-        descriptions.append(
-            f"confirm.seeds is {stored.confirm.seeds} instead of {study.confirm.seeds}"
-        )
-    return descriptions
 
 
 def _without_additions(study: Study, stored: Study) -> Study:
@@ -256,14 +267,17 @@ def _require_extension(study: Study, stored: Study, location: str) -> None:
         )
     _require_same_columns(study, stored, location)
     for key, stored_value, value in (
+        ("searches", stored.searches, study.searches),
         ("trials", stored.trials, study.trials),
         (
             "confirm.max_configurations",
             stored.confirm.max_configurations,
             study.confirm.max_configurations,
         ),
+        ("confirm.seeds", stored.confirm.seeds, study.confirm.seeds),
     ):
-        if value < stored_value:
+        is_unused = key == "confirm.seeds" and not stored.confirm.max_configurations
+        if value < stored_value and not is_unused:
             raise UserError(
                 f"{location} holds this study with {key} = {stored_value}, which cannot be lowered "
                 f"to {value}; choose another directory with --results"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from threading import Event
 
 import pyarrow as pa
@@ -125,25 +126,24 @@ def create_sources(
         RecordError: The search record contradicts the outcomes.
     """
     study = plan.study
+    repetitions = range(study.searches)
     if study.settings is not None:
         return [
-            create_fixed_run(study, benchmark, method, finished)
-            for benchmark in study.benchmarks
-            for method in study.methods
+            create_fixed_run(study, benchmark, method, repetition, finished)
+            for repetition, benchmark, method in product(
+                repetitions, study.benchmarks, study.methods
+            )
         ]
-    benchmarks = [
-        BenchmarkSearch(plan, benchmark, storage=storage, finished=finished)
-        for benchmark in study.benchmarks
+    searches = [
+        search
+        for repetition, benchmark in product(repetitions, study.benchmarks)
+        for search in BenchmarkSearch(
+            plan, benchmark, repetition, storage=storage, finished=finished
+        ).searches
     ]
-    searches = [search for benchmark in benchmarks for search in benchmark.searches]
     if not study.confirm.max_configurations:
         return searches
-    confirmations = [
-        create_confirmation(study, search, benchmark, finished)
-        for benchmark in benchmarks
-        for search in benchmark.searches
-    ]
-    return [*searches, *confirmations]
+    return [*searches, *(create_confirmation(study, search, finished) for search in searches)]
 
 
 def read_outcomes(results: Results, plan: StudyPlan) -> dict[str, Outcome]:

@@ -17,7 +17,7 @@ from ngm_tune.analysis.loading import load
 from ngm_tune.errors import UserError
 from ngm_tune.results.directory import Results
 from tests.helpers.commands import Command
-from tests.helpers.damage import TRIAL, keep_one_seed, rename_trial, truncate
+from tests.helpers.damage import TRIAL, keep_last_seed, rename_trial, truncate
 from tests.helpers.fronts import STUDY
 
 
@@ -64,13 +64,13 @@ def string_column(path: Path) -> None:
 
 
 def single_seed(path: Path) -> None:
-    keep_one_seed(path)
+    keep_last_seed(path)
     path.rename(path.with_name(f"{TRIAL}@7.parquet"))
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str, str]] = [
     (truncate, TRIAL, "not readable as Parquet"),
-    (keep_one_seed, TRIAL, "seeds 7 instead of 7, 8"),
+    (keep_last_seed, TRIAL, "seeds 8 instead of 7, 8"),
     (
         single_seed,
         f"{TRIAL}@7",
@@ -96,9 +96,9 @@ def test_claims_rest_on_the_search_if_a_confirmation_lacks_a_seed(copy: Path) ->
 
     assert evidence(load(str(copy))) == {"confirm"}
     (path,) = (copy / "trials").glob("split-digits.sgd.*.confirm.parquet")
-    keep_one_seed(path)
+    keep_last_seed(path)
     loaded = load(str(copy))
-    assert loaded.results.left_out == {f"trials/{path.name}": "seeds 1000 instead of 1000, 1001"}
+    assert loaded.results.left_out == {f"trials/{path.name}": "seeds 1001 instead of 1000"}
     assert evidence(loaded) == {"search"}
 
 

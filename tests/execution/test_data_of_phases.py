@@ -55,6 +55,7 @@ def load_splits(location: Path, phase: Phase, *changes: str) -> tuple[TaskSplit,
     spec = RunSpec(
         benchmark="split-digits",
         method="sgd",
+        repetition=0,
         phase=phase,
         run_id="split-digits.sgd.0000",
         seeds=(0,),

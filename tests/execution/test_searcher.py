@@ -140,7 +140,7 @@ def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None
     benchmark = make_benchmark_search(tmp_path / "a", **changes)
     (search,) = benchmark.searches
     study = a_study(methods=["sgd"], **changes)
-    searcher = searcher_of([search, create_confirmation(study, search, benchmark, {})])
+    searcher = searcher_of([search, create_confirmation(study, search, {})])
     for tune_id, gap in (("t0", 0.2), ("t1", 0.1)):
         assert searcher.suggest(tune_id)["phase"] == "search"
         assert searcher.suggest("waits") is None
@@ -159,7 +159,7 @@ def test_a_search_without_a_front_needs_no_confirmation(tmp_path: Path) -> None:
     benchmark = make_benchmark_search(tmp_path / "a", trials=1)
     (search,) = benchmark.searches
     study = a_study(methods=["sgd"], trials=1)
-    searcher = searcher_of([search, create_confirmation(study, search, benchmark, {})])
+    searcher = searcher_of([search, create_confirmation(study, search, {})])
     searcher.suggest("t0")
     searcher.on_trial_complete("t0", error=True)
     assert searcher.suggest("none") == Searcher.FINISHED
@@ -167,7 +167,7 @@ def test_a_search_without_a_front_needs_no_confirmation(tmp_path: Path) -> None:
 
 def test_fixed_hyperparameters_are_one_run(tmp_path: Path) -> None:
     study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
-    fixed_run = create_fixed_run(study, "split-digits", "sgd", {})
+    fixed_run = create_fixed_run(study, "split-digits", "sgd", 0, {})
     schedule = Schedule([fixed_run])
     searcher = searcher_of(schedule)
     config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}

@@ -318,6 +318,7 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
     spec = RunSpec(
         benchmark=BENCHMARK,
         method="sgd",
+        repetition=0,
         phase=phase,
         run_id="t",
         seeds=(0,),

@@ -66,8 +66,9 @@ def duplicate_rows(path: Path) -> None:
     pq.write_table(pa.concat_tables([rows, rows]), path)
 
 
-def keep_one_seed(path: Path) -> None:
-    pq.write_table(pq.read_table(path).slice(0, 1), path)
+def keep_last_seed(path: Path) -> None:
+    rows = pq.read_table(path)
+    pq.write_table(rows.slice(rows.num_rows - 1), path)
 
 
 def remove_rows(path: Path) -> None:
@@ -91,7 +92,8 @@ def remove_status(path: Path) -> None:
 
 def change_type_of_seed(path: Path) -> None:
     rows = pq.read_table(path)
-    pq.write_table(rows.set_column(4, "seed", rows["seed"].cast(pa.string())), path)
+    index = rows.schema.get_field_index("seed")
+    pq.write_table(rows.set_column(index, "seed", rows["seed"].cast(pa.string())), path)
 
 
 TRIAL_DAMAGES: list[tuple[Callable[[Path], None], str]] = [
@@ -99,7 +101,7 @@ TRIAL_DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (overwrite_with_zeros, "not readable as Parquet"),
     (replace_with_foreign_table, "schema version none"),
     (duplicate_rows, "several rows of the same trial_id, seed"),
-    (keep_one_seed, "seeds 7 instead of 7, 8"),
+    (keep_last_seed, "seeds 7 instead of 7, 8"),
     (remove_rows, "no rows"),
     (
         replace_with_other_trial,

@@ -43,6 +43,7 @@ def write_trials(results: Results, method: str, trials: list[Trial], phase: str 
                 "study": "made-up",
                 "benchmark": "split-digits",
                 "method": method,
+                "repetition": 0,
                 "trial_id": trial_id,
                 "seed": seed,
                 "phase": phase,

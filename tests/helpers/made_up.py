@@ -120,6 +120,7 @@ def identity(trial: str, seed: int) -> dict[str, Any]:
         "study": "made-up",
         "benchmark": benchmark,
         "method": method,
+        "repetition": 0,
         "trial_id": trial,
         "seed": seed,
         "wall_seconds": 1800.0,

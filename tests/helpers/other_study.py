@@ -35,6 +35,7 @@ class OtherStudy:
             "results": self.location,
             "benchmark": "split-digits",
             "method": "sgd",
+            "repetition": 0,
             "trial_id": name,
             "run_id": name,
             "phase": "search",

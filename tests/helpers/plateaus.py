@@ -45,7 +45,7 @@ def make_searches(
         search
         for benchmark in study.benchmarks
         for search in BenchmarkSearch(
-            StudyPlan.resolve(study), benchmark, storage=storage, finished=finished or {}
+            StudyPlan.resolve(study), benchmark, 0, storage=storage, finished=finished or {}
         ).searches
     ]
 

@@ -62,7 +62,7 @@ def make_benchmark_search(
     study = a_study(**{"methods": list(methods), **changes})
     storage = open_storage(journal)
     return BenchmarkSearch(
-        StudyPlan.resolve(study), "split-digits", storage=storage, finished=finished or {}
+        StudyPlan.resolve(study), "split-digits", 0, storage=storage, finished=finished or {}
     )
 
 

@@ -45,6 +45,7 @@ def make_config(
     spec = RunSpec(
         benchmark=BENCHMARK,
         method=method,
+        repetition=0,
         phase="search",
         run_id=trial_id,
         seeds=(0, 1),

@@ -147,7 +147,7 @@ def replay(
         }
     )
     (search,) = BenchmarkSearch(
-        StudyPlan.resolve(study), benchmark, storage=InMemoryStorage(), finished={}
+        StudyPlan.resolve(study), benchmark, 0, storage=InMemoryStorage(), finished={}
     ).searches
     indices: dict[str, int] = {}
     spent = 0

@@ -27,6 +27,7 @@ def trial(trial_id: str, **columns: object) -> pa.Table:
         "trial_id": trial_id,
         "benchmark": "digits",
         "method": "sgd",
+        "repetition": 0,
         "phase": "confirm" if trial_id.endswith(".confirm") else "search",
         "seed": 0,
         "status": "completed",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ngm_tune.metrics.selection import hypervolume_subset
+from ngm_tune.results.ids import TrialId
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.fixed_runs import FixedRuns, create_confirmation
@@ -36,7 +37,7 @@ def confirm(
     benchmark: BenchmarkSearch, finished: Mapping[str, Outcome] | None = None, **changes: Any
 ) -> FixedRuns:
     """Return the confirmation of the first search of a benchmark."""
-    return create_confirmation(a_study(**changes), benchmark.searches[0], benchmark, finished or {})
+    return create_confirmation(a_study(**changes), benchmark.searches[0], finished or {})
 
 
 def ask_all(confirmation: FixedRuns) -> list[RunSpec]:
@@ -53,28 +54,50 @@ def test_at_most_max_configurations_of_a_front_are_confirmed(tmp_path: Path, mos
         tmp_path / "a", [DOMINATED, *FRONT], confirm={"max_configurations": most}
     )
     reference = {"avg_acc": 0.1, "avg_sg": 1.0}
-    expected = hypervolume_subset(FRONT, search._objectives, reference, most, first=[0])
+    expected = hypervolume_subset(FRONT, search._objectives, reference, most)
     specs = ask_all(confirmation)
     names = [f"split-digits.sgd.{i + 1:04d}.confirm" for i in expected]
     assert [spec.trial_id for spec in specs] == [spec.run_id for spec in specs] == names
     assert confirmation.total == confirmation.started == min(most, len(FRONT))
 
 
-def test_the_compared_configuration_is_confirmed_first(tmp_path: Path) -> None:
-    """It has the smallest gap among those within 0.01 of the best accuracy of any method.
+def test_only_useful_configurations_are_confirmed_or_else_the_best(tmp_path: Path) -> None:
+    useful, others = [(0.95, 0.45), (0.85, 0.3)], [(0.97, 0.6), (0.7, 0.1)]
+    limits = {"reference_point": {"avg_acc": 0.8, "avg_sg": 0.5}}
+    for values, expected in ((useful + others, {0, 1}), (others, {0}), ([None], set())):
+        journal = tmp_path / str(len(values))
+        _, confirmation = run_search_to(journal, values, **limits)
+        numbers = {TrialId.parse(spec.trial_id).number for spec in ask_all(confirmation)}
+        assert numbers == expected
+        assert confirmation.complete == (not expected)
 
-    If there is no such configuration, the first one is the one that adds the most hypervolume.
-    """
-    near, far = ((0.953, 0.9), "0001.confirm"), ((0.99, 0.9), "0002.confirm")
-    for number, (value, expected) in enumerate((near, far)):
-        benchmark = make_benchmark_search(tmp_path / str(number), ["sgd", "adam"], trials=3)
-        search, other = benchmark.searches
-        confirmation = confirm(benchmark)
-        for values in ((0.95, 0.5), (0.944, 0.4), (0.9, 0.1)):
-            search.finish(ask_run(search).run_id, Outcome("completed", values))
-            assert confirmation.ask() is None  # the other search is not complete
-            other.finish(ask_run(other).run_id, Outcome("completed", value))
-        assert ask_all(confirmation)[0].trial_id == f"split-digits.sgd.{expected}"
+
+def test_a_confirmation_does_not_wait_for_other_methods(tmp_path: Path) -> None:
+    benchmark = make_benchmark_search(tmp_path / "a", ["sgd", "adam"], trials=1)
+    search, _ = benchmark.searches
+    search.finish(ask_run(search).run_id, Outcome("completed", FRONT[0]))
+    assert len(ask_all(confirm(benchmark))) == 1
+
+
+def test_seeds_can_be_added_to_confirmations(tmp_path: Path) -> None:
+    benchmark = make_benchmark_search(tmp_path / "a", trials=1)
+    (search,) = benchmark.searches
+    search.finish(ask_run(search).run_id, Outcome("completed", FRONT[0]))
+    trial = "split-digits.sgd.0000.confirm"
+    done = Outcome("completed", FRONT[0], seeds=2)
+    added = Outcome("completed", FRONT[0])
+    for finished, expected in (
+        ({}, {trial: (1000, 1001, 1002, 1003)}),
+        ({trial: done}, {f"{trial}@1002": (1002,), f"{trial}@1003": (1003,)}),
+        ({trial: done, f"{trial}@1003": added}, {f"{trial}@1002": (1002,)}),
+        ({f"{trial}@1002": added}, {trial: (1000, 1001), f"{trial}@1003": (1003,)}),
+        ({trial: done, f"{trial}@1002": added, f"{trial}@1003": added}, {}),
+    ):
+        confirmation = confirm(benchmark, finished, confirm={"seeds": 4})
+        assert confirmation.remaining_seed_runs == sum(map(len, expected.values()))
+        assert {spec.run_id: spec.seeds for spec in ask_all(confirmation)} == expected
+        assert {spec.trial_id for spec in ask_all(confirmation)} <= {trial}
+        assert confirmation.complete == (not expected)
 
 
 def test_confirmations_have_the_hyperparameters_of_the_search(tmp_path: Path) -> None:
@@ -137,7 +160,7 @@ def test_finished_confirmations_are_not_run_again(tmp_path: Path) -> None:
     for values in FRONT:
         search.finish(ask_run(search).run_id, Outcome("completed", values))
     first, *rest = ask_all(confirm(benchmark))
-    ended = Outcome("completed", (0.9, 0.2))
+    ended = Outcome("completed", (0.9, 0.2), seeds=5)
     again = confirm(benchmark, {first.run_id: ended})
     assert again.outcomes == [ended]
     assert again.values == [(0.9, 0.2)]

@@ -40,7 +40,7 @@ def test_omitted_keys_have_defaults(file: Path) -> None:
     study = load_study(str(file))
     assert study.name == "mine"
     assert study.objectives == ["avg_acc", "avg_sg"]
-    assert (study.sampler, study.seed_list, study.eval_every) == ("tpe", [0, 1, 2], 1)
+    assert (study.sampler, study.seeds, study.eval_every) == ("tpe", 3, 1)
     assert StudyPlan.resolve(study).iterations("split-digits") == 200
     assert StudyPlan.resolve(study).hyperparameters == {"lr": "float"}
     assert (study.strategy, study.eval_precision, study.probes) == ("joint", "float32", [])
@@ -92,7 +92,7 @@ def test_layer_names_must_exist_in_every_network_of_the_study(file: Path) -> Non
 def test_overrides_replace_entries_of_the_file(file: Path) -> None:
     changes = ["trials=7", "seeds=[4, 2]", "sampler=nsga2", "reference_point.avg_acc=0.2"]
     study = load_study(str(file), changes)
-    assert (study.trials, study.seed_list, study.sampler) == (7, [4, 2], "nsga2")
+    assert (study.trials, study.seeds, study.sampler) == (7, [4, 2], "nsga2")
     assert study.reference_point == {"avg_acc": 0.2, "avg_sg": 1.0}
 
 
@@ -113,21 +113,23 @@ def test_ranges_of_a_study_replace_those_of_a_method(file: Path) -> None:
 
 def test_fresh_seeds_differ_from_the_seeds_of_the_study(file: Path) -> None:
     study = load_study(str(file), ["seeds=[1001, 7, 1003]", "confirm.seeds=4"])
-    assert study.fresh_seeds == [1000, 1002, 1004, 1005]
-    whole = load_study(str(file), ["seeds=1002", "confirm.seeds=3"])
-    assert set(whole.fresh_seeds).isdisjoint(whole.seed_list)
-    assert len(set(whole.fresh_seeds)) == 3
+    assert study.run_seeds.of_confirmation(0) == [1000, 1002, 1004, 1005]
+    whole = load_study(str(file), ["seeds=1002", "confirm.seeds=3"]).run_seeds
+    assert set(whole.of_confirmation(0)).isdisjoint(whole.of_search(0))
+    assert len(set(whole.of_confirmation(0))) == 3
 
 
-def test_studies_with_different_seeds_have_no_run_in_common(file: Path) -> None:
-    studies = [
-        load_study(str(file), ["seeds=10000", "confirm.seeds=10000", f"seed={seed}"])
-        for seed in (0, 1, 2, 4294967295)
-    ]
-    seeds = [seed for study in studies for seed in (*study.seed_list, *study.fresh_seeds)]
-    assert len(set(seeds)) == len(seeds) == 4 * 20_000
-    assert load_study(str(file), ["seeds=3", "seed=0"]).seed_list == [0, 1, 2]
-    assert load_study(str(file), ["seeds=[4, 2]", "seed=5"]).seed_list == [4, 2]
+def test_repetitions_and_studies_with_different_seeds_have_no_run_in_common(file: Path) -> None:
+    most = ["searches=1000", "seeds=10000", "confirm.seeds=10000"]
+    seeds = []
+    for seed in (0, 1, 4294967295):
+        run_seeds = load_study(str(file), [*most, f"seed={seed}"]).run_seeds
+        for repetition in (0, 1, 999):
+            seeds += [*run_seeds.of_search(repetition), *run_seeds.of_confirmation(repetition)]
+    assert len(set(seeds)) == len(seeds) == 9 * 20_000
+    assert max(seeds) < 2**63
+    assert load_study(str(file), ["seeds=3", "seed=0"]).run_seeds.of_search(0) == [0, 1, 2]
+    assert load_study(str(file), ["seeds=[4, 2]", "seed=5"]).run_seeds.of_search(0) == [4, 2]
 
 
 def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
@@ -545,10 +547,13 @@ def test_the_seed_of_a_study_determines_the_arrangement_of_its_data(file: Path) 
         StudyPlan.resolve(load_study(str(file), [*changes, 'class_order="drawn"', f"seed={seed}"]))
         for seed in (0, 0, 1)
     ]
-    split, again, other = (plan.arrangement("split-digits") for plan in plans)
+    split, again, other = (plan.arrangement("split-digits", 0) for plan in plans)
+    repeated = plans[0].arrangement("split-digits", 1)
     assert split == again
-    assert {split.split_seed, split.order_seed}.isdisjoint({other.split_seed, other.order_seed})
-    assert split.split_seed != split.order_seed
-    assert plans[0].arrangement("rotated-digits").order_seed is None
-    own = StudyPlan.resolve(load_study(str(file))).arrangement("split-digits")
+    drawn = [
+        seed for each in (split, other, repeated) for seed in (each.split_seed, each.order_seed)
+    ]
+    assert len(set(drawn)) == 6
+    assert plans[0].arrangement("rotated-digits", 0).order_seed is None
+    own = StudyPlan.resolve(load_study(str(file))).arrangement("split-digits", 0)
     assert (own.split_seed, own.order_seed) == (None, None)

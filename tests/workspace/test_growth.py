@@ -1,4 +1,7 @@
-"""A finished study takes further methods and benchmarks; only their runs are added."""
+"""A finished study takes further methods, benchmarks, repetitions, trials and confirmations.
+
+Only their runs are added.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,17 @@ from tests.helpers.commands import in_process, install_methods
 from tests.helpers.searches import a_study
 
 SMALL = (
-    *("trials=3", "seeds=1", "iterations_per_task=6", "eval_every=3", "eval_examples=20"),
-    "confirm={ max_configurations = 1, seeds = 1 }",
+    *("seeds=1", "iterations_per_task=6", "eval_every=3", "eval_examples=20"),
+    *('split="drawn"', 'class_order="drawn"', "reference_point={ avg_acc = 0.0, avg_sg = 1.0 }"),
 )
-FIRST = load_study("quickstart", ['methods=["sgd", "adam"]', *SMALL])
+FIRST = load_study(
+    "quickstart",
+    [
+        'methods=["sgd", "adam"]',
+        *("searches=1", "trials=3", "confirm={ max_configurations = 1, seeds = 1 }"),
+        *SMALL,
+    ],
+)
 GROWN = load_study(
     "quickstart",
     [
@@ -30,6 +40,7 @@ GROWN = load_study(
         "search_space.ngm-sgd.lr=[0.001, 0.1]",
         'points_to_evaluate=[{ method = "ngm-sgd", lr = 0.01, gain_sensitivity = 0.4, '
         "entropy_smoothing = 0.9 }]",
+        *("searches=3", "trials=4", "confirm={ max_configurations = 2, seeds = 2 }"),
         *SMALL,
     ],
 )
@@ -62,6 +73,23 @@ def test_a_grown_study_equals_one_that_asked_for_everything_at_once(
     assert load(str(grown)).confirmed["trial_id"].sort().to_list() == (
         load(str(tmp_path)).confirmed["trial_id"].sort().to_list()
     )
+
+
+def test_repetitions_differ_in_everything_random_and_methods_share_it(grown: Path) -> None:
+    trials = pl.DataFrame(Results(str(grown)).read("trials"))
+    searched = trials.filter(phase="search")
+    of_repetition = [searched.filter(repetition=repetition) for repetition in range(3)]
+    for rows in of_repetition:
+        assert rows.group_by("benchmark", "method").len()["len"].to_list() == [4] * 6
+    learning_rates = [set(rows.filter(method="sgd")["search_lr"]) for rows in of_repetition]
+    assert len(set.union(*learning_rates)) == sum(map(len, learning_rates)) == 3 * 8
+    assert searched.group_by("repetition").agg(pl.col("seed").unique()).sort("repetition")[
+        "seed"
+    ].to_list() == [[0], [20_000], [40_000]]
+    confirmed = trials.filter(phase="confirm")
+    assert set(confirmed["seed"]) == {
+        first + fresh for first in (0, 20_000, 40_000) for fresh in (1000, 1001)
+    }
 
 
 def test_a_grown_study_is_undamaged_and_described(grown: Path) -> None:

@@ -16,7 +16,7 @@ from tests.helpers.damage import (
     TRIAL,
     count_contents,
     find_notes,
-    keep_one_seed,
+    keep_last_seed,
     repair_damage,
     truncate,
 )
@@ -157,7 +157,7 @@ def test_doctor_quarantines_an_environment_file_with_a_different_study(copy: Pat
 
 def test_doctor_quarantines_mismatched_trials_if_study_file_and_copy_agree(copy: Path) -> None:
     for path in (copy / "trials").iterdir():
-        keep_one_seed(path)
+        keep_last_seed(path)
     damage = repair_damage(copy)
     assert "study.toml" not in damage
     assert all(repair is not None for name, (_, repair) in damage.items() if "trials/" in name)

@@ -107,6 +107,17 @@ def _examine_study_file(
         *_added(study.benchmarks, stored.benchmarks),
     ]:
         finding = Finding(STUDY, f"lacks {', '.join(added)}, of which trials/ contains runs")
+    elif study.searches > stored.searches:
+        finding = Finding(
+            STUDY,
+            f"searches = {stored.searches}, but trials/ contains {study.searches} repetitions",
+        )
+    elif study.confirm.seeds > stored.confirm.seeds:
+        finding = Finding(
+            STUDY,
+            f"confirm.seeds = {stored.confirm.seeds}, but trials/ contains a confirmation with "
+            f"{study.confirm.seeds} seeds",
+        )
     elif study.trials > stored.trials:
         finding = Finding(
             STUDY,

@@ -65,6 +65,7 @@ def rows(phase: str) -> pa.Table:
         "study": "paper-split-mnist",
         "benchmark": "split-mnist",
         "method": "ngm-sgd",
+        "repetition": 0,
         "trial_id": TRIAL,
         "phase": phase,
         "status": "completed",
