@@ -131,6 +131,7 @@ class StoredStudy(_Record):
     seed: int
     objectives: Annotated[list[str], Field(min_length=1)]
     reference_point: dict[str, float]
+    margin: dict[str, float] = {}
     constraints: list[str] = []
     racing: dict[str, Any] | None = None
     plateau: _Plateau | None = None

@@ -112,8 +112,13 @@ class Study(BaseModel):
     objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
     """Metrics that the searches optimize."""
     reference_point: dict[str, float]
-    """Corner from which the hypervolume is measured: a value for each objective, usually chance
-    accuracy and a gap of 1."""
+    """The least useful value of each objective, such as the lowest accuracy and the largest gap at
+    which a configuration is still of use. The hypervolume is measured from there, and
+    configurations beyond it are not confirmed. A reference point far from the good configurations
+    hides differences between them."""
+    margin: dict[str, float] = {}
+    """For some of the objectives, the largest difference between methods that is of no practical
+    use. Methods are equivalent if the interval of their difference lies within the margin."""
     strategy: Strategy = "joint"
     """Data from which batches are drawn: all tasks so far ("joint"), half from the current task and
     half from a buffer ("replay"), or the current task only ("naive")."""
@@ -150,7 +155,7 @@ class Study(BaseModel):
     resources: Resources = Resources()
     """Resources of each trial."""
 
-    @field_validator("reference_point", mode="before")
+    @field_validator("reference_point", "margin", mode="before")
     @classmethod
     def _convert_to_floats(cls, value: Any) -> Any:
         if isinstance(value, dict):
@@ -224,6 +229,18 @@ class Study(BaseModel):
                     f"reference_point.{metric.name} = {value}: worse than the value of a diverged "
                     f"run, {worst:g}, so that diverged runs would add hypervolume; use chance level"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_margin(self) -> Study:
+        for name, value in self.margin.items():
+            if name not in self.objectives:
+                raise ValueError(
+                    f"margin has {name}, which is not an objective; the objectives are "
+                    f"{', '.join(self.objectives)}"
+                )
+            if not (math.isfinite(value) and value > 0.0):
+                raise ValueError(f"margin.{name} = {value}: must be a positive number")
         return self
 
     @model_validator(mode="after")

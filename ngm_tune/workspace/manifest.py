@@ -25,7 +25,7 @@ from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.provenance import collect_provenance
 
-_MUTABLE_KEYS = {"title", "searches", "trials", "confirm", "cost", "resources"}
+_MUTABLE_KEYS = {"title", "margin", "searches", "trials", "confirm", "cost", "resources"}
 """Keys of a study that may change when it is resumed."""
 _KEYS_OF_METHODS = ("search_space", "fixed", "settings")
 """Keys of a study with an entry for each method."""

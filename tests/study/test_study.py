@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,18 @@ def test_fresh_seeds_differ_from_the_seeds_of_the_study(file: Path) -> None:
     whole = load_study(str(file), ["seeds=1002", "confirm.seeds=3"]).run_seeds
     assert set(whole.of_confirmation(0)).isdisjoint(whole.of_search(0))
     assert len(set(whole.of_confirmation(0))) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("seeds=[1, 2]", "seeds = [1, 2]: with searches = 2 it must be a number of seeds"),
+        ("plateau={}", "searches = 2: plateau needs searches = 1"),
+    ],
+)
+def test_repetitions_exclude_what_they_would_share(file: Path, change: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        load_study(str(file), ["searches=2", change])
 
 
 def test_repetitions_and_studies_with_different_seeds_have_no_run_in_common(file: Path) -> None:
@@ -379,6 +392,10 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             "reference_point.avg_sg = 2.0: worse than the value of a diverged run, 1",
         ),
         ("reference_point.avg_sg=0", "reference_point.avg_sg = 0.0: must be a number worse than"),
+        ("margin.avg_sg=-0.1", "margin.avg_sg = -0.1: must be a positive number"),
+        ("margin.avg_sg=inf", "margin.avg_sg = inf: must be a positive number"),
+        ("margin.min_acc=0.1", "margin has min_acc, which is not an objective; the objectives are"),
+        ("searches=0", "searches = 0: input should be greater than or equal to 1"),
         ("trials.x=1", "trials is not a table of the study"),
         ("trials", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
