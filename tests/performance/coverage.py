@@ -1,0 +1,490 @@
+"""Calibration of the verdict on made-up studies with known truth.
+
+A made-up study has the steps of a real one. Per repetition each method draws random configurations
+on its response surface, a run of one seed scores each of them, the front's configurations with the
+largest joint hypervolume are confirmed with fresh seeds, and the methods are compared. Endpoints,
+selection and comparison are those of ngm-tune; only training is replaced.
+
+The true difference of two methods is 0 if their surfaces are equal, and otherwise the mean over all
+repetitions of the scenario.
+
+    python -m tests.performance.coverage     the table of docs/verdict.md, in about 25 minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ngm_tune.analysis.statistics.endpoints import search_endpoints
+from ngm_tune.analysis.statistics.paired import resolvable_difference
+from ngm_tune.analysis.statistics.verdict import Comparison, Outcome, compare
+from ngm_tune.metrics.pareto import hypervolume, on_front
+from ngm_tune.metrics.registry import METRICS
+from ngm_tune.metrics.selection import hypervolume_subset
+
+MEASURED = Path(__file__).parent / "coverage.json"
+
+OBJECTIVES = [METRICS["avg_acc"], METRICS["avg_sg"]]
+REFERENCE = {"avg_acc": 0.8, "avg_sg": 0.5}
+MARGINS = {"avg_acc": 0.01, "avg_sg": 0.02}
+ENDPOINTS = search_endpoints(OBJECTIVES, REFERENCE, MARGINS)
+
+REPETITIONS = (3, 5, 10)
+STUDIES = 2000
+"""Number of studies at the largest number of repetitions. Fewer repetitions make more studies."""
+PERTURBATION = 1e-3
+"""Standard deviation of what is added to the scores of a search, to see which outcomes change."""
+
+SHARED_SD = (0.01, 0.02)
+"""Standard deviations of accuracy and gap between repetitions, equal for all methods."""
+OWN_SD = (0.003, 0.01)
+"""The same between repetitions, of each method on its own."""
+OPTIMUM_SD = 0.05
+"""Standard deviation of the position of a method's optimum between repetitions."""
+SEED_SD = (0.005, 0.02)
+"""Scale of accuracy and gap between seeds."""
+CHUNK = 500
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Methods with known response surfaces.
+
+    Attributes:
+        name: Key of the scenario.
+        title: What the scenario is about.
+        shifts: By method, what is added to accuracy and gap. The first method is the focus.
+        trials: Number of configurations of each search.
+        tails: Degrees of freedom of the seeds' t distribution; None for a normal one.
+        diverging: Whether every run of one of the methods diverges in one repetition of each study.
+        confirmed: Largest number of confirmed configurations of a search.
+        seeds: Number of seeds of a confirmation.
+        filled: Whether trials that add no hypervolume are confirmed too, up to that number.
+    """
+
+    name: str
+    title: str
+    shifts: Sequence[tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0))
+    trials: int = 16
+    tails: float | None = None
+    diverging: bool = False
+    confirmed: int = 4
+    seeds: int = 3
+    filled: bool = False
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods."""
+        return [f"method {number}" for number in range(len(self.shifts))]
+
+    @property
+    def has_equal_methods(self) -> bool:
+        """Whether all true differences are 0."""
+        return len(set(self.shifts)) == 1
+
+
+def _better(accuracy: float, gap: float) -> list[tuple[float, float]]:
+    return [(accuracy, -gap), (0.0, 0.0)]
+
+
+SCENARIOS = (
+    Scenario("equal", "two equal methods"),
+    Scenario("equal-8", "two equal methods, 8 trials", trials=8),
+    Scenario("equal-five", "five equal methods", [(0.0, 0.0)] * 5),
+    Scenario("heavy", "two equal methods, heavy tails", tails=2.5),
+    Scenario("diverged", "two equal methods, one diverged repetition", diverging=True),
+    Scenario("half", "gap better by half a margin", _better(0.0, 0.01)),
+    Scenario("one", "gap better by one margin", _better(0.0, 0.02)),
+    Scenario("two", "gap better by two margins", _better(0.0, 0.04)),
+    Scenario("accuracy", "accuracy better by two margins", _better(0.02, 0.0)),
+    Scenario("both", "both better by one margin", _better(0.01, 0.02)),
+    Scenario("heavy-two", "gap better by two margins, heavy tails", _better(0.0, 0.04), tails=2.5),
+    Scenario("filled", "two equal methods, 8 x 2 confirmations", confirmed=8, seeds=2, filled=True),
+    Scenario(
+        "filled-two",
+        "gap better by two margins, 8 x 2 confirmations",
+        _better(0.0, 0.04),
+        confirmed=8,
+        seeds=2,
+        filled=True,
+    ),
+    Scenario(
+        "weak", "a rival that often misses the reference accuracy", [(0.0, 0.0), (-0.14, 0.0)]
+    ),
+)
+
+
+class Search(NamedTuple):
+    """The trials of one method in one repetition that completed.
+
+    Attributes:
+        scores: Objectives in the search, shape (T, M).
+        confirmations: Objectives in a confirmation, shape (T, S, M).
+        expected: Expected objectives, shape (T, M).
+    """
+
+    scores: Floats
+    confirmations: Floats
+    expected: Floats
+
+
+class Cell(NamedTuple):
+    """Rates of one endpoint in one scenario. Rates are means over studies, with standard errors.
+
+    Attributes:
+        scenario: Title of the scenario.
+        repetitions: Number of repetitions of each study.
+        endpoint: Name of the endpoint.
+        studies: Number of studies.
+        truth: True difference between the focus and its rivals.
+        sd: Median of the standard deviation of the paired differences.
+        resolvable: Smallest true difference that 80 % of studies would find, at that ``sd``.
+        covered: Share of intervals that contain the truth.
+        false: Share of studies with a "better" or "worse" that is untrue, for any rival.
+        better: Share of comparisons with the outcome "better".
+        equivalent: Share of comparisons with the outcome "equivalent".
+        edge: Share of comparisons whose interval lies within the true difference on either side of
+            zero: how often a difference as large as the margin is called equivalent. None for equal
+            methods.
+        changed: Share of studies in which perturbed scores change an outcome of this endpoint.
+        changed_any: The same for the outcomes of all endpoints.
+        reversed: Share of studies in which they turn "better" into "worse" or the reverse.
+        undefined: Share of repetitions in which the endpoint is undefined.
+        no_interval: Share of comparisons without an interval.
+    """
+
+    scenario: str
+    repetitions: int
+    endpoint: str
+    studies: int
+    truth: float
+    sd: float
+    resolvable: float
+    covered: tuple[float, float]
+    false: tuple[float, float]
+    better: tuple[float, float]
+    equivalent: tuple[float, float]
+    edge: tuple[float, float] | None
+    changed: tuple[float, float]
+    changed_any: tuple[float, float]
+    reversed: tuple[float, float]
+    undefined: float
+    no_interval: float
+
+
+def respond(points: Floats, optimum: Floats) -> Floats:
+    """Return accuracy and gap on the response surface shared by all methods.
+
+    The first coordinate trades accuracy for gap; the others have an optimum for both. A region of
+    the second one forgets most.
+
+    Args:
+        points: Configurations in the unit cube, shape (..., 3).
+        optimum: The best second and third coordinate, shape (..., 2).
+
+    Returns:
+        Shape (..., 2).
+    """
+    trade, step = points[..., 0], points[..., 1]
+    distance = np.square(points[..., 1:] - optimum) @ [0.3, 0.1]
+    forgets = 0.4 * (step < 0.1)
+    accuracy = 0.95 - 0.13 * trade**2 - distance - forgets
+    gap = 0.04 + 0.3 * (1.0 - trade) ** 2 + distance + forgets
+    return np.stack([accuracy, gap], axis=-1)
+
+
+def draw_repetitions(
+    scenario: Scenario, count: int, random: np.random.Generator
+) -> Iterator[dict[str, Search]]:
+    """Draw repetitions of the searches of all methods.
+
+    A configuration diverges where its second and third coordinates are both large.
+    """
+    methods, trials = len(scenario.shifts), scenario.trials
+    points = random.random((count, methods, trials, 3))
+    optimum = random.normal(0.5, OPTIMUM_SD, (count, methods, 1, 2))
+    expected = respond(points, optimum) + np.array(scenario.shifts)[:, None]
+    expected += random.normal(0.0, SHARED_SD, (count, 1, 1, 2))
+    expected += random.normal(0.0, OWN_SD, (count, methods, 1, 2))
+    shape = (count, methods, trials, 1 + scenario.seeds, 2)
+    tails = scenario.tails
+    noise = random.standard_normal(shape) if tails is None else random.standard_t(tails, shape)
+    runs = (expected[..., None, :] + noise * SEED_SD).clip(0.0, 1.0)
+    completed = points[..., 1:].sum(axis=-1) < 1.7
+    for run, mean, kept in zip(runs, expected, completed, strict=True):
+        yield {
+            method: Search(run[i, kept[i], 0], run[i, kept[i], 1:], mean[i, kept[i]])
+            for i, method in enumerate(scenario.methods)
+        }
+
+
+def select(scenario: Scenario, scores: Floats) -> list[int]:
+    """Return the indices of the configurations to confirm.
+
+    These add hypervolume at the reference point; if none does, it is the nearest to the ideal.
+
+    Args:
+        scenario: The scenario.
+        scores: Objectives of the search, shape (T, M).
+    """
+    count = scenario.confirmed
+    if scenario.filled:
+        return hypervolume_subset(scores, OBJECTIVES, REFERENCE, count)
+    front = np.flatnonzero(on_front(scores, OBJECTIVES))
+    order = front[hypervolume_subset(scores[front], OBJECTIVES, REFERENCE, count)]
+    volumes = [
+        hypervolume(scores[order[:size]], OBJECTIVES, REFERENCE) for size in range(len(order) + 1)
+    ]
+    useful = int((np.diff(volumes) > 0).sum())
+    return [int(index) for index in order[: max(1, useful)]]
+
+
+def perturb(search: Search, random: np.random.Generator) -> Search:
+    """Return the search with noise on its scores and everything else equal."""
+    noise = random.normal(0.0, PERTURBATION, search.scores.shape)
+    return search._replace(scores=search.scores + noise)
+
+
+def confirm(scenario: Scenario, search: Search) -> Floats:
+    """Return the objectives of the confirmed configurations, shape (C, S, M)."""
+    return search.confirmations[select(scenario, search.scores)]
+
+
+def make_study(
+    scenario: Scenario, repetitions: Sequence[Mapping[str, Floats]], number: int
+) -> dict[str, list[Floats]]:
+    """Return the confirmed objectives of a study by method and repetition.
+
+    If the scenario diverges, study ``number`` lacks all configurations of one method in one
+    repetition; methods and repetitions take turns.
+    """
+    study = {method: [values[method] for values in repetitions] for method in scenario.methods}
+    if scenario.diverging:
+        turn, repetition = divmod(number, len(repetitions))
+        lost = study[scenario.methods[turn % len(study)]]
+        lost[repetition] = lost[repetition][:0]
+    return study
+
+
+def measure(scenario: Scenario, studies: int = STUDIES, seed: int = 0) -> list[Cell]:
+    """Return the rates of a scenario for each number of repetitions and endpoint.
+
+    Studies with different numbers of repetitions are made of the same repetitions.
+    """
+    count = studies * REPETITIONS[-1]
+    random = np.random.default_rng([seed, SCENARIOS.index(scenario)])
+    plain, perturbed = [], []
+    for start in range(0, count, CHUNK):
+        for searches in draw_repetitions(scenario, min(CHUNK, count - start), random):
+            plain.append({name: confirm(scenario, each) for name, each in searches.items()})
+            perturbed.append(
+                {name: confirm(scenario, perturb(each, random)) for name, each in searches.items()}
+            )
+    compared = {
+        size: [
+            tuple(
+                compare(make_study(scenario, part[first : first + size], first // size), ENDPOINTS)
+                for part in (plain, perturbed)
+            )
+            for first in range(0, count - size + 1, size)
+        ]
+        for size in REPETITIONS
+    }
+    truths = [
+        0.0
+        if scenario.has_equal_methods
+        else float(np.mean([d for a, _ in compared[REPETITIONS[-1]] for d in a[i].differences]))
+        for i in range(len(ENDPOINTS))
+    ]
+    return [
+        _rate(scenario, size, i, compared[size], truths[i])
+        for size in REPETITIONS
+        for i in range(len(ENDPOINTS))
+    ]
+
+
+def _rate(
+    scenario: Scenario,
+    repetitions: int,
+    index: int,
+    studies: Sequence[tuple[list[Comparison], ...]],
+    truth: float,
+) -> Cell:
+    """Return the rates of endpoint number ``index``."""
+    rivals = len(scenario.shifts) - 1
+    part = slice(index * rivals, (index + 1) * rivals)
+    comparisons = [plain[part] for plain, _ in studies]
+    outcomes = [[each.outcome for each in study] for study in comparisons]
+    estimates = np.array([[each.estimate[:4] for each in study] for study in comparisons])
+    low, high, sd = np.moveaxis(estimates[..., 1:], -1, 0)
+    has_interval = ~np.isnan(low)
+
+    def rate(*wanted: Outcome) -> NDArray[np.bool_]:
+        return np.array([[outcome in wanted for outcome in study] for study in outcomes])
+
+    contrary = {Outcome.BETTER, Outcome.WORSE}
+    reversed_ = [
+        any({a.outcome, b.outcome} == contrary for a, b in zip(x[part], y[part], strict=True))
+        for x, y in studies
+    ]
+    untrue = [Outcome.BETTER] * (truth <= 0) + [Outcome.WORSE] * (truth >= 0)
+    changed = [[a.outcome is not b.outcome for a, b in zip(*pair, strict=True)] for pair in studies]
+    median_sd = float(np.nanmedian(sd))
+    with_interval = has_interval.all(axis=1)
+    covered = ((low <= truth) & (truth <= high))[with_interval]
+    within = (np.maximum(-low, high) <= abs(truth)).any(axis=1)
+    return Cell(
+        scenario=scenario.title,
+        repetitions=repetitions,
+        endpoint=ENDPOINTS[index].name,
+        studies=len(studies),
+        truth=round(truth, 5),
+        sd=round(median_sd, 5),
+        resolvable=round(resolvable_difference(median_sd, repetitions), 5),
+        covered=_mean(covered.mean(axis=1)),
+        false=_mean(rate(*untrue).any(axis=1)),
+        better=_mean(rate(Outcome.BETTER).mean(axis=1)),
+        equivalent=_mean(rate(Outcome.EQUIVALENT).mean(axis=1)),
+        edge=None if truth == 0 else _mean(within),
+        changed=_mean([any(study[part]) for study in changed]),
+        changed_any=_mean([any(study) for study in changed]),
+        reversed=_mean(reversed_),
+        undefined=float(
+            np.mean([each.n_undefined / repetitions for study in comparisons for each in study])
+        ),
+        no_interval=float(np.mean(~has_interval)),
+    )
+
+
+class OneSearch(NamedTuple):
+    """Rates of the interval over seeds of studies with one repetition.
+
+    Attributes:
+        scenario: Title of the scenario.
+        endpoint: Name of the endpoint.
+        studies: Number of studies.
+        covered: Share of intervals that contain the difference of the confirmed configurations.
+        covered_methods: Share of intervals that contain the difference of the methods.
+    """
+
+    scenario: str
+    endpoint: str
+    studies: int
+    covered: tuple[float, float]
+    covered_methods: tuple[float, float]
+
+
+def measure_one_search(scenario: Scenario, studies: int = STUDIES) -> list[OneSearch]:
+    """Return the rates of studies with one repetition and equal methods."""
+    random = np.random.default_rng(SCENARIOS.index(scenario))
+    covered, covered_methods = [], []
+    for searches in draw_repetitions(scenario, studies, random):
+        values = {name: [confirm(scenario, each)] for name, each in searches.items()}
+        expected = [
+            each.expected[select(scenario, each.scores)].clip(0.0, 1.0)
+            for each in searches.values()
+        ]
+        intervals = [each.estimate[1:3] for each in compare(values, ENDPOINTS)]
+        truths = [endpoint.difference(*expected) for endpoint in ENDPOINTS]
+        covered.append([a <= t <= b for t, (a, b) in zip(truths, intervals, strict=True)])
+        covered_methods.append([a <= 0.0 <= b for a, b in intervals])
+    return [
+        OneSearch(
+            scenario.title,
+            endpoint.name,
+            studies,
+            _mean(np.array(covered)[:, i]),
+            _mean(np.array(covered_methods)[:, i]),
+        )
+        for i, endpoint in enumerate(ENDPOINTS)
+    ]
+
+
+def _mean(values: Sequence[float] | NDArray[np.generic]) -> tuple[float, float]:
+    """Return a mean over studies with its standard error."""
+    array = np.asarray(values, dtype=np.float64)
+    return round(float(array.mean()), 5), round(float(array.std() / len(array) ** 0.5), 5)
+
+
+def markdown(cells: Sequence[Cell], endpoint: str) -> str:
+    """Return the rates of an endpoint as a Markdown table of docs/verdict.md."""
+    header = {
+        "scenario": "",
+        "R": "",
+        "true difference": "",
+        "resolves": "",
+        "covered": "",
+        "false": "",
+        "better": "",
+        "equivalent": "",
+        "equivalent at the edge": "",
+        "changed": "",
+        "undefined": "",
+    }
+    lines = [list(header), ["---"] * len(header)]
+    lines += [
+        [
+            cell.scenario,
+            str(cell.repetitions),
+            f"{cell.truth:.4f}",
+            f"{cell.resolvable:.3f}",
+            *map(
+                _percent,
+                (cell.covered, cell.false, cell.better, cell.equivalent, cell.edge, cell.changed),
+            ),
+            f"{cell.undefined:.0%}",
+        ]
+        for cell in cells
+        if cell.endpoint == endpoint
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _percent(rate: tuple[float, float] | None) -> str:
+    return "–" if rate is None else f"{100 * rate[0]:.1f} ± {100 * rate[1]:.1f}"
+
+
+def main() -> None:
+    """Measure all scenarios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--studies", type=int, default=STUDIES)
+    parser.add_argument("--scenario", choices=[each.name for each in SCENARIOS])
+    arguments = parser.parse_args()
+    cells: list[Cell] = []
+    for scenario in SCENARIOS:
+        if arguments.scenario in (None, scenario.name):
+            cells += measure(scenario, arguments.studies)
+            print(f"Measured: {scenario.title}", file=sys.stderr, flush=True)
+    one_search = [
+        each
+        for scenario in SCENARIOS
+        if scenario.name in ("equal", "heavy")
+        for each in measure_one_search(scenario, arguments.studies)
+    ]
+    if arguments.scenario is None:
+        MEASURED.write_text(_as_json(cells, one_search), encoding="utf-8")
+    for endpoint in ENDPOINTS:
+        print(endpoint.title, markdown(cells, endpoint.name), sep="\n\n")
+    for each in one_search:
+        print(each)
+
+
+def _as_json(cells: Sequence[Cell], one_search: Sequence[OneSearch]) -> str:
+    """Return the measurement as JSON, one line per row."""
+    parts = (",\n".join(json.dumps(row._asdict()) for row in rows) for rows in (cells, one_search))
+    return '{{"repeated": [\n{}\n], "one_search": [\n{}\n]}}\n'.format(*parts)
+
+
+if __name__ == "__main__":
+    main()
