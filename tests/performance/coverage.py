@@ -119,9 +119,7 @@ SCENARIOS = (
         seeds=2,
         filled=True,
     ),
-    Scenario(
-        "weak", "a rival that often misses the reference accuracy", [(0.0, 0.0), (-0.14, 0.0)]
-    ),
+    Scenario("weak", "a rival that often misses the reference", [(0.0, 0.0), (-0.14, 0.0)]),
 )
 
 
@@ -149,7 +147,8 @@ class Cell(NamedTuple):
         studies: Number of studies.
         truth: True difference between the focus and its rivals.
         sd: Median of the standard deviation of the paired differences.
-        resolvable: Smallest true difference that 80 % of studies would find, at that ``sd``.
+        resolvable: Smallest true difference that 80 % of studies would find, at that ``sd``; None
+            if most studies have fewer than two repetitions in which the endpoint is defined.
         covered: Share of intervals that contain the truth.
         false: Share of studies with a "better" or "worse" that is untrue, for any rival.
         better: Share of comparisons with the outcome "better".
@@ -170,7 +169,7 @@ class Cell(NamedTuple):
     studies: int
     truth: float
     sd: float
-    resolvable: float
+    resolvable: float | None
     covered: tuple[float, float]
     false: tuple[float, float]
     better: tuple[float, float]
@@ -326,8 +325,8 @@ def _rate(
     part = slice(index * rivals, (index + 1) * rivals)
     comparisons = [plain[part] for plain, _ in studies]
     outcomes = [[each.outcome for each in study] for study in comparisons]
-    estimates = np.array([[each.estimate[:4] for each in study] for study in comparisons])
-    low, high, sd = np.moveaxis(estimates[..., 1:], -1, 0)
+    estimates = np.array([[each.estimate for each in study] for study in comparisons])
+    low, high, sd, _, defined = np.moveaxis(estimates[..., 1:], -1, 0)
     has_interval = ~np.isnan(low)
 
     def rate(*wanted: Outcome) -> NDArray[np.bool_]:
@@ -340,7 +339,7 @@ def _rate(
     ]
     untrue = [Outcome.BETTER] * (truth <= 0) + [Outcome.WORSE] * (truth >= 0)
     changed = [[a.outcome is not b.outcome for a, b in zip(*pair, strict=True)] for pair in studies]
-    median_sd = float(np.nanmedian(sd))
+    median_sd, size = float(np.nanmedian(sd)), int(np.median(defined))
     with_interval = has_interval.all(axis=1)
     covered = ((low <= truth) & (truth <= high))[with_interval]
     within = (np.maximum(-low, high) <= abs(truth)).any(axis=1)
@@ -351,7 +350,7 @@ def _rate(
         studies=len(studies),
         truth=round(truth, 5),
         sd=round(median_sd, 5),
-        resolvable=round(resolvable_difference(median_sd, repetitions), 5),
+        resolvable=round(resolvable_difference(median_sd, size), 5) if size > 1 else None,
         covered=_mean(covered.mean(axis=1)),
         false=_mean(rate(*untrue).any(axis=1)),
         better=_mean(rate(Outcome.BETTER).mean(axis=1)),
@@ -438,7 +437,7 @@ def markdown(cells: Sequence[Cell], endpoint: str) -> str:
             cell.scenario,
             str(cell.repetitions),
             f"{cell.truth:.4f}",
-            f"{cell.resolvable:.3f}",
+            "–" if cell.resolvable is None else f"{cell.resolvable:.3f}",
             *map(
                 _percent,
                 (cell.covered, cell.false, cell.better, cell.equivalent, cell.edge, cell.changed),
