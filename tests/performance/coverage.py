@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -417,36 +417,43 @@ def _mean(values: Sequence[float] | NDArray[np.generic]) -> tuple[float, float]:
 
 
 def markdown(cells: Sequence[Cell], endpoint: str) -> str:
-    """Return the rates of an endpoint as a Markdown table of docs/verdict.md."""
-    header = {
-        "scenario": "",
-        "R": "",
-        "true difference": "",
-        "resolves": "",
-        "covered": "",
-        "false": "",
-        "better": "",
-        "equivalent": "",
-        "equivalent at the edge": "",
-        "changed": "",
-        "undefined": "",
-    }
-    lines = [list(header), ["---"] * len(header)]
-    lines += [
-        [
-            cell.scenario,
-            str(cell.repetitions),
-            f"{cell.truth:.4f}",
-            "–" if cell.resolvable is None else f"{cell.resolvable:.3f}",
-            *map(
-                _percent,
-                (cell.covered, cell.false, cell.better, cell.equivalent, cell.edge, cell.changed),
-            ),
-            f"{cell.undefined:.0%}",
-        ]
+    """Return the rates of an endpoint, in percent, as a Markdown table of docs/verdict.md."""
+    return _table(
+        {
+            "scenario": cell.scenario,
+            "R": str(cell.repetitions),
+            "truth": f"{cell.truth:.3f}",
+            "resolves": "–" if cell.resolvable is None else f"{cell.resolvable:.3f}",
+            "covered": _percent(cell.covered),
+            "false": _percent(cell.false),
+            "better": _percent(cell.better),
+            "equivalent": _percent(cell.equivalent),
+            "at the edge": _percent(cell.edge),
+            "changed": _percent(cell.changed),
+            "undefined": f"{100 * cell.undefined:.0f}",
+        }
         for cell in cells
         if cell.endpoint == endpoint
-    ]
+    )
+
+
+def one_search_markdown(rows: Sequence[OneSearch]) -> str:
+    """Return the rates of studies with one repetition, in percent, as a Markdown table."""
+    return _table(
+        {
+            "scenario": row.scenario,
+            "endpoint": row.endpoint,
+            "covers the configurations": _percent(row.covered),
+            "covers the methods": _percent(row.covered_methods),
+        }
+        for row in rows
+    )
+
+
+def _table(rows: Iterable[dict[str, str]]) -> str:
+    """Return rows with equal keys as a Markdown table."""
+    first, *others = rows
+    lines = [list(first), ["---"] * len(first), *(list(row.values()) for row in (first, *others))]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -475,8 +482,7 @@ def main() -> None:
         MEASURED.write_text(_as_json(cells, one_search), encoding="utf-8")
     for endpoint in ENDPOINTS:
         print(endpoint.title, markdown(cells, endpoint.name), sep="\n\n")
-    for each in one_search:
-        print(each)
+    print("One repetition", one_search_markdown(one_search), sep="\n\n")
 
 
 def _as_json(cells: Sequence[Cell], one_search: Sequence[OneSearch]) -> str:
