@@ -11,16 +11,14 @@ import pytest
 from .coverage import (
     ENDPOINTS,
     MEASURED,
-    SCENARIOS,
     Cell,
     OneSearch,
-    confirm,
-    draw_repetitions,
     markdown,
     measure,
     measure_one_search,
     one_search_markdown,
 )
+from .made_up_studies import SCENARIOS, confirm, draw_repetitions
 
 VERDICT_PAGE = Path(__file__).parents[2] / "docs" / "verdict.md"
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
