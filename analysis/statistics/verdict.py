@@ -16,7 +16,7 @@ of the two one-sided tests has the level 2.5 %).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
@@ -156,37 +156,17 @@ def compare(
         ValueError: If the methods differ in the number of replicates.
     """
     focus, *rivals = values
-    comparisons = []
+    pairs = {rival: [*zip(values[focus], values[rival], strict=True)] for rival in rivals}
+    comparisons: list[Comparison] = []
     for endpoint in endpoints:
-        differences = {
-            rival: [
-                _difference(endpoint, mine, other)
-                for mine, other in zip(values[focus], values[rival], strict=True)
-            ]
-            for rival in rivals
-        }
-        one_search = len(values[focus]) == 1
-        estimates = [
-            _estimate_over_seeds(endpoint, values[focus][0], values[rival][0])
-            if one_search
-            else estimate_mean(_defined(differences[rival]))
-            for rival in rivals
+        unadjusted = [
+            _compare_replicates(endpoint, rival, pairs[rival], len(rivals)) for rival in rivals
         ]
-        adjusted = adjust_holm([estimate.p_value for estimate in estimates])
-        for rival, estimate, p_value in zip(rivals, estimates, adjusted, strict=True):
-            defined = _defined(differences[rival])
-            comparisons.append(
-                Comparison(
-                    endpoint=endpoint,
-                    rival=rival,
-                    differences=defined,
-                    n_undefined=len(differences[rival]) - len(defined),
-                    estimate=estimate,
-                    p_value=p_value,
-                    n_rivals=len(rivals),
-                    one_search=one_search,
-                )
-            )
+        p_values = adjust_holm([each.p_value for each in unadjusted])
+        comparisons += [
+            replace(each, p_value=p_value)
+            for each, p_value in zip(unadjusted, p_values, strict=True)
+        ]
     return comparisons
 
 
@@ -202,8 +182,26 @@ def split_seeds(runs: Floats) -> list[Floats]:
     return np.split(runs, runs.shape[1], axis=1)
 
 
-def _defined(differences: Sequence[float]) -> tuple[float, ...]:
-    return tuple(each for each in differences if not np.isnan(each))
+def _compare_replicates(
+    endpoint: Endpoint, rival: str, pairs: Sequence[tuple[Floats, Floats]], n_rivals: int
+) -> Comparison:
+    """Return the comparison with one rival, with the p value of that rival alone."""
+    differences = [_difference(endpoint, *pair) for pair in pairs]
+    defined = tuple(each for each in differences if not np.isnan(each))
+    one_search = len(pairs) == 1
+    estimate = (
+        _estimate_over_seeds(endpoint, *pairs[0], defined) if one_search else estimate_mean(defined)
+    )
+    return Comparison(
+        endpoint=endpoint,
+        rival=rival,
+        differences=defined,
+        n_undefined=len(differences) - len(defined),
+        estimate=estimate,
+        p_value=estimate.p_value,
+        n_rivals=n_rivals,
+        one_search=one_search,
+    )
 
 
 def _difference(endpoint: Endpoint, runs: Floats, others: Floats) -> float:
@@ -215,21 +213,21 @@ def _difference(endpoint: Endpoint, runs: Floats, others: Floats) -> float:
     return round(float(endpoint.difference(points, other_points)), 12)
 
 
-def _estimate_over_seeds(endpoint: Endpoint, runs: Floats, others: Floats) -> Estimate:
+def _estimate_over_seeds(
+    endpoint: Endpoint, runs: Floats, others: Floats, defined: Sequence[float]
+) -> Estimate:
     """Return the difference of two methods in one replicate with its interval over seeds.
 
     There is no interval with a single seed, or if the endpoint is undefined without some seed.
     """
-    whole = _difference(endpoint, runs, others)
     seeds = max(runs.shape[1], others.shape[1])
-    if seeds > 1:
-        without = [
-            _difference(endpoint, *(_leave_out(each, seed) for each in (runs, others)))
-            for seed in range(seeds)
-        ]
-        if not np.isnan([whole, *without]).any():
-            return estimate_mean(jackknife(whole, without))
-    return estimate_mean(_defined([whole]))
+    without = [
+        _difference(endpoint, _leave_out(runs, seed), _leave_out(others, seed))
+        for seed in range(seeds)
+    ]
+    if seeds < 2 or not defined or np.isnan(without).any():
+        return estimate_mean(defined)
+    return estimate_mean(jackknife(defined[0], without))
 
 
 def _leave_out(runs: Floats, seed: int) -> Floats:
