@@ -85,14 +85,45 @@ class LoadedStudy(NamedTuple):
         """Return the number of configurations of a benchmark that the study confirms."""
         return self.search_trials(benchmark).filter("to_confirm").height
 
+    def methods_on(self, benchmark: str) -> list[str]:
+        """Return the methods with at least one trial on a benchmark, in the study's order."""
+        trials = self.first_phase_trials(benchmark)
+        return [name for name in self.methods if name in set(trials["method"])]
+
+    def repetitions(self, benchmark: str) -> list[int]:
+        """Return the repetitions on which claims about a benchmark can rest.
+
+        In these, every method with a trial on the benchmark has ended its search, and all
+        configurations to confirm have been confirmed with every seed.
+        """
+        methods = self.methods_on(benchmark)
+        return [
+            repetition
+            for repetition in range(self.study.searches)
+            if all(self._is_complete(benchmark, method, repetition) for method in methods)
+        ]
+
+    def _is_complete(self, benchmark: str, method: str, repetition: int) -> bool:
+        first = self.first_phase_trials(benchmark, method).filter(repetition=repetition)
+        runs = int(first["seeds"].sum()) if self.has_racing else first.height
+        has_ended = runs >= self.expected_runs(benchmark, method)
+        if self.has_fixed_runs:
+            return has_ended
+        confirmed = self.confirmed_trials(benchmark, method).filter(
+            repetition=repetition, seeds=self.study.confirm.seeds
+        )
+        # A search is confirmed once it has ended; it may have been extended afterwards.
+        has_ended |= confirmed.height > 0
+        return has_ended and confirmed.height == first.filter("to_confirm").height
+
     def is_confirmed(self, benchmark: str) -> bool:
         """Return whether claims about a benchmark rest on test data.
 
-        A search counts as confirmed once all configurations to confirm have been confirmed. Before
-        that, methods would be compared on different data.
+        They do once a repetition is complete and anything is confirmed in it. Before that, methods
+        would be compared on different data.
         """
-        confirmed = self.confirmed_trials(benchmark).height
-        return confirmed > 0 and (self.has_fixed_runs or confirmed == self.n_to_confirm(benchmark))
+        confirmed = self.confirmed_trials(benchmark)["repetition"]
+        return not set(confirmed).isdisjoint(self.repetitions(benchmark))
 
     def benchmark_title(self, name: str) -> str:
         """Return the display name of a benchmark."""
@@ -129,7 +160,7 @@ class LoadedStudy(NamedTuple):
         return self.environment.exhausted.get(benchmark, {})
 
     def expected_runs(self, benchmark: str, method: str) -> int:
-        """Return the number of trials, with racing of seed-runs, of a complete method search."""
+        """Return the number of trials, with racing of seed-runs, of one complete search."""
         budget = self.runs_at_plateau.get(benchmark, self.study.runs_per_search)
         return self.runs_at_exhaustion(benchmark).get(method, budget)
 
@@ -139,9 +170,15 @@ class LoadedStudy(NamedTuple):
         return {self.method_title(method): count for method, count in counts.items()}
 
     def evidence(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
-        """Return the trials on which claims rest: confirmed trials, or else search trials."""
-        trials = self.confirmed if self.is_confirmed(benchmark) else self.search
-        return _select(trials, benchmark, method)
+        """Return the trials on which claims rest: confirmed trials, or else search trials.
+
+        Confirmed trials are those of complete repetitions (:meth:`repetitions`).
+        """
+        if not self.is_confirmed(benchmark):
+            return self.search_trials(benchmark, method)
+        repetitions = self.repetitions(benchmark)
+        confirmed = self.confirmed_trials(benchmark, method)
+        return confirmed.filter(pl.col("repetition").is_in(repetitions))
 
     def search_trials(self, benchmark: str, method: str | None = None) -> pl.DataFrame:
         """Return the search trials of a benchmark, or of one of its method searches."""

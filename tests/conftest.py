@@ -52,6 +52,7 @@ STUDY = """
     title = "A small study </script><script>alert(1)</script>"
     benchmarks = ["split-digits", "rotated-digits"]
     methods = ["ngm-sgd", "sgd", "raises", "diverges"]
+    searches = 1
     trials = 2
     seeds = [7, 8]
     iterations_per_task = 24

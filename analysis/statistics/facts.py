@@ -132,7 +132,7 @@ def _incomplete(loaded: LoadedStudy) -> list[Progress]:
         for method in loaded.study.methods:
             trials = loaded.first_phase_trials(benchmark, method)
             runs = int(trials["seeds"].sum()) if loaded.has_racing else trials.height
-            expected = loaded.expected_runs(benchmark, method)
+            expected = loaded.study.searches * loaded.expected_runs(benchmark, method)
             if runs != expected:
                 incomplete.append(Progress(benchmark, method, runs, expected))
     return incomplete

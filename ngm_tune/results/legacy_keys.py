@@ -35,11 +35,12 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
     for table, keys in _KEYS_OF_TABLES.items():
         if isinstance(renamed.get(table), Mapping):
             renamed[table] = _rename_keys(renamed[table], keys)
-    # Earlier versions wrote every key with its default, such as probe_every, and had no key split.
+    # Earlier versions wrote every key with its default, such as probe_every, and had no repetitions.
     # They used the seeds 0 to n - 1 for every seed of the study.
-    is_legacy = "probe_every" in renamed and "split" not in renamed
-    if is_legacy and renamed.get("seed") and type(seeds := renamed.get("seeds")) is int:
-        renamed["seeds"] = list(range(min(seeds, MAX_SEEDS)))
+    if "probe_every" in renamed and "searches" not in renamed:
+        if renamed.get("seed") and type(seeds := renamed.get("seeds")) is int:
+            renamed["seeds"] = list(range(min(seeds, MAX_SEEDS)))
+        return {"searches": 1, "split": "fixed", "class_order": "paper"} | renamed
     return renamed
 
 

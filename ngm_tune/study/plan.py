@@ -125,7 +125,7 @@ class StudyPlan:
     def arrangement(self, benchmark: str, repetition: int) -> Arrangement:
         """Return the class order and the validation split of a benchmark in one repetition."""
         study = self.study
-        order = self.outlines[benchmark].has_order and study.class_order == "drawn"
+        order = self.outlines[benchmark].has_order and study.class_order != "paper"
         draws_split = study.split == "drawn"
         return Arrangement(
             split_seed=_derive(study.seed, repetition, "split") if draws_split else None,

@@ -46,9 +46,9 @@ class Confirm(_Table):
     """How the configurations of a front are confirmed: on the test data, with fresh seeds."""
 
     max_configurations: Annotated[int, Field(ge=0, le=1000)] = 4
-    """Largest number of configurations of each front; 0 for no confirmation. The report
-    compares the first one; the others are those that add the most hypervolume."""
-    seeds: SeedCount = 5
+    """Largest number of configurations of each front; 0 for no confirmation. They are those that
+    add the most hypervolume."""
+    seeds: SeedCount = 3
     """Number of fresh seeds for each configuration."""
 
 

@@ -65,14 +65,14 @@ class Study(BaseModel):
     """Names of the benchmarks; "custom" stands for your own images."""
     methods: Annotated[list[str], Field(min_length=1)]
     """Names of the methods to compare. The report compares the first one with all others."""
-    searches: Annotated[int, Field(ge=1, le=MAX_SEARCHES)] = 1
+    searches: Annotated[int, Field(ge=1, le=MAX_SEARCHES)] = 5
     """Number of repetitions of the whole search of every method, or of the runs of `settings`. Each
     repetition has seeds, suggestions, a validation split and a class order of its own, the same for
     every method. Differences between methods are averaged over repetitions, and their intervals
     need at least two."""
     trials: Count
     """Number of configurations in each search."""
-    seeds: SeedCount | Annotated[list[Seed], Field(min_length=1)] = 3
+    seeds: SeedCount | Annotated[list[Seed], Field(min_length=1)] = 1
     """Seeds of each configuration: a number of seeds, which then differ between repetitions and
     with `seed`, or a list of seeds."""
     seed: Annotated[int, Field(ge=0, le=MAX_STUDY_SEED)] = 0
@@ -102,13 +102,13 @@ class Study(BaseModel):
     of all earlier trials except the last `max_concurrent_trials - 1`, regardless of the order in
     which trials finish, so a study is reproducible on any number of machines. A larger value uses
     more machines; each suggestion is then based on fewer results."""
-    split: SplitKind = "fixed"
-    """Validation data of the search: the split of the benchmark ("fixed"), or drawn from the
-    training data at random in each repetition ("drawn"), by `seed`."""
-    class_order: ClassOrder = "paper"
+    split: SplitKind = "drawn"
+    """Validation data of the search: drawn from the training data at random in each repetition
+    ("drawn"), by `seed`, or the split of the benchmark ("fixed")."""
+    class_order: ClassOrder | None = None
     """Classes of each task of a class-incremental benchmark, and pixel permutations of
-    Permuted-MNIST: as in the paper ("paper"), or drawn at random in each repetition ("drawn"), by
-    `seed`."""
+    Permuted-MNIST: drawn at random in each repetition ("drawn"), by `seed`, or as in the paper
+    ("paper"). By default "drawn", except for benchmarks with the same classes in every task."""
     objectives: Annotated[list[str], Field(min_length=1)] = ["avg_acc", "avg_sg"]
     """Metrics that the searches optimize."""
     reference_point: dict[str, float]
@@ -195,7 +195,7 @@ class Study(BaseModel):
         if self.searches > 1 and isinstance(self.seeds, list):
             raise ValueError(
                 f"seeds = {self.seeds}: with searches = {self.searches} it must be a number of "
-                "seeds, since repetitions have no seed in common"
+                "seeds, since repetitions have no seed in common; or set searches = 1"
             )
         if self.searches > 1 and self.plateau is not None:
             raise ValueError(

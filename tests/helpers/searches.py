@@ -46,7 +46,11 @@ def a_study(**changes: Any) -> Study:
         "title": "A study",
         "benchmarks": ["split-digits"],
         "methods": METHODS,
+        "searches": 1,
         "trials": 14,
+        "seeds": 3,
+        "split": "fixed",
+        "class_order": "paper",
         "reference_point": {"avg_acc": 0.1, "avg_sg": 1.0},
     }
     return validate_study({**content, **changes}, "test")
