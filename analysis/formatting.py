@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MINUS = "\N{MINUS SIGN}"
@@ -21,6 +21,12 @@ def signed(value: float, digits: int = 3) -> str:
 def percent(share: float, digits: int = 0) -> str:
     """Format a share as a percentage: 0.125 with one digit becomes ``12.5 %``."""
     return f"{100.0 * share:.{digits}f} %"
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return texts as an enumeration: ``a, b and c``."""
+    *first, last = texts or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def settings(hyperparameters: Mapping[str, Any]) -> str:

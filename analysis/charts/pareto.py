@@ -16,7 +16,7 @@ from .palette import INK, WIDTH, method_colour, method_shape, styled
 
 
 def pareto_chart(info: ParetoInfo) -> Any:
-    """Draw trials, fronts as attainment lines, chosen trials in rings and compared ones in squares.
+    """Draw trials, median attainment surfaces as lines, and chosen trials in rings.
 
     A click on a legend entry selects a method (shift extends the selection), the wheel zooms,
     dragging pans, and a double click resets the view.
@@ -60,11 +60,10 @@ def pareto_chart(info: ParetoInfo) -> Any:
     marks = [points, *moves, *_error_bars(info, x, y, colour, selection)]
     marks += [line] if info.attained.height else []
     marks.append(dots)
-    for column, outline, size in (("compared", "square", 420), ("chosen", "circle", 230)):
-        mark = base.transform_filter(f"datum.{column}").mark_point(
-            shape=outline, size=size, strokeWidth=1.8, filled=False, clip=True
-        )
-        marks.append(mark.encode(opacity=opaque, color=alt.value(INK)))
+    rings = base.transform_filter("datum.chosen").mark_point(
+        shape="circle", size=230, strokeWidth=1.8, filled=False, clip=True
+    )
+    marks.append(rings.encode(opacity=opaque, color=alt.value(INK)))
     layers = alt.layer(*marks).add_params(selection, alt.selection_interval(bind="scales"))
     return styled(layers.properties(width=WIDTH, height=460))
 
@@ -122,7 +121,7 @@ def _axis_title(metric: Metric) -> str:
 
 def _displayed_columns(trials: pl.DataFrame) -> pl.DataFrame:
     """Return the displayed columns, rounded to five significant digits."""
-    columns = ["Method", "trial_id", "phase", "claim", "front", "chosen", "compared", "seeds"]
+    columns = ["Method", "trial_id", "phase", "claim", "front", "chosen", "seeds"]
     columns += [n for n in trials.columns if n.startswith(CONFIG_PREFIX) or n in METRICS]
     return trials.select(pl.col(columns)).with_columns(pl.col(pl.Float64).round_sig_figs(5))
 

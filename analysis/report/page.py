@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from ngm_tune.errors import UserError
 
 from ..loaded_study import LoadedStudy
 from ..loading import load, output_beside
-from ..statistics.answer import answers
+from ..statistics.answer import Answer, answers
 from ..statistics.choice import choose
 from ..statistics.facts import facts
 from ..statistics.methods import methods_table
@@ -72,7 +73,8 @@ def write_report(
     replicated = replications(loaded)
     published = published_rows(loaded, replicated)
     with alt.data_transformers.disable_max_rows():  # the statistics thin their data already
-        parts = sections(loaded, choices, table, replicated)
+        found = answers(loaded)
+        parts = sections(loaded, found, choices, table, replicated)
     folder = output or output_beside(location, "report")
     titles = [loaded.benchmark_title(name) for name in table["benchmark"]]
     methods = [
@@ -87,7 +89,7 @@ def write_report(
             (folder / "published.md").write_text(markdown_table(published), encoding="utf-8")
         page = folder / "report.html"
         draft = page.with_suffix(".html.part")
-        draft.write_text(_page(loaded, parts, pick), encoding="utf-8")
+        draft.write_text(_page(loaded, found, parts, pick), encoding="utf-8")
         os.replace(draft, page)
         for section in parts if images else ():
             for figure in section.figures:
@@ -104,13 +106,13 @@ def _write_images(figure: Figure, folder: Path) -> None:
     (folder / f"{figure.name}.png").write_bytes(png)
 
 
-def _page(loaded: LoadedStudy, parts: list[Section], pick: str) -> str:
+def _page(loaded: LoadedStudy, found: Sequence[Answer], parts: Sequence[Section], pick: str) -> str:
     specs = {figure.name: figure.spec for section in parts for figure in section.figures}
     return render(
         "page.html.jinja",
         loaded=loaded,
         sections=parts,
-        answers=answers(loaded),
+        answers=found,
         facts=facts(loaded),
         departures=protocol_departures(loaded),
         pick=pick,

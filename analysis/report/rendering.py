@@ -8,9 +8,8 @@ from typing import Any
 import jinja2
 
 from ngm_tune.messages import counted
-from ngm_tune.metrics.selection import NEAR
 
-from ..formatting import number, percent, signed
+from ..formatting import joined, number, percent, signed
 
 
 def render(template: str, **context: Any) -> str:
@@ -36,9 +35,9 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "counted": counted,
+        "joined": joined,
         "number": number,
         "percent": percent,
         "signed": signed,
     }
-    environment.globals["NEAR"] = NEAR
     return environment

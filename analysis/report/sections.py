@@ -11,7 +11,9 @@ from ..charts.effort import effort_chart, robustness_chart
 from ..charts.mechanism import cost_chart, curvature_chart, fast_and_slow_chart
 from ..charts.pareto import pareto_chart
 from ..charts.transitions import gain_chart, transition_chart
+from ..charts.verdict import verdict_chart
 from ..loaded_study import LoadedStudy
+from ..statistics.answer import Answer
 from ..statistics.choice import Choice
 from ..statistics.effort import EffortInfo, effort_info
 from ..statistics.mechanism import (
@@ -26,10 +28,18 @@ from ..statistics.pareto import ParetoInfo, pareto_info
 from ..statistics.published import Replication
 from ..statistics.robustness import RobustnessInfo, robustness_info
 from ..statistics.transitions import GainInfo, TransitionInfo, gain_info, transition_info
-from .tables import Row, method_rows, optimism_rows, published_rows, stopped_rows
+from .tables import (
+    Row,
+    method_rows,
+    optimism_rows,
+    published_rows,
+    stopped_rows,
+    verdict_rows,
+)
 
 Info = (
-    ParetoInfo
+    Answer
+    | ParetoInfo
     | TransitionInfo
     | GainInfo
     | CurvatureInfo
@@ -63,7 +73,8 @@ class Section(NamedTuple):
     Attributes:
         title: Its heading.
         benchmark: Name of the benchmark; None for the section on cost.
-        figures: Charts, the Pareto chart first.
+        figures: Charts: the verdict if methods can be compared, the Pareto chart, and others.
+        verdict: Table of the comparisons of the first method with every rival.
         methods: Table of methods.
         optimism: Table of the search's optimism.
         stopped: Table of the trials that were stopped early.
@@ -73,6 +84,7 @@ class Section(NamedTuple):
     title: str
     benchmark: str | None
     figures: list[Figure]
+    verdict: Sequence[Row] = ()
     methods: Sequence[Row] = ()
     optimism: Sequence[Row] = ()
     stopped: Sequence[Row] = ()
@@ -81,6 +93,7 @@ class Section(NamedTuple):
 
 def sections(
     loaded: LoadedStudy,
+    answers: Sequence[Answer],
     choices: list[Choice],
     table: pl.DataFrame,
     replications: list[Replication],
@@ -89,6 +102,7 @@ def sections(
 
     Args:
         loaded: The study.
+        answers: The answer for each of its benchmarks.
         choices: The configurations shown in detail.
         table: The table of methods.
         replications: Published and replicated values.
@@ -97,13 +111,14 @@ def sections(
         Section(
             loaded.benchmark_title(benchmark),
             benchmark,
-            _figures(loaded, benchmark, choices),
+            _figures(loaded, answer, choices),
+            verdict_rows(loaded, answer),
             method_rows(loaded, table.filter(benchmark=benchmark)),
             optimism_rows(loaded, benchmark),
             stopped_rows(loaded, benchmark),
             published_rows(loaded, [each for each in replications if each.benchmark == benchmark]),
         )
-        for benchmark in loaded.benchmarks
+        for benchmark, answer in zip(loaded.benchmarks, answers, strict=True)
     ]
     costs = cost_info(loaded)
     if costs is not None:
@@ -112,12 +127,14 @@ def sections(
     return result
 
 
-def _figures(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> list[Figure]:
-    figures = []
+def _figures(loaded: LoadedStudy, answer: Answer, choices: list[Choice]) -> list[Figure]:
+    figures, benchmark = [], answer.benchmark
 
     def add(kind: str, info: Info, chart: Any) -> None:
         figures.append(Figure(f"{benchmark}-{kind}", kind, info, chart.to_dict()))
 
+    if answer.comparisons:
+        add("verdict", answer, verdict_chart(answer, loaded.method_title))
     pareto = pareto_info(loaded, benchmark, choices)
     add("pareto", pareto, pareto_chart(pareto))
     transitions = transition_info(loaded, benchmark, choices)

@@ -16,11 +16,13 @@ from ngm_tune.results.columns import decode_hyperparameters
 
 from ..formatting import number, percent, settings, signed
 from ..loaded_study import LoadedStudy
+from ..statistics.answer import Answer
 from ..statistics.facts import stopped_runs
-from ..statistics.methods import INCOMPLETE_STATUSES, near_best_column
+from ..statistics.methods import INCOMPLETE_STATUSES
 from ..statistics.optimism import Optimism, optimism
 from ..statistics.published import Replication
 from ..statistics.robustness import NEAR_FRONT
+from ..statistics.verdict import Comparison
 
 Row = dict[str, str]
 """Text of each cell, by column heading."""
@@ -38,6 +40,28 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 def _escape(text: str) -> str:
     return html.escape(text, quote=False).replace("|", "\\|")
+
+
+def verdict_rows(loaded: LoadedStudy, answer: Answer) -> list[Row]:
+    """Return the comparisons of the first method with each rival, as text."""
+    rows: dict[str, Row] = {}
+    for each in answer.comparisons:
+        row = rows.setdefault(each.rival, {"Rival": loaded.method_title(each.rival)})
+        row[each.endpoint.title] = comparison_cell(each)
+        if each.endpoint.primary and each.probability_better is not None:
+            wins = sum(difference > 0 for difference in each.differences)
+            row["Better in"] = f"{wins} of {len(each.differences)}"
+    return list(rows.values())
+
+
+def comparison_cell(comparison: Comparison) -> str:
+    """Format a comparison as ``difference (interval), outcome``."""
+    mean, low, high = comparison.raw
+    if np.isnan(mean):
+        return _NONE
+    interval = "" if np.isnan(low) else f" ({signed(low)} to {signed(high)})"
+    undefined = f", undefined in {comparison.n_undefined}" if comparison.n_undefined else ""
+    return f"{signed(mean)}{interval}, {comparison.outcome.value}{undefined}"
 
 
 def method_rows(loaded: LoadedStudy, table: pl.DataFrame) -> list[Row]:
@@ -63,13 +87,8 @@ def _method_row(
         cells["Confirmed"] = _count_with_statuses(
             row, "confirmed_trials", "confirmed_", ("diverged", "failed")
         )
-    if len(loaded.objectives) > 1:
-        first, second = loaded.objectives[:2]
-        column = near_best_column(loaded)
-        cells["Hypervolume"] = _mean_and_sd(row["hypervolume"])
-        cells[f"{second.title} near the best {first.title.lower()}"] = _mean_and_sd(
-            row[column], row[f"{column}_sd"]
-        )
+    if row["hypervolume"] is not None:
+        cells["Hypervolume"] = _mean_and_sd(row["hypervolume"], row["hypervolume_se"])
     if has_space:
         share = row["space_within"]
         heading = f"Search space within {NEAR_FRONT:g} of the front"

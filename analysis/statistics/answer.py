@@ -1,54 +1,32 @@
-"""The answer of a study: its first method against the best rival, benchmark by benchmark."""
+"""The answer of a study: its first method against every rival, benchmark by benchmark."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from functools import partial
 
 import numpy as np
 
 from ngm_tune.metrics.curves import Floats
-from ngm_tune.metrics.pareto import hypervolume
 
 from ..loaded_study import LoadedStudy
-from .comparison import (
-    Contender,
-    Difference,
-    Outcome,
-    candidates,
-    compared_contenders,
-    contenders,
-    paired_differences,
-    second_objective,
-)
-from .optimism import jackknife_variance, values_by_seed
-
-
-class Verdict(Enum):
-    """Outcome of the selection of contenders: which methods can be compared, or why not."""
-
-    NO_ELIGIBLE_TRIAL = "no eligible trial"
-    """No trial of any method can be on a front."""
-    NOTHING_CONFIRMED = "nothing confirmed"
-    """The search had eligible trials, but no configuration can be compared."""
-    COMPARED = "compared"
-    FOCUS_NOT_RUN = "focus not run"
-    FOCUS_NOT_NEAR = "focus not near"
-    """Only rivals come near the best first objective."""
-    RIVALS_NOT_RUN = "rivals not run"
-    RIVALS_NOT_NEAR = "rivals not near"
-    """Only the first method comes near the best first objective."""
+from .endpoints import Endpoint, normalised_hypervolume, search_endpoints, value_endpoints
+from .optimism import jackknife_variance
+from .replicates import replicate_values
+from .verdict import Comparison, compare
 
 
 @dataclass(frozen=True)
 class MethodHypervolume:
-    """Hypervolume of a method's eligible trials.
+    """Normalised hypervolume of a method.
 
     Attributes:
         method: Name of the method.
-        value: Hypervolume of the means over seeds, in the product of the objectives' units.
-        error: Its standard error over seeds; None without a confirmation or with a single seed.
+        value: Mean over repetitions.
+        error: Its standard error over repetitions, with a single one over seeds; None without a
+            confirmation, and with a single seed.
     """
 
     method: str
@@ -57,113 +35,77 @@ class MethodHypervolume:
 
 
 @dataclass(frozen=True)
-class Tradeoff:
-    """A configuration with a better second objective whose first objective is not near the best.
-
-    Attributes:
-        contender: The configuration.
-        reference: The better of the compared contenders.
-        difference: ``contender`` minus ``reference`` in the second objective.
-    """
-
-    contender: Contender
-    reference: Contender
-    difference: Difference
-
-
-@dataclass(frozen=True)
 class Answer:
-    """Comparison of the study's first method with the best rival on one benchmark.
+    """Comparison of the study's first method with its rivals on one benchmark.
 
     Attributes:
         benchmark: Name of the benchmark.
         focus: The study's first method.
-        verdict: Which methods can be compared, or why not.
-        contenders: The compared contenders: two if ``verdict`` is ``COMPARED``, else at most one.
-        differences: First contender minus second, per objective; empty unless two are compared.
-        tradeoff: For fixed runs, a method with a better second objective outside the range of the
-            comparison, unless the difference is not significant.
+        comparisons: By endpoint, the primary one first, then by rival. Empty if the first method or
+            all its rivals were not run.
+        n_replicates: Number of compared repetitions or, in a study of fixed runs, of seeds.
+        confirmed: Whether the values are from test data.
         without_front: For each method whose trials cannot be on a front, the number of its trials
             by status; ``"infeasible"`` counts completed trials that violate a constraint.
         failed_confirmations: Number of configurations that failed during confirmation, by method.
         not_run: Methods of the study without any trial, in the study's order.
-        hypervolumes: By method, best first.
-        confirmed: Whether the values are from test data.
+        hypervolumes: By method, best first; empty with a single objective and for fixed runs.
     """
 
     benchmark: str
     focus: str
-    verdict: Verdict
-    contenders: list[Contender]
-    differences: list[Difference]
-    tradeoff: Tradeoff | None
-    without_front: dict[str, dict[str, int]]
-    failed_confirmations: dict[str, int]
-    not_run: list[str]
-    hypervolumes: list[MethodHypervolume]
+    comparisons: Sequence[Comparison]
+    n_replicates: int
     confirmed: bool
+    without_front: Mapping[str, Mapping[str, int]]
+    failed_confirmations: Mapping[str, int]
+    not_run: Sequence[str]
+    hypervolumes: Sequence[MethodHypervolume]
 
     @property
-    def outcome(self) -> Outcome | None:
-        """Outcome of the comparison in the second objective; None unless two are compared."""
-        return self.differences[1].outcome if self.differences else None
+    def endpoints(self) -> list[Endpoint]:
+        """The compared quantities, the primary one first."""
+        return list({each.endpoint.name: each.endpoint for each in self.comparisons}.values())
+
+    def of(self, endpoint: Endpoint) -> list[Comparison]:
+        """Return the comparisons in one endpoint, by rival."""
+        return [each for each in self.comparisons if each.endpoint.name == endpoint.name]
+
+    @property
+    def one_search(self) -> bool:
+        """Whether the comparisons hold for a single search of each method."""
+        return any(each.one_search for each in self.comparisons)
 
 
 def answers(loaded: LoadedStudy) -> list[Answer]:
-    """Return the answer for each benchmark; empty for a study with a single objective."""
-    if len(loaded.objectives) < 2:
-        return []
-    return [_answer(loaded, benchmark) for benchmark in loaded.benchmarks]
+    """Return the answer for each benchmark."""
+    return [answer(loaded, benchmark) for benchmark in loaded.benchmarks]
 
 
-def _answer(loaded: LoadedStudy, benchmark: str) -> Answer:
-    compared = compared_contenders(loaded, benchmark)
-    trial_ids = [contender.trial_id for contender in compared]
-    run = {
-        *loaded.search_trials(benchmark)["method"],
-        *loaded.confirmed_trials(benchmark)["method"],
-    }
+def answer(loaded: LoadedStudy, benchmark: str) -> Answer:
+    """Return the answer for one benchmark."""
+    values = replicate_values(loaded, benchmark)
+    focus, *rivals = loaded.study.methods
+    is_comparable = focus in values and len(values) > 1
     return Answer(
         benchmark,
-        loaded.study.methods[0],
-        _verdict(loaded, benchmark, compared, run),
-        compared,
-        paired_differences(loaded, *trial_ids) if len(trial_ids) == 2 else [],
-        _tradeoff(loaded, benchmark, compared),
+        focus,
+        compare(values, endpoints_of(loaded)) if is_comparable else [],
+        len(next(iter(values.values()))),
+        loaded.is_confirmed(benchmark),
         _without_front(loaded, benchmark),
         _failed_confirmations(loaded, benchmark),
-        [method for method in loaded.study.methods if method not in run],
-        _hypervolumes(loaded, benchmark),
-        loaded.is_confirmed(benchmark),
+        [method for method in (focus, *rivals) if method not in values],
+        [] if loaded.has_fixed_runs else _hypervolumes(loaded, benchmark, values),
     )
 
 
-def _verdict(
-    loaded: LoadedStudy, benchmark: str, compared: list[Contender], run: set[str]
-) -> Verdict:
-    focus, *rivals = loaded.study.methods
-    if not compared:
-        eligible = loaded.first_phase_trials(benchmark).filter("eligible").height
-        return Verdict.NOTHING_CONFIRMED if eligible else Verdict.NO_ELIGIBLE_TRIAL
-    if len(compared) == 2:
-        return Verdict.COMPARED
-    if compared[0].method != focus:
-        return Verdict.FOCUS_NOT_NEAR if focus in run else Verdict.FOCUS_NOT_RUN
-    return Verdict.RIVALS_NOT_RUN if run.isdisjoint(rivals) else Verdict.RIVALS_NOT_NEAR
-
-
-def _tradeoff(loaded: LoadedStudy, benchmark: str, compared: list[Contender]) -> Tradeoff | None:
-    if not loaded.has_fixed_runs or not compared:
-        return None
-    key = second_objective(loaded)
-    best = min(contenders(loaded, benchmark, near=False).values(), key=key, default=None)
-    reference = min(compared, key=key)
-    if best is None or key(best) >= key(reference):
-        return None
-    difference = paired_differences(loaded, best.trial_id, reference.trial_id)[1]
-    if difference.outcome is Outcome.NOT_SIGNIFICANT:
-        return None
-    return Tradeoff(best, reference, difference)
+def endpoints_of(loaded: LoadedStudy) -> list[Endpoint]:
+    """Return the quantities in which the methods of a study are compared."""
+    objectives, margin = loaded.objectives, loaded.study.margin
+    if loaded.has_fixed_runs:
+        return value_endpoints(objectives, margin)
+    return search_endpoints(objectives, loaded.study.reference_point, margin)
 
 
 def _without_front(loaded: LoadedStudy, benchmark: str) -> dict[str, dict[str, int]]:
@@ -179,26 +121,35 @@ def _without_front(loaded: LoadedStudy, benchmark: str) -> dict[str, dict[str, i
 def _failed_confirmations(loaded: LoadedStudy, benchmark: str) -> dict[str, int]:
     if loaded.has_fixed_runs or not loaded.is_confirmed(benchmark):
         return {}
-    failed = loaded.confirmed_trials(benchmark).filter(status="failed")
+    failed = loaded.evidence(benchmark).filter(status="failed")
     counts = {method: failed.filter(method=method).height for method in loaded.methods}
     return {method: count for method, count in counts.items() if count}
 
 
-def _hypervolumes(loaded: LoadedStudy, benchmark: str) -> list[MethodHypervolume]:
-    objectives, reference_point = loaded.objectives, loaded.study.reference_point
-
-    def volume(values: Floats) -> Floats:
-        return np.array([hypervolume(values, objectives, reference_point)])
-
-    eligible = candidates(loaded, benchmark).filter("eligible")
-    hypervolumes = []
-    for method in loaded.methods:
-        trials = eligible.filter(method=method)
-        if not trials.height:
-            continue
-        values = values_by_seed(loaded, trials["trial_id"])
-        mean = float(volume(np.nanmean(values, axis=1))[0])
-        error = float(np.sqrt(jackknife_variance(values, volume)[0]))
+def _hypervolumes(
+    loaded: LoadedStudy, benchmark: str, values: Mapping[str, Sequence[Floats]]
+) -> list[MethodHypervolume]:
+    if len(loaded.objectives) < 2:
+        return []
+    volume = partial(
+        normalised_hypervolume,
+        objectives=loaded.objectives,
+        reference_point=loaded.study.reference_point,
+    )
+    result = []
+    for method, repetitions in values.items():
+        shares = [volume(_means(runs)) for runs in repetitions]
+        if len(shares) == 1:
+            variance = jackknife_variance(repetitions[0], lambda means: np.array([volume(means)]))
+            error = float(np.sqrt(variance[0]))
+        else:
+            error = float(np.std(shares, ddof=1) / len(shares) ** 0.5)
         has_error = loaded.is_confirmed(benchmark) and not np.isnan(error)
-        hypervolumes.append(MethodHypervolume(method, mean, error if has_error else None))
-    return sorted(hypervolumes, key=lambda each: -each.value)
+        mean = float(np.mean(shares))
+        result.append(MethodHypervolume(method, mean, error if has_error else None))
+    return sorted(result, key=lambda each: -each.value)
+
+
+def _means(runs: Floats) -> Floats:
+    """Return the means over seeds, shape (C, M), of runs of shape (C, S, M)."""
+    return np.asarray(runs.sum(axis=1) / max(1, runs.shape[1]))

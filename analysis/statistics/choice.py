@@ -107,7 +107,7 @@ def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFr
     if not _chooses_by_search(loaded, benchmark):
         front = loaded.evidence(benchmark, method).filter("front")
         return front, front
-    confirmed = loaded.confirmed_trials(benchmark, method).filter("eligible")
+    confirmed = loaded.evidence(benchmark, method).filter("eligible")
     estimates = confirmed.select(trial_id="origin").join(
         loaded.search_trials(benchmark, method), on="trial_id", how="left", maintain_order="left"
     )
@@ -129,7 +129,7 @@ def _choice(loaded: LoadedStudy, row: dict[str, Any], n_points: int, pick: str) 
     benchmark, method = row["benchmark"], row["method"]
     ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
     from_search = _chooses_by_search(loaded, benchmark)
-    n_confirmed = loaded.confirmed_trials(benchmark, method).height
+    n_confirmed = loaded.evidence(benchmark, method).height
     return Choice(
         benchmark,
         method,

@@ -9,6 +9,7 @@ budgets, because the later trials are better.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ngm_tune.metrics.curves import Floats
-from ngm_tune.metrics.pareto import hypervolume, shortfall
+from ngm_tune.metrics.pareto import shortfall
 
 from ..loaded_study import LoadedStudy
+from .endpoints import normalised_hypervolume
 
 _N_ORDERS = 200
 _N_BUDGETS = 40
@@ -30,10 +32,11 @@ class EffortInfo(NamedTuple):
 
     Attributes:
         growth: One row per method, ``unit`` (``"trials"``, with racing ``"seed-runs"``, or
-            ``"hours"``) and ``budget``: ``Method``, ``mean`` over re-orderings of the trials,
-            ``low`` and ``high`` (10 % and 90 % quantiles), and ``observed``, the hypervolume in the
-            order of the search. With racing, trials differ in cost and have no such order, so
-            ``observed`` is null.
+            ``"hours"``) and ``budget`` of one search: ``Method``, ``mean`` over re-orderings of the
+            trials, ``low`` and ``high`` (10 % and 90 % quantiles), all over the repetitions of the
+            search, and ``observed``, the hypervolume in the order of the search, mean over
+            repetitions. With racing, trials differ in cost and have no such order, so ``observed``
+            is null.
         methods: Display names of all methods, in the order of colours.
     """
 
@@ -42,31 +45,62 @@ class EffortInfo(NamedTuple):
 
 
 def effort_info(loaded: LoadedStudy, benchmark: str) -> EffortInfo | None:
-    """Return the hypervolume of each method search by budget, on validation data.
+    """Return the hypervolume of each method's searches by budget, on validation data.
 
     Returns:
-        None if no method search has more than one trial.
+        None if no search has more than one trial.
     """
-    parts = [
-        _growth(loaded, loaded.search_trials(benchmark, method)).with_columns(
-            Method=pl.lit(loaded.method_title(method))
-        )
-        for method in loaded.methods
-        if loaded.search_trials(benchmark, method).height > 1
-    ]
+    parts = []
+    for method in loaded.methods:
+        trials = loaded.search_trials(benchmark, method)
+        searches = [each for each in trials.partition_by("repetition") if each.height > 1]
+        if searches:
+            growth = _growth(loaded, searches)
+            parts.append(growth.with_columns(Method=pl.lit(loaded.method_title(method))))
     return EffortInfo(pl.concat(parts), loaded.method_titles) if parts else None
 
 
-def _growth(loaded: LoadedStudy, trials: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of :class:`EffortInfo` for the trials of one method search."""
+def _growth(loaded: LoadedStudy, searches: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the rows of :class:`EffortInfo` for the searches of one method."""
+    runs = [int(_runs(loaded, trials).sum()) for trials in searches]
+    hours = [float(_hours(trials).sum()) for trials in searches]
+    budgets = np.unique(np.linspace(1, min(runs), _N_BUDGETS).round().astype(int))
+    times = np.linspace(min(hours) / _N_BUDGETS, min(hours), _N_BUDGETS)
+    volumes = [_volumes_by_budget(loaded, trials, budgets, times) for trials in searches]
+    by_runs, by_hours = (np.stack(each) for each in zip(*volumes, strict=True))
+    ordered = not loaded.has_racing
+    unit = "trials" if ordered else "seed-runs"
+    return pl.concat(
+        [
+            _summary(unit, budgets, by_runs, ordered=ordered),
+            _summary("hours", times, by_hours, ordered=ordered),
+        ]
+    )
+
+
+def _runs(loaded: LoadedStudy, trials: pl.DataFrame) -> NDArray[Any]:
+    """Return the budget that each trial spent, shape (N,): 1, or with racing its seeds."""
+    return trials["seeds"].to_numpy() if loaded.has_racing else np.ones(trials.height, dtype=int)
+
+
+def _hours(trials: pl.DataFrame) -> Floats:
+    """Return the hours that each trial took, shape (N,)."""
+    return np.asarray(trials["wall_seconds"].fill_null(0.0).to_numpy() / 3600)
+
+
+def _volumes_by_budget(
+    loaded: LoadedStudy, trials: pl.DataFrame, budgets: NDArray[Any], times: Floats
+) -> tuple[Floats, Floats]:
+    """Return the hypervolume of one search by runs and by hours, in its order and in others.
+
+    Returns:
+        Shapes (1 + orders, B) and (1 + orders, T); the first row is in the order of the search.
+    """
     objectives, reference_point = loaded.objectives, loaded.study.reference_point
     values = trials.select(metric.name for metric in objectives).to_numpy()
     losses = shortfall(values, objectives, reference_point)
     eligible = trials["eligible"].to_numpy()
-    hours = trials["wall_seconds"].fill_null(0.0).to_numpy() / 3600
-    runs = trials["seeds"].to_numpy() if loaded.has_racing else np.ones(trials.height, dtype=int)
-    budgets = np.unique(np.linspace(1, runs.sum(), _N_BUDGETS).round().astype(int))
-    times = np.linspace(hours.sum() / _N_BUDGETS, hours.sum(), _N_BUDGETS)
+    runs, hours = _runs(loaded, trials), _hours(trials)
     rng = np.random.default_rng(0)
     orders = [np.arange(trials.height), *(rng.permutation(trials.height) for _ in range(_N_ORDERS))]
     by_runs = np.zeros((len(orders), len(budgets)))
@@ -79,18 +113,12 @@ def _growth(loaded: LoadedStudy, trials: pl.DataFrame) -> pl.DataFrame:
             if (losses[front] <= losses[trial]).all(axis=1).any():
                 continue
             front = [i for i in front if (losses[i] < losses[trial]).any()] + [trial]
-            volumes[position + 1 :] = hypervolume(values[front], objectives, reference_point)
+            volume = normalised_hypervolume(values[front], objectives, reference_point)
+            volumes[position + 1 :] = volume
         spent_runs, spent_hours = np.cumsum(runs[order]), np.cumsum(hours[order])
         by_runs[row] = volumes[np.searchsorted(spent_runs, budgets, side="right")]
         by_hours[row] = volumes[np.searchsorted(spent_hours, times * (1 + 1e-9), side="right")]
-    ordered = not loaded.has_racing
-    unit = "trials" if ordered else "seed-runs"
-    return pl.concat(
-        [
-            _summary(unit, budgets, by_runs, ordered=ordered),
-            _summary("hours", times, by_hours, ordered=ordered),
-        ]
-    )
+    return by_runs, by_hours
 
 
 def _summary(unit: str, budgets: NDArray[Any], volumes: Floats, *, ordered: bool) -> pl.DataFrame:
@@ -99,18 +127,19 @@ def _summary(unit: str, budgets: NDArray[Any], volumes: Floats, *, ordered: bool
     Args:
         unit: Unit of the budgets.
         budgets: Shape (B,).
-        volumes: Shape (1 + orders, B); the first row is in the order of the search.
-        ordered: Whether the first row is meaningful.
+        volumes: Shape (R, 1 + orders, B) for R repetitions; the first order is that of the search.
+        ordered: Whether the first order is meaningful.
     """
-    low, high = np.quantile(volumes[1:], _BAND, axis=0)
+    reordered = volumes[:, 1:].reshape(-1, len(budgets))
+    low, high = np.quantile(reordered, _BAND, axis=0)
     return pl.DataFrame(
         {
             "unit": [unit] * len(budgets),
             "budget": budgets.astype(np.float64),
-            "mean": volumes[1:].mean(axis=0),
+            "mean": reordered.mean(axis=0),
             "low": low,
             "high": high,
-            "observed": volumes[0] if ordered else [None] * len(budgets),
+            "observed": volumes[:, 0].mean(axis=0) if ordered else [None] * len(budgets),
         },
         schema_overrides={"observed": pl.Float64},
     )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from ngm_tune.metrics.pareto import hypervolume
-from ngm_tune.metrics.registry import METRICS, Metric
+from ngm_tune.metrics.registry import METRICS
 
 from ..loaded_study import PARTIAL, LoadedStudy
+from .answer import answer
 from .choice import Choice
-from .comparison import Contender, contenders
 from .optimism import optimism
 from .robustness import robustness_info
 
@@ -27,11 +24,10 @@ def methods_table(loaded: LoadedStudy, choices: list[Choice]) -> pl.DataFrame:
     Columns:
         - ``trials`` and their number by status; ``infeasible`` (completed, but violates a
           constraint); ``confirmed_trials`` and their number by status.
-        - ``hypervolume`` and ``front_points`` of the trials on which claims rest
+        - ``hypervolume`` (normalised, mean over repetitions), its standard error, and
+          ``front_points`` of the trials on which claims rest
           (:meth:`~analysis.loaded_study.LoadedStudy.evidence`).
-        - ``<second>_near_best_<first>``: the second objective of the method's contender
-          (:mod:`analysis.statistics.comparison`), with its standard deviation.
-        - ``search_hypervolume`` and ``optimism_<objective>``.
+        - ``optimism_<objective>``.
         - ``space_within``: share of the search space within
           :data:`~analysis.statistics.robustness.NEAR_FRONT` of the front.
         - ``chosen`` (a trial id), ``settings``, and the metrics of the chosen configuration, with
@@ -41,19 +37,15 @@ def methods_table(loaded: LoadedStudy, choices: list[Choice]) -> pl.DataFrame:
     rows = []
     for benchmark in loaded.benchmarks:
         robustness = robustness_info(loaded, benchmark)
-        by_contender = contenders(loaded, benchmark)
+        volumes = {each.method: each for each in answer(loaded, benchmark).hypervolumes}
         for method in loaded.methods:
-            choice = by_method.get((benchmark, method))
-            row = _row(loaded, benchmark, method, choice, by_contender.get(method))
+            row = _row(loaded, benchmark, method, by_method.get((benchmark, method)))
+            volume = volumes.get(method)
+            row["hypervolume"] = volume.value if volume else None
+            row["hypervolume_se"] = volume.error if volume else None
             row["space_within"] = robustness.within(row["title"]) if robustness else None
             rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def near_best_column(loaded: LoadedStudy) -> str:
-    """Return the name of the column with the second objective near the best first objective."""
-    first, second = loaded.objectives[:2]
-    return f"{second.name}_near_best_{first.name}"
 
 
 def _row(
@@ -61,11 +53,9 @@ def _row(
     benchmark: str,
     method: str,
     choice: Choice | None,
-    contender: Contender | None,
 ) -> dict[str, Any]:
     evidence = loaded.evidence(benchmark, method)
     trials = loaded.first_phase_trials(benchmark, method)
-    objectives, reference_point = loaded.objectives, loaded.study.reference_point
     row: dict[str, Any] = {
         "benchmark": benchmark,
         "method": method,
@@ -81,18 +71,9 @@ def _row(
     row["confirmed_trials"] = confirmed.height
     for status in ("diverged", "failed"):
         row[f"confirmed_{status}"] = confirmed.filter(status=status).height
-    row["hypervolume"] = _hypervolume(evidence.filter("eligible"), objectives, reference_point)
-    row["search_hypervolume"] = (
-        None if fixed else _hypervolume(trials.filter("front"), objectives, reference_point)
-    )
     row["front_points"] = int(evidence["front"].sum())
     for entry in optimism(loaded, benchmark, method):
         row[f"optimism_{entry.name}"] = entry.optimism
-    if len(objectives) > 1:
-        column = near_best_column(loaded)
-        sd = float(contender.sd[1]) if contender else math.nan
-        row[column] = float(contender.values[1]) if contender else None
-        row[f"{column}_sd"] = None if math.isnan(sd) else sd
     row["chosen"] = choice.trial_id if choice else None
     row["settings"] = choice.settings if choice else None
     scores = (
@@ -103,11 +84,3 @@ def _row(
     for name in METRICS:
         row |= {column: scores.get(column) for column in (name, f"{name}_sd")}
     return row
-
-
-def _hypervolume(
-    trials: pl.DataFrame, objectives: list[Metric], reference_point: Mapping[str, float]
-) -> float:
-    names = [metric.name for metric in objectives]
-    values = trials.drop_nulls(names).select(names).to_numpy()
-    return hypervolume(values, objectives, reference_point)

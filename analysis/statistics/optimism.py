@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from ngm_tune.metrics.curves import Floats
-from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.metrics.registry import METRICS
 
 from ..loaded_study import LoadedStudy
+from .endpoints import normalised_hypervolume
+from .replicates import values_by_seed
 
 SEARCHED = "searched_"
 """Prefix of columns with the search's estimate of a metric."""
@@ -33,8 +34,8 @@ class Optimism(NamedTuple):
         searched: Mean of the search's estimates; for the hypervolume, that of their set.
         confirmed: The same quantity of the confirmed scores.
         optimism: Amount by which the search's estimate is better, in the metric's unit.
-        error: Standard error of ``optimism`` over the seeds of both phases; NaN if either phase
-            has a single seed.
+        error: Standard error of ``optimism`` over repetitions or, with a single one, over the seeds
+            of both phases; NaN if either phase has a single seed then.
     """
 
     name: str
@@ -49,9 +50,10 @@ class Optimism(NamedTuple):
 def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]:
     """Return the optimism of every objective and, with several objectives, of the hypervolume.
 
-    Diverged confirmations enter with the worst value of each metric. The error is the jackknife's
-    standard error with one seed left out for all configurations at once, because configurations
-    share the effect of a seed.
+    Diverged confirmations enter with the worst value of each metric. Values are means over
+    repetitions. The error is that over repetitions or, with a single one, the jackknife's standard
+    error with one seed left out for all configurations at once, because configurations share the
+    effect of a seed.
 
     Returns:
         One entry per objective; empty if the method has no confirmed configuration.
@@ -66,46 +68,34 @@ def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]
 
     def summarize(values: Floats) -> Floats:
         """Return the mean of each objective and the hypervolume; ``values`` has shape (C, M)."""
-        volume = hypervolume(values, objectives, loaded.study.reference_point)
+        volume = normalised_hypervolume(values, objectives, loaded.study.reference_point)
         return np.append(values.mean(axis=0), volume)
 
-    searched, confirmed = (values_by_seed(loaded, pairs[ids]) for ids in ("origin", "trial_id"))
-    before, after = (summarize(np.nanmean(each, axis=1)) for each in (searched, confirmed))
-    errors = np.sqrt(
-        jackknife_variance(searched, summarize) + jackknife_variance(confirmed, summarize)
+    phases = [
+        [values_by_seed(loaded, each[ids]) for each in pairs.partition_by("repetition")]
+        for ids in ("origin", "trial_id")
+    ]
+    before, after = (
+        np.array([summarize(np.nanmean(values, axis=1)) for values in phase]) for phase in phases
     )
+    if len(before) > 1:
+        errors = np.std(after - before, axis=0, ddof=1) / len(before) ** 0.5
+    else:
+        variances = [jackknife_variance(values, summarize) for (values,) in phases]
+        errors = np.sqrt(np.sum(variances, axis=0))
+    searched, confirmed = before.mean(axis=0), after.mean(axis=0)
     return [
         Optimism(
             name,
             title,
             pairs.height,
-            float(before[i]),
-            float(after[i]),
-            float(sign * (after[i] - before[i])),
+            float(searched[i]),
+            float(confirmed[i]),
+            float(sign * (confirmed[i] - searched[i])),
             float(errors[i]),
         )
         for i, (name, title, sign) in enumerate(entries)
     ]
-
-
-def values_by_seed(loaded: LoadedStudy, trial_ids: pl.Series) -> Floats:
-    """Return the objectives of every trial and seed.
-
-    Args:
-        loaded: The study.
-        trial_ids: Ids of C trials.
-
-    Returns:
-        Shape (C, S, M) for S seeds and M objectives; NaN where a trial lacks a seed.
-    """
-    names = [metric.name for metric in loaded.objectives]
-    runs = loaded.runs.filter(pl.col("trial_id").is_in(trial_ids.to_list()))
-    seeds = runs["seed"].unique().sort().to_list()
-    values = np.full((len(trial_ids), len(seeds), len(names)), np.nan)
-    rows = {trial_id: i for i, trial_id in enumerate(trial_ids)}
-    for trial_id, seed, *scores in runs.select("trial_id", "seed", *names).iter_rows():
-        values[rows[trial_id], seeds.index(seed)] = np.array(scores, dtype=np.float64)
-    return values
 
 
 def jackknife_variance(values: Floats, statistic: Callable[[Floats], Floats]) -> Floats:

@@ -1,18 +1,18 @@
-"""Data of the Pareto chart: trials, fronts, and the chosen and compared configurations."""
+"""Data of the Pareto chart: trials, attainment surfaces and the chosen configurations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
+import moocore
 import polars as pl
 
 from ngm_tune.metrics.registry import METRICS, Metric
 
 from ..loaded_study import LoadedStudy
 from .choice import Choice
-from .comparison import compared_contenders
 from .optimism import SEARCHED, confirmation_pairs
+from .replicates import compared_repetitions
 
 
 class ParetoInfo(NamedTuple):
@@ -21,10 +21,11 @@ class ParetoInfo(NamedTuple):
     Attributes:
         trials: One row per completed trial, search and confirmed: ``Method`` (display name),
             ``trial_id``, the configuration, all metrics, ``claim`` (whether claims rest on it),
-            ``front``, ``chosen`` and ``compared`` (by the answer).
-        attained: The points of each method's front and, at the reference point, the end of its
-            attainment line. Empty for fixed runs and with a number of objectives other than two,
-            because the points are then not a front in the plane of x and y.
+            ``front`` and ``chosen``.
+        attained: Corners of each method's median attainment surface, the boundary of what at least
+            half of its repetitions dominate, up to the reference point; with one repetition that is
+            the front. Empty for fixed runs and with a number of objectives other than two, because
+            the points are then not a front in the plane of x and y.
         spread: Range of one standard deviation over seeds around each point on test data, in
             columns ``x_low``, ``x_high``, ``y_low`` and ``y_high``.
         pairs: One row per confirmed configuration with its metrics and, under
@@ -33,8 +34,7 @@ class ParetoInfo(NamedTuple):
         methods: Display names of all methods, in the order of colours.
         x: Metric of the horizontal axis.
         y: Metric of the vertical axis.
-        x_domain: Visible range of ``x``: chosen and compared points and most of the fronts, or all
-            fixed runs.
+        x_domain: Visible range of ``x``: chosen points and most of the fronts, or all fixed runs.
         y_domain: Visible range of ``y``.
         n_hidden: Number of trials outside the visible range.
         n_hidden_claims: Number of these on which claims rest.
@@ -52,11 +52,6 @@ class ParetoInfo(NamedTuple):
     n_hidden: int
     n_hidden_claims: int
 
-    @property
-    def n_compared(self) -> int:
-        """Number of configurations that the answer compares."""
-        return self.trials.filter("compared").height
-
 
 def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> ParetoInfo:
     """Collect the completed trials of a benchmark.
@@ -69,8 +64,6 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
     confirmed = loaded.is_confirmed(benchmark)
     marked = not loaded.has_fixed_runs  # with one point per method, marks carry no information
     chosen = [choice.trial_id for choice in choices if marked and choice.benchmark == benchmark]
-    has_answer = marked and len(loaded.objectives) > 1
-    compared = compared_contenders(loaded, benchmark) if has_answer else []
     parts = [loaded.evidence(benchmark).with_columns(claim=pl.lit(value=True))]
     if confirmed:
         parts.append(loaded.search_trials(benchmark).with_columns(claim=False, front=False))
@@ -80,7 +73,6 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         .with_columns(
             _titles(loaded).alias("Method"),
             pl.col("trial_id").is_in(chosen).alias("chosen"),
-            pl.col("trial_id").is_in([each.trial_id for each in compared]).alias("compared"),
         )
         .sort(x.name)
     )
@@ -89,16 +81,15 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         pairs = pairs.clear()
     pairs = pairs.with_columns(_titles(loaded).alias("Method"))
     front = trials.filter("front")
-    always = trials if not marked else trials.filter(pl.col("chosen") | pl.col("compared"))
+    always = trials if not marked else trials.filter("chosen")
     x_domain = _visible_range(front, always, pairs, x)
     y_domain = _visible_range(front, always, pairs, y)
     visible = pl.col(x.name).is_between(*x_domain) & pl.col(y.name).is_between(*y_domain)
     hidden = trials.filter(~visible)
     has_line = len(loaded.objectives) == 2 and marked
-    reference_point = loaded.study.reference_point
     return ParetoInfo(
         trials=trials,
-        attained=_attained(front if has_line else front.clear(), x, y, reference_point),
+        attained=_attained(loaded, benchmark, front if has_line else front.clear(), x, y),
         spread=_spread(trials, x, y),
         pairs=pairs,
         methods=loaded.method_titles,
@@ -112,17 +103,41 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
 
 
 def _attained(
-    front: pl.DataFrame, x: Metric, y: Metric, reference_point: Mapping[str, float]
+    loaded: LoadedStudy, benchmark: str, front: pl.DataFrame, x: Metric, y: Metric
 ) -> pl.DataFrame:
-    """Return the front points sorted by x, extended at the best y to the reference point."""
-    points = front.select("Method", x.name, y.name)
-    if front.is_empty():
-        return points
-    best = pl.col(y.name).max() if y.direction == "maximize" else pl.col(y.name).min()
-    ends = points.group_by("Method", maintain_order=True).agg(
-        pl.lit(float(reference_point[x.name])).alias(x.name), best
+    """Return the corners of each method's median attainment surface, sorted by x.
+
+    Source: Fonseca, Guerreiro, López-Ibáñez and Paquete, EMO 2011 (:func:`moocore.eaf`).
+    """
+    repetitions = compared_repetitions(loaded, benchmark)
+    reference_point = loaded.study.reference_point
+    worst = {metric.name: metric.sign * reference_point[metric.name] for metric in (x, y)}
+    minimized = front.select(
+        "Method", "repetition", *(metric.sign * pl.col(metric.name) for metric in (x, y))
     )
-    return pl.concat([points, ends]).sort("Method", x.name)
+    parts = [front.select("Method", x.name, y.name).clear()]
+    for (method,), points in minimized.group_by("Method", maintain_order=True):
+        # A repetition without a point attains the reference point and what is worse.
+        padded = points.select("repetition", x.name, y.name).vstack(
+            pl.DataFrame(
+                [{"repetition": repetition, **worst} for repetition in repetitions],
+                schema=points.drop("Method").schema,
+            )
+        )
+        surface = moocore.eaf(
+            padded.select(x.name, y.name).to_numpy(), padded["repetition"], percentiles=[50]
+        )
+        corners = pl.DataFrame({x.name: surface[:, 0], y.name: surface[:, 1]})
+        end = pl.DataFrame({x.name: [worst[x.name]], y.name: [corners[y.name].to_numpy().min()]})
+        parts.append(
+            corners.vstack(end)
+            .filter(pl.col(x.name) <= worst[x.name])
+            .select(
+                pl.lit(method).alias("Method"),
+                *(metric.sign * pl.col(metric.name) for metric in (x, y)),
+            )
+        )
+    return pl.concat(parts).sort("Method", x.name)
 
 
 def _spread(trials: pl.DataFrame, x: Metric, y: Metric) -> pl.DataFrame:

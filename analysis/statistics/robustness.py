@@ -39,8 +39,8 @@ class RobustnessInfo(NamedTuple):
     front in every objective, in units of the way from the reference point to the ideal: the
     additive epsilon of Zitzler et al. 2003. Only front points that together have 99 % of the
     front's hypervolume count as goals: a trial at chance level, with no accuracy to lose, is
-    non-dominated but not a goal. A location in the search space has the distance of its nearest
-    trial.
+    non-dominated but not a goal. A trial is compared with the front of its own repetition. A
+    location in the search space has the distance of its nearest trial.
 
     Attributes:
         shares: One row per method and ``distance``: ``Method`` and ``share``, the share of the
@@ -73,7 +73,9 @@ def robustness_info(loaded: LoadedStudy, benchmark: str) -> RobustnessInfo | Non
         recorded = all(SEARCH_PREFIX + name in trials.columns for name in space)
         if not space or not recorded or trials.height < _MIN_TRIALS or not trials["front"].any():
             continue
-        distances = _distances(loaded, trials)[_nearest_trials(trials, space)]
+        searches = trials.partition_by("repetition")
+        of_trials = np.concatenate([_distances(loaded, search) for search in searches])
+        distances = of_trials[_nearest_trials(pl.concat(searches), space)]
         shares = [float(np.mean(distances <= distance + 1e-12)) for distance in _DISTANCES]
         parts.append(
             pl.DataFrame({"distance": _DISTANCES, "share": shares}).with_columns(
@@ -84,11 +86,16 @@ def robustness_info(loaded: LoadedStudy, benchmark: str) -> RobustnessInfo | Non
 
 
 def _distances(loaded: LoadedStudy, trials: pl.DataFrame) -> Floats:
-    """Return the distance of every trial to the front, shape (N,); infinite without objectives."""
+    """Return the distance of the trials of one search to its front, shape (N,).
+
+    It is infinite for trials without objectives, and if the front is empty.
+    """
     objectives, reference_point = loaded.objectives, loaded.study.reference_point
     values = trials.select(metric.name for metric in objectives).to_numpy()
     losses = shortfall(values, objectives, reference_point)
     front = np.flatnonzero(trials["front"].to_numpy())
+    if not len(front):
+        return np.full(trials.height, np.inf)
     goals = front[_goals(values[front], objectives, reference_point)]
     distances = (losses[:, None, :] - losses[goals][None]).max(axis=2).min(axis=1)
     scored = trials["status"].is_in(["completed", PARTIAL]).to_numpy()

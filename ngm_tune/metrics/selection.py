@@ -1,17 +1,14 @@
-"""Selection of configurations from a front: for confirmation, for comparison, or the knee."""
+"""Selection of configurations from a front: for confirmation, or the knee."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ngm_tune.metrics.pareto import as_points, hypervolume, minimized, shortfall
+from ngm_tune.metrics.pareto import as_points, hypervolume, shortfall
 from ngm_tune.metrics.registry import Metric
-
-NEAR = 0.01
-"""Largest distance from the best first objective at which second objectives are compared."""
 
 
 def hypervolume_subset(
@@ -19,7 +16,6 @@ def hypervolume_subset(
     objectives: Sequence[Metric],
     reference_point: Mapping[str, float],
     count: int,
-    first: Sequence[int] = (),
 ) -> list[int]:
     """Return the indices of at most ``count`` points of a front with a large joint hypervolume.
 
@@ -32,64 +28,17 @@ def hypervolume_subset(
         objectives: The M metrics.
         reference_point: A value per objective.
         count: Largest number of points.
-        first: Indices of points to place first.
     """
     points = as_points(values, objectives)
     distance = np.linalg.norm(shortfall(points, objectives, reference_point), axis=1)
-    remaining = [int(i) for i in distance.argsort(kind="stable") if i not in first]
-    chosen = list(first[:count])
+    remaining = [int(i) for i in distance.argsort(kind="stable")]
+    chosen: list[int] = []
     while remaining and len(chosen) < count:
         volumes = [
             hypervolume(points[[*chosen, i]], objectives, reference_point) for i in remaining
         ]
         chosen.append(remaining.pop(int(np.argmax(volumes))))
     return chosen
-
-
-def find_contender(values: ArrayLike, objectives: Sequence[Metric], best: float) -> int | None:
-    """Return the index of the point to compare with those of other methods.
-
-    Among the points whose first objective is within :data:`NEAR` of the best of all methods, it has
-    the best second objective. None if no point is that near, or with a single objective.
-
-    Args:
-        values: One row per point, one column per objective, shape (N, M).
-        objectives: The M metrics.
-        best: Best first objective of all methods.
-    """
-    points = as_points(values, objectives)
-    near = np.flatnonzero(are_near(points, objectives, best))
-    if len(objectives) < 2 or not len(near):
-        return None
-    return int(near[best_in_second(points[near], objectives)])
-
-
-def are_near(values: ArrayLike, objectives: Sequence[Metric], best: float) -> NDArray[np.bool_]:
-    """Return a mask of the points whose first objective is within :data:`NEAR` of the best.
-
-    Args:
-        values: One row per point, one column per objective, shape (N, M).
-        objectives: The M metrics.
-        best: Best first objective of all methods.
-
-    Returns:
-        Shape (N,).
-    """
-    (limit,) = minimized([best], objectives[:1])[0] + NEAR
-    return np.asarray(minimized(values, objectives)[:, 0] <= limit + 1e-9)
-
-
-def best_in_second(values: ArrayLike, objectives: Sequence[Metric]) -> int:
-    """Return the index of the point with the best second objective.
-
-    Ties are decided by the first objective.
-
-    Args:
-        values: One row per point, one column per objective, shape (N, M), N > 0, M > 1.
-        objectives: The M metrics.
-    """
-    points = minimized(values, objectives)
-    return int(np.lexsort((points[:, 0], points[:, 1]))[0])
 
 
 def select_to_confirm(
