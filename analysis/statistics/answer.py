@@ -139,7 +139,9 @@ def _hypervolumes(
     result = []
     for method, repetitions in values.items():
         shares = [volume(_means(runs)) for runs in repetitions]
-        if len(shares) == 1:
+        if not any(runs.size for runs in repetitions):
+            error = np.nan
+        elif len(shares) == 1:
             variance = jackknife_variance(repetitions[0], lambda means: np.array([volume(means)]))
             error = float(np.sqrt(variance[0]))
         else:

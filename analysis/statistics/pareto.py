@@ -109,21 +109,27 @@ def _attained(
 
     Source: Fonseca, Guerreiro, López-Ibáñez and Paquete, EMO 2011 (:func:`moocore.eaf`).
     """
+    if front.is_empty():
+        return front.select("Method", x.name, y.name)
     repetitions = compared_repetitions(loaded, benchmark)
     reference_point = loaded.study.reference_point
     worst = {metric.name: metric.sign * reference_point[metric.name] for metric in (x, y)}
     minimized = front.select(
-        "Method", "repetition", *(metric.sign * pl.col(metric.name) for metric in (x, y))
+        "Method", "repetition", *(pl.col(metric.name) * metric.sign for metric in (x, y))
     )
     parts = [front.select("Method", x.name, y.name).clear()]
     for (method,), points in minimized.group_by("Method", maintain_order=True):
         # A repetition without a point attains the reference point and what is worse.
-        padded = points.select("repetition", x.name, y.name).vstack(
-            pl.DataFrame(
-                [{"repetition": repetition, **worst} for repetition in repetitions],
-                schema=points.drop("Method").schema,
+        padded = (
+            points.select("repetition", x.name, y.name)
+            .vstack(
+                pl.DataFrame(
+                    [{"repetition": repetition, **worst} for repetition in repetitions],
+                    schema=points.drop("Method").schema,
+                )
             )
-        )
+            .sort("repetition")
+        )  # moocore wants the points of a set together
         surface = moocore.eaf(
             padded.select(x.name, y.name).to_numpy(), padded["repetition"], percentiles=[50]
         )
@@ -134,7 +140,7 @@ def _attained(
             .filter(pl.col(x.name) <= worst[x.name])
             .select(
                 pl.lit(method).alias("Method"),
-                *(metric.sign * pl.col(metric.name) for metric in (x, y)),
+                *(pl.col(metric.name) * metric.sign for metric in (x, y)),
             )
         )
     return pl.concat(parts).sort("Method", x.name)

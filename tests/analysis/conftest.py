@@ -33,5 +33,5 @@ def fronts(tmp_path: Path) -> Path:
     results.write_text("study.toml", STUDY)
     write_trials(results, "ngm-sgd", NGM)
     write_trials(results, "sgd", [("completed", (0.9, 0.9), (0.1, 0.1))])
-    write_trials(results, "adam", [("diverged", (0.0, 0.0), (1.0, 1.0))])
+    write_trials(results, "adam", [("diverged", (0.0, 0.0), (1.0, 1.0))] * 5)
     return tmp_path

@@ -12,6 +12,7 @@ import pyarrow as pa
 from ngm_tune.analysis.loaded_study import LoadedStudy
 from ngm_tune.analysis.loading import load
 from ngm_tune.results.directory import Results
+from ngm_tune.results.ids import TrialId
 from ngm_tune.results.schema import trials_schema
 
 SCHEMA = trials_schema({"lr": "float"}, {"lr": "float"})
@@ -29,6 +30,9 @@ objectives = ["avg_acc", "avg_sg"]
 reference_point = { avg_acc = 0.0, avg_sg = 1.0 }
 confirm = { max_configurations = 2, seeds = 3 }
 """
+
+REPEATED = STUDY.replace("trials = 8", "trials = 2\nsearches = 3")
+"""A study with three repetitions."""
 
 Point = tuple[float, float]
 
@@ -81,11 +85,13 @@ class MadeUp:
         for run, rows_of_run in runs.items():
             self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, SCHEMA))
 
-    def rows(self, trial: str, points: Sequence[Point], seeds: Sequence[int]) -> None:
-        """Add a trial of the phase ``confirm``, with one point per seed."""
+    def rows(
+        self, trial: str, points: Sequence[Point], seeds: Sequence[int], phase: str = "confirm"
+    ) -> None:
+        """Add a trial with one point per seed."""
         rows = [
             {
-                **identity(trial, seed), "phase": "confirm", "status": "completed",
+                **identity(trial, seed), "phase": phase, "status": "completed",
                 "config_lr": 0.1, "search_lr": 0.1, "iterations": 100,
                 "avg_acc": accuracy, "avg_sg": gap,
             }
@@ -104,6 +110,16 @@ class MadeUp:
         self.trial(number, estimate, method=method)
         self.confirmed(f"split-digits.{method}.{number:04d}.confirm", points)
 
+    def repetitions(self, method: str, confirmed: Sequence[Sequence[Point]]) -> None:
+        """Add repetitions of a search, each with one trial per point that it confirms."""
+        for repetition, points in enumerate(confirmed):
+            first = repetition * 20_000
+            for number, point in enumerate(points):
+                trial = TrialId("split-digits", method, number, repetition=repetition)
+                self.rows(str(trial), [point] * 2, range(first, first + 2), phase="search")
+                fresh = range(first + 1000, first + 1003)
+                self.rows(str(trial.confirmation()), [point] * 3, fresh)
+
     def fixed_run(self, method: str, point: Point, seeds: Sequence[int] = (0, 1)) -> None:
         """Add the fixed run of a method, with the same scores for every seed."""
         self.rows(f"split-digits.{method}.0000", [point] * len(seeds), seeds)
@@ -115,12 +131,12 @@ class MadeUp:
 
 def identity(trial: str, seed: int) -> dict[str, Any]:
     """Return the columns of a row that identify its run."""
-    benchmark, method, *_ = trial.split(".")
+    identified = TrialId.parse(trial)
     return {
         "study": "made-up",
-        "benchmark": benchmark,
-        "method": method,
-        "repetition": 0,
+        "benchmark": identified.benchmark,
+        "method": identified.method,
+        "repetition": identified.repetition,
         "trial_id": trial,
         "seed": seed,
         "wall_seconds": 1800.0,

@@ -10,7 +10,7 @@ import pytest
 from ngm_tune.analysis.loaded_study import LoadedStudy
 from ngm_tune.analysis.statistics.choice import choose
 from ngm_tune.analysis.statistics.pareto import pareto_info
-from tests.helpers.made_up import STUDY, MadeUp
+from tests.helpers.made_up import REPEATED, STUDY, MadeUp
 
 
 def test_every_completed_trial_is_in_the_chart(loaded: LoadedStudy) -> None:
@@ -46,19 +46,25 @@ def test_attainment_lines_end_at_the_reference_point(made: MadeUp) -> None:
     assert info.spread.is_empty()
 
 
-def test_compared_trials_are_marked_and_visible(made: MadeUp) -> None:
-    for method, far in (("ngm-sgd", 0.9), ("sgd", 0.2)):
-        made.trial(0, (0.9, far), method=method)
-        made.trial(1, (0.5, 0.1), method=method)
-        made.trial(0, (0.9, far), method=method, phase="confirm", spread=0.05)
-        made.trial(1, (0.5, 0.1), method=method, phase="confirm")
+def test_with_repetitions_lines_are_median_attainment_surfaces(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, study=REPEATED)
+    made.repetitions("ngm-sgd", [[(0.9, 0.3)], [(0.8, 0.1)], [(0.7, 0.2), (0.75, 0.5)]])
+    made.repetitions("sgd", [[(0.9, 0.3)], [(0.9, 0.3)], [(0.8, 0.2)]])
     info = pareto_info(made.load(), "split-digits", [])
-    marked = info.trials.filter("compared")
-    assert sorted(marked["trial_id"]) == [
-        f"split-digits.{method}.0000.confirm" for method in ("ngm-sgd", "sgd")
-    ]
-    assert info.x_domain[1] > 0.9
-    bars = info.spread.filter(Method="SGD", avg_acc=0.9).to_dicts()[0]
+    attained = info.attained.with_columns(pl.col("avg_sg", "avg_acc").round(9))
+    lines = {
+        name: rows.select("avg_sg", "avg_acc").rows()
+        for (name,), rows in attained.group_by("Method")
+    }
+    # At a gap of 0.2 two of three repetitions reach 0.7, and at 0.3 they reach 0.8.
+    assert lines["NGM-SGD"] == [(0.2, 0.7), (0.3, 0.8), (1.0, 0.8)]
+    assert lines["SGD"] == [(0.3, 0.9), (1.0, 0.9)]
+
+
+def test_confirmed_points_have_bars(made: MadeUp) -> None:
+    made.trial(0, (0.9, 0.2))
+    made.trial(0, (0.9, 0.2), phase="confirm", spread=0.05)
+    (bars,) = pareto_info(made.load(), "split-digits", []).spread.to_dicts()
     assert (bars["y_low"], bars["y_high"]) == pytest.approx((0.85, 0.95))
     assert (bars["x_low"], bars["x_high"]) == pytest.approx((0.2, 0.2))
 
