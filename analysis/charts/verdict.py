@@ -87,4 +87,4 @@ def _panel(answer: Answer, endpoint: Endpoint, title_of: Callable[[str], str]) -
         margin = pl.DataFrame({"low": [-endpoint.margin], "high": [endpoint.margin]})
         band = alt.Chart(margin).mark_rect(color="#e6e9ed", opacity=0.7)
         layers.insert(0, band.encode(x=alt.X("low:Q", title=x["title"]), x2="high:Q"))
-    return alt.layer(*layers).properties(width=WIDTH - 240, height=26 * len(rows) + 12)
+    return alt.layer(*layers).properties(width=WIDTH - 190, height=26 * len(rows) + 12)

@@ -22,7 +22,6 @@ from ..statistics.methods import INCOMPLETE_STATUSES
 from ..statistics.optimism import Optimism, optimism
 from ..statistics.published import Replication
 from ..statistics.robustness import NEAR_FRONT
-from ..statistics.verdict import Comparison
 
 Row = dict[str, str]
 """Text of each cell, by column heading."""
@@ -44,24 +43,27 @@ def _escape(text: str) -> str:
 
 def verdict_rows(loaded: LoadedStudy, answer: Answer) -> list[Row]:
     """Return the comparisons of the first method with each rival, as text."""
-    rows: dict[str, Row] = {}
+    unit = "seeds" if loaded.has_fixed_runs else "repetitions"
+    rows = []
     for each in answer.comparisons:
-        row = rows.setdefault(each.rival, {"Rival": loaded.method_title(each.rival)})
-        row[each.endpoint.title] = comparison_cell(each)
-        if each.endpoint.primary and each.probability_better is not None:
+        mean, low, high = each.raw
+        has_interval = not np.isnan(low)
+        more = each.replicates_to_decide
+        row = {
+            "Quantity": each.endpoint.title if each.rival == answer.comparisons[0].rival else "",
+            "Rival": loaded.method_title(each.rival),
+            "Difference": _NONE if np.isnan(mean) else signed(mean),
+            "95 % interval": f"{signed(low)} to {signed(high)}" if has_interval else _NONE,
+            "Outcome": each.outcome.value,
+        }
+        if not each.one_search:
             wins = sum(difference > 0 for difference in each.differences)
-            row["Better in"] = f"{wins} of {len(each.differences)}"
-    return list(rows.values())
-
-
-def comparison_cell(comparison: Comparison) -> str:
-    """Format a comparison as ``difference (interval), outcome``."""
-    mean, low, high = comparison.raw
-    if np.isnan(mean):
-        return _NONE
-    interval = "" if np.isnan(low) else f" ({signed(low)} to {signed(high)})"
-    undefined = f", undefined in {comparison.n_undefined}" if comparison.n_undefined else ""
-    return f"{signed(mean)}{interval}, {comparison.outcome.value}{undefined}"
+            row["Better in"] = f"{wins} of {len(each.differences)} {unit}"
+            row[f"More {unit} to decide"] = (
+                "" if more is None else f"about {more - len(each.differences)}"
+            )
+        rows.append(row)
+    return rows
 
 
 def method_rows(loaded: LoadedStudy, table: pl.DataFrame) -> list[Row]:

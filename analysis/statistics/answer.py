@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 
 from ngm_tune.metrics.curves import Floats
+from ngm_tune.metrics.pareto import normalised_hypervolume
 
 from ..loaded_study import LoadedStudy
-from .endpoints import Endpoint, normalised_hypervolume, search_endpoints, value_endpoints
+from .endpoints import Endpoint, search_endpoints, value_endpoints
 from .optimism import jackknife_variance
 from .replicates import replicate_values
 from .verdict import Comparison, compare
@@ -70,6 +71,17 @@ class Answer:
     def of(self, endpoint: Endpoint) -> list[Comparison]:
         """Return the comparisons in one endpoint, by rival."""
         return [each for each in self.comparisons if each.endpoint.name == endpoint.name]
+
+    @property
+    def resolvable(self) -> tuple[float, float] | None:
+        """Smallest and largest difference in the primary endpoint that the study can resolve.
+
+        Over the rivals (:attr:`~analysis.statistics.verdict.Comparison.resolvable`); None with a
+        single search.
+        """
+        primary = [each for each in self.comparisons if each.endpoint.primary]
+        found = [each.resolvable for each in primary if each.resolvable is not None]
+        return (min(found), max(found)) if found else None
 
     @property
     def one_search(self) -> bool:

@@ -17,10 +17,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ngm_tune.metrics.curves import Floats
-from ngm_tune.metrics.pareto import shortfall
+from ngm_tune.metrics.pareto import normalised_hypervolume, shortfall
 
 from ..loaded_study import LoadedStudy
-from .endpoints import normalised_hypervolume
 
 _N_ORDERS = 200
 _N_BUDGETS = 40

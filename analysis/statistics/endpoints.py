@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 
 from ngm_tune.metrics.curves import Floats
-from ngm_tune.metrics.pareto import hypervolume, minimized
+from ngm_tune.metrics.pareto import minimized, normalised_hypervolume, ranges
 from ngm_tune.metrics.registry import Metric
 
 Difference = Callable[[Floats, Floats], float]
@@ -119,20 +119,6 @@ def value_endpoints(objectives: Sequence[Metric], margins: Mapping[str, float]) 
     ]
 
 
-def normalised_hypervolume(
-    points: Floats, objectives: Sequence[Metric], reference_point: Mapping[str, float]
-) -> float:
-    """Return the share of the volume between reference point and ideal that the points dominate.
-
-    Args:
-        points: One row per configuration, shape (C, M). Without rows, the share is 0.
-        objectives: The M metrics.
-        reference_point: The least useful value of each objective.
-    """
-    whole = np.prod(_ranges(objectives, reference_point))
-    return hypervolume(points, objectives, reference_point) / float(whole)
-
-
 def hypervolume_difference(
     points: Floats,
     others: Floats,
@@ -167,7 +153,7 @@ def hypervolume_margin(
     if any(metric.name not in margins for metric in objectives):
         return None
     given = np.array([margins[metric.name] for metric in objectives])
-    return float((given / _ranges(objectives, reference_point)).min())
+    return float((given / ranges(objectives, reference_point)).min())
 
 
 def front_distance(
@@ -245,8 +231,3 @@ def _worst(metric: Metric) -> float:
     if metric.worst is None:
         raise ValueError(f"{metric.name} has no worst value, so it cannot be an objective")
     return metric.worst
-
-
-def _ranges(objectives: Sequence[Metric], reference_point: Mapping[str, float]) -> Floats:
-    """Return the distances from the reference point to the ideal, shape (M,)."""
-    return np.array([abs(metric.best - reference_point[metric.name]) for metric in objectives])

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 
 from ngm_tune.metrics.curves import Floats
+from ngm_tune.metrics.pareto import normalised_hypervolume
 from ngm_tune.metrics.registry import METRICS
 
 from ..loaded_study import LoadedStudy
-from .endpoints import normalised_hypervolume
 from .replicates import values_by_seed
 
 SEARCHED = "searched_"

@@ -14,6 +14,7 @@ import typer
 
 from ngm_tune.cli.app import app
 from ngm_tune.cli.terminal import DataOption, console, log_to_stderr, print_table, use_data_folder
+from ngm_tune.errors import UserError
 from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred, graceful_signals
 from ngm_tune.messages import counted
 
@@ -94,6 +95,15 @@ def run(
             help="Show how many runs are left and estimate their time; run and write nothing.",
         ),
     ] = False,
+    spread_of: Annotated[
+        str | None,
+        typer.Option(
+            "--spread-of",
+            metavar="OTHER_RESULTS",
+            help="With --dry-run: show the smallest differences between methods that the study can "
+            "resolve, if they spread as between the repetitions of an earlier study.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool,
         typer.Option(
@@ -130,7 +140,11 @@ def run(
                 + (f"; {n_outside} more lie outside the search spaces" if n_outside else "")
             )
 
+        if spread_of is not None and not dry_run:
+            raise UserError(f"--spread-of {spread_of}: needs --dry-run")
         if dry_run:
+            if spread_of is not None:
+                _report_resolution(loaded, spread_of)
             _report_remaining(loaded, location)
             return
 
@@ -186,6 +200,26 @@ def _report_remaining(study: Study, location: str) -> None:
     console.print(
         f"At most {seed_runs} runs of one seed, about {core_hours:.2g} core-hours on this machine, "
         "estimated from a few iterations of each method."
+    )
+
+
+def _report_resolution(study: Study, earlier: str) -> None:
+    """Print the smallest differences between methods that a study can resolve."""
+    from ngm_tune.analysis.loading import load
+    from ngm_tune.analysis.statistics.planning import resolutions
+
+    rows = resolutions(load(earlier), study.searches, max(1, len(study.methods) - 1))
+    print_table(
+        ("benchmark", "quantity", "rival", "spread", "smallest difference"),
+        (
+            (r.benchmark, r.quantity, r.rival, f"{r.spread:.3f}", f"{r.difference:.3f}")
+            for r in rows
+        ),
+    )
+    console.print(
+        f"The smallest true difference from each rival that 80 % of studies with "
+        f"{study.searches} repetitions find, if differences spread as between the repetitions of "
+        f"{earlier}."
     )
 
 

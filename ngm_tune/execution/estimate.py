@@ -71,12 +71,19 @@ def estimate(plan: StudyPlan, location: str) -> list[RemainingRuns]:
         UserError: The directory has a different study or damaged results, data is missing, or a
             method raises an exception.
     """
-    remaining = [source for source in _read_sources(plan, location) if not source.complete]
+    remaining: dict[tuple[str, str, str], list[RunSource]] = {}
+    for source in _read_sources(plan, location):
+        if not source.complete:
+            key = (source.phase, source.benchmark, source.method.name)
+            remaining.setdefault(key, []).append(source)
     splits = SplitCache(lambda name: _load_data(plan.benchmark(name)), device_of(plan.study))
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.study.resources.cpu)
     try:
-        return [_estimate_source(plan, location, source, splits) for source in remaining]
+        return [
+            _estimate_repetitions(plan, location, repetitions, splits)
+            for repetitions in remaining.values()
+        ]
     finally:
         torch.set_num_threads(threads)
 
@@ -98,9 +105,11 @@ def _read_sources(plan: StudyPlan, location: str) -> Sequence[RunSource]:
     return create_sources(plan, InMemoryStorage(), finished)
 
 
-def _estimate_source(
-    plan: StudyPlan, location: str, source: RunSource, splits: SplitCache
+def _estimate_repetitions(
+    plan: StudyPlan, location: str, repetitions: Sequence[RunSource], splits: SplitCache
 ) -> RemainingRuns:
+    """Estimate the runs of one method, benchmark and phase, by timing the first repetition."""
+    source = repetitions[0]
     study, benchmark = plan.study, plan.benchmark(source.benchmark)
     settings = study.settings
     spec = RunSpec(
@@ -133,7 +142,7 @@ def _estimate_source(
         benchmark=benchmark.name,
         method=source.method.title,
         phase=source.phase,
-        seed_runs=source.remaining_seed_runs,
+        seed_runs=sum(each.remaining_seed_runs for each in repetitions),
         seconds=iterations * evaluator.tasks * step + evaluated * per_example,
         cores=study.resources.cpu,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ngm_tune.metrics.pareto import hypervolume
+from ngm_tune.metrics.pareto import normalised_hypervolume
 from ngm_tune.metrics.selection import find_knee
 from ngm_tune.results.outcome import Values
 from ngm_tune.results.schema import Status
@@ -27,8 +27,8 @@ class MethodState:
         confirmed: Numbers of ended and of expected confirmations; None without confirmations.
         knee: Objectives of the knee of the front, means over repetitions; None while every front is
             empty.
-        hypervolume: Hypervolume of the front, mean over repetitions; None while every front is
-            empty.
+        hypervolume: Normalised hypervolume of the front, mean over repetitions; None while every
+            front is empty.
     """
 
     benchmark: str
@@ -89,7 +89,7 @@ def _method_state(
     objectives, reference_point = study.objective_metrics, study.reference_point
     fronts = [source.values for source in repetitions if source.values]
     knees = [front[find_knee(front, objectives, reference_point)] for front in fronts]
-    volumes = [hypervolume(front, objectives, reference_point) for front in fronts]
+    volumes = [normalised_hypervolume(front, objectives, reference_point) for front in fronts]
     return MethodState(
         benchmark=repetitions[0].benchmark,
         title=repetitions[0].method.title,

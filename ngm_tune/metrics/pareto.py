@@ -50,6 +50,27 @@ def hypervolume(
     return float(moocore.hypervolume(points, ref=reference))
 
 
+def normalised_hypervolume(
+    values: ArrayLike, objectives: Sequence[Metric], reference_point: Mapping[str, float]
+) -> float:
+    """Return the share of the volume between reference point and ideal that the points dominate.
+
+    Args:
+        values: One row per point, one column per objective, shape (N, M). Without rows, it is 0.
+        objectives: The M metrics.
+        reference_point: The least useful value of each objective.
+    """
+    whole = float(np.prod(ranges(objectives, reference_point)))
+    return hypervolume(values, objectives, reference_point) / whole
+
+
+def ranges(
+    objectives: Sequence[Metric], reference_point: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Return the distances from the reference point to the ideal, shape (M,)."""
+    return np.array([abs(metric.best - reference_point[metric.name]) for metric in objectives])
+
+
 def ranks(values: ArrayLike, objectives: Sequence[Metric]) -> NDArray[np.int64]:
     """Return the non-dominated rank of each point, shape (N,): 0 on the front, 1 on the next front.
 
