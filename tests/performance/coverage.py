@@ -4,7 +4,7 @@ The studies are those of :mod:`tests.performance.made_up_studies`; endpoints, se
 comparison are those of ngm-tune. The true difference of two methods is 0 if their surfaces are
 equal, and otherwise the mean over all repetitions of the scenario.
 
-    python -m tests.performance.coverage     the tables of docs/verdict.md, in about 30 minutes
+    python -m tests.performance.coverage     the tables of docs/verdict.md, in about 25 minutes
 """
 
 from __future__ import annotations
