@@ -14,7 +14,7 @@ from ngm_tune.errors import ResultsFileError, UserError
 from ngm_tune.metrics.constraints import is_feasible
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.registry import METRICS, Metric
-from ngm_tune.metrics.selection import select_to_confirm
+from ngm_tune.metrics.selection import hypervolume_subset, select_to_confirm
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.directory import STUDY, Results
 from ngm_tune.results.eligibility import is_eligible
@@ -85,12 +85,13 @@ def _load(results: Results) -> LoadedStudy:
         .otherwise("status")
         .alias("status")
     )
-    search = _with_selection(_with_fronts(search, loaded.objectives), study)
     confirmed = loaded.confirmed.with_columns(
         pl.col("trial_id").str.strip_suffix(CONFIRM_SUFFIX).alias("origin")
     )
+    earlier = confirmed["origin"].to_list() if results.confirms_fronts_only() else None
+    search = _with_selection(_with_fronts(search, loaded.objectives), study, earlier)
     if not loaded.has_fixed_runs:
-        # The front can have changed after a confirmation, because the search was extended.
+        # The selection can have changed after a confirmation, because the search was extended.
         selected = search.filter("to_confirm")["trial_id"]
         confirmed = confirmed.filter(pl.col("origin").is_in(selected.to_list()))
     return loaded._replace(search=search, confirmed=_with_fronts(confirmed, loaded.objectives))
@@ -184,14 +185,29 @@ def _values(trials: pl.DataFrame, names: Sequence[str]) -> list[tuple[float, ...
     return list(zip(*columns, strict=True)) if columns else [()] * trials.height
 
 
-def _with_selection(search: pl.DataFrame, study: StoredStudy) -> pl.DataFrame:
-    """Add column ``to_confirm``: whether the study confirms the configuration."""
+def _with_selection(
+    search: pl.DataFrame, study: StoredStudy, earlier_confirmations: Sequence[str] | None
+) -> pl.DataFrame:
+    """Add column ``to_confirm``: whether the study confirms the configuration.
+
+    Args:
+        search: The trials of the searches.
+        study: The study.
+        earlier_confirmations: Ids of the confirmed trials of a study that selected them as earlier
+            versions did. They are kept, up to the number of configurations to confirm.
+    """
     objectives, limit = study.objective_metrics, study.confirm.max_configurations
+    kind = "eligible" if earlier_confirmations is None else "front"
     selected: list[str] = []
-    for _, front in search.filter("front").group_by(_SEARCH, maintain_order=True):
-        values = front.select(study.objectives).to_numpy()
-        order = select_to_confirm(values, objectives, study.reference_point, limit)
-        selected += front["trial_id"].gather(order).to_list()
+    for _, trials in search.filter(kind).group_by(_SEARCH, maintain_order=True):
+        values = trials.select(study.objectives).to_numpy()
+        if earlier_confirmations is None:
+            order = select_to_confirm(values, objectives, study.reference_point, limit)
+            selected += trials["trial_id"].gather(order).to_list()
+        else:
+            order = hypervolume_subset(values, objectives, study.reference_point, trials.height)
+            ids = trials["trial_id"].gather(order).to_list()
+            selected += sorted(ids, key=lambda each: each not in earlier_confirmations)[:limit]
     return search.with_columns(to_confirm=pl.col("trial_id").is_in(selected))
 
 

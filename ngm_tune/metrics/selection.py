@@ -1,4 +1,4 @@
-"""Selection of configurations from a front: for confirmation, or the knee."""
+"""Selection of configurations: for confirmation, or the knee of a front."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def hypervolume_subset(
     reference_point: Mapping[str, float],
     count: int,
 ) -> list[int]:
-    """Return the indices of at most ``count`` points of a front with a large joint hypervolume.
+    """Return the indices of at most ``count`` points with a large joint hypervolume.
 
     Greedy hypervolume subset selection (Guerreiro, Fonseca and Paquete, Evolutionary Computation
     24, 2016): each point adds the most to the hypervolume of the previous ones. Points that add
@@ -47,10 +47,12 @@ def select_to_confirm(
     reference_point: Mapping[str, float],
     count: int,
 ) -> list[int]:
-    """Return the indices of at most ``count`` points of a front to confirm, in this order.
+    """Return the indices of at most ``count`` points of a search to confirm, in this order.
 
-    These are the points that :func:`hypervolume_subset` selects, as long as they are better than
-    the reference point in every objective; if none is, the point nearest to the ideal.
+    These are the points that :func:`hypervolume_subset` selects among those that are better than
+    the reference point in every objective; if none is, the point nearest to the ideal. Points
+    behind the front are selected too, if ``count`` allows: scores are noisy, so what is just
+    behind the front may well be on it.
 
     Args:
         values: One row per point, one column per objective, shape (N, M).
@@ -59,9 +61,12 @@ def select_to_confirm(
         count: Largest number of points.
     """
     points = as_points(values, objectives)
-    order = hypervolume_subset(points, objectives, reference_point, count)
     is_useful = np.all(shortfall(points, objectives, reference_point) < 1.0, axis=1)
-    return [index for index in order if is_useful[index]] or order[:1]
+    useful = np.flatnonzero(is_useful)
+    if not len(useful):
+        return hypervolume_subset(points, objectives, reference_point, min(count, 1))
+    order = hypervolume_subset(points[useful], objectives, reference_point, count)
+    return [int(index) for index in useful[order]]
 
 
 def find_knee(

@@ -40,7 +40,7 @@ import pyarrow.parquet as pq
 from ngm_tune.errors import NewerResultsError, ResultsFileError, UserError
 from ngm_tune.results.filesystem import Directory
 from ngm_tune.results.ids import trial_of
-from ngm_tune.results.legacy_keys import with_current_keys
+from ngm_tune.results.legacy_keys import precedes_repetitions, with_current_keys
 from ngm_tune.results.recomputation import needs_recomputation, recompute_gaps
 from ngm_tune.results.records import StoredEnvironment, read_record
 from ngm_tune.results.schema import (
@@ -108,8 +108,15 @@ class Results(Directory):
         Raises:
             ResultsFileError: The file cannot be read, or is not valid TOML.
         """
+        return with_current_keys(self._parse_study())
+
+    def confirms_fronts_only(self) -> bool:
+        """Whether the study selected the configurations to confirm as earlier versions did."""
+        return precedes_repetitions(self._parse_study())
+
+    def _parse_study(self) -> dict[str, Any]:
         try:
-            return with_current_keys(tomllib.loads(self._read_text(STUDY)))
+            return tomllib.loads(self._read_text(STUDY))
         except (ValueError, RecursionError) as error:
             raise self._file_error(STUDY, f"not valid TOML: {error}") from error
 

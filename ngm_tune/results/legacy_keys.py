@@ -35,13 +35,22 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
     for table, keys in _KEYS_OF_TABLES.items():
         if isinstance(renamed.get(table), Mapping):
             renamed[table] = _rename_keys(renamed[table], keys)
-    # Earlier versions wrote every key with its default, such as probe_every, and had no repetitions.
-    # They used the seeds 0 to n - 1 for every seed of the study.
-    if "probe_every" in renamed and "searches" not in renamed:
+    if precedes_repetitions(content):
+        # These versions used the seeds 0 to n - 1 for every seed of the study.
         if renamed.get("seed") and type(seeds := renamed.get("seeds")) is int:
             renamed["seeds"] = list(range(min(seeds, MAX_SEEDS)))
         return {"searches": 1, "split": "fixed", "class_order": "paper"} | renamed
     return renamed
+
+
+def precedes_repetitions(content: Mapping[str, Any]) -> bool:
+    """Whether a version of ngm-tune that did not repeat searches wrote the content of a study.
+
+    It confirmed at most ``confirm.max_configurations`` configurations of each front, and none
+    behind it.
+    """
+    # ngm-tune writes every key with its default, such as probe_every.
+    return "probe_every" in content and "searches" not in content
 
 
 def current_key(table: str, key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Runs on the test data without a search: fixed hyper-parameters and confirmations of a front."""
+"""Runs on the test data without a search: fixed hyper-parameters, and confirmations of a search."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def create_fixed_run(
 def create_confirmation(
     study: Study, search: MethodSearch, finished: Mapping[str, Outcome]
 ) -> FixedRuns:
-    """Create the runs that confirm the front of a search, with seeds that no search uses."""
+    """Create the runs that confirm a search, with seeds that no search uses."""
 
     def find_selected() -> list[Configuration] | None:
         selected = search.select_to_confirm()

@@ -198,16 +198,10 @@ class MethodSearch:
     def front(self, runs: int | None = None) -> dict[int, Values]:
         """Return the configurations on the front by number, with their objectives.
 
-        Only feasible configurations that completed with every seed are candidates.
-
         Args:
             runs: Number of leading runs to consider; None for all.
         """
-        candidates = {
-            c: state.values
-            for c, state in self._history.aggregates(runs).items()
-            if state.values is not None and state.is_eligible(self._study.runs_per_trial)
-        }
+        candidates = self._candidates(runs)
         mask = on_front(list(candidates.values()), self._objectives)
         return {c: values for (c, values), on in zip(candidates.items(), mask, strict=True) if on}
 
@@ -217,17 +211,17 @@ class MethodSearch:
         return hypervolume(front, self._objectives, self._study.reference_point)
 
     def select_to_confirm(self) -> list[Configuration] | None:
-        """Return the configurations of the front to confirm; None until the search is complete."""
+        """Return the configurations to confirm; None until the search is complete."""
         if not self.complete:
             return None
-        front = self.front()
+        candidates = self._candidates()
         indices = select_to_confirm(
-            list(front.values()),
+            list(candidates.values()),
             self._objectives,
             self._study.reference_point,
             self._study.confirm.max_configurations,
         )
-        return [self._configuration(list(front)[i]) for i in indices]
+        return [self._configuration(list(candidates)[i]) for i in indices]
 
     def count_informing_runs(self, number: int) -> int:
         """Return the number of leading runs whose outcomes inform the decision about a run."""
@@ -269,6 +263,14 @@ class MethodSearch:
             self._history.finish(number, self._finished[run_id])
             self._record.check_outcome(number, self._finished[run_id])
         return True
+
+    def _candidates(self, runs: int | None = None) -> dict[int, Values]:
+        """Return the feasible configurations that completed with every seed, by number."""
+        return {
+            c: state.values
+            for c, state in self._history.aggregates(runs).items()
+            if state.values is not None and state.is_eligible(self._study.runs_per_trial)
+        }
 
     def _configuration(self, number: int) -> Configuration:
         coordinates = dict(self._configurations[number].params)

@@ -43,12 +43,13 @@ class Resources(_Table):
 
 
 class Confirm(_Table):
-    """How the configurations of a front are confirmed: on the test data, with fresh seeds."""
+    """How the best configurations of a search are confirmed: on the test data, with fresh seeds."""
 
-    max_configurations: Annotated[int, Field(ge=0, le=1000)] = 4
-    """Largest number of configurations of each front; 0 for no confirmation. They are those that
-    add the most hypervolume."""
-    seeds: SeedCount = 3
+    max_configurations: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Largest number of configurations of each search; 0 for no confirmation. They are those that
+    add the most hypervolume, then those nearest to the ideal. The more there are, the less depends
+    on the noise of the search."""
+    seeds: SeedCount = 2
     """Number of fresh seeds for each configuration."""
 
 

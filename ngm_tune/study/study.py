@@ -96,7 +96,7 @@ class Study(BaseModel):
     plateau: Plateau | None = None
     """End the searches of a benchmark when their hypervolume stops growing."""
     confirm: Confirm = Confirm()
-    """How configurations of the front are confirmed on the test data."""
+    """How the best configurations of each search are confirmed on the test data."""
     max_concurrent_trials: Count = 1
     """Number of trials of one method that may run at the same time. A suggestion uses the results
     of all earlier trials except the last `max_concurrent_trials - 1`, regardless of the order in

@@ -12,7 +12,7 @@ SPLIT = "split-digits"
 
 def test_claims_rest_on_confirmed_trials_once_all_are_confirmed(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
-    made.trial(1, (0.8, 0.3))
+    made.trial(1, (0.8, 0.3), status="diverged")
     assert not made.load().is_confirmed(SPLIT)
     assert set(made.load().evidence(SPLIT)["phase"]) == {"search"}
     made.trial(0, (0.85, 0.15), phase="confirm")

@@ -49,6 +49,7 @@ def a_study(**changes: Any) -> Study:
         "searches": 1,
         "trials": 14,
         "seeds": 3,
+        "confirm": {"max_configurations": 4, "seeds": 5},
         "split": "fixed",
         "class_order": "paper",
         "reference_point": {"avg_acc": 0.1, "avg_sg": 1.0},

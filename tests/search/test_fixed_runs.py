@@ -49,16 +49,20 @@ def ask_all(confirmation: FixedRuns) -> list[RunSpec]:
 
 
 @pytest.mark.parametrize("most", [1, 3, 9])
-def test_at_most_max_configurations_of_a_front_are_confirmed(tmp_path: Path, most: int) -> None:
+def test_at_most_max_configurations_are_confirmed_those_of_the_front_first(
+    tmp_path: Path, most: int
+) -> None:
     search, confirmation = run_search_to(
         tmp_path / "a", [DOMINATED, *FRONT], confirm={"max_configurations": most}
     )
     reference = {"avg_acc": 0.1, "avg_sg": 1.0}
-    expected = hypervolume_subset(FRONT, search._objectives, reference, most)
+    scores = [DOMINATED, *FRONT]
+    expected = hypervolume_subset(scores, search._objectives, reference, most)
+    assert expected.index(0) == 5 if most == 9 else 0 not in expected
     specs = ask_all(confirmation)
-    names = [f"split-digits.sgd.{i + 1:04d}.confirm" for i in expected]
+    names = [f"split-digits.sgd.{i:04d}.confirm" for i in expected]
     assert [spec.trial_id for spec in specs] == [spec.run_id for spec in specs] == names
-    assert confirmation.total == confirmation.started == min(most, len(FRONT))
+    assert confirmation.total == confirmation.started == min(most, len(scores))
 
 
 def test_only_useful_configurations_are_confirmed_or_else_the_best(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_rivals_are_grouped_by_outcome(tmp_path: Path) -> None:
     made.repetitions("ema", [[(0.9, 0.0)], [(0.9, 0.3)], [(0.9, 0.2)]])
     text = answer(made)
     assert "NGM-SGD is better than SGD and adam and undecided against ema in hypervolume" in text
-    assert "more repetitions would decide against ema, if mean and spread stay the same." in text
+    assert "3 repetitions can resolve differences in hypervolume of about 0.07 to " in text
 
 
 def test_a_single_search_says_so(made: MadeUp) -> None:
@@ -74,9 +74,9 @@ def test_fixed_runs_are_compared_in_every_objective(tmp_path: Path) -> None:
     made = MadeUp(tmp_path, study=FIXED.replace("seeds = 2", "seeds = 3"))
     made.rows(f"{SPLIT}.ngm-sgd.0000", [(0.9, 0.3)] * 3, range(3))
     made.rows(f"{SPLIT}.sgd.0000", [(0.7, gap) for gap in (0.10, 0.12, 0.11)], range(3))
-    assert answer(made) == (
+    assert answer(made).startswith(
         f"{SPLIT}: NGM-SGD is better than SGD in average accuracy (fixed hyper-parameters on test "
-        f"data, 3 seeds). In {GAP} it is worse than SGD."
+        f"data, 3 seeds). In {GAP} it is worse than SGD. 3 seeds can resolve"
     )
 
 

@@ -15,7 +15,7 @@ from tests.helpers.made_up import STUDY, MadeUp
 
 def test_hypervolumes_and_optimism_compare_search_and_confirmation(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
-    made.trial(1, (0.8, 0.3))
+    made.trial(1, (0.8, 0.3), status="failed")
     made.trial(0, (0.85, 0.15), phase="confirm")
     loaded = made.load()
     row = methods_table(loaded, choose(loaded)).filter(method="sgd").to_dicts()[0]
