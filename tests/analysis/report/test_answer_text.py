@@ -39,7 +39,7 @@ def test_rivals_are_grouped_by_outcome(tmp_path: Path) -> None:
     made.repetitions("ema", [[(0.9, 0.0)], [(0.9, 0.3)], [(0.9, 0.2)]])
     text = answer(made)
     assert "NGM-SGD is better than SGD and adam and undecided against ema in hypervolume" in text
-    assert "3 repetitions can resolve differences in hypervolume of about 0.07 to " in text
+    assert "3 repetitions can resolve differences in hypervolume of about 0.05 to " in text
 
 
 def test_a_single_search_says_so(made: MadeUp) -> None:
