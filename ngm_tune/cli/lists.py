@@ -82,19 +82,25 @@ def data(
 def studies() -> None:
     """List the studies that ship with ngm-tune."""
     from ngm_tune.study.shipped import shipped_contents
+    from ngm_tune.study.study import Study
 
+    shipped = [
+        Study.model_validate({"name": name, **content})
+        for name, content in shipped_contents().items()
+    ]
     print_table(
-        ("study", "benchmarks", "methods", "trials", "seeds", "about"),
+        ("study", "benchmarks", "methods", "searches", "trials", "seeds", "about"),
         (
             (
-                name,
-                ", ".join(study["benchmarks"]),
-                str(len(study["methods"])),
-                str(study["trials"]),
-                str(_count(study["seeds"])),
-                study["title"],
+                study.name,
+                ", ".join(study.benchmarks),
+                str(len(study.methods)),
+                str(study.searches),
+                str(study.trials),
+                str(len(study.run_seeds)),
+                study.title,
             )
-            for name, study in shipped_contents().items()
+            for study in shipped
         ),
     )
 
@@ -153,10 +159,6 @@ def metrics() -> None:
             for metric in METRICS.values()
         ),
     )
-
-
-def _count(seeds: int | list[int]) -> int:
-    return seeds if isinstance(seeds, int) else len(seeds)
 
 
 def _range(distribution: object) -> str:

@@ -22,6 +22,10 @@ _KEYS_OF_TABLES = {
     "confirm": {"top": "max_configurations"},
 }
 
+_SEEDS_PER_STUDY = 20_000
+"""Distance between the first run seeds of studies whose ``seed`` differs by one, in the versions
+that had the key ``split`` and no repetitions. Before them, it was 0."""
+
 
 def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a study with the current names of its keys.
@@ -36,9 +40,11 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(renamed.get(table), Mapping):
             renamed[table] = _rename_keys(renamed[table], keys)
     if precedes_repetitions(content):
-        # These versions used the seeds 0 to n - 1 for every seed of the study.
         if renamed.get("seed") and type(seeds := renamed.get("seeds")) is int:
-            renamed["seeds"] = list(range(min(seeds, MAX_SEEDS)))
+            first = renamed["seed"] * _SEEDS_PER_STUDY if "split" in renamed else 0
+            renamed["seeds"] = list(range(first, first + min(seeds, MAX_SEEDS)))
+        if "settings" in renamed:
+            renamed.pop("confirm", None)  # the default of then; fixed runs have no confirmation
         return {"searches": 1, "split": "fixed", "class_order": "paper"} | renamed
     return renamed
 

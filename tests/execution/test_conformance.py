@@ -21,8 +21,8 @@ from tests.helpers.unreliable import UNRELIABLE
 
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd", "raises", "diverges"]'),
-    *("--set", "trials=4", "--set", "seeds=2", "--set", "iterations_per_task=12"),
-    *("--set", "early_stopping.min_peers=2"),
+    *("--set", "searches=2", "--set", "trials=3", "--set", "seeds=1"),
+    *("--set", "iterations_per_task=12", "--set", "early_stopping.min_peers=2"),
     *("--set", "confirm={ max_configurations = 1, seeds = 2 }"),
 )
 
@@ -53,6 +53,7 @@ LARGER_STUDY = """
     title = "Custom images and Rotated-Digits, with replay, racing, probes and step costs"
     benchmarks = ["custom", "rotated-digits"]
     methods = ["ngm-sgd", "er", "unreliable"]
+    searches = 1
     trials = 2
     seeds = 3
     iterations_per_task = 8

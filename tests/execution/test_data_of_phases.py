@@ -48,7 +48,8 @@ class Capture:
 
 def load_splits(location: Path, phase: Phase, *changes: str) -> tuple[TaskSplit, TaskSplit]:
     """Return the training and evaluation examples of the trials of a phase."""
-    plan = StudyPlan.resolve(load_study("quickstart", changes))
+    common = ("searches=1", "class_order=paper", "confirm={}")
+    plan = StudyPlan.resolve(load_study("quickstart", [*common, *changes]))
     executor = Capture()
     with open_study(plan, str(location)) as sources:
         runner.run(plan, str(location), sources, executor, StudyStopper())

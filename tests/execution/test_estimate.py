@@ -16,8 +16,8 @@ from tests.helpers.commands import Command
 from tests.helpers.interrupting import interrupt_before_task
 
 CHANGES = (
-    *('methods=["sgd", "adam"]', "trials=3", "seeds=2", "iterations_per_task=6", "eval_every=3"),
-    "confirm={ max_configurations = 1, seeds = 4 }",
+    *('methods=["sgd", "adam"]', "searches=1", "trials=3", "seeds=2"),
+    *("iterations_per_task=6", "eval_every=3", "confirm={ max_configurations = 1, seeds = 4 }"),
 )
 STUDY = load_study("quickstart", CHANGES)
 

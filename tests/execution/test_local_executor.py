@@ -26,7 +26,7 @@ STUDY = load_study(
     "quickstart",
     [
         'methods=["ngm-sgd", "sgd"]',
-        *("trials=2", "seeds=2", "iterations_per_task=10"),
+        *("searches=1", "trials=2", "seeds=2", "iterations_per_task=10"),
         "confirm={ max_configurations = 1, seeds = 1 }",
     ],
 )
@@ -154,7 +154,7 @@ def test_the_threads_of_this_process_are_restored(tmp_path: Path) -> None:
     study = load_study(
         "quickstart",
         [
-            *('methods=["sgd"]', "trials=1", "seeds=1", "iterations_per_task=2"),
+            *('methods=["sgd"]', "searches=1", "trials=1", "iterations_per_task=2"),
             *("resources={ cpu = 2 }", "confirm={ max_configurations = 0 }"),
         ],
     )

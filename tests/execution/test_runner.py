@@ -37,6 +37,7 @@ PETS = """
     title = "Pets"
     benchmarks = ["custom"]
     methods = ["ngm-sgd", "er", "ewc"]
+    searches = 1
     trials = 1
     seeds = 1
     iterations_per_task = 6

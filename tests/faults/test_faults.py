@@ -19,8 +19,8 @@ from tests.helpers.processes import start_ngm_tune, wait_for_trial
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=4"),
-    *("--set", "seeds=2", "--set", "iterations_per_task=60"),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "searches=1"),
+    *("--set", "trials=4", "--set", "seeds=2", "--set", "iterations_per_task=60"),
     *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
 
@@ -141,8 +141,8 @@ def test_a_second_driver_is_refused(tmp_path: Path, ngm_tune: Command) -> None:
 
 
 def test_a_study_in_which_every_run_fails_exits_with_1(tmp_path: Path, ngm_tune: Command) -> None:
-    study = ("run", "quickstart", "--set", 'methods=["raises"]', "--set", "trials=2")
-    answer = ngm_tune(*study, cwd=tmp_path)  # creates results/ too
+    study = ("run", "quickstart", "--set", 'methods=["raises"]', "--set", "searches=1")
+    answer = ngm_tune(*study, "--set", "trials=2", cwd=tmp_path)  # creates results/ too
     assert (answer.code, answer.err) == (1, "")
     assert "All 2 runs failed; see results/quickstart/failures" in answer.out
     report = ngm_tune("analyze", tmp_path / "results" / "quickstart")

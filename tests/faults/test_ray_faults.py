@@ -22,8 +22,8 @@ from tests.helpers.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(300)]
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd"]', "--set", "trials=12"),
-    *("--set", "seeds=1", "--set", "iterations_per_task=200", "--set", "eval_every=20"),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd"]', "--set", "searches=1"),
+    *("--set", "trials=12", "--set", "iterations_per_task=200", "--set", "eval_every=20"),
     *("--set", "confirm={ max_configurations = 0 }", "--set", "max_concurrent_trials=1"),
 )
 """Trials run one at a time, since each worker takes seconds to start."""
@@ -86,6 +86,34 @@ def test_a_stopped_or_killed_study_resumes_with_the_same_results(
     assert kept.items() <= list_ended_trials(tmp_path).items()
     assert TrialState.RUNNING not in optuna_states(tmp_path)
     assert_same_results(tmp_path, whole)
+
+
+REPETITIONS = (
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "searches=2"),
+    *("--set", "trials=3", "--set", "iterations_per_task=200", "--set", "eval_every=20"),
+    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
+)
+
+
+def test_killed_repetitions_resume_with_the_rows_of_the_local_executor(
+    tmp_path: Path, ngm_tune: Command
+) -> None:
+    """When the driver is killed, trials are running on two workers."""
+    location, local = tmp_path / "study", tmp_path / "local"
+    assert ngm_tune(*REPETITIONS, "--results", local).code == 0
+    process = start_ngm_tune(*REPETITIONS, "--results", location)
+    wait_for_trial(location, process)
+    wait_for(lambda: len(list(location.glob("checkpoints/*.pt"))) == 2)
+    process.kill()
+    process.communicate(timeout=120)
+    kept = list_ended_trials(location)
+    assert 0 < len(kept) < len(list_ended_trials(local))
+    resumed = in_subprocess()(*REPETITIONS, "--results", location)
+    assert (resumed.code, resumed.err) == (0, "")
+    assert f"{len(kept)} runs already done" in resumed.out
+    assert kept.items() <= list_ended_trials(location).items()
+    assert_same_results(location, local)
+    assert {path.split(".")[2] for path in list_ended_trials(local)} >= {"0000", "r1"}
 
 
 def optuna_states(location: Path) -> set[TrialState]:

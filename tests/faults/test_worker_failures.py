@@ -84,7 +84,7 @@ def site(tmp_path: Path) -> Path:
 
 def trials_of(site: Path, location: Path, *changes: str) -> dict[str, str]:
     """Run a small study to its end and return the status of each trial."""
-    small = ["seeds=1", "iterations_per_task=24", "eval_every=12", *changes]
+    small = ["searches=1", "seeds=1", "iterations_per_task=24", "eval_every=12", *changes]
     small += ["confirm={max_configurations=0}"]
     sets = [text for change in small for text in ("--set", change)]
     done = subprocess.run(

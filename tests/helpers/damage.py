@@ -101,7 +101,7 @@ TRIAL_DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (overwrite_with_zeros, "not readable as Parquet"),
     (replace_with_foreign_table, "schema version none"),
     (duplicate_rows, "several rows of the same trial_id, seed"),
-    (keep_last_seed, "seeds 7 instead of 7, 8"),
+    (keep_last_seed, "seeds 8 instead of 7, 8"),
     (remove_rows, "no rows"),
     (
         replace_with_other_trial,

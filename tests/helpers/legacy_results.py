@@ -9,7 +9,9 @@ from typing import NamedTuple
 from tests.helpers.comparing import SCHEMA_1
 
 SCHEMA_2_LEGACY_KEYS = SCHEMA_1.with_name("schema-2-old-keys")
-"""Results of the current schema whose ``study.toml`` has keys of an earlier version."""
+"""Results of schema version 2 whose ``study.toml`` has keys of an earlier version."""
+SCHEMA_3_WITHOUT_SEARCHES = SCHEMA_1.with_name("schema-3-without-searches")
+"""Results of schema version 3 from before repetitions: no key ``searches``, other defaults."""
 
 
 class LegacyResults(NamedTuple):
@@ -37,8 +39,11 @@ LEGACY_RESULTS = {
         title = "Results of schema 1"
         benchmarks = ["split-digits"]
         methods = ["ngm-sgd", "sgd"]
+        searches = 1
         trials = 2
         seeds = 2
+        split = "fixed"
+        class_order = "paper"
         iterations_per_task = 6
         max_concurrent_trials = 1
         strategy = "joint"
@@ -53,8 +58,11 @@ LEGACY_RESULTS = {
         title = "A study with the keys of today"
         benchmarks = ["split-digits"]
         methods = ["ngm-sgd", "sgd"]
+        searches = 1
         trials = 2
         seeds = 1
+        split = "fixed"
+        class_order = "paper"
         max_concurrent_trials = 1
         strategy = "joint"
         eval_tasks = "seen"
@@ -65,6 +73,24 @@ LEGACY_RESULTS = {
         points_to_evaluate = [{ method = "sgd", lr = 0.1 }]
         early_stopping = { quantile = 0.6, min_peers = 3, grace_tasks = 3 }
         plateau = { patience = 5, min_improvement = 0.02 }
+        confirm = { max_configurations = 1, seeds = 2 }
+        """,
+    ),
+    "schema 3": LegacyResults(
+        SCHEMA_3_WITHOUT_SEARCHES,
+        """
+        name = "without-searches"
+        title = "A study of today with one repetition"
+        benchmarks = ["split-digits"]
+        methods = ["ngm-sgd", "sgd"]
+        searches = 1
+        trials = 2
+        seeds = 2
+        split = "fixed"
+        class_order = "paper"
+        iterations_per_task = 6
+        eval_examples = 20
+        reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
         confirm = { max_configurations = 1, seeds = 2 }
         """,
     ),

@@ -39,7 +39,7 @@ def make_config(
 
     The results directory is created with its ``study.toml``.
     """
-    study = load_study("quickstart", ["seeds=2", "iterations_per_task=20", *changes])
+    study = load_study("quickstart", ["searches=1", "seeds=2", "iterations_per_task=20", *changes])
     trial_id = f"{BENCHMARK}.{method}.0000"
     hyperparameters = hyperparameters or {"lr": 0.05}
     spec = RunSpec(

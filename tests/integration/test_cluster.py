@@ -28,13 +28,14 @@ from tests.helpers.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(300)]
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "trials=2"),
-    *("--set", "seeds=1", "--set", "iterations_per_task=600", "--set", "eval_every=20"),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "searches=1"),
+    *("--set", "trials=2", "--set", "iterations_per_task=600", "--set", "eval_every=20"),
     *("--set", "confirm={ max_configurations = 0 }"),
 )
 SHORT = (
-    *("run", "quickstart", "--set", 'methods=["sgd"]', "--set", "trials=1", "--set", "seeds=1"),
-    *("--set", "iterations_per_task=10", "--set", "confirm={ max_configurations = 0 }"),
+    *("run", "quickstart", "--set", 'methods=["sgd"]', "--set", "searches=1"),
+    *("--set", "trials=1", "--set", "iterations_per_task=10"),
+    *("--set", "confirm={ max_configurations = 0 }"),
 )
 
 

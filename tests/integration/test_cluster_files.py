@@ -285,7 +285,7 @@ NO_STUDY = """
 LISTEN, WAIT = "trap 'exit 130' USR1", "while :; do sleep 0.02; done"
 
 STUDY = (
-    *("--set", 'methods=["sgd"]', "--set", "seeds=1", "--set", "iterations_per_task=100"),
+    *("--set", 'methods=["sgd"]', "--set", "searches=1", "--set", "iterations_per_task=100"),
     *("--set", "eval_every=20", "--set", "max_concurrent_trials=1"),
     *("--set", "confirm={ max_configurations = 0, seeds = 1 }"),
 )

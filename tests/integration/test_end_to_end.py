@@ -10,8 +10,8 @@ import pytest
 from tests.helpers.commands import in_subprocess
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=1"),
-    *("--set", "seeds=1", "--set", "iterations_per_task=10"),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "searches=1"),
+    *("--set", "trials=1", "--set", "iterations_per_task=10"),
     *("--set", "confirm={ max_configurations = 1, seeds = 2 }"),
 )
 

@@ -20,7 +20,11 @@ from tests.helpers.interrupting import advance_clock_per_task, interrupt_before_
 
 pytestmark = pytest.mark.slow
 
-QUICK = ("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]')
+QUICK = (
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "searches=1"),
+    *("--set", "split=fixed", "--set", "class_order=paper"),
+    *("--set", "reference_point={ avg_acc = 0.1, avg_sg = 1.0 }"),
+)
 WHOLE = (
     *(*QUICK, "--set", "trials=6", "--set", "seeds=1", "--set", "iterations_per_task=120"),
     *("--set", "early_stopping.min_peers=2", "--set", 'constraints=["avg_acc <= 0.945"]'),

@@ -31,9 +31,9 @@ from tests.helpers.processes import start_ngm_tune
 from tests.helpers.waiting import wait_for
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "trials=1"),
-    *("--set", "seeds=2", "--set", "iterations_per_task=10", "--set", "eval_every=5"),
-    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "searches=1"),
+    *("--set", "trials=1", "--set", "seeds=2", "--set", "iterations_per_task=10"),
+    *("--set", "eval_every=5", "--set", "confirm={ max_configurations = 1, seeds = 1 }"),
 )
 pytestmark = pytest.mark.slow
 

@@ -39,14 +39,10 @@ from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.workspace.doctor import examine
 
 STUDY = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "trials=3"),
-    *("--set", "seeds=2", "--set", "iterations_per_task=200", "--set", "eval_every=2"),
-    *(
-        "--set",
-        "confirm={ max_configurations = 1, seeds = 2 }",
-        "--set",
-        "early_stopping.min_peers=2",
-    ),
+    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "searches=1"),
+    *("--set", "trials=3", "--set", "seeds=2", "--set", "iterations_per_task=200"),
+    *("--set", "eval_every=2", "--set", "early_stopping.min_peers=2"),
+    *("--set", "confirm={ max_configurations = 1, seeds = 2 }"),
 )
 TABLES = ("trials", "tasks", "curves", "steps")
 ROUND_SECONDS = 600.0

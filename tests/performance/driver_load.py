@@ -48,7 +48,7 @@ def measure(trials: int, method: str, sampler: str, iterations: int) -> list[Sam
             [
                 *(sys.executable, "-m", "ngm_tune", "run", "quickstart"),
                 *("--set", f'methods=["{method}"]', "--set", f"trials={trials}"),
-                *("--set", "seeds=1", "--set", f"iterations_per_task={iterations}"),
+                *("--set", "searches=1", "--set", f"iterations_per_task={iterations}"),
                 *("--set", f"sampler={sampler}", "--set", "max_concurrent_trials=4"),
                 *(
                     "--set",

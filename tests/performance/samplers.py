@@ -138,9 +138,12 @@ def replay(
             "title": "A search on recorded runs",
             "benchmarks": [benchmark],
             "methods": [METHOD],
+            "searches": 1,
             "trials": 4 * TRIALS,  # more than the budget allows
             "seeds": searched,
             "seed": repetition,
+            "split": "fixed",
+            "class_order": "paper",
             "sampler": sampler,
             "reference_point": REFERENCE,
             **keys,

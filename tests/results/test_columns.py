@@ -62,6 +62,7 @@ STUDY = """
     title = "Methods with hyper-parameters of the same names"
     benchmarks = ["split-digits"]
     methods = ["integers", "floats", "mixed"]
+    searches = 1
     trials = 3
     seeds = 1
     iterations_per_task = 12

@@ -41,12 +41,14 @@ def test_omitted_keys_have_defaults(file: Path) -> None:
     study = load_study(str(file))
     assert study.name == "mine"
     assert study.objectives == ["avg_acc", "avg_sg"]
-    assert (study.sampler, study.seeds, study.eval_every) == ("tpe", 3, 1)
+    assert (study.searches, study.seeds) == (5, 1)
+    assert (study.split, study.class_order) == ("drawn", None)
+    assert (study.sampler, study.eval_every) == ("tpe", 1)
     assert StudyPlan.resolve(study).iterations("split-digits") == 200
     assert StudyPlan.resolve(study).hyperparameters == {"lr": "float"}
     assert (study.strategy, study.eval_precision, study.probes) == ("joint", "float32", [])
     assert (study.racing, study.early_stopping, study.plateau) == (None, None, None)
-    assert (study.confirm.max_configurations, study.confirm.seeds) == (4, 5)
+    assert (study.confirm.max_configurations, study.confirm.seeds) == (4, 3)
     assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
     assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == []
 
@@ -92,7 +94,7 @@ def test_layer_names_must_exist_in_every_network_of_the_study(file: Path) -> Non
 
 def test_overrides_replace_entries_of_the_file(file: Path) -> None:
     changes = ["trials=7", "seeds=[4, 2]", "sampler=nsga2", "reference_point.avg_acc=0.2"]
-    study = load_study(str(file), changes)
+    study = load_study(str(file), ["searches=1", *changes])
     assert (study.trials, study.seeds, study.sampler) == (7, [4, 2], "nsga2")
     assert study.reference_point == {"avg_acc": 0.2, "avg_sg": 1.0}
 
@@ -113,7 +115,7 @@ def test_ranges_of_a_study_replace_those_of_a_method(file: Path) -> None:
 
 
 def test_fresh_seeds_differ_from_the_seeds_of_the_study(file: Path) -> None:
-    study = load_study(str(file), ["seeds=[1001, 7, 1003]", "confirm.seeds=4"])
+    study = load_study(str(file), ["searches=1", "seeds=[1001, 7, 1003]", "confirm.seeds=4"])
     assert study.run_seeds.of_confirmation(0) == [1000, 1002, 1004, 1005]
     whole = load_study(str(file), ["seeds=1002", "confirm.seeds=3"]).run_seeds
     assert set(whole.of_confirmation(0)).isdisjoint(whole.of_search(0))
@@ -142,7 +144,8 @@ def test_repetitions_and_studies_with_different_seeds_have_no_run_in_common(file
     assert len(set(seeds)) == len(seeds) == 9 * 20_000
     assert max(seeds) < 2**63
     assert load_study(str(file), ["seeds=3", "seed=0"]).run_seeds.of_search(0) == [0, 1, 2]
-    assert load_study(str(file), ["seeds=[4, 2]", "seed=5"]).run_seeds.of_search(0) == [4, 2]
+    listed = load_study(str(file), ["searches=1", "seeds=[4, 2]", "seed=5"])
+    assert listed.run_seeds.of_search(0) == [4, 2]
 
 
 def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
@@ -170,7 +173,7 @@ SEARCH = [
 
 
 def test_a_study_is_unchanged_by_writing_and_reading_it(file: Path) -> None:
-    study = load_study(str(file), ["iterations_per_task=50", *SEARCH])
+    study = load_study(str(file), ["iterations_per_task=50", "searches=1", *SEARCH])
     assert study.racing is not None
     assert study.racing.min_probability == 0.2
     assert validate_study(tomllib.loads(study.to_toml()), "copy") == study
@@ -347,7 +350,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             'class_order = "drawn": rotated-digits has the same classes in every task',
         ),
         ("racing={}; seeds=1", "racing: needs at least two seeds; seeds = 1"),
-        ("racing={}; seeds=[4]", "racing: needs at least two seeds; seeds = [4]"),
+        ("racing={}; searches=1; seeds=[4]", "racing: needs at least two seeds; seeds = [4]"),
         ("racing.min_probability=1", "racing.min_probability = 1: input should be less than 1"),
         (
             "racing.min_probabilities=1",
@@ -429,7 +432,7 @@ def test_a_file_name_without_letters_or_digits_needs_the_key_name(file: Path) ->
 
 @pytest.mark.parametrize("search", SEARCH[1:-1])
 def test_a_study_with_settings_refuses_the_keys_of_a_search(file: Path, search: str) -> None:
-    changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1"]
+    changes = ["settings={sgd={lr=0.1}, adam={lr=0.1}}", "trials=1", "searches=1"]
     key = search.partition("=")[0].partition(".")[0]
     with pytest.raises(UserError, match=f": {key}: a study with settings has no search"):
         load_study(str(file), [*changes, search])
@@ -572,5 +575,15 @@ def test_the_seed_of_a_study_determines_the_arrangement_of_its_data(file: Path) 
     ]
     assert len(set(drawn)) == 6
     assert plans[0].arrangement("rotated-digits", 0).order_seed is None
-    own = StudyPlan.resolve(load_study(str(file))).arrangement("split-digits", 0)
+    by_default = StudyPlan.resolve(load_study(str(file)))
+    assert by_default.arrangement("split-digits", 0) == split
+    as_published = load_study(str(file), ["split='fixed'", "class_order='paper'"])
+    own = StudyPlan.resolve(as_published).arrangement("split-digits", 0)
     assert (own.split_seed, own.order_seed) == (None, None)
+
+
+def test_benchmarks_with_the_same_classes_in_every_task_need_no_class_order(file: Path) -> None:
+    plan = StudyPlan.resolve(load_study(str(file), ['benchmarks=["rotated-digits"]']))
+    drawn = plan.arrangement("rotated-digits", 0)
+    assert drawn.split_seed is not None
+    assert drawn.order_seed is None

@@ -109,7 +109,7 @@ def test_a_damaged_journal_of_a_study_with_settings_is_quarantined(
     study = (
         *("run", "quickstart", "--set", 'methods=["sgd"]', "--set", "settings.sgd.lr=0.1"),
         *("--set", "iterations_per_task=3", "--set", "eval_every=3", "--set", "seeds=1"),
-        *("--set", "trials=1"),
+        *("--set", "searches=1", "--set", "trials=1", "--set", "confirm={}"),
     )
     assert ngm_tune(*study, "--results", tmp_path).code == 0
     assert examine(str(tmp_path)) == []

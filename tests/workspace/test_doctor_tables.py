@@ -123,8 +123,8 @@ def test_curves_and_steps_with_missing_iterations_are_reported(copy: Path, table
 def test_a_run_that_diverged_before_its_first_evaluation_is_not_damaged(
     tmp_path: Path, ngm_tune: Command
 ) -> None:
-    changes = ('methods=["diverges"]', "trials=1", "seeds=1", "iterations_per_task=24")
-    changes += ("eval_every=24", "confirm={max_configurations=0}")
+    changes = ('methods=["diverges"]', "searches=1", "trials=1", "split=fixed", "class_order=paper")
+    changes += ("iterations_per_task=24", "eval_every=24", "confirm={max_configurations=0}")
     options = [text for change in changes for text in ("--set", change)]
     assert ngm_tune("run", "quickstart", *options, "--results", tmp_path / "study").code == 0
     (curves,) = (tmp_path / "study" / "curves").iterdir()

@@ -173,7 +173,8 @@ def test_methods_that_change_the_type_of_a_column_are_refused(tmp_path: Path) ->
     """Files of one study would have different types in one column."""
     (tmp_path / "site").mkdir()
     ngm_tune = in_process(install_methods(tmp_path / "site", OWN_METHODS, "integers", "floats"))
-    study = ("run", "quickstart", *(part for change in SMALL for part in ("--set", change)))
+    changes = (*SMALL, "searches=1", "trials=1")
+    study = ("run", "quickstart", *(part for change in changes for part in ("--set", change)))
     results = ("--results", tmp_path / "results")
     assert ngm_tune(*study, "--set", 'methods=["integers"]', *results).code == 0
     refused = ngm_tune(*study, "--set", 'methods=["integers", "floats"]', *results)

@@ -13,7 +13,7 @@ from ngm_tune.analysis.loading import load
 from ngm_tune.results.directory import Results
 from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.search.optuna_journal import open_storage
-from ngm_tune.study.files import load_study
+from ngm_tune.study.files import load_study, validate_study
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.manifest import (
     find_differences,
@@ -23,7 +23,12 @@ from ngm_tune.workspace.manifest import (
 )
 from tests.helpers.commands import Command
 from tests.helpers.damage import count_contents, repair_damage
-from tests.helpers.legacy_results import LEGACY_RESULTS, SCHEMA_2_LEGACY_KEYS, LegacyResults
+from tests.helpers.legacy_results import (
+    LEGACY_RESULTS,
+    SCHEMA_2_LEGACY_KEYS,
+    SCHEMA_3_WITHOUT_SEARCHES,
+    LegacyResults,
+)
 
 VERSIONS = sorted(LEGACY_RESULTS)
 
@@ -110,7 +115,35 @@ def test_a_study_of_an_earlier_version_keeps_its_run_seeds(
     """They did not depend on the seed of the study."""
     stored = {"seeds": 3, "seed": seed, "probe_every": 20}
     assert with_current_keys(stored)["seeds"] == seeds
-    assert with_current_keys({**stored, "split": "fixed"})["seeds"] == 3
+    assert with_current_keys({**stored, "searches": 1})["seeds"] == 3
+
+
+@pytest.mark.parametrize(("seed", "seeds"), [(0, 3), (7, [140_000, 140_001, 140_002])])
+def test_a_study_from_before_repetitions_keeps_its_run_seeds(
+    seed: int, seeds: int | list[int]
+) -> None:
+    stored = {"seeds": 3, "seed": seed, "probe_every": 20, "split": "drawn"}
+    assert with_current_keys(stored)["seeds"] == seeds
+
+
+def test_a_study_from_before_repetitions_has_the_defaults_of_then() -> None:
+    stored = load_stored_study(Results(str(SCHEMA_3_WITHOUT_SEARCHES)), "unused")
+    assert stored is not None
+    assert (stored.searches, stored.split, stored.class_order) == (1, "fixed", "paper")
+    drawn = with_current_keys({"probe_every": 20, "split": "drawn", "class_order": "drawn"})
+    assert (drawn["searches"], drawn["split"], drawn["class_order"]) == (1, "drawn", "drawn")
+
+
+def test_fixed_runs_of_an_earlier_version_are_read() -> None:
+    """It stored its default of ``confirm``, which is not today's, although it had no effect."""
+    content = {
+        **Results(str(SCHEMA_3_WITHOUT_SEARCHES)).read_study(),
+        "settings": {"ngm-sgd": {"lr": 0.1}, "sgd": {"lr": 0.1}},
+        "trials": 1,
+        "confirm": {"max_configurations": 4, "seeds": 5},
+    }
+    del content["searches"]
+    assert validate_study(with_current_keys(content), "study.toml").settings is not None
 
 
 def test_doctor_finds_no_problem_in_results_with_legacy_keys(

@@ -15,6 +15,7 @@ from tests.helpers.comparing import assert_same_results
 from tests.helpers.unreliable import UNRELIABLE
 
 CHANGES = (
+    "searches=1",
     "trials=3",
     "seeds=1",
     "iterations_per_task=8",
