@@ -48,7 +48,7 @@ def test_omitted_keys_have_defaults(file: Path) -> None:
     assert StudyPlan.resolve(study).hyperparameters == {"lr": "float"}
     assert (study.strategy, study.eval_precision, study.probes) == ("joint", "float32", [])
     assert (study.racing, study.early_stopping, study.plateau) == (None, None, None)
-    assert (study.confirm.max_configurations, study.confirm.seeds) == (4, 3)
+    assert (study.confirm.max_configurations, study.confirm.seeds) == (8, 2)
     assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
     assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == []
 
