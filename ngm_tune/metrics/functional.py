@@ -151,6 +151,9 @@ def windowed_forgetting(curves: AccuracyCurves, window: int) -> float:
 
     NaN if a fall could be missed: if an evaluation omits a task whose training has begun, or if
     evaluations are ``window`` or more iterations apart.
+
+    A window spans ``window`` iterations, as in the definition. The code of [CE] counts evaluations
+    instead, so with sparse evaluation its windows are longer and its values larger.
     """
     return _largest_change(curves, window, sign=-1.0)
 
@@ -158,7 +161,8 @@ def windowed_forgetting(curves: AccuracyCurves, window: int) -> float:
 def windowed_plasticity(curves: AccuracyCurves, window: int) -> float:
     """Return WP^w of [CE]: the largest rise of a_j within ``window`` iterations, mean over tasks j.
 
-    NaN if a rise could be missed, as for :func:`windowed_forgetting`.
+    NaN if a rise could be missed. Windows and the difference from the code of [CE] are as in
+    :func:`windowed_forgetting`.
     """
     return _largest_change(curves, window, sign=1.0)
 
@@ -179,6 +183,9 @@ def _largest_change(curves: AccuracyCurves, window: int, sign: float) -> float:
 
 def forgetting(curves: AccuracyCurves) -> float:
     """Return the forgetting of [RW]: max_{k<K} a_j(T_k) - a_j(T_K), mean over tasks j < K.
+
+    Avalanche's forgetting is the negative of its backward transfer instead: it compares with the
+    accuracy right after the task was learned, a_j(T_j), not with the highest one since.
 
     NaN for a single task.
     """

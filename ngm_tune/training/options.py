@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 Strategy = Literal["joint", "replay", "naive"]
 """Examples that batches are drawn from.
@@ -54,8 +54,8 @@ class StreamOptions:
             ``"replay"``, not allowed with another one.
 
     Raises:
-        ValueError: ``batch_size`` is not positive; ``buffer_size`` is missing, or does not apply to
-            the strategy.
+        ValueError: ``batch_size`` is not positive; ``strategy`` is no such word; ``buffer_size`` is
+            missing, or does not apply to the strategy.
     """
 
     batch_size: int
@@ -65,6 +65,7 @@ class StreamOptions:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"Invalid batch_size: {self.batch_size}")
+        _require(self.strategy, Strategy, "strategy")
         if (self.buffer_size is not None) != (self.strategy == "replay"):
             raise ValueError(f"buffer_size is {self.buffer_size} with strategy {self.strategy!r}")
 
@@ -81,7 +82,7 @@ class EvaluationSchedule:
         tasks: Tasks that are evaluated.
 
     Raises:
-        ValueError: ``every`` is not positive, or ``dense`` is negative.
+        ValueError: ``every`` is not positive, ``dense`` is negative, or ``tasks`` is no such word.
     """
 
     every: int = 1
@@ -93,6 +94,7 @@ class EvaluationSchedule:
             raise ValueError(f"Invalid every: {self.every}")
         if self.dense < 0:
             raise ValueError(f"Invalid dense: {self.dense}")
+        _require(self.tasks, EvalTasks, "tasks")
 
     def tasks_at(self, task: int, step: int, steps: int) -> Sequence[int]:
         """Return the tasks to evaluate after a step of a task; empty if none are due.
@@ -108,6 +110,13 @@ class EvaluationSchedule:
         if not dense and (step + 1) % self.every:
             return ()
         return range(task + 1) if self.tasks == "seen" else sorted({0, max(0, task - 1)})
+
+
+def _require(value: str, allowed: Any, name: str) -> None:
+    """Raise ValueError unless a value is one of the words of a ``Literal``."""
+    if value not in get_args(allowed):
+        words = ", ".join(get_args(allowed))
+        raise ValueError(f"Invalid {name}: {value!r}; allowed are {words}")
 
 
 EVERY_ITERATION = EvaluationSchedule()

@@ -15,6 +15,7 @@ from ngm_tune.training.options import EvaluationSchedule, StreamOptions
         ({"batch_size": 0}, "Invalid batch_size: 0"),
         ({"batch_size": 8, "strategy": "replay"}, "buffer_size is None with strategy 'replay'"),
         ({"batch_size": 8, "buffer_size": 9}, "buffer_size is 9 with strategy 'joint'"),
+        ({"batch_size": 8, "strategy": "all"}, "Invalid strategy: 'all'; allowed are joint, repl"),
     ],
 )
 def test_impossible_stream_options_are_refused(options: dict[str, Any], error: str) -> None:
@@ -24,7 +25,11 @@ def test_impossible_stream_options_are_refused(options: dict[str, Any], error: s
 
 @pytest.mark.parametrize(
     ("options", "error"),
-    [({"every": 0}, "Invalid every: 0"), ({"dense": -1}, "Invalid dense: -1")],
+    [
+        ({"every": 0}, "Invalid every: 0"),
+        ({"dense": -1}, "Invalid dense: -1"),
+        ({"tasks": "first"}, "Invalid tasks: 'first'; allowed are seen, first-and-previous"),
+    ],
 )
 def test_impossible_schedules_are_refused(options: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
