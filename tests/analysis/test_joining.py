@@ -73,7 +73,7 @@ def test_benchmarks_of_two_directories_have_an_answer_each(tmp_path: Path) -> No
     assert [each.rival for each in split.of(split.endpoints[0])] == ["sgd"]
     assert (rotated.comparisons, rotated.not_run) == ([], ["ngm-sgd"])
     assert fact_texts(loaded)["Joined from"] == (
-        f"{first} (NGM-SGD and SGD on {SPLIT}); {second} (SGD and adam on {ROTATED})"
+        f"{first} (ngm-sgd, sgd on {SPLIT}); {second} (sgd, adam on {ROTATED})"
     )
 
 
