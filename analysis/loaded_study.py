@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import polars as pl
+import pyarrow as pa
 
 from ngm_tune.metrics.registry import Metric
 from ngm_tune.results.columns import Domain
-from ngm_tune.results.directory import Results
 from ngm_tune.results.records import Range, StoredEnvironment, StoredStudy
+from ngm_tune.results.schema import Table
 
 PARTIAL = "partial"
 """Status of a trial without results for every seed: racing ended it early, or it still runs."""
+
+
+class Tables(Protocol):
+    """Tables of one or several results directories."""
+
+    @property
+    def location(self) -> str:
+        """Path or URI, for messages."""
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Why a file was skipped, by its path."""
+
+    def read(self, table: Table, trial_ids: Iterable[str] | None = None) -> pa.Table:
+        """Read a table, as :meth:`ngm_tune.results.directory.Results.read` does."""
 
 
 class LoadedStudy(NamedTuple):
@@ -27,7 +44,7 @@ class LoadedStudy(NamedTuple):
     ``search``): the study confirms the configuration.
 
     Attributes:
-        results: The results directory.
+        results: The tables of the results directory, or of all joined directories.
         study: Contents of ``study.toml``.
         environment: Contents of ``environment.json``.
         runs: One row per seed, as in ``trials/*.parquet``.
@@ -35,14 +52,16 @@ class LoadedStudy(NamedTuple):
         confirmed: Trials evaluated on test data: configurations of a search front with fresh seeds,
             or the fixed runs of a study without a search. ``origin`` is the id of the search trial
             that has the same configuration.
+        parts: The study of each directory if several are joined; otherwise empty.
     """
 
-    results: Results
+    results: Tables
     study: StoredStudy
     environment: StoredEnvironment
     runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
+    parts: Sequence[LoadedStudy] = ()
 
     @property
     def benchmarks(self) -> list[str]:

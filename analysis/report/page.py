@@ -16,8 +16,10 @@ import vl_convert
 from ngm_tune import __version__
 from ngm_tune.errors import UserError
 
+from ..formatting import joined
+from ..joining import load_joined
 from ..loaded_study import LoadedStudy
-from ..loading import load, output_beside
+from ..loading import output_beside
 from ..statistics.answer import Answer, answers
 from ..statistics.choice import choose
 from ..statistics.facts import facts
@@ -39,7 +41,7 @@ class Report(NamedTuple):
         published: Published values next to replicated ones, as in the page.
         departures: Settings in which the study departs from the paper's protocol.
         left_out: Message for each file that was skipped because it is damaged, missing, or not part
-            of the study.
+            of the study. With several directories, the names contain the directory.
     """
 
     page: Path
@@ -49,25 +51,41 @@ class Report(NamedTuple):
 
 
 def write_report(
-    location: str, output: Path | None = None, pick: str = "knee", *, images: bool = True
+    locations: str | Sequence[str],
+    output: Path | None = None,
+    pick: str = "knee",
+    *,
+    images: bool = True,
 ) -> Report:
-    """Write the report of a results directory.
+    """Write the report of a results directory, or one report of several directories.
+
+    Several directories are joined: they hold different methods, different benchmarks, or both, and
+    everything else of their studies is equal.
 
     Besides ``report.html``, the folder contains every chart as PNG and SVG, the table of methods as
     ``methods.csv`` (all columns, full precision) and ``methods.md``, and for fixed runs of the
     paper's benchmarks ``published.md``.
 
     Args:
-        location: Path or URI of the results directory.
-        output: The folder to write; by default ``report`` in the results directory.
+        locations: Path or URI of the results directory, or several of them. The first method of the
+            first directory is compared with all others.
+        output: The folder to write; by default ``report`` in the results directory. Several
+            directories need it.
         pick: Which configuration of each front is shown in detail, as in
             :func:`~analysis.statistics.choice.choose`.
         images: Whether to write the charts as PNG and SVG files, which takes most of the time.
 
     Raises:
-        UserError: The results cannot be read, or the report cannot be written.
+        UserError: The results cannot be read, the directories do not compare, or the report cannot
+            be written.
     """
-    loaded = load(location)
+    directories = [locations] if isinstance(locations, str) else list(locations)
+    if output is None and len(directories) > 1:
+        raise UserError(
+            f"{joined(directories)}: the report of several results directories is part of none of "
+            "them; choose a folder with --output"
+        )
+    loaded = load_joined(directories)
     choices = choose(loaded, pick)
     table = methods_table(loaded, choices)
     replicated = replications(loaded)
@@ -75,7 +93,7 @@ def write_report(
     with alt.data_transformers.disable_max_rows():  # the statistics thin their data already
         found = answers(loaded)
         parts = sections(loaded, found, choices, table, replicated)
-    folder = output or output_beside(location, "report")
+    folder = output or output_beside(directories[0], "report")
     titles = [loaded.benchmark_title(name) for name in table["benchmark"]]
     methods = [
         {"Benchmark": title} | row
@@ -96,7 +114,7 @@ def write_report(
                 _write_images(figure, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error}") from error
-    return Report(page, published, protocol_departures(loaded), loaded.results.left_out)
+    return Report(page, published, protocol_departures(loaded), dict(loaded.results.left_out))
 
 
 def _write_images(figure: Figure, folder: Path) -> None:

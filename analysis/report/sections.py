@@ -1,4 +1,4 @@
-"""Sections of the report: the figures and tables of every benchmark, and of the cost."""
+"""Sections of the report: figures and tables across and of benchmarks, and of the cost."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from ..charts.across import profile_chart
 from ..charts.effort import effort_chart, robustness_chart
 from ..charts.mechanism import cost_chart, curvature_chart, fast_and_slow_chart
 from ..charts.pareto import pareto_chart
 from ..charts.transitions import gain_chart, transition_chart
 from ..charts.verdict import verdict_chart
 from ..loaded_study import LoadedStudy
+from ..statistics.across import AcrossInfo, across_info
 from ..statistics.answer import Answer
 from ..statistics.choice import Choice
 from ..statistics.effort import EffortInfo, effort_info
@@ -30,6 +32,7 @@ from ..statistics.robustness import RobustnessInfo, robustness_info
 from ..statistics.transitions import GainInfo, TransitionInfo, gain_info, transition_info
 from .tables import (
     Row,
+    across_rows,
     method_rows,
     optimism_rows,
     published_rows,
@@ -38,7 +41,8 @@ from .tables import (
 )
 
 Info = (
-    Answer
+    AcrossInfo
+    | Answer
     | ParetoInfo
     | TransitionInfo
     | GainInfo
@@ -72,8 +76,9 @@ class Section(NamedTuple):
 
     Attributes:
         title: Its heading.
-        benchmark: Name of the benchmark; None for the section on cost.
+        benchmark: Name of the benchmark; None for the sections across benchmarks and on cost.
         figures: Charts: the verdict if methods can be compared, the Pareto chart, and others.
+        across: Table of the methods over all benchmarks.
         verdict: Table of the comparisons of the first method with every rival.
         methods: Table of methods.
         optimism: Table of the search's optimism.
@@ -84,6 +89,7 @@ class Section(NamedTuple):
     title: str
     benchmark: str | None
     figures: list[Figure]
+    across: Sequence[Row] = ()
     verdict: Sequence[Row] = ()
     methods: Sequence[Row] = ()
     optimism: Sequence[Row] = ()
@@ -98,7 +104,10 @@ def sections(
     table: pl.DataFrame,
     replications: list[Replication],
 ) -> list[Section]:
-    """Return a section for every benchmark and, if the study measured cost, one for the cost.
+    """Return a section for every benchmark.
+
+    Before them is a section across benchmarks if several can be compared, and after them one for
+    the cost if the study measured it.
 
     Args:
         loaded: The study.
@@ -107,16 +116,24 @@ def sections(
         table: The table of methods.
         replications: Published and replicated values.
     """
-    result = [
+    result = []
+    across = across_info(loaded)
+    if across is not None:
+        figure = Figure("across-profile", "profile", across, profile_chart(across).to_dict())
+        rows = across_rows(loaded, across)
+        result.append(Section("Across benchmarks", None, [figure], across=rows))
+    result += [
         Section(
             loaded.benchmark_title(benchmark),
             benchmark,
             _figures(loaded, answer, choices),
-            verdict_rows(loaded, answer),
-            method_rows(loaded, table.filter(benchmark=benchmark)),
-            optimism_rows(loaded, benchmark),
-            stopped_rows(loaded, benchmark),
-            published_rows(loaded, [each for each in replications if each.benchmark == benchmark]),
+            verdict=verdict_rows(loaded, answer),
+            methods=method_rows(loaded, table.filter(benchmark=benchmark)),
+            optimism=optimism_rows(loaded, benchmark),
+            stopped=stopped_rows(loaded, benchmark),
+            published=published_rows(
+                loaded, [each for each in replications if each.benchmark == benchmark]
+            ),
         )
         for benchmark, answer in zip(loaded.benchmarks, answers, strict=True)
     ]

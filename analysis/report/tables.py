@@ -16,6 +16,7 @@ from ngm_tune.results.columns import decode_hyperparameters
 
 from ..formatting import number, percent, settings, signed
 from ..loaded_study import LoadedStudy
+from ..statistics.across import AcrossInfo, Interval
 from ..statistics.answer import Answer
 from ..statistics.facts import stopped_runs
 from ..statistics.methods import INCOMPLETE_STATUSES
@@ -64,6 +65,26 @@ def verdict_rows(loaded: LoadedStudy, answer: Answer) -> list[Row]:
             )
         rows.append(row)
     return rows
+
+
+def across_rows(loaded: LoadedStudy, info: AcrossInfo) -> list[Row]:
+    """Return the methods over all benchmarks, as text."""
+    return [
+        {
+            "Method": loaded.method_title(each.method),
+            "Mean hypervolume": _interval(each.hypervolume, 3),
+            "Mean rank": number(each.rank, 2),
+            f"Probability that {loaded.method_title(info.focus)} is better": (
+                _NONE if each.improvement is None else _interval(each.improvement, 2)
+            ),
+        }
+        for each in info.scores
+    ]
+
+
+def _interval(interval: Interval, digits: int) -> str:
+    value, low, high = (number(each, digits) for each in interval)
+    return f"{value} ({low} to {high})"
 
 
 def method_rows(loaded: LoadedStudy, table: pl.DataFrame) -> list[Row]:

@@ -15,7 +15,7 @@ from ngm_tune.metrics.pareto import normalised_hypervolume
 from ..loaded_study import LoadedStudy
 from .endpoints import Endpoint, search_endpoints, value_endpoints
 from .optimism import jackknife_variance
-from .replicates import replicate_values
+from .replicates import hypervolume_of_means, replicate_values
 from .verdict import Comparison, compare
 
 
@@ -150,7 +150,7 @@ def _hypervolumes(
     )
     result = []
     for method, repetitions in values.items():
-        shares = [volume(_means(runs)) for runs in repetitions]
+        shares = [hypervolume_of_means(loaded, runs) for runs in repetitions]
         if not any(runs.size for runs in repetitions):
             error = np.nan
         elif len(shares) == 1:
@@ -162,8 +162,3 @@ def _hypervolumes(
         mean = float(np.mean(shares))
         result.append(MethodHypervolume(method, mean, error if has_error else None))
     return sorted(result, key=lambda each: -each.value)
-
-
-def _means(runs: Floats) -> Floats:
-    """Return the means over seeds, shape (C, M), of runs of shape (C, S, M)."""
-    return np.asarray(runs.sum(axis=1) / max(1, runs.shape[1]))

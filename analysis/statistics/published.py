@@ -8,6 +8,7 @@ then averaged.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,6 +160,8 @@ def protocol_departures(loaded: LoadedStudy) -> list[str]:
         Entries ``key = value`` with the study's values; empty if the study has no benchmark of the
         paper.
     """
+    if loaded.parts:
+        return list(dict.fromkeys(chain.from_iterable(map(protocol_departures, loaded.parts))))
     study = loaded.study
     papers = [paper for name in loaded.benchmarks if (paper := paper_study(name))]
     if not papers:

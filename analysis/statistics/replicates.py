@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ngm_tune.metrics.curves import Floats
+from ngm_tune.metrics.pareto import normalised_hypervolume
 from ngm_tune.results.schema import Status
 
 from ..loaded_study import LoadedStudy
@@ -45,6 +46,31 @@ def replicate_values(loaded: LoadedStudy, benchmark: str) -> dict[str, list[Floa
         method: [seed for runs in of_method for seed in split_seeds(runs)]
         for method, of_method in values.items()
     }
+
+
+def replicate_hypervolumes(loaded: LoadedStudy, benchmark: str) -> dict[str, list[float]]:
+    """Return the normalised hypervolume of each method in each replicate.
+
+    The replicates are those of :func:`replicate_values`.
+    """
+    return {
+        method: [hypervolume_of_means(loaded, runs) for runs in replicates]
+        for method, replicates in replicate_values(loaded, benchmark).items()
+    }
+
+
+def hypervolume_of_means(loaded: LoadedStudy, runs: Floats) -> float:
+    """Return the normalised hypervolume of the means over seeds.
+
+    It is rounded, so that equal values do not differ by the order of their summation.
+
+    Args:
+        loaded: The study.
+        runs: Shape (C, S, M) for C configurations, S seeds and M objectives.
+    """
+    means = runs.sum(axis=1) / max(1, runs.shape[1])
+    volume = normalised_hypervolume(means, loaded.objectives, loaded.study.reference_point)
+    return round(volume, 12)
 
 
 def compared_repetitions(loaded: LoadedStudy, benchmark: str) -> list[int]:

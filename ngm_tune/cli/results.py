@@ -14,13 +14,26 @@ from ngm_tune.errors import printable
 from ngm_tune.messages import counted
 
 
-@app.command(epilog="Example:\n\n`ngm-tune analyze results/quickstart`")
+@app.command(
+    epilog="Examples:\n\n"
+    "`ngm-tune analyze results/quickstart`\n\n"
+    "`ngm-tune analyze results/digits results/my-method --output report`"
+)
 def analyze(
-    results: ResultsArgument,
+    results: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RESULTS...",
+            help="Results directories of `ngm-tune run`. Several are joined: they hold different "
+            "methods or benchmarks of the same protocol.",
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="The folder of the report.", show_default="RESULTS/report"
+            metavar="DIR",
+            help="The folder of the report. Several results directories need it.",
+            show_default="RESULTS/report",
         ),
     ] = None,
     pick: PickOption = "knee",
@@ -42,8 +55,9 @@ def analyze(
             console.print(f"Not the paper's protocol: {', '.join(report.departures)}.")
     for name, reason in report.left_out.items():
         console.print(printable(f"Left out: {name}: {reason}"))
-    if report.left_out:
-        console.print(f"`ngm-tune doctor {quote(results)}` repairs damaged results.")
+    for location in results:
+        if any(len(results) == 1 or name.startswith(f"{location}/") for name in report.left_out):
+            console.print(f"`ngm-tune doctor {quote(location)}` repairs damaged results.")
     console.print(printable(f"Report: {report.page}"))
 
 

@@ -153,7 +153,7 @@ def windowed_forgetting(curves: AccuracyCurves, window: int) -> float:
     evaluations are ``window`` or more iterations apart.
 
     A window spans ``window`` iterations, as in the definition. The code of [CE] counts evaluations
-    instead, so with sparse evaluation its windows are longer and its values larger.
+    instead, so with sparse evaluation its windows are longer.
     """
     return _largest_change(curves, window, sign=-1.0)
 
@@ -161,8 +161,9 @@ def windowed_forgetting(curves: AccuracyCurves, window: int) -> float:
 def windowed_plasticity(curves: AccuracyCurves, window: int) -> float:
     """Return WP^w of [CE]: the largest rise of a_j within ``window`` iterations, mean over tasks j.
 
-    NaN if a rise could be missed. Windows and the difference from the code of [CE] are as in
-    :func:`windowed_forgetting`.
+    NaN if a rise could be missed. Windows are those of :func:`windowed_forgetting`. The code of
+    [CE] considers only rises from values that are the highest of their window so far, which makes
+    its WP^w smaller.
     """
     return _largest_change(curves, window, sign=1.0)
 

@@ -133,14 +133,21 @@ class StoredStudy(_Record):
     reference_point: dict[str, float]
     margin: dict[str, float] = {}
     constraints: list[str] = []
+    max_concurrent_trials: int = 1
     racing: dict[str, Any] | None = None
+    early_stopping: dict[str, Any] | None = None
     plateau: _Plateau | None = None
     confirm: _Confirm = _Confirm()
     settings: dict[str, dict[str, Any]] | None = None
+    split: str = "drawn"
+    class_order: str | None = None
     strategy: str = "joint"
+    buffer_size: int | None = None
     iterations_per_task: int | None = None
     eval_every: int = 1
+    eval_dense: int = 0
     eval_examples: int | None = None
+    eval_tasks: str = "seen"
     eval_precision: str = "float32"
     probes: list[str] = []
 

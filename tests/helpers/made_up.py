@@ -110,12 +110,18 @@ class MadeUp:
         self.trial(number, estimate, method=method)
         self.confirmed(f"split-digits.{method}.{number:04d}.confirm", points)
 
-    def repetitions(self, method: str, confirmed: Sequence[Sequence[Point]]) -> None:
+    def repetitions(
+        self,
+        method: str,
+        confirmed: Sequence[Sequence[Point]],
+        benchmark: str = "split-digits",
+        study_seed: int = 0,
+    ) -> None:
         """Add repetitions of a search, each with one trial per point that it confirms."""
         for repetition, points in enumerate(confirmed):
-            first = repetition * 20_000
+            first = (study_seed * 1000 + repetition) * 20_000
             for number, point in enumerate(points):
-                trial = TrialId("split-digits", method, number, repetition=repetition)
+                trial = TrialId(benchmark, method, number, repetition=repetition)
                 self.rows(str(trial), [point] * 2, range(first, first + 2), phase="search")
                 fresh = range(first + 1000, first + 1003)
                 self.rows(str(trial.confirmation()), [point] * 3, fresh)
