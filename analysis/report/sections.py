@@ -27,12 +27,14 @@ from ..statistics.mechanism import (
 from ..statistics.pareto import ParetoInfo, pareto_info
 from ..statistics.published import Replication
 from ..statistics.robustness import RobustnessInfo, robustness_info
+from ..statistics.spaces import AblationSpace, ablation_spaces, searched_ranges
 from ..statistics.transitions import GainInfo, TransitionInfo, gain_info, transition_info
 from .tables import (
     Row,
     method_rows,
     optimism_rows,
     published_rows,
+    space_rows,
     stopped_rows,
     verdict_rows,
 )
@@ -79,6 +81,8 @@ class Section(NamedTuple):
         optimism: Table of the search's optimism.
         stopped: Table of the trials that were stopped early.
         published: Table of published and replicated values.
+        spaces: Table of the search spaces.
+        ablations: Search spaces of methods and their ablations.
     """
 
     title: str
@@ -89,6 +93,8 @@ class Section(NamedTuple):
     optimism: Sequence[Row] = ()
     stopped: Sequence[Row] = ()
     published: Sequence[Row] = ()
+    spaces: Sequence[Row] = ()
+    ablations: Sequence[AblationSpace] = ()
 
 
 def sections(
@@ -117,6 +123,8 @@ def sections(
             optimism_rows(loaded, benchmark),
             stopped_rows(loaded, benchmark),
             published_rows(loaded, [each for each in replications if each.benchmark == benchmark]),
+            space_rows(loaded, searched_ranges(loaded, benchmark)),
+            ablation_spaces(loaded, benchmark),
         )
         for benchmark, answer in zip(loaded.benchmarks, answers, strict=True)
     ]
