@@ -111,6 +111,7 @@ def load_joined(locations: Sequence[str]) -> LoadedStudy:
         _concatenate([part.runs for part in parts]),
         _concatenate([part.search for part in parts]),
         _concatenate([part.confirmed for part in parts]),
+        _concatenate([part.references for part in parts]),
         parts,
     )
 

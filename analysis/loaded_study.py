@@ -13,6 +13,8 @@ from ngm_tune.results.columns import Domain
 from ngm_tune.results.records import Range, StoredEnvironment, StoredStudy
 from ngm_tune.results.schema import Table
 
+TASK_AWARE_MARK = "†"
+"""Mark of the titles of methods that use information on tasks."""
 PARTIAL = "partial"
 """Status of a trial without results for every seed: racing ended it early, or it still runs."""
 
@@ -41,7 +43,9 @@ class LoadedStudy(NamedTuple):
     seed), and flags. ``feasible``: the trial satisfies the constraints. ``eligible``: the trial
     may be on a front (:func:`~ngm_tune.results.eligibility.is_eligible`). ``front``: the trial is
     eligible, and no other eligible trial of the same search dominates it. ``to_confirm`` (only in
-    ``search``): the study confirms the configuration.
+    ``search``): the study confirms the configuration because the front of the search selected it.
+    ``reference``: names of the references that the trial evaluates, such as ``"default"`` or
+    ``"default, paper"``; null for other trials.
 
     Attributes:
         results: The tables of the results directory, or of all joined directories.
@@ -52,6 +56,8 @@ class LoadedStudy(NamedTuple):
         confirmed: Trials evaluated on test data: configurations of a search front with fresh seeds,
             or the fixed runs of a study without a search. ``origin`` is the id of the search trial
             that has the same configuration.
+        references: Trials that confirm the references, evaluated on test data. Those that a front
+            also selected are in ``confirmed``, too. No claim rests on the others.
         parts: The study of each directory if several are joined; otherwise empty.
     """
 
@@ -61,6 +67,7 @@ class LoadedStudy(NamedTuple):
     runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
+    references: pl.DataFrame
     parts: Sequence[LoadedStudy] = ()
 
     @property
@@ -150,9 +157,18 @@ class LoadedStudy(NamedTuple):
         return name if record is None or record.title is None else record.title
 
     def method_title(self, name: str) -> str:
-        """Return the display name of a method."""
+        """Return the display name of a method, marked if the method is task-aware."""
         record = self.environment.methods.get(name)
-        return name if record is None or record.title is None else record.title
+        if record is None:
+            return name
+        title = name if record.title is None else record.title
+        return f"{title} {TASK_AWARE_MARK}" if record.task_aware else title
+
+    @property
+    def has_task_aware_methods(self) -> bool:
+        """Whether the title of a method with a trial has the mark of task-aware methods."""
+        records = map(self.environment.methods.get, self.methods)
+        return any(record is not None and record.task_aware for record in records)
 
     @property
     def method_titles(self) -> list[str]:
@@ -163,6 +179,17 @@ class LoadedStudy(NamedTuple):
         """Return the range of each searched coordinate; empty if the results lack it."""
         record = self.environment.methods.get(method)
         return {} if record is None else record.space
+
+    def ablated_methods(self, method: str) -> list[str]:
+        """Return the methods of which a method is an ablation or a control, as far as recorded."""
+        record = self.environment.methods.get(method)
+        return [] if record is None else record.ablation_of
+
+    @property
+    def default_sources(self) -> dict[str, str]:
+        """Source of the default settings of each method that has any."""
+        methods = self.environment.methods
+        return {name: each.default_source for name, each in methods.items() if each.default_source}
 
     def domains(self, method: str) -> dict[str, Domain]:
         """Return the type or choices of each hyper-parameter; empty if the results lack them."""

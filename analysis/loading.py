@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ngm_tune.metrics.selection import hypervolume_subset, select_to_confirm
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.directory import STUDY, Results
 from ngm_tune.results.eligibility import is_eligible
-from ngm_tune.results.ids import CONFIRM_SUFFIX
+from ngm_tune.results.ids import CONFIRM_SUFFIX, TrialId
 from ngm_tune.results.records import StoredEnvironment, StoredStudy, read_record
 from ngm_tune.results.schema import Status
 
@@ -70,14 +71,17 @@ def _load(results: Results) -> LoadedStudy:
     )
     if not (runs["status"] == Status.COMPLETED).any():
         raise UserError(_no_completed_run(results, runs))
-    trials = _with_eligibility(_fold_seeds(runs), study)
+    environment = read_record(StoredEnvironment, results.read_environment())
+    trials = _with_references(_with_eligibility(_fold_seeds(runs), study), study, environment)
+    confirmed = trials.filter(phase="confirm")
     loaded = LoadedStudy(
         results,
         study,
-        read_record(StoredEnvironment, results.read_environment()),
+        environment,
         runs,
         trials.filter(phase="search"),
-        trials.filter(phase="confirm"),
+        confirmed,
+        confirmed.filter(pl.col("reference").is_not_null()),
     )
     search = loaded.search.with_columns(
         pl.when((pl.col("status") == Status.COMPLETED) & (pl.col("seeds") < loaded.n_seeds))
@@ -176,6 +180,23 @@ def _with_eligibility(trials: pl.DataFrame, study: StoredStudy) -> pl.DataFrame:
     return trials.with_columns(
         pl.Series("feasible", feasible, dtype=pl.Boolean),
         pl.Series("eligible", eligible, dtype=pl.Boolean),
+    )
+
+
+def _with_references(
+    trials: pl.DataFrame, study: StoredStudy, environment: StoredEnvironment
+) -> pl.DataFrame:
+    """Add column ``reference``: names of the references that a trial evaluates, or null."""
+    names: dict[str, list[str]] = {}
+    for benchmark, methods in environment.references.items():
+        for method, numbers in methods.items():
+            for (name, number), repetition in product(numbers.items(), range(study.searches)):
+                trial = TrialId(benchmark, method, number, repetition=repetition)
+                for each in (trial, trial.confirmation()):
+                    names.setdefault(str(each), []).append(name)
+    joined = {trial_id: ", ".join(of_trial) for trial_id, of_trial in names.items()}
+    return trials.with_columns(
+        reference=pl.col("trial_id").replace_strict(joined, default=None, return_dtype=pl.String)
     )
 
 

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from ngm_tune.benchmarks import BENCHMARKS
 from ngm_tune.cli import app
-from ngm_tune.methods import methods
+from ngm_tune.methods import Method, methods
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.schema import KEYS, SCHEMA_VERSION, SCHEMAS
 from ngm_tune.study.study import Study
@@ -221,6 +221,7 @@ def methods_page() -> str:
             "",
             f"Hyper-parameters (`config_*` columns): {hyperparameters}.",
             "",
+            *_references(method),
             "| search coordinate | range | scale |",
             "| --- | --- | --- |",
         ]
@@ -230,6 +231,18 @@ def methods_page() -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def _references(method: Method) -> list[str]:
+    """The methods of which a method is an ablation, and its default settings."""
+    lines = []
+    if method.ablation_of:
+        names = ", ".join(f"`{name}`" for name in method.ablation_of)
+        lines += [f"Ablation or control of {names}.", ""]
+    if method.default is not None:
+        values = ", ".join(f"`{name} = {value}`" for name, value in method.default.items())
+        lines += [f"Default settings: {values} ({method.default_source}).", ""]
+    return lines
 
 
 def _range(distribution: Any) -> str:

@@ -14,6 +14,9 @@ from ..statistics.optimism import SEARCHED
 from ..statistics.pareto import ParetoInfo
 from .palette import INK, WIDTH, method_colour, method_shape, styled
 
+_CROSSES = {"default": "M-1,-1L1,1M1,-1L-1,1", "paper": "M-1.2,0L1.2,0M0,-1.2L0,1.2"}
+"""Outline of the mark of each reference: × for default settings, + for the paper's."""
+
 
 def pareto_chart(info: ParetoInfo) -> Any:
     """Draw trials, median attainment surfaces as lines, and chosen trials in rings.
@@ -64,6 +67,7 @@ def pareto_chart(info: ParetoInfo) -> Any:
         shape="circle", size=230, strokeWidth=1.8, filled=False, clip=True
     )
     marks.append(rings.encode(opacity=opaque, color=alt.value(INK)))
+    marks += _references(info, x, y, colour, selection)
     layers = alt.layer(*marks).add_params(selection, alt.selection_interval(bind="scales"))
     return styled(layers.properties(width=WIDTH, height=460))
 
@@ -108,6 +112,30 @@ def _moves(
     ]
 
 
+def _references(
+    info: ParetoInfo, x: alt.X, y: alt.Y, colour: alt.Color, selection: alt.Parameter
+) -> list[Any]:
+    """Draw a cross in the method's colour for each reference that completed."""
+    completed = info.references.drop_nulls([info.x.name, info.y.name])
+    layers = []
+    for name, path in _CROSSES.items():
+        crosses = completed.filter(name=name)
+        if crosses.height:
+            marks = alt.Chart(_rounded(crosses)).mark_point(
+                shape=path, size=90, strokeWidth=2.5, filled=False, clip=True
+            )
+            layers.append(
+                marks.encode(
+                    x=x,
+                    y=y,
+                    color=colour,
+                    opacity=_opacity(selection, 1.0, 0.05),
+                    tooltip=_reference_tooltips(crosses),
+                )
+            )
+    return layers
+
+
 def _axis(metric: Metric, domain: tuple[float, float]) -> alt.Axis:
     """Return an axis with few ticks and a constant number of digits."""
     digits = ".3f" if domain[1] - domain[0] < 0.05 else ".2f"
@@ -123,16 +151,42 @@ def _displayed_columns(trials: pl.DataFrame) -> pl.DataFrame:
     """Return the displayed columns, rounded to five significant digits."""
     columns = ["Method", "trial_id", "phase", "claim", "front", "chosen", "seeds"]
     columns += [n for n in trials.columns if n.startswith(CONFIG_PREFIX) or n in METRICS]
-    return trials.select(pl.col(columns)).with_columns(pl.col(pl.Float64).round_sig_figs(5))
+    return _rounded(trials.select(pl.col(columns)))
+
+
+def _rounded(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col(pl.Float64).round_sig_figs(5))
 
 
 def _tooltips(trials: pl.DataFrame) -> list[alt.Tooltip]:
     """Return tooltips with the configuration and all metrics of a trial."""
-    settings = [n for n in trials.columns if n.startswith(CONFIG_PREFIX)]
-    metrics = [n for n in METRICS if n in trials.columns]
     return [
         alt.Tooltip("Method:N"),
         alt.Tooltip("trial_id:N", title="Trial"),
+        *_values(trials),
+        alt.Tooltip("seeds:Q", title="Seeds"),
+        alt.Tooltip("phase:N", title="Phase"),
+    ]
+
+
+def _reference_tooltips(references: pl.DataFrame) -> list[alt.Tooltip]:
+    """Return tooltips with the description, source, configuration and metrics of a reference."""
+    has_source = references["Source"].is_not_null().any()
+    return [
+        alt.Tooltip("Method:N"),
+        alt.Tooltip("Reference:N"),
+        *([alt.Tooltip("Source:N")] if has_source else []),
+        *_values(references),
+        alt.Tooltip("repetitions:Q", title="Repetitions"),
+        alt.Tooltip("seeds:Q", title="Seeds"),
+    ]
+
+
+def _values(trials: pl.DataFrame) -> list[alt.Tooltip]:
+    """Return tooltips with configurations and all metrics."""
+    settings = [n for n in trials.columns if n.startswith(CONFIG_PREFIX)]
+    metrics = [n for n in METRICS if n in trials.columns]
+    return [
         *(
             alt.Tooltip(f"{name}:Q", title=name.removeprefix(CONFIG_PREFIX), format=".4g")
             if trials.schema[name].is_numeric()
@@ -140,6 +194,4 @@ def _tooltips(trials: pl.DataFrame) -> list[alt.Tooltip]:
             for name in settings
         ),
         *(alt.Tooltip(f"{n}:Q", title=METRICS[n].title, format=".4~f") for n in metrics),
-        alt.Tooltip("seeds:Q", title="Seeds"),
-        alt.Tooltip("phase:N", title="Phase"),
     ]

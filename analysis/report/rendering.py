@@ -10,6 +10,8 @@ import jinja2
 from ngm_tune.messages import counted
 
 from ..formatting import joined, number, percent, signed
+from ..statistics.references import REFERENCE_TITLES
+from .tables import TASK_AWARE_NOTE, range_text
 
 
 def render(template: str, **context: Any) -> str:
@@ -38,6 +40,11 @@ def _environment() -> jinja2.Environment:
         "joined": joined,
         "number": number,
         "percent": percent,
+        "range_text": range_text,
         "signed": signed,
+    }
+    environment.globals |= {
+        "reference_titles": REFERENCE_TITLES,
+        "task_aware_note": TASK_AWARE_NOTE,
     }
     return environment

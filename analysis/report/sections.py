@@ -29,6 +29,7 @@ from ..statistics.mechanism import (
 from ..statistics.pareto import ParetoInfo, pareto_info
 from ..statistics.published import Replication
 from ..statistics.robustness import RobustnessInfo, robustness_info
+from ..statistics.spaces import AblationSpace, ablation_spaces, searched_ranges
 from ..statistics.transitions import GainInfo, TransitionInfo, gain_info, transition_info
 from .tables import (
     Row,
@@ -36,6 +37,7 @@ from .tables import (
     method_rows,
     optimism_rows,
     published_rows,
+    space_rows,
     stopped_rows,
     verdict_rows,
 )
@@ -84,6 +86,8 @@ class Section(NamedTuple):
         optimism: Table of the search's optimism.
         stopped: Table of the trials that were stopped early.
         published: Table of published and replicated values.
+        spaces: Table of the search spaces.
+        ablations: Search spaces of methods and their ablations.
     """
 
     title: str
@@ -95,6 +99,8 @@ class Section(NamedTuple):
     optimism: Sequence[Row] = ()
     stopped: Sequence[Row] = ()
     published: Sequence[Row] = ()
+    spaces: Sequence[Row] = ()
+    ablations: Sequence[AblationSpace] = ()
 
 
 def sections(
@@ -134,6 +140,8 @@ def sections(
             published=published_rows(
                 loaded, [each for each in replications if each.benchmark == benchmark]
             ),
+            spaces=space_rows(loaded, searched_ranges(loaded, benchmark)),
+            ablations=ablation_spaces(loaded, benchmark),
         )
         for benchmark, answer in zip(loaded.benchmarks, answers, strict=True)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from tabulate import tabulate
 from ngm_tune.messages import counted
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import decode_hyperparameters
+from ngm_tune.results.records import Range
 
 from ..formatting import number, percent, settings, signed
-from ..loaded_study import LoadedStudy
+from ..loaded_study import TASK_AWARE_MARK, LoadedStudy
 from ..statistics.across import AcrossInfo, Interval
 from ..statistics.answer import Answer
 from ..statistics.facts import stopped_runs
@@ -23,19 +25,30 @@ from ..statistics.methods import INCOMPLETE_STATUSES
 from ..statistics.optimism import Optimism, optimism
 from ..statistics.published import Replication
 from ..statistics.robustness import NEAR_FRONT
+from ..statistics.spaces import NEAR_BOUND, SearchedRange
 
 Row = dict[str, str]
 """Text of each cell, by column heading."""
 
+TASK_AWARE_NOTE = (
+    f"{TASK_AWARE_MARK} Task-aware: the method uses the boundaries of tasks, or the task of an "
+    "example. Methods without this mark do not have this information."
+)
+"""Footnote of tables and charts with marked titles."""
 _NONE = "–"
 _METRICS = ("avg_acc", "avg_sg", "min_acc", "recovery")
 """Metrics of the table of methods, after the objectives."""
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table; text is escaped, because Markdown can contain HTML."""
+    """Return rows as a Markdown table, with a footnote on task-aware methods if any is marked.
+
+    Text is escaped, because Markdown can contain HTML.
+    """
     escaped = [{heading: _escape(text) for heading, text in row.items()} for row in rows]
-    return tabulate(escaped, headers="keys", tablefmt="github", disable_numparse=True) + "\n"
+    table = tabulate(escaped, headers="keys", tablefmt="github", disable_numparse=True) + "\n"
+    is_marked = any(text.endswith(TASK_AWARE_MARK) for row in rows for text in row.values())
+    return f"{table}\n{TASK_AWARE_NOTE}\n" if is_marked else table
 
 
 def _escape(text: str) -> str:
@@ -150,6 +163,50 @@ def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:
         }
         for row in trials.unique("trial_id", maintain_order=True).to_dicts()
     ]
+
+
+def space_rows(loaded: LoadedStudy, ranges: Iterable[SearchedRange]) -> list[Row]:
+    """Return the searched ranges with the selected values, and the bounds that these are near."""
+    return [
+        {
+            "Method": loaded.method_title(each.method),
+            "Search coordinate": each.coordinate,
+            "Searched range": range_text(each.limits),
+            "Selected values": _selected_text(each),
+            f"Within {percent(NEAR_BOUND)} of a bound": _near_text(each),
+        }
+        for each in ranges
+    ]
+
+
+def range_text(limits: Range) -> str:
+    """Format a range as ``0.001 to 1, log scale``, or its choices as ``all, output``."""
+    if limits.choices:
+        return ", ".join(map(str, limits.choices))
+    return f"{limits.low:g} to {limits.high:g}" + (", log scale" if limits.log else "")
+
+
+def _selected_text(searched: SearchedRange) -> str:
+    values = searched.selected
+    if not values:
+        return _NONE
+    if searched.limits.choices:
+        return ", ".join(f"{each} ({count}×)" for each, count in Counter(map(str, values)).items())
+    low, high = f"{values[0]:.4g}", f"{values[-1]:.4g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _near_text(searched: SearchedRange) -> str:
+    """Name the bounds that selected values are near, such as ``⚠ upper bound 1 (3 of 4)``."""
+    limits, total = searched.limits, len(searched.selected)
+    bounds = (
+        ("lower", limits.low, searched.n_near_low),
+        ("upper", limits.high, searched.n_near_high),
+    )
+    warnings = [
+        f"⚠ {side} bound {bound:g} ({count} of {total})" for side, bound, count in bounds if count
+    ]
+    return ", ".join(warnings) or _NONE
 
 
 def optimism_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:

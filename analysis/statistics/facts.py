@@ -122,7 +122,7 @@ def facts(loaded: LoadedStudy) -> Facts:
         {name: counts for name, counts in initial_points.items() if any(counts.values())},
         _incomplete(loaded),
         None if loaded.has_fixed_runs else _early_stopping(loaded),
-        sum(float(t["wall_seconds"].sum()) for t in (loaded.search, loaded.confirmed)),
+        float(loaded.runs["wall_seconds"].sum()),
     )
 
 

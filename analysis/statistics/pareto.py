@@ -12,6 +12,7 @@ from ngm_tune.metrics.registry import METRICS, Metric
 from ..loaded_study import LoadedStudy
 from .choice import Choice
 from .optimism import SEARCHED, confirmation_pairs
+from .references import references
 from .replicates import compared_repetitions
 
 
@@ -31,6 +32,9 @@ class ParetoInfo(NamedTuple):
         pairs: One row per confirmed configuration with its metrics and, under
             ``searched_<metric>``, the search's estimates. Empty until all configurations to confirm
             have been confirmed.
+        references: One row per method and reference
+            (:func:`~analysis.statistics.references.references`), with ``visible``: whether it
+            completed and lies in the visible range.
         methods: Display names of all methods, in the order of colours.
         x: Metric of the horizontal axis.
         y: Metric of the vertical axis.
@@ -44,6 +48,7 @@ class ParetoInfo(NamedTuple):
     attained: pl.DataFrame
     spread: pl.DataFrame
     pairs: pl.DataFrame
+    references: pl.DataFrame
     methods: list[str]
     x: Metric
     y: Metric
@@ -92,6 +97,9 @@ def pareto_info(loaded: LoadedStudy, benchmark: str, choices: list[Choice]) -> P
         attained=_attained(loaded, benchmark, front if has_line else front.clear(), x, y),
         spread=_spread(trials, x, y),
         pairs=pairs,
+        references=references(loaded, benchmark).with_columns(
+            visible=visible.fill_null(value=False)
+        ),
         methods=loaded.method_titles,
         x=x,
         y=y,

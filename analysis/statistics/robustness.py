@@ -19,6 +19,7 @@ from ngm_tune.results.columns import SEARCH_PREFIX
 from ngm_tune.results.records import Range
 
 from ..loaded_study import PARTIAL, LoadedStudy
+from .spaces import positions
 
 NEAR_FRONT = 0.02
 """Distance to the front for which the table of methods shows the share of the search space."""
@@ -124,12 +125,7 @@ def _nearest_trials(trials: pl.DataFrame, space: dict[str, Range]) -> NDArray[np
             axes += [(column == str(c)).cast(pl.Float64).to_numpy() for c in limits.choices]
             widths.append(len(limits.choices))
             continue
-        assert limits.low is not None
-        assert limits.high is not None
-        scale = np.log if limits.log else np.asarray
-        low, high = scale(limits.low), scale(limits.high)
-        extent = high - low or 1.0  # a range may consist of a single value
-        axes.append((scale(column.cast(pl.Float64).to_numpy()) - low) / extent)
+        axes.append(positions(column.cast(pl.Float64).to_numpy(), limits))
         widths.append(1)
     locations = qmc.Sobol(len(widths), seed=0).random(_N_LOCATIONS)
     parts = [

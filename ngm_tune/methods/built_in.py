@@ -68,6 +68,10 @@ _GAIN = {
     "gain_decay": log_uniform(0.01, 0.5),
 }
 
+_NGM_DEFAULT = {"lr": 1e-2, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9}
+_TORCH_LR = {"lr": 1e-3}
+"""Default learning rate of SGD and Adam in torch.optim."""
+
 BUILT_IN = (
     Method(
         name="ngm-sgd",
@@ -77,6 +81,8 @@ BUILT_IN = (
         configure=_configure_gain,
         locate=_locate_gain,
         build=builders.ngm_sgd,
+        default=_NGM_DEFAULT,
+        default_source="signature of ngm_tune.NGMSGD",
     ),
     Method(
         name="ngm-sgd-frozen-gain",
@@ -84,6 +90,9 @@ BUILT_IN = (
         source="ablation of arXiv 2507.14056: a constant gain",
         space={"lr": _SGD_LR, "baseline_gain": log_uniform(0.5, 5.0)},
         build=partial(builders.ngm_sgd, gain_sensitivity=0.0),
+        ablation_of=("ngm-sgd",),
+        default={"lr": 1e-2, "baseline_gain": 1.0},
+        default_source="signature of ngm_tune.NGMSGD, with gain_sensitivity = 0",
     ),
     Method(
         name="ngm-sgd-mean-entropy",
@@ -93,6 +102,9 @@ BUILT_IN = (
         configure=_configure_gain,
         locate=_locate_gain,
         build=builders.mean_entropy,
+        ablation_of=("ngm-sgd",),
+        default=_NGM_DEFAULT,
+        default_source="signature of ngm_tune.NGMSGD",
     ),
     Method(
         name="ngm-sgd-output",
@@ -102,6 +114,9 @@ BUILT_IN = (
         configure=_configure_gain,
         locate=_locate_gain,
         build=partial(builders.ngm_sgd, layers="output"),
+        ablation_of=("ngm-sgd",),
+        default=_NGM_DEFAULT,
+        default_source="signature of ngm_tune.NGMSGD",
     ),
     Method(
         name="gain-decoy",
@@ -111,6 +126,9 @@ BUILT_IN = (
         configure=_configure_gain,
         locate=_locate_gain,
         build=builders.gain_decoy,
+        ablation_of=("ngm-sgd",),
+        default=_NGM_DEFAULT,
+        default_source="signature of ngm_tune.NGMSGD",
     ),
     Method(
         name="entropy-lr",
@@ -120,6 +138,9 @@ BUILT_IN = (
         configure=_configure_gain,
         locate=_locate_gain,
         build=builders.entropy_lr,
+        ablation_of=("ngm-sgd",),
+        default=_NGM_DEFAULT,
+        default_source="signature of ngm_tune.NGMSGD",
     ),
     Method(
         name="temperature",
@@ -127,6 +148,7 @@ BUILT_IN = (
         source="control: the logits are multiplied by a constant",
         space={"lr": _SGD_LR, "inverse_temperature": log_uniform(0.2, 50.0)},
         build=builders.temperature,
+        ablation_of=("ngm-sgd-output",),
     ),
     Method(
         name="sgd",
@@ -134,6 +156,9 @@ BUILT_IN = (
         source="Robbins and Monro 1951",
         space={"lr": _SGD_LR},
         build=builders.sgd,
+        ablation_of=("ngm-sgd", "temperature", "ema", "gem-joint", "ewc", "si", "er"),
+        default=_TORCH_LR,
+        default_source="signature of torch.optim.SGD",
     ),
     Method(
         name="momentum-sgd",
@@ -141,6 +166,9 @@ BUILT_IN = (
         source="Polyak 1964",
         space={"lr": _MOMENTUM_LR},
         build=builders.momentum_sgd,
+        ablation_of=("sam", "warmup-oracle", "momentum-reset-oracle"),
+        default=_TORCH_LR,
+        default_source="signature of torch.optim.SGD",
     ),
     Method(
         name="nesterov",
@@ -148,6 +176,8 @@ BUILT_IN = (
         source="Sutskever et al. 2013",
         space={"lr": _MOMENTUM_LR},
         build=builders.nesterov,
+        default=_TORCH_LR,
+        default_source="signature of torch.optim.SGD",
     ),
     Method(
         name="adam",
@@ -155,6 +185,9 @@ BUILT_IN = (
         source="arXiv 1412.6980",
         space={"lr": _ADAM_LR},
         build=builders.adam,
+        ablation_of=("adamw",),
+        default=_TORCH_LR,
+        default_source="signature of torch.optim.Adam",
     ),
     Method(
         name="adamw",
@@ -162,6 +195,8 @@ BUILT_IN = (
         source="arXiv 1711.05101",
         space={"lr": _ADAM_LR, "weight_decay": log_uniform(1e-5, 1e-1)},
         build=builders.adamw,
+        default={"lr": 1e-3, "weight_decay": 1e-2},
+        default_source="signature of torch.optim.AdamW",
     ),
     Method(
         name="sam",
@@ -169,6 +204,8 @@ BUILT_IN = (
         source="arXiv 2010.01412",
         space={"lr": _MOMENTUM_LR, "radius": log_uniform(0.005, 0.5)},
         build=builders.sam,
+        default={"lr": 1e-3, "radius": 0.05},
+        default_source="signature of torch.optim.SGD; radius of arXiv 2010.01412",
     ),
     Method(
         name="ema",
@@ -178,6 +215,8 @@ BUILT_IN = (
         configure=_configure_average,
         locate=_locate_average,
         build=builders.ema,
+        default={"lr": 1e-3, "decay": 0.999},
+        default_source="signatures of torch.optim.SGD and torch.optim.swa_utils.get_ema_avg_fn",
     ),
     Method(
         name="gem-joint",
@@ -186,6 +225,8 @@ BUILT_IN = (
         space={"lr": _SGD_LR},
         build=builders.gem_joint,
         task_aware=True,
+        default=_TORCH_LR,
+        default_source="signature of torch.optim.SGD",
     ),
     Method(
         name="warmup-oracle",
@@ -202,6 +243,8 @@ BUILT_IN = (
         space={"lr": _MOMENTUM_LR},
         build=builders.momentum_reset_oracle,
         task_aware=True,
+        default=_TORCH_LR,
+        default_source="signature of torch.optim.SGD",
     ),
     Method(
         name="ewc",
@@ -230,5 +273,7 @@ BUILT_IN = (
         space={"lr": _SGD_LR},
         build=builders.er,
         task_aware=True,
+        default=_TORCH_LR,
+        default_source="signature of torch.optim.SGD",
     ),
 )

@@ -56,12 +56,18 @@ class Method:
             default is the identity.
         task_aware: Whether the method uses the boundaries of tasks, or the task of an example. This
             information is not available in task-free continual learning.
+        ablation_of: Names of the methods of which this one is an ablation or a control. The report
+            shows whether their search spaces contain the space of this method.
+        default: Default settings of the optimizer, untuned: a value of each hyper-parameter. None
+            if the method has no defaults.
+        default_source: Where the default settings come from.
 
     Raises:
         ValueError: The name has other characters; ``configure`` or ``build`` does not fit
-            ``space``; a hyper-parameter has the name ``method`` or ``benchmark``; or results cannot
-            store the choices of a coordinate. Choices must be None, bool, int, float or str, and
-            differ in value and in their string representation.
+            ``space``; a hyper-parameter has the name ``method`` or ``benchmark``; ``ablation_of``
+            is a single string; ``default`` has other hyper-parameters than the method, or no
+            source; or results cannot store the choices of a coordinate. Choices must be None, bool,
+            int, float or str, and differ in value and in their string representation.
     """
 
     name: str
@@ -72,6 +78,9 @@ class Method:
     configure: Callable[[Config], Config] = field(default=dict, repr=False)
     locate: Callable[[Config], Config] = field(default=dict, repr=False)
     task_aware: bool = False
+    ablation_of: tuple[str, ...] = ()
+    default: Mapping[str, Any] | None = None
+    default_source: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -93,6 +102,7 @@ class Method:
                 f"Invalid hyper-parameter of {self.name}: {reserved[0]} (the name is reserved for "
                 "the initial points of a study)"
             )
+        self._check_references(settings)
         try:
             signature(self.build).bind_partial(None, **dict.fromkeys(settings))
         except TypeError as error:
@@ -100,6 +110,25 @@ class Method:
                 f"Invalid build of {self.name}: it does not accept "
                 f"{', '.join(settings) or 'a model'} ({error})"
             ) from error
+
+    def _check_references(self, hyperparameters: Mapping[str, Domain]) -> None:
+        if isinstance(self.ablation_of, str):
+            raise ValueError(
+                f"Invalid ablation_of of {self.name}: {self.ablation_of!r} (must be a tuple of "
+                "names of methods)"
+            )
+        if self.default is None:
+            return
+        if set(self.default) != set(hyperparameters):
+            raise ValueError(
+                f"Invalid default of {self.name}: {dict(self.default)} (must have a value of "
+                f"{', '.join(hyperparameters) or 'no hyper-parameter'})"
+            )
+        if not self.default_source:
+            raise ValueError(
+                f"Invalid default_source of {self.name}: it is empty (must name where the default "
+                "settings come from)"
+            )
 
     def settings_at(self, point: Config) -> Config:
         """Return the hyper-parameters at search coordinates, as plain Python values."""

@@ -77,6 +77,9 @@ _TYPES = {kind.__name__: kind for kind in (bool, int, float, str)}
 class _Method(_Titled):
     space: dict[str, Range] = {}
     hyperparameters: dict[str, Literal["bool", "int", "float", "str"] | list[Any]] = {}
+    task_aware: bool = False
+    ablation_of: list[str] = []
+    default_source: str = ""
 
     @property
     def domains(self) -> dict[str, Domain]:
@@ -105,6 +108,7 @@ class StoredEnvironment(_Record):
     plateaus: dict[str, Count] = {}
     exhausted: dict[str, dict[str, Count]] = {}
     points: dict[str, dict[str, Count]] = {}
+    references: dict[str, dict[str, dict[str, Count]]] = {}
 
 
 class _Confirm(_Record):

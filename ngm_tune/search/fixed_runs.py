@@ -170,7 +170,10 @@ def create_fixed_run(
 def create_confirmation(
     study: Study, search: MethodSearch, finished: Mapping[str, Outcome]
 ) -> FixedRuns:
-    """Create the runs that confirm a search, with seeds that no search uses."""
+    """Create the runs that confirm a search, with seeds that no search uses.
+
+    They confirm its best configurations and the references of the study.
+    """
 
     def find_selected() -> list[Configuration] | None:
         selected = search.select_to_confirm()
@@ -186,6 +189,6 @@ def create_confirmation(
         search.repetition,
         seeds=study.run_seeds.of_confirmation(search.repetition),
         find_configurations=find_selected,
-        expected=study.confirm.max_configurations,
+        expected=study.confirm.max_configurations + len(set(search.references.values())),
         finished=finished,
     )

@@ -69,6 +69,8 @@ class MethodSearch:
         self.repetition = repetition
         self.on_plateau = False
         """Whether a plateau ended the search."""
+        self.references = plan.references_of(benchmark, method)
+        """Number of the configuration that is each reference of the study, by name."""
         self._advance = advance
         self._study = study = plan.study
         self._objectives = study.objective_metrics
@@ -211,7 +213,10 @@ class MethodSearch:
         return hypervolume(front, self._objectives, self._study.reference_point)
 
     def select_to_confirm(self) -> list[Configuration] | None:
-        """Return the configurations to confirm; None until the search is complete."""
+        """Return the configurations to confirm; None until the search is complete.
+
+        These are the best configurations, followed by the references that are not among them.
+        """
         if not self.complete:
             return None
         candidates = self._candidates()
@@ -221,7 +226,9 @@ class MethodSearch:
             self._study.reference_point,
             self._study.confirm.max_configurations,
         )
-        return [self._configuration(list(candidates)[i]) for i in indices]
+        numbers = [list(candidates)[i] for i in indices]
+        tried = (c for c in self.references.values() if c < self._history.configurations)
+        return [self._configuration(c) for c in dict.fromkeys([*numbers, *tried])]
 
     def count_informing_runs(self, number: int) -> int:
         """Return the number of leading runs whose outcomes inform the decision about a run."""

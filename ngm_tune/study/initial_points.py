@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.distributions import (
     BaseDistribution,
@@ -17,10 +17,24 @@ from optuna.distributions import (
 from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.results.columns import decode
 from ngm_tune.study.paper import paper_study
-from ngm_tune.study.search_spaces import Point, SearchSpace, is_whole
+from ngm_tune.study.search_spaces import Point, Reference, SearchSpace, is_whole
 
 _ROUNDING = 1e-9
 """Relative difference that rounding can cause."""
+
+
+class InitialPoint(NamedTuple):
+    """An initial point of the search of one method on one benchmark.
+
+    Attributes:
+        key: Its key in the study, for messages.
+        settings: Values of all searched hyper-parameters.
+        reference: Name of the reference that the point is, if any.
+    """
+
+    key: str
+    settings: Config
+    reference: Reference | None
 
 
 def locate(key: str, method: Method, space: SearchSpace, settings: Config) -> Config:
@@ -118,8 +132,10 @@ def select_points(
     method: str,
     benchmarks: Sequence[str],
     methods: Sequence[str],
-) -> list[tuple[str, Config]]:
-    """Return the initial points of a benchmark and method, each with its key for messages.
+) -> list[InitialPoint]:
+    """Return the initial points of a benchmark and method.
+
+    A reference gives no point to a method for which it has no settings.
 
     Args:
         points: ``points_to_evaluate`` of the study.
@@ -129,19 +145,17 @@ def select_points(
         methods: Methods of the study.
 
     Raises:
-        ValueError: The study does not have the method or benchmark of a point, or the paper has no
-            settings for the benchmark.
+        ValueError: The study does not have the method or benchmark of a point, the paper has no
+            settings for the benchmark, or no method has default settings.
     """
     selected = []
     for number, point in enumerate(points):
         key = f"points_to_evaluate[{number}]"
         if isinstance(point, str):
-            of_paper = paper_settings(benchmark)
-            if not of_paper:
-                raise ValueError(f'{key} = "paper": the paper has no settings for {benchmark}')
+            of_methods = _reference_settings(key, point, benchmark, methods)
             searched = get_method(method).hyperparameters
-            published = {k: v for k, v in of_paper.get(method, {}).items() if k in searched}
-            selected += [(key, published)] if published else []
+            settings = {k: v for k, v in of_methods.get(method, {}).items() if k in searched}
+            selected += [InitialPoint(key, settings, point)] if settings else []
             continue
         for name, allowed in (("method", methods), ("benchmark", benchmarks)):
             if point.get(name, benchmark if name == "benchmark" else None) not in allowed:
@@ -151,8 +165,30 @@ def select_points(
                 )
         if point["method"] == method and point.get("benchmark", benchmark) == benchmark:
             settings = {k: v for k, v in point.items() if k not in ("method", "benchmark")}
-            selected.append((key, settings))
+            selected.append(InitialPoint(key, settings, None))
     return selected
+
+
+def _reference_settings(
+    key: str, reference: Reference, benchmark: str, methods: Sequence[str]
+) -> dict[str, Config]:
+    """Return the settings of a reference by method, for the methods that have any.
+
+    Raises:
+        ValueError: No method has any.
+    """
+    if reference == "paper":
+        published = paper_settings(benchmark)
+        if not published:
+            raise ValueError(f'{key} = "paper": the paper has no settings for {benchmark}')
+        return published
+    defaults = {name: get_method(name).default for name in methods}
+    settings = {name: dict(default) for name, default in defaults.items() if default}
+    if not settings:
+        raise ValueError(
+            f'{key} = "default": no method of the study has default settings: {", ".join(methods)}'
+        )
+    return settings
 
 
 def paper_settings(benchmark: str) -> dict[str, Config]:

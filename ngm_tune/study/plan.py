@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from ngm_tune.benchmarks.custom_benchmark import with_placeholder_classes
 from ngm_tune.methods import Config, Method, get_method
 from ngm_tune.results.columns import Domain, column_type
 from ngm_tune.study.initial_points import locate, select_points
-from ngm_tune.study.search_spaces import SearchSpace, narrow_space
+from ngm_tune.study.search_spaces import Reference, SearchSpace, narrow_space
 from ngm_tune.study.study import Study
 
 if TYPE_CHECKING:
@@ -107,16 +107,36 @@ class StudyPlan:
             ValueError: The study does not have the method or benchmark of a point, or a point is
                 outside the search space.
         """
-        study = self.study
-        points = select_points(
-            study.points_to_evaluate, benchmark, method, study.benchmarks, study.methods
-        )
         distinct: list[Config] = []
-        for key, point in points:
-            coordinates = locate(key, self.methods[method], self.spaces[method], point)
+        for _, coordinates in self._located_points(benchmark, method):
             if coordinates not in distinct:
                 distinct.append(coordinates)
         return distinct
+
+    def references_of(self, benchmark: str, method: str) -> dict[Reference, int]:
+        """Return the number of the configuration in the search that is each reference, by name.
+
+        Two references that agree in all settings are one configuration.
+
+        Raises:
+            ValueError: As for :meth:`points_of`.
+        """
+        points = self.points_of(benchmark, method)
+        return {
+            reference: points.index(coordinates)
+            for reference, coordinates in self._located_points(benchmark, method)
+            if reference is not None
+        }
+
+    def _located_points(
+        self, benchmark: str, method: str
+    ) -> Iterator[tuple[Reference | None, Config]]:
+        """Yield the name of the reference and the search coordinates of each initial point."""
+        study = self.study
+        for key, settings, reference in select_points(
+            study.points_to_evaluate, benchmark, method, study.benchmarks, study.methods
+        ):
+            yield reference, locate(key, self.methods[method], self.spaces[method], settings)
 
     def count_initial_points(self, benchmark: str) -> dict[str, int]:
         """Return the number of initial points of the search of each method on a benchmark."""

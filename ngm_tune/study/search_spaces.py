@@ -21,8 +21,10 @@ _FLOAT_LIMIT = 1e300
 """Bounds of ranges are smaller in magnitude, so that differences of bounds are finite."""
 TOML_TYPES = (bool, int, float, str)
 """Types of values that a study file can contain. Other values are written as strings."""
-Point = Literal["paper"] | dict[str, bool | int | float | str]
-"""Hyper-parameters with their method and optionally a benchmark, or the paper's settings."""
+Reference = Literal["default", "paper"]
+"""Untuned default settings of each optimizer, or the paper's settings for the benchmark."""
+Point = Reference | dict[str, bool | int | float | str]
+"""Hyper-parameters with their method and optionally a benchmark, or the name of a reference."""
 
 
 def narrow_space(method: Method, ranges: Mapping[str, Sequence[Any]]) -> SearchSpace:

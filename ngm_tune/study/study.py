@@ -84,9 +84,10 @@ class Study(BaseModel):
     """Ranges that replace those of a method, for example
     `search_space.sgd = { lr = [1e-3, 1e-1] }`: the lowest and the highest value, or the choices."""
     points_to_evaluate: list[Point] = []
-    """Configurations with which the searches start; they count as trials. "paper" stands for the
-    paper's settings for the benchmark; a table such as `{ method = "sgd", lr = 0.01 }` is one
-    configuration."""
+    """Configurations with which the searches start; they count as trials. A table such as
+    `{ method = "sgd", lr = 0.01 }` is one configuration. "default" stands for the default settings
+    of each optimizer, untuned, and "paper" for the paper's settings for the benchmark. These are
+    references: the study also confirms them if they are not on a front, and reports show them."""
     constraints: list[str] = []
     """Bounds on metrics, such as "avg_acc >= 0.9". Only feasible trials can be on a front."""
     racing: Racing | None = None

@@ -23,7 +23,7 @@ from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.workspace.provenance import collect_provenance
+from ngm_tune.workspace.provenance import collect_provenance, describe_references
 
 _MUTABLE_KEYS = {"title", "margin", "searches", "trials", "confirm", "cost", "resources"}
 """Keys of a study that may change when it is resumed."""
@@ -57,12 +57,14 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
         environment = collect_provenance(plan)
         if trial_files:  # an earlier driver started the study, perhaps on another machine
             environment["resumed"] = environment.pop("started")
-    if environment.get("study") != study.content():
+    has_references = environment.get("references", {}) == describe_references(plan)
+    if environment.get("study") != study.content() or not has_references:
         described = collect_provenance(plan)
         for key in ("benchmarks", "methods"):  # the study may have more of them than before
             environment[key] = described[key] | environment.get(key, {})
-        if "points" in described:
-            environment["points"] = described["points"]
+        for key in ("points", "references"):
+            if key in described:
+                environment[key] = described[key]
         results.write_environment(environment | {"study": study.content()})
 
 

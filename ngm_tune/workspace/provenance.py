@@ -12,6 +12,7 @@ from typing import Any
 
 from ngm_tune.command import typed_command
 from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.search_spaces import Reference
 
 
 def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
@@ -43,6 +44,9 @@ def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
             name: {
                 "title": method.title,
                 "source": method.source,
+                "task_aware": method.task_aware,
+                "ablation_of": list(method.ablation_of),
+                "default_source": method.default_source,
                 "hyperparameters": {
                     key: domain.__name__ if isinstance(domain, type) else list(domain)
                     for key, domain in plan.domains_of(name).items()
@@ -55,7 +59,24 @@ def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
             for name, method in plan.methods.items()
         },
         **({"points": points} if plan.study.points_to_evaluate else {}),
+        **({"references": references} if (references := describe_references(plan)) else {}),
     }
+
+
+def describe_references(plan: StudyPlan) -> dict[str, dict[str, dict[Reference, int]]]:
+    """Return the numbers of the search trials that are references.
+
+    They are stored by benchmark, method and name of the reference; without those that have none.
+    """
+    references = {
+        benchmark: {
+            method: numbers
+            for method in plan.methods
+            if (numbers := plan.references_of(benchmark, method))
+        }
+        for benchmark in plan.outlines
+    }
+    return {benchmark: methods for benchmark, methods in references.items() if methods}
 
 
 def _is_json_value(value: Any) -> bool:

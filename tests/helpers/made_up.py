@@ -130,6 +130,19 @@ class MadeUp:
         """Add the fixed run of a method, with the same scores for every seed."""
         self.rows(f"split-digits.{method}.0000", [point] * len(seeds), seeds)
 
+    def describe(self, method: str, **entries: Any) -> None:
+        """Add entries to the description of a method in environment.json."""
+        environment = self.results.read_environment()
+        environment["methods"].setdefault(method, {}).update(entries)
+        self.results.write_text("environment.json", json.dumps(environment))
+
+    def refer(self, **numbers: dict[str, int]) -> None:
+        """Record which trials of a method are references, such as ``sgd={"default": 0}``."""
+        environment = self.results.read_environment()
+        methods = {name.replace("_", "-"): of_method for name, of_method in numbers.items()}
+        environment["references"] = {"split-digits": methods}
+        self.results.write_text("environment.json", json.dumps(environment))
+
     def load(self) -> LoadedStudy:
         """Load the results for the analysis."""
         return load(self.location)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import EntryPoint
+from inspect import signature
 from typing import Any
 from warnings import catch_warnings
 
@@ -14,13 +16,15 @@ import pytest
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from torch import nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, AdamW
+from torch.optim.swa_utils import get_ema_avg_fn
 
 from ngm_tune import NGMSGD
 from ngm_tune.benchmarks.models import MLP
 from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
-from ngm_tune.methods import get_method, methods
+from ngm_tune.methods import Method, get_method, methods
+from ngm_tune.methods.built_in import BUILT_IN
 from ngm_tune.study.initial_points import locate
 from ngm_tune.study.search_spaces import narrow_space
 from ngm_tune.testing.runs import corners, middle, start_run
@@ -147,6 +151,42 @@ def two_steps(name: str, **settings: float) -> list[float]:
     return weights
 
 
+def defaults_of(function: Callable[..., Any], *names: str) -> dict[str, Any]:
+    """Return the default values of parameters."""
+    return {name: signature(function).parameters[name].default for name in names}
+
+
+def test_default_settings_are_those_of_their_source() -> None:
+    for name in ("sgd", "momentum-sgd", "nesterov", "gem-joint", "momentum-reset-oracle", "er"):
+        assert get_method(name).default == defaults_of(SGD, "lr")
+    assert get_method("adam").default == defaults_of(Adam, "lr")
+    assert get_method("adamw").default == defaults_of(AdamW, "lr", "weight_decay")
+    assert get_method("ema").default == {
+        **defaults_of(SGD, "lr"),
+        **defaults_of(get_ema_avg_fn, "decay"),
+    }
+    modulated = defaults_of(NGMSGD, "lr", "gain_sensitivity", "entropy_smoothing")
+    for name in ("ngm-sgd", "ngm-sgd-mean-entropy", "ngm-sgd-output", "gain-decoy", "entropy-lr"):
+        assert get_method(name).default == modulated
+    frozen = get_method("ngm-sgd-frozen-gain").default
+    assert frozen == defaults_of(NGMSGD, "lr", "baseline_gain")
+
+
+@pytest.mark.parametrize("method", BUILT_IN, ids=lambda method: method.name)
+def test_default_settings_are_in_the_search_space(method: Method) -> None:
+    if method.default is not None:
+        locate("", method, narrow_space(method, {}), dict(method.default))
+
+
+@pytest.mark.parametrize("method", BUILT_IN, ids=lambda method: method.name)
+def test_spaces_contain_those_of_ablations(method: Method) -> None:
+    """Otherwise an ablation could be better by its range."""
+    for full in map(get_method, method.ablation_of):
+        shared = method.space.keys() & full.space.keys()
+        assert shared
+        assert all(full.space[name] == method.space[name] for name in shared)
+
+
 def test_updates_by_hand() -> None:
     assert two_steps("sgd", lr=0.1) == pytest.approx([0.95, 0.97])
     # v1 = 0.5, v2 = 0.9 v1 - 0.2 = 0.25
@@ -249,6 +289,9 @@ def test_choices_that_results_cannot_store_raise(choices: tuple[Any, ...], messa
             "Invalid hyper-parameter of sgd: method",
         ),
         ({"build": 3}, "Invalid build of sgd: .*not a callable"),
+        ({"ablation_of": "ngm-sgd"}, "Invalid ablation_of of sgd: 'ngm-sgd' .must be a tuple"),
+        ({"default": {"rate": 1.0}}, "Invalid default of sgd: .*must have a value of lr"),
+        ({"default_source": ""}, "Invalid default_source of sgd: it is empty"),
     ],
 )
 def test_inconsistent_methods_raise(changes: dict[str, Any], message: str) -> None:

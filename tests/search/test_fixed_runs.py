@@ -76,6 +76,26 @@ def test_only_useful_configurations_are_confirmed_or_else_the_best(tmp_path: Pat
         assert confirmation.complete == (not expected)
 
 
+def test_references_are_confirmed_beside_the_front(tmp_path: Path) -> None:
+    points: list[Any] = ["default", {"method": "sgd", "lr": 0.5}]
+    changes = {"points_to_evaluate": points, "confirm": {"max_configurations": 1}}
+    for values, expected in (
+        ([DOMINATED, FRONT[0], FRONT[1]], [2, 0]),  # the default is not on the front
+        ([FRONT[1], FRONT[0], DOMINATED], [0]),  # the front selects the default
+        ([None, FRONT[0], FRONT[1]], [2, 0]),  # the default failed in the search
+    ):
+        journal = tmp_path / str(values)
+        _, confirmation = run_search_to(journal, values, **changes)
+        trials = [TrialId.parse(spec.trial_id) for spec in ask_all(confirmation)]
+        assert [trial.number for trial in trials] == expected
+        assert confirmation.complete is False
+
+
+def test_pending_confirmations_of_references_are_counted(tmp_path: Path) -> None:
+    benchmark = make_benchmark_search(tmp_path / "a", trials=3, points_to_evaluate=["default"])
+    assert confirm(benchmark).total == 5  # max_configurations = 4, and the default
+
+
 def test_a_confirmation_does_not_wait_for_other_methods(tmp_path: Path) -> None:
     benchmark = make_benchmark_search(tmp_path / "a", ["sgd", "adam"], trials=1)
     search, _ = benchmark.searches

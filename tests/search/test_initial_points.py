@@ -164,16 +164,64 @@ def test_paper_points_keep_their_place_among_other_points() -> None:
     points: list[Any] = [{"method": "sgd", "lr": 0.3}, "paper"]
     selected = select_points(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
     assert selected == [
-        ("points_to_evaluate[0]", {"lr": 0.3}),
-        ("points_to_evaluate[1]", {"lr": 0.01}),
+        ("points_to_evaluate[0]", {"lr": 0.3}, None),
+        ("points_to_evaluate[1]", {"lr": 0.01}, "paper"),
     ]
+
+
+def test_default_points_are_the_default_settings_of_each_method() -> None:
+    points: list[Any] = [{"method": "sgd", "lr": 0.3}, "default"]
+    study = a_study(methods=["ngm-sgd", "sgd", "temperature"], points_to_evaluate=points)
+    plan = StudyPlan.resolve(study)
+    assert plan.points_of("split-digits", "sgd") == [{"lr": 0.3}, {"lr": 0.001}]
+    assert plan.references_of("split-digits", "sgd") == {"default": 1}
+    (point,) = plan.points_of("split-digits", "ngm-sgd")
+    assert plan.methods["ngm-sgd"].settings_at(point) == pytest.approx(
+        {"lr": 0.01, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9}
+    )
+    assert plan.points_of("split-digits", "temperature") == []
+    assert plan.references_of("split-digits", "temperature") == {}
+
+
+def test_references_that_agree_are_one_configuration() -> None:
+    study = a_study(
+        benchmarks=["split-mnist"],
+        methods=["ngm-sgd", "adam"],
+        points_to_evaluate=["default", "paper"],
+    )
+    plan = StudyPlan.resolve(study)
+    assert plan.references_of("split-mnist", "ngm-sgd") == {"default": 0, "paper": 0}
+    assert plan.references_of("split-mnist", "adam") == {"default": 0, "paper": 1}
+    assert len(plan.points_of("split-mnist", "ngm-sgd")) == 1
+
+
+def test_default_settings_outside_a_narrowed_space_are_explained() -> None:
+    with pytest.raises(UserError) as error:
+        a_study(
+            methods=["sgd"],
+            search_space={"sgd": {"lr": [0.2, 1.0]}},
+            points_to_evaluate=["default"],
+        )
+    assert (
+        "points_to_evaluate[0] has lr = 0.001: lr = 0.001 is outside the search space of sgd"
+        in (str(error.value))
+    )
+
+
+def test_a_study_without_any_default_settings_is_explained() -> None:
+    with pytest.raises(UserError) as error:
+        a_study(methods=["temperature"], points_to_evaluate=["default"])
+    assert str(error.value) == (
+        'test: points_to_evaluate[0] = "default": no method of the study has default settings: '
+        "temperature"
+    )
 
 
 @pytest.mark.parametrize(
     ("points", "sentence"),
     [
         (["paper"], 'points_to_evaluate[0] = "paper": the paper has no settings for split-digits'),
-        (["papers"], "points_to_evaluate[0] = 'papers': input should be 'paper'"),
+        (["papers"], "points_to_evaluate[0] = 'papers': input should be 'default' or 'paper'"),
         (
             [{"lr": 0.1}],
             "points_to_evaluate[0].method = None: must be a method of the study: sgd, warmup",

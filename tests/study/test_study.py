@@ -489,7 +489,7 @@ plausible = {
     "search_space": st.dictionaries(
         st.sampled_from(["sgd", "ngm-sgd", "warmup-oracle", "x"]), ranges
     ),
-    "points_to_evaluate": st.lists(points_to_evaluate | st.just("paper")),
+    "points_to_evaluate": st.lists(points_to_evaluate | st.sampled_from(["default", "paper"])),
     "constraints": st.lists(st.sampled_from(["avg_acc >= 0.5", "recovery <= 1"]) | st.text()),
 }
 

@@ -15,8 +15,9 @@ from ngm_tune.analysis.loading import load
 from ngm_tune.execution.driver import drive
 from ngm_tune.results.directory import Results
 from ngm_tune.study.files import load_study
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.workspace.doctor import examine
-from ngm_tune.workspace.manifest import find_differences
+from ngm_tune.workspace.manifest import find_differences, write_manifest
 from tests.helpers.commands import in_process, install_methods
 from tests.helpers.searches import a_study
 
@@ -28,6 +29,7 @@ FIRST = load_study(
     "quickstart",
     [
         'methods=["sgd", "adam"]',
+        'points_to_evaluate=["default"]',
         *("searches=1", "trials=3", "confirm={ max_configurations = 1, seeds = 1 }"),
         *SMALL,
     ],
@@ -38,7 +40,7 @@ GROWN = load_study(
         'methods=["ngm-sgd", "sgd", "adam"]',
         'benchmarks=["split-digits", "rotated-digits"]',
         "search_space.ngm-sgd.lr=[0.001, 0.1]",
-        'points_to_evaluate=[{ method = "ngm-sgd", lr = 0.01, gain_sensitivity = 0.4, '
+        'points_to_evaluate=["default", { method = "ngm-sgd", lr = 0.02, gain_sensitivity = 0.4, '
         "entropy_smoothing = 0.9 }]",
         *("searches=3", "trials=4", "confirm={ max_configurations = 2, seeds = 2 }"),
         *SMALL,
@@ -98,7 +100,34 @@ def test_a_grown_study_is_undamaged_and_described(grown: Path) -> None:
     assert set(environment["methods"]) == {"ngm-sgd", "sgd", "adam"}
     assert set(environment["benchmarks"]) == {"split-digits", "rotated-digits"}
     assert environment["study"] == GROWN.content()
-    assert environment["points"]["split-digits"]["ngm-sgd"] == 1
+    assert environment["points"]["split-digits"]["ngm-sgd"] == 2
+    of_methods = {name: {"default": 0} for name in ("ngm-sgd", "sgd", "adam")}
+    assert environment["references"] == dict.fromkeys(
+        ["split-digits", "rotated-digits"], of_methods
+    )
+    assert environment["methods"]["sgd"]["default_source"] == "signature of torch.optim.SGD"
+    assert "ngm-sgd" in environment["methods"]["sgd"]["ablation_of"]
+    assert environment["methods"]["sgd"]["task_aware"] is False
+
+
+def test_references_are_confirmed_but_no_claim_rests_on_them(grown: Path) -> None:
+    loaded = load(str(grown))
+    assert loaded.references.height == 3 * 2 * 3  # repetitions, benchmarks and methods
+    assert set(loaded.references["seeds"]) == {2}
+    for benchmark in loaded.benchmarks:
+        assert loaded.repetitions(benchmark) == [0, 1, 2]
+        selected = loaded.search_trials(benchmark).filter("to_confirm")["trial_id"]
+        assert set(loaded.evidence(benchmark)["origin"]) == set(selected)
+
+
+def test_results_of_a_version_without_references_get_them(grown: Path) -> None:
+    results = Results(str(grown))
+    environment = results.read_environment()
+    references = environment.pop("references")
+    results.write_environment(environment)
+    assert load(str(grown)).references.is_empty()
+    write_manifest(StudyPlan.resolve(GROWN), results)
+    assert results.read_environment()["references"] == references
 
 
 def test_the_doctor_updates_a_study_file_from_before_the_growth(grown: Path) -> None:

@@ -99,6 +99,68 @@ def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: P
     assert "after 4 trials per method that had untried configurations, because" in report_text(made)
 
 
+def test_references_are_captioned_with_their_marks(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path)
+    for method in ("ngm-sgd", "sgd"):
+        made.trial(0, (0.4, 0.6), method=method)
+        made.trial(1, (0.9, 0.2), method=method)
+    assert "references" not in caption(made)
+    made.refer(sgd={"default": 0}, ngm_sgd={"default": 1})
+    text = caption(made)
+    assert "Crosses are references: × the optimizer's default settings, untuned." in text
+    assert "confirms them" not in text
+    for method in ("ngm-sgd", "sgd"):
+        made.trial(1, (0.88, 0.25), method=method, phase="confirm")
+    made.trial(0, (0.3, 0.7), phase="confirm")
+    made.refer(sgd={"default": 0, "paper": 1}, ngm_sgd={"default": 1})
+    text = caption(made)
+    assert (
+        "Crosses are references: × the optimizer's default settings, untuned; + the paper's "
+        "settings. The study confirms them beside the fronts. A reference that no front selected "
+        "is part of no line and no verdict. Not in view: SGD with the optimizer's default "
+        "settings, untuned (average accuracy 0.300, stability gap (previous task) 0.700)." in text
+    )
+    made.trial(0, (0.0, 1.0), phase="confirm", status="diverged", diverged_at=5)
+    assert "SGD with the optimizer's default settings, untuned (diverged)." in caption(made)
+
+
+def test_task_aware_methods_are_marked_and_explained(made: MadeUp) -> None:
+    for method in ("ngm-sgd", "sgd"):
+        made.trial(0, (0.9, 0.2), method=method)
+    assert "†" not in report_text(made)
+    made.describe("sgd", title="EWC", task_aware=True)
+    text = report_text(made)
+    assert "EWC †" in text
+    assert "NGM-SGD †" not in text
+    assert text.count("† Task-aware: the method uses the boundaries of tasks, or the task of") == 1
+    loaded = made.load()
+    assert (loaded.method_title("sgd"), loaded.method_titles) == ("EWC †", ["NGM-SGD", "EWC †"])
+    assert pareto_info(loaded, SPLIT, []).methods == ["NGM-SGD", "EWC †"]
+    markdown = (Path(made.location) / "report" / "methods.md").read_text()
+    assert "| EWC † " in markdown
+    assert markdown.endswith("do not have this information.\n")
+
+
+def test_spaces_that_do_not_contain_those_of_ablations_are_named(made: MadeUp) -> None:
+    for method in ("ngm-sgd", "sgd"):
+        made.trial(0, (0.9, 0.2), method=method)
+    made.describe("sgd", ablation_of=["ngm-sgd"])
+    assert (
+        "The space of NGM-SGD contains that of its ablation or control SGD in lr."
+        in report_text(made)
+    )
+    made.describe("ngm-sgd", space={"lr": {"low": 0.01, "high": 1.0, "log": True}})
+    assert (
+        "⚠ NGM-SGD searches lr from 0.01 to 1, log scale, which does not contain the range of its "
+        "ablation or control SGD, 0.001 to 1, log scale: SGD can be better by its range alone."
+        in report_text(made)
+    )
+    made.describe("ngm-sgd", space={"decay": {"low": 0.01, "high": 1.0}})
+    assert "NGM-SGD and its ablation or control SGD share no search coordinate." in report_text(
+        made
+    )
+
+
 def report_text(made: MadeUp) -> str:
-    page = write_report(made.location, Path(made.location) / "report").page
+    page = write_report(made.location, Path(made.location) / "report", images=False).page
     return plain_text(page.read_text().partition("<script>")[0])
