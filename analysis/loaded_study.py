@@ -35,6 +35,9 @@ class LoadedStudy(NamedTuple):
         confirmed: Trials evaluated on test data: configurations of a search front with fresh seeds,
             or the fixed runs of a study without a search. ``origin`` is the id of the search trial
             that has the same configuration.
+        transferred: Trials on test data of configurations that were selected on another benchmark.
+            ``benchmark`` is the benchmark on which they ran, ``origin`` the id of the search trial
+            and ``origin_benchmark`` its benchmark. No verdict uses them.
     """
 
     results: Results
@@ -43,6 +46,7 @@ class LoadedStudy(NamedTuple):
     runs: pl.DataFrame
     search: pl.DataFrame
     confirmed: pl.DataFrame
+    transferred: pl.DataFrame
 
     @property
     def benchmarks(self) -> list[str]:

@@ -50,6 +50,10 @@ class Confirm(_Table):
     add the most hypervolume."""
     seeds: SeedCount = 3
     """Number of fresh seeds for each configuration."""
+    transfer: bool = False
+    """Whether the configurations that are confirmed on a benchmark also run on the test data of
+    every other benchmark of the study. The report then shows what is lost by using settings that
+    were tuned on another data set."""
 
 
 class Racing(_Table):
