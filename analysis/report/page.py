@@ -20,6 +20,7 @@ from ..loaded_study import LoadedStudy
 from ..loading import load, output_beside
 from ..statistics.answer import Answer, answers
 from ..statistics.choice import choose
+from ..statistics.criterion import KNEE, Criterion
 from ..statistics.facts import facts
 from ..statistics.methods import methods_table
 from ..statistics.published import protocol_departures, replications
@@ -49,7 +50,7 @@ class Report(NamedTuple):
 
 
 def write_report(
-    location: str, output: Path | None = None, pick: str = "knee", *, images: bool = True
+    location: str, output: Path | None = None, select: str = KNEE, *, images: bool = True
 ) -> Report:
     """Write the report of a results directory.
 
@@ -60,15 +61,15 @@ def write_report(
     Args:
         location: Path or URI of the results directory.
         output: The folder to write; by default ``report`` in the results directory.
-        pick: Which configuration of each front is shown in detail, as in
-            :func:`~analysis.statistics.choice.choose`.
+        select: Which configuration of each method is shown in detail, as in
+            :meth:`~analysis.statistics.criterion.Criterion.parse`.
         images: Whether to write the charts as PNG and SVG files, which takes most of the time.
 
     Raises:
         UserError: The results cannot be read, or the report cannot be written.
     """
     loaded = load(location)
-    choices = choose(loaded, pick)
+    choices = choose(loaded, select)
     table = methods_table(loaded, choices)
     replicated = replications(loaded)
     published = published_rows(loaded, replicated)
@@ -89,7 +90,7 @@ def write_report(
             (folder / "published.md").write_text(markdown_table(published), encoding="utf-8")
         page = folder / "report.html"
         draft = page.with_suffix(".html.part")
-        draft.write_text(_page(loaded, found, parts, pick), encoding="utf-8")
+        draft.write_text(_page(loaded, found, parts, select), encoding="utf-8")
         os.replace(draft, page)
         for section in parts if images else ():
             for figure in section.figures:
@@ -106,7 +107,9 @@ def _write_images(figure: Figure, folder: Path) -> None:
     (folder / f"{figure.name}.png").write_bytes(png)
 
 
-def _page(loaded: LoadedStudy, found: Sequence[Answer], parts: Sequence[Section], pick: str) -> str:
+def _page(
+    loaded: LoadedStudy, found: Sequence[Answer], parts: Sequence[Section], select: str
+) -> str:
     specs = {figure.name: figure.spec for section in parts for figure in section.figures}
     return render(
         "page.html.jinja",
@@ -115,7 +118,7 @@ def _page(loaded: LoadedStudy, found: Sequence[Answer], parts: Sequence[Section]
         answers=found,
         facts=facts(loaded),
         departures=protocol_departures(loaded),
-        pick=pick,
+        criterion=Criterion.parse(select, loaded.objectives, loaded.study.reference_point),
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         # A "<" could end the script element that contains the specifications.

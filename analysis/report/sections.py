@@ -34,6 +34,7 @@ from .tables import (
     optimism_rows,
     published_rows,
     stopped_rows,
+    transfer_rows,
     verdict_rows,
 )
 
@@ -79,6 +80,7 @@ class Section(NamedTuple):
         optimism: Table of the search's optimism.
         stopped: Table of the trials that were stopped early.
         published: Table of published and replicated values.
+        transfer: Table of the configurations that were tuned on other benchmarks.
     """
 
     title: str
@@ -89,6 +91,7 @@ class Section(NamedTuple):
     optimism: Sequence[Row] = ()
     stopped: Sequence[Row] = ()
     published: Sequence[Row] = ()
+    transfer: Sequence[Row] = ()
 
 
 def sections(
@@ -117,6 +120,7 @@ def sections(
             optimism_rows(loaded, benchmark),
             stopped_rows(loaded, benchmark),
             published_rows(loaded, [each for each in replications if each.benchmark == benchmark]),
+            transfer_rows(loaded, benchmark),
         )
         for benchmark, answer in zip(loaded.benchmarks, answers, strict=True)
     ]
