@@ -112,6 +112,7 @@ def load_joined(locations: Sequence[str]) -> LoadedStudy:
         _concatenate([part.search for part in parts]),
         _concatenate([part.confirmed for part in parts]),
         _concatenate([part.references for part in parts]),
+        _concatenate([part.transferred for part in parts]),
         parts,
     )
 

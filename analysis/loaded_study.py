@@ -58,6 +58,9 @@ class LoadedStudy(NamedTuple):
             that has the same configuration.
         references: Trials that confirm the references, evaluated on test data. Those that a front
             also selected are in ``confirmed``, too. No claim rests on the others.
+        transferred: Trials on test data of configurations that were selected on another benchmark.
+            ``benchmark`` is the benchmark on which they ran, ``origin`` the id of the search trial
+            and ``origin_benchmark`` its benchmark. No verdict uses them.
         parts: The study of each directory if several are joined; otherwise empty.
     """
 
@@ -68,6 +71,7 @@ class LoadedStudy(NamedTuple):
     search: pl.DataFrame
     confirmed: pl.DataFrame
     references: pl.DataFrame
+    transferred: pl.DataFrame
     parts: Sequence[LoadedStudy] = ()
 
     @property

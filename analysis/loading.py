@@ -19,7 +19,7 @@ from ngm_tune.metrics.selection import hypervolume_subset, select_to_confirm
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.directory import STUDY, Results
 from ngm_tune.results.eligibility import is_eligible
-from ngm_tune.results.ids import CONFIRM_SUFFIX, TrialId
+from ngm_tune.results.ids import TrialId
 from ngm_tune.results.records import StoredEnvironment, StoredStudy, read_record
 from ngm_tune.results.schema import Status
 
@@ -82,6 +82,7 @@ def _load(results: Results) -> LoadedStudy:
         trials.filter(phase="search"),
         confirmed,
         confirmed.filter(pl.col("reference").is_not_null()),
+        trials.filter(phase="transfer"),
     )
     search = loaded.search.with_columns(
         pl.when((pl.col("status") == Status.COMPLETED) & (pl.col("seeds") < loaded.n_seeds))
@@ -89,16 +90,29 @@ def _load(results: Results) -> LoadedStudy:
         .otherwise("status")
         .alias("status")
     )
-    confirmed = loaded.confirmed.with_columns(
-        pl.col("trial_id").str.strip_suffix(CONFIRM_SUFFIX).alias("origin")
-    )
+    confirmed, transferred = map(_with_origin, (loaded.confirmed, loaded.transferred))
     earlier = confirmed["origin"].to_list() if results.confirms_fronts_only() else None
     search = _with_selection(_with_fronts(search, loaded.objectives), study, earlier)
     if not loaded.has_fixed_runs:
         # The selection can have changed after a confirmation, because the search was extended.
-        selected = search.filter("to_confirm")["trial_id"]
-        confirmed = confirmed.filter(pl.col("origin").is_in(selected.to_list()))
-    return loaded._replace(search=search, confirmed=_with_fronts(confirmed, loaded.objectives))
+        selected = search.filter("to_confirm")["trial_id"].to_list()
+        confirmed, transferred = (
+            trials.filter(pl.col("origin").is_in(selected)) for trials in (confirmed, transferred)
+        )
+    return loaded._replace(
+        search=search,
+        confirmed=_with_fronts(confirmed, loaded.objectives),
+        transferred=transferred,
+    )
+
+
+def _with_origin(trials: pl.DataFrame) -> pl.DataFrame:
+    """Add the id and the benchmark of the search trial with the same configuration."""
+    searched = [TrialId.parse(trial).searched for trial in trials["trial_id"]]
+    return trials.with_columns(
+        pl.Series("origin", map(str, searched), dtype=pl.String),
+        pl.Series("origin_benchmark", [trial.benchmark for trial in searched], dtype=pl.String),
+    )
 
 
 def _no_completed_run(results: Results, runs: pl.DataFrame) -> str:
@@ -157,7 +171,8 @@ def _with_eligibility(trials: pl.DataFrame, study: StoredStudy) -> pl.DataFrame:
     """Add the columns ``feasible`` and ``eligible``."""
     fresh, searched = study.confirm.seeds, len(study.run_seeds)
     required_seeds = [
-        fresh if trial_id.endswith(CONFIRM_SUFFIX) else searched for trial_id in trials["trial_id"]
+        fresh if TrialId.parse(trial_id).is_selected else searched
+        for trial_id in trials["trial_id"]
     ]
     limits = study.parsed_constraints
     violations = [

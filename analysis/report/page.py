@@ -22,6 +22,7 @@ from ..loaded_study import LoadedStudy
 from ..loading import output_beside
 from ..statistics.answer import Answer, answers
 from ..statistics.choice import choose
+from ..statistics.criterion import KNEE, Criterion
 from ..statistics.facts import facts
 from ..statistics.methods import methods_table
 from ..statistics.published import protocol_departures, replications
@@ -53,7 +54,7 @@ class Report(NamedTuple):
 def write_report(
     locations: str | Sequence[str],
     output: Path | None = None,
-    pick: str = "knee",
+    select: str = KNEE,
     *,
     images: bool = True,
 ) -> Report:
@@ -71,8 +72,8 @@ def write_report(
             first directory is compared with all others.
         output: The folder to write; by default ``report`` in the results directory. Several
             directories need it.
-        pick: Which configuration of each front is shown in detail, as in
-            :func:`~analysis.statistics.choice.choose`.
+        select: Which configuration of each method is shown in detail, as in
+            :meth:`~analysis.statistics.criterion.Criterion.parse`.
         images: Whether to write the charts as PNG and SVG files, which takes most of the time.
 
     Raises:
@@ -86,7 +87,7 @@ def write_report(
             "them; choose a folder with --output"
         )
     loaded = load_joined(directories)
-    choices = choose(loaded, pick)
+    choices = choose(loaded, select)
     table = methods_table(loaded, choices)
     replicated = replications(loaded)
     published = published_rows(loaded, replicated)
@@ -107,7 +108,7 @@ def write_report(
             (folder / "published.md").write_text(markdown_table(published), encoding="utf-8")
         page = folder / "report.html"
         draft = page.with_suffix(".html.part")
-        draft.write_text(_page(loaded, found, parts, pick), encoding="utf-8")
+        draft.write_text(_page(loaded, found, parts, select), encoding="utf-8")
         os.replace(draft, page)
         for section in parts if images else ():
             for figure in section.figures:
@@ -124,7 +125,9 @@ def _write_images(figure: Figure, folder: Path) -> None:
     (folder / f"{figure.name}.png").write_bytes(png)
 
 
-def _page(loaded: LoadedStudy, found: Sequence[Answer], parts: Sequence[Section], pick: str) -> str:
+def _page(
+    loaded: LoadedStudy, found: Sequence[Answer], parts: Sequence[Section], select: str
+) -> str:
     specs = {figure.name: figure.spec for section in parts for figure in section.figures}
     return render(
         "page.html.jinja",
@@ -133,7 +136,7 @@ def _page(loaded: LoadedStudy, found: Sequence[Answer], parts: Sequence[Section]
         answers=found,
         facts=facts(loaded),
         departures=protocol_departures(loaded),
-        pick=pick,
+        criterion=Criterion.parse(select, loaded.objectives, loaded.study.reference_point),
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         # A "<" could end the script element that contains the specifications.

@@ -39,6 +39,7 @@ from .tables import (
     published_rows,
     space_rows,
     stopped_rows,
+    transfer_rows,
     verdict_rows,
 )
 
@@ -88,6 +89,7 @@ class Section(NamedTuple):
         published: Table of published and replicated values.
         spaces: Table of the search spaces.
         ablations: Search spaces of methods and their ablations.
+        transfer: Table of the configurations that were tuned on other benchmarks.
     """
 
     title: str
@@ -101,6 +103,7 @@ class Section(NamedTuple):
     published: Sequence[Row] = ()
     spaces: Sequence[Row] = ()
     ablations: Sequence[AblationSpace] = ()
+    transfer: Sequence[Row] = ()
 
 
 def sections(
@@ -142,6 +145,7 @@ def sections(
             ),
             spaces=space_rows(loaded, searched_ranges(loaded, benchmark)),
             ablations=ablation_spaces(loaded, benchmark),
+            transfer=transfer_rows(loaded, benchmark),
         )
         for benchmark, answer in zip(loaded.benchmarks, answers, strict=True)
     ]

@@ -23,9 +23,11 @@ from ..statistics.answer import Answer
 from ..statistics.facts import stopped_runs
 from ..statistics.methods import INCOMPLETE_STATUSES
 from ..statistics.optimism import Optimism, optimism
+from ..statistics.paired import Estimate
 from ..statistics.published import Replication
 from ..statistics.robustness import NEAR_FRONT
 from ..statistics.spaces import NEAR_BOUND, SearchedRange
+from ..statistics.transfer import transfers
 
 Row = dict[str, str]
 """Text of each cell, by column heading."""
@@ -221,6 +223,27 @@ def optimism_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:
             }
             rows.append(row | {entry.title: optimism_cell(entry) for entry in entries})
     return rows
+
+
+def transfer_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:
+    """Return what configurations that were tuned on other benchmarks attain on this one."""
+    return [
+        {
+            "Method": loaded.method_title(each.method),
+            "Tuned on": loaded.benchmark_title(each.origin),
+            "Repetitions": str(len(each.repetitions)),
+            "Hypervolume": number(each.transferred),
+            "Tuned here": number(each.tuned),
+            "Regret": _signed_estimate(each.regret),
+        }
+        for each in transfers(loaded, benchmark)
+    ]
+
+
+def _signed_estimate(estimate: Estimate) -> str:
+    """Format an estimate as ``difference (interval)``."""
+    mean, low, high = estimate[:3]
+    return signed(mean) + ("" if np.isnan(low) else f" ({signed(low)} to {signed(high)})")
 
 
 def optimism_cell(entry: Optimism) -> str:

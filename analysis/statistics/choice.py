@@ -1,20 +1,23 @@
-"""Choice of one configuration of every front."""
+"""Choice of one configuration for every method, from all repetitions of its search together."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from ngm_tune.errors import UserError
 from ngm_tune.messages import counted
-from ngm_tune.metrics.pareto import shortfall
-from ngm_tune.metrics.selection import find_knee
+from ngm_tune.metrics.curves import Floats
+from ngm_tune.metrics.pareto import normalised_hypervolume
 from ngm_tune.results.columns import decode_hyperparameters
+from ngm_tune.results.schema import Status
 
-from ..formatting import settings
+from ..formatting import number, settings
 from ..loaded_study import LoadedStudy
+from .criterion import KNEE, Criterion
+from .paired import Estimate, estimate_mean
 
 
 class Choice(NamedTuple):
@@ -23,24 +26,37 @@ class Choice(NamedTuple):
     Attributes:
         benchmark: Name of the benchmark.
         method: Name of the method.
+        repetition: The repetition whose search found the configuration.
         trial_id: The trial with the scores below.
         hyperparameters: Values by name.
-        scores: Mean over seeds of each objective, by metric name.
+        scores: Mean of each objective with its interval over seeds, by metric name. It holds for
+            the class order and the split of the repetition.
+        over_repetitions: Mean of each objective with its interval over repetitions, where the
+            criterion chooses in each repetition alone: what tuning once promises. A method is
+            left out of repetitions without a choice.
+        regret: Normalised hypervolume that is lost by using one configuration instead of the whole
+            front: that of the configurations of a repetition minus that of the one that the
+            criterion chooses among them, over repetitions.
         criterion: Why this configuration was chosen, such as ``"best in avg_acc"``.
         n_points: Number of configurations to choose from.
+        n_repetitions: Number of repetitions in which the method has a choice.
         n_excluded: Confirmed configurations excluded because they failed, diverged or violated a
             constraint.
-        from_search: Whether the configuration was chosen by its search scores; ``scores`` are then
-            its confirmed scores.
+        from_search: Whether the configuration was chosen by its search scores; the scores are then
+            its confirmed scores. Otherwise no interval is given, because the same scores chose.
     """
 
     benchmark: str
     method: str
+    repetition: int
     trial_id: str
     hyperparameters: dict[str, Any]
-    scores: dict[str, float]
+    scores: dict[str, Estimate]
+    over_repetitions: dict[str, Estimate]
+    regret: Estimate
     criterion: str
     n_points: int
+    n_repetitions: int
     n_excluded: int
     from_search: bool
 
@@ -52,7 +68,9 @@ class Choice(NamedTuple):
     @property
     def explanation(self) -> str:
         """One line with the configuration, its scores and the reason for its choice."""
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in self.scores.items())
+        scores = ", ".join(
+            f"{name} {describe_estimate(score)}" for name, score in self.scores.items()
+        )
         text = (
             f"{self.benchmark}, {self.method}: {self.settings or 'no hyper-parameters'} ({scores}):"
             f" {self.criterion} among "
@@ -60,84 +78,139 @@ class Choice(NamedTuple):
         if not self.from_search:
             return f"{text}{counted(self.n_points, 'point')} on the front"
         points = counted(self.n_points, "confirmed point")
-        text += f"{points} on the front of the search, by validation scores"
+        fronts = (
+            "the front of the search"
+            if self.n_repetitions == 1
+            else f"the fronts of {self.n_repetitions} searches"
+        )
+        text += f"{points} on {fronts}, by validation scores"
         if self.n_excluded:
             text += f"; excluded on test data: {self.n_excluded} (failed, diverged or infeasible)"
-        return text
+        return f"{text}; regret {describe_estimate(self.regret)}"
 
 
-def choose(loaded: LoadedStudy, pick: str = "knee") -> list[Choice]:
-    """Choose a configuration of every front.
+def describe_estimate(estimate: Estimate) -> str:
+    """Return a mean with its interval, such as ``0.940 [0.921, 0.959]``."""
+    mean, low, high = estimate[:3]
+    return number(mean) if np.isnan(low) else f"{number(mean)} [{number(low)}, {number(high)}]"
+
+
+def choose(loaded: LoadedStudy, select: str = KNEE) -> list[Choice]:
+    """Choose a configuration of every method on every benchmark.
 
     Confirmed configurations are chosen by their search scores on validation data: the best of
     several test scores would be optimistically biased. Configurations that failed, diverged or
-    violated a constraint during confirmation are excluded and counted.
+    violated a constraint during confirmation are excluded and counted. The candidates are those of
+    all complete repetitions together.
+
+    Search scores are noisy, so the best of several repetitions can owe its rank to an easy split or
+    class order, which its confirmation shares. ``over_repetitions`` and ``regret`` are free of
+    this: there each repetition chooses for itself.
+
+    In a study of fixed runs there is nothing to choose; the first repetition's run is returned.
 
     Args:
         loaded: The study.
-        pick: ``"knee"`` for the point nearest to the ideal
-            (:func:`ngm_tune.metrics.selection.find_knee`), or the name of the objective in which
-            the chosen point is best.
+        select: What to choose by, as in :meth:`~analysis.statistics.criterion.Criterion.parse`.
 
     Returns:
-        One choice per benchmark and method; methods without an eligible configuration are omitted.
+        One choice per benchmark and method. Methods without an eligible configuration that
+        satisfies the criterion are omitted.
 
     Raises:
-        UserError: ``pick`` is neither ``"knee"`` nor an objective.
+        UserError: ``select`` is not a criterion.
     """
-    names = [metric.name for metric in loaded.objectives]
-    if pick != "knee" and pick not in names:
-        raise UserError(f"--pick {pick}: allowed are knee, {', '.join(names)}")
-    choices = []
-    for benchmark in loaded.benchmarks:
-        for method in loaded.methods:
-            points, estimates = _points(loaded, benchmark, method)
-            if points.height:
-                row = points.row(_index(estimates, loaded, pick), named=True)
-                choices.append(_choice(loaded, row, points.height, pick))
-    return choices
+    criterion = Criterion.parse(select, loaded.objectives, loaded.study.reference_point)
+    choices = [
+        _choose(loaded, benchmark, method, criterion)
+        for benchmark in loaded.benchmarks
+        for method in loaded.methods
+    ]
+    return [choice for choice in choices if choice is not None]
 
 
-def _chooses_by_search(loaded: LoadedStudy, benchmark: str) -> bool:
+def chooses_by_search(loaded: LoadedStudy, benchmark: str) -> bool:
+    """Return whether confirmed configurations are chosen, by their search scores."""
     return loaded.is_confirmed(benchmark) and not loaded.has_fixed_runs
 
 
-def _points(loaded: LoadedStudy, benchmark: str, method: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the configurations to choose from and, in the same order, the deciding scores."""
-    if not _chooses_by_search(loaded, benchmark):
-        front = loaded.evidence(benchmark, method).filter("front")
-        return front, front
+def candidates(loaded: LoadedStudy, benchmark: str, method: str) -> pl.DataFrame:
+    """Return the configurations to choose from.
+
+    Their metrics are those that decide: the search scores of confirmed configurations, or else the
+    scores themselves. ``trial_id`` is the trial with the scores to report.
+    """
+    if not chooses_by_search(loaded, benchmark):
+        return loaded.evidence(benchmark, method).filter("front")
     confirmed = loaded.evidence(benchmark, method).filter("eligible")
-    estimates = confirmed.select(trial_id="origin").join(
-        loaded.search_trials(benchmark, method), on="trial_id", how="left", maintain_order="left"
+    searched = loaded.search_trials(benchmark, method).rename({"trial_id": "origin"})
+    return confirmed.select("trial_id", "origin").join(
+        searched, on="origin", how="left", maintain_order="left"
     )
-    return confirmed, estimates
 
 
-def _index(points: pl.DataFrame, loaded: LoadedStudy, pick: str) -> int:
-    objectives, reference_point = loaded.objectives, loaded.study.reference_point
-    values = points.select(metric.name for metric in objectives).to_numpy()
-    if pick == "knee":
-        return find_knee(values, objectives, reference_point)
-    column = next(i for i, metric in enumerate(objectives) if metric.name == pick)
-    # The other objectives break ties.
-    losses = shortfall(values, objectives, reference_point)
-    return int(np.lexsort([*np.delete(losses, column, axis=1).T, losses[:, column]])[0])
+def single_volume(loaded: LoadedStudy, trials: pl.DataFrame) -> float:
+    """Return the normalised hypervolume of trials that did not fail and are feasible."""
+    known = pl.col("status").is_in([Status.COMPLETED, Status.DIVERGED])
+    values: Floats = trials.filter(known, "feasible").select(loaded.study.objectives).to_numpy()
+    return normalised_hypervolume(values, loaded.objectives, loaded.study.reference_point)
 
 
-def _choice(loaded: LoadedStudy, row: dict[str, Any], n_points: int, pick: str) -> Choice:
-    benchmark, method = row["benchmark"], row["method"]
-    ideal = ", ".join(f"{metric.name} {metric.best:g}" for metric in loaded.objectives)
-    from_search = _chooses_by_search(loaded, benchmark)
-    n_confirmed = loaded.evidence(benchmark, method).height
+def _choose(
+    loaded: LoadedStudy, benchmark: str, method: str, criterion: Criterion
+) -> Choice | None:
+    points = candidates(loaded, benchmark, method)
+    best = criterion.best(points) if points.height else None
+    if best is None:
+        return None
+    from_search = chooses_by_search(loaded, benchmark)
+    evidence = loaded.evidence(benchmark, method)
+    trial = points["trial_id"][0 if loaded.has_fixed_runs else best]
+    row = evidence.row(by_predicate=pl.col("trial_id") == trial, named=True)
+    chosen = list(_choices_by_repetition(points, evidence, criterion))
+    losses = [
+        single_volume(loaded, evidence.filter(repetition=each["repetition"][0]))
+        - single_volume(loaded, each)
+        for each in chosen
+    ]
+    names = [metric.name for metric in loaded.objectives]
     return Choice(
-        benchmark,
-        method,
-        row["trial_id"],
-        decode_hyperparameters(row, loaded.domains(method)),
-        {metric.name: row[metric.name] for metric in loaded.objectives},
-        f"nearest to the ideal ({ideal})" if pick == "knee" else f"best in {pick}",
-        n_points,
-        n_confirmed - n_points if from_search else 0,
-        from_search,
+        benchmark=benchmark,
+        method=method,
+        repetition=row["repetition"],
+        trial_id=trial,
+        hyperparameters=decode_hyperparameters(row, loaded.domains(method)),
+        scores={
+            name: score if loaded.is_confirmed(benchmark) else _without_interval(score)
+            for name, score in _scores_of_trial(loaded, trial).items()
+        },
+        over_repetitions={
+            name: estimate_mean([each[name][0] for each in chosen]) for name in names
+        },
+        regret=estimate_mean(losses),
+        criterion=criterion.description,
+        n_points=points.height,
+        n_repetitions=len(chosen),
+        n_excluded=evidence.height - points.height if from_search else 0,
+        from_search=from_search,
     )
+
+
+def _choices_by_repetition(
+    points: pl.DataFrame, evidence: pl.DataFrame, criterion: Criterion
+) -> Iterator[pl.DataFrame]:
+    """Yield the trial that the criterion chooses in each repetition alone, as one row."""
+    for of_repetition in points.partition_by("repetition", maintain_order=True):
+        best = criterion.best(of_repetition)
+        if best is not None:
+            yield evidence.filter(trial_id=of_repetition["trial_id"][best])
+
+
+def _scores_of_trial(loaded: LoadedStudy, trial: str) -> Mapping[str, Estimate]:
+    """Return each objective with its interval over seeds."""
+    runs = loaded.runs.filter(trial_id=trial)
+    return {m.name: estimate_mean(runs[m.name].drop_nulls()) for m in loaded.objectives}
+
+
+def _without_interval(estimate: Estimate) -> Estimate:
+    return Estimate(estimate.mean, np.nan, np.nan, np.nan, np.nan, estimate.n)

@@ -62,6 +62,7 @@ def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
     """Return a table with the ended runs and the knee of the front of each method."""
     several = len(study.benchmarks) > 1
     confirms = any(state.confirmed is not None for state in methods)
+    transfers = any(state.transferred is not None for state in methods)
     table = Table(box=None, pad_edge=False, header_style="dim")
     if several:
         table.add_column("benchmark", no_wrap=True)
@@ -70,6 +71,8 @@ def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
     table.add_column("runs" if study.racing else "trials", justify="right")
     if confirms:
         table.add_column("confirmed", justify="right")
+    if transfers:
+        table.add_column("transferred", justify="right")
     for metric in study.objective_metrics:
         table.add_column(metric.title.lower(), justify="right")
     table.add_column("hypervolume", justify="right")
@@ -82,6 +85,9 @@ def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
         ]
         if confirms:
             done, total = state.confirmed or (0, 0)
+            row.append(f"{done}/{total}")
+        if transfers:
+            done, total = state.transferred or (0, 0)
             row.append(f"{done}/{total}")
         if state.knee is not None:
             row += [f"{value:.3f}" for value in (*state.knee, state.hypervolume)]

@@ -32,11 +32,13 @@ DataOption = Annotated[
         show_default="the environment variable NGM_TUNE_DATA",
     ),
 ]
-PickOption = Annotated[
+SelectOption = Annotated[
     str,
     typer.Option(
-        "--pick",
-        help="The point of each front: `knee`, or the name of the objective in which it is best.",
+        "--select",
+        metavar="CRITERION",
+        help="The configuration of each method: `knee`, the name of the objective in which it is "
+        "best, or a bound such as `avg_acc >= 0.94`, under which it is best in the other one.",
     ),
 ]
 

@@ -37,9 +37,9 @@ class RemainingRuns:
     Attributes:
         benchmark: Name of the benchmark.
         method: Title of the method.
-        phase: ``"search"``, or ``"confirm"`` for confirmations and fixed runs.
+        phase: ``"search"``, ``"confirm"`` for confirmations and fixed runs, or ``"transfer"``.
         seed_runs: Number of trainings with one seed. Before the search has ended, the number of
-            confirmations is the largest possible one.
+            confirmations and transfers is the largest possible one.
         seconds: Estimated seconds of one training with one seed, on the cores of one trial.
         cores: Number of CPU cores of one trial.
     """

@@ -54,7 +54,7 @@ class SplitCache:
             eval_examples: Maximal number of evaluated examples of each task; None for all.
             precision: Precision of the evaluation.
         """
-        key = (benchmark.name, phase, arrangement, eval_examples, precision)
+        key = (benchmark.name, phase == "search", arrangement, eval_examples, precision)
         if key not in self._arranged:
             if benchmark.name not in self._pools:
                 arrays = self._fetch(benchmark.name)

@@ -64,11 +64,11 @@ class TrialConfig(TypedDict):
 def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
     """Build the config of a run.
 
-    Confirmations are evaluated after every iteration on all test examples in float32, independently
-    of the search.
+    Confirmations and transfers are evaluated after every iteration on all test examples in float32,
+    independently of the search.
     """
     study = plan.study
-    is_confirmation = spec.phase == "confirm" and study.settings is None
+    is_confirmation = spec.phase != "search" and study.settings is None
     arrangement = plan.arrangement(spec.benchmark, spec.repetition)
     return {
         "study": study.name,

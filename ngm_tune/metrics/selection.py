@@ -75,11 +75,14 @@ def find_knee(
     """Return the index of the point nearest to the ideal: the compromise solution of Zeleny (1973).
 
     Each objective is measured in units of the distance from the reference point to the ideal, so
-    the choice between two points does not depend on other points.
+    the choice between two points does not depend on other points. A point that is worse than the
+    reference point in an objective is of no use; it is only returned if all points are.
 
     Args:
         values: One row per point, one column per objective, shape (N, M), N > 0.
         objectives: The M metrics.
         reference_point: A value per objective.
     """
-    return int(np.linalg.norm(shortfall(values, objectives, reference_point), axis=1).argmin())
+    short = shortfall(values, objectives, reference_point)
+    is_useless = (short >= 1.0).any(axis=1)
+    return int(np.lexsort([np.linalg.norm(short, axis=1), is_useless])[0])

@@ -16,7 +16,8 @@ A results directory contains::
     damaged/                        quarantine of damaged, failed and replaced files
 
 ``<run>`` is the ``trial_id``, or ``<trial_id>@<seed>`` where the seeds of a trial run separately,
-as in racing. ``phase`` is ``search`` (validation data) or ``confirm`` (test data).
+as in racing. ``phase`` is ``search`` (validation data), ``confirm`` or
+``transfer`` (test data).
 
 Every file is written once, under a temporary name, and then renamed. The file in ``trials/`` is
 written last, so a trial with such a file is complete on disk. All files of a table have the schema

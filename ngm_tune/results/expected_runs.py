@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ngm_tune.results.ids import parse_run
+from ngm_tune.results.ids import TrialId, parse_run
 from ngm_tune.results.run_seeds import RunSeeds
 
 
@@ -24,6 +24,7 @@ class ExpectedRuns:
         seeds: Seeds of the runs.
         has_racing: Whether the seeds of a search trial run separately.
         has_search: Whether the study searches; otherwise it has fixed runs on the test data.
+        has_transfer: Whether selected configurations run on the other benchmarks too.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ExpectedRuns:
     seeds: RunSeeds
     has_racing: bool
     has_search: bool
+    has_transfer: bool
 
     def find_problem(self, run: str, rows: pa.Table) -> str | None:
         """Return why the rows of a file in ``trials/`` are not part of the study, or None.
@@ -60,21 +62,33 @@ class ExpectedRuns:
                 f"configuration {trial.number} of a search with at most {self.max_configurations} "
                 "configurations"
             )
+        yield from self._problems_of_phase(trial, rows)
+        yield from self._problems_of_seeds(run, trial, rows)
+
+    def _problems_of_phase(self, trial: TrialId, rows: pa.Table) -> Iterator[str]:
         if trial.confirms and not self.has_search:
             yield "confirms a search trial, but the study has no search"
-        expected_phase = "confirm" if trial.confirms or not self.has_search else "search"
+        expected = "confirm" if trial.confirms or not self.has_search else "search"
+        if trial.origin is not None:
+            expected = "transfer"
+            if not self.has_transfer:
+                yield "a transfer between benchmarks; the study has no confirm.transfer"
+            if trial.origin == trial.benchmark or trial.origin not in self.benchmarks:
+                yield f"a transfer from {trial.origin}, which is not another benchmark of the study"
         for phase in rows["phase"].unique().to_pylist():
-            if phase != expected_phase:
-                yield f"phase {phase!r} instead of {expected_phase!r}"
+            if phase != expected:
+                yield f"phase {phase!r} instead of {expected!r}"
+
+    def _problems_of_seeds(self, run: str, trial: TrialId, rows: pa.Table) -> Iterator[str]:
         _, has_seed, seed_in_name = run.partition("@")
-        if has_seed and not (trial.confirms or self.has_racing):
+        if has_seed and not (trial.is_selected or self.has_racing):
             yield "a file of one seed; this study keeps all seeds of a trial in one file"
-        of_phase = self.seeds.of_confirmation if trial.confirms else self.seeds.of_search
+        of_phase = self.seeds.of_confirmation if trial.is_selected else self.seeds.of_search
         expected = of_phase(trial.repetition)
         seeds = set(rows["seed"].to_pylist())
-        if has_seed or (self.has_racing and not trial.confirms):
+        if has_seed or (self.has_racing and not trial.is_selected):
             expected = [seed for seed in expected if str(seed) == seed_in_name]
-        elif trial.confirms:  # the study can have had fewer seeds when the run started
+        elif trial.is_selected:  # the study can have had fewer seeds when the run started
             expected = expected[: len(seeds)]
         if seeds != set(expected):
             yield f"seeds {_join(seeds)} instead of {_join(expected)}"

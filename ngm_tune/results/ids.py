@@ -8,9 +8,13 @@ from dataclasses import dataclass, replace
 CONFIRM_SUFFIX = ".confirm"
 """Suffix of the id of a confirmation; the rest is the id of the confirmed trial."""
 
-
+_ORIGIN = ".from-"
 _REPETITION = "r"
-_TRIAL = re.compile(rf"(.+?)\.([^.]+)(?:\.{_REPETITION}([1-9]\d*))?\.(\d+)", re.ASCII)
+_TRIAL = re.compile(
+    rf"(.+?)\.([^.]+)(?:\.{_REPETITION}([1-9]\d*))?\.(\d+)"
+    rf"(?:({re.escape(CONFIRM_SUFFIX)})|{re.escape(_ORIGIN)}([^.]+))?",
+    re.ASCII,
+)
 
 
 def search_name(benchmark: str, method: str, repetition: int, separator: str = ".") -> str:
@@ -29,20 +33,25 @@ class TrialId:
     """Identifier of a trial, such as ``split-digits.sgd.r1.0003.confirm``.
 
     It consists of the benchmark, the method, the repetition unless that is 0, the number of the
-    configuration, and a suffix for confirmations.
+    configuration, and a suffix for runs on test data: ``.confirm`` for a confirmation, ``.from-``
+    and the benchmark of the search for a transfer.
 
     Attributes:
-        benchmark: Name of the benchmark.
+        benchmark: Name of the benchmark on which the trial runs.
         method: Name of the method; it contains no dot and is not like ``r1``.
         number: Number of the configuration in the method's search, from 0.
         confirms: Whether the trial is a confirmation: the same configuration on test data.
         repetition: Repetition of the search, from 0.
+        origin: Name of another benchmark, without a dot, in whose search the configuration has
+            this number: the trial is a transfer. None for all other trials.
 
     Example:
         >>> str(TrialId("split-digits", "sgd", 3, repetition=1))
         'split-digits.sgd.r1.0003'
         >>> TrialId.parse("split-digits.sgd.0003.confirm").confirms
         True
+        >>> TrialId.parse("split-digits.sgd.0003.from-rotated-digits").origin
+        'rotated-digits'
     """
 
     benchmark: str
@@ -50,6 +59,7 @@ class TrialId:
     number: int
     confirms: bool = False
     repetition: int = 0
+    origin: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> TrialId:
@@ -58,21 +68,36 @@ class TrialId:
         Raises:
             ValueError: The text is not the id of a trial.
         """
-        confirms = text.endswith(CONFIRM_SUFFIX)
-        match = _TRIAL.fullmatch(text.removesuffix(CONFIRM_SUFFIX))
+        match = _TRIAL.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not the id of a trial")
-        benchmark, method, repetition, number = match.groups()
-        return cls(benchmark, method, int(number), confirms, int(repetition or 0))
+        benchmark, method, repetition, number, confirm, origin = match.groups()
+        return cls(benchmark, method, int(number), bool(confirm), int(repetition or 0), origin)
 
     def __str__(self) -> str:
         suffix = CONFIRM_SUFFIX if self.confirms else ""
+        if self.origin is not None:
+            suffix = f"{_ORIGIN}{self.origin}"
         search = search_name(self.benchmark, self.method, self.repetition)
         return f"{search}.{self.number:04d}{suffix}"
 
     def confirmation(self) -> TrialId:
         """Return the id of the trial that confirms this one."""
         return replace(self, confirms=True)
+
+    def transfer(self, benchmark: str) -> TrialId:
+        """Return the id of the trial that runs this one's configuration on another benchmark."""
+        return replace(self, benchmark=benchmark, origin=self.benchmark)
+
+    @property
+    def searched(self) -> TrialId:
+        """Id of the search trial with the same configuration."""
+        return replace(self, benchmark=self.origin or self.benchmark, confirms=False, origin=None)
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether the trial runs a selected configuration on test data, with fresh seeds."""
+        return self.confirms or self.origin is not None
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ class StoredEnvironment(_Record):
 class _Confirm(_Record):
     max_configurations: Count = 0
     seeds: SeedCount = 5
+    transfer: bool = False
 
 
 class _Plateau(_Record):
@@ -211,6 +212,7 @@ class StoredStudy(_Record):
             seeds=self.run_seeds,
             has_racing=self.racing is not None,
             has_search=self.settings is None,
+            has_transfer=self.confirm.transfer,
         )
 
 

@@ -6,7 +6,7 @@ are in nats, times in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
-from ngm_tune.results.ids import parse_run, trial_of
+from ngm_tune.results.ids import TrialId, parse_run, trial_of
 
 SCHEMA_VERSION = 3
 READABLE_VERSIONS = (1, 2, 3)
@@ -30,7 +30,7 @@ REPETITION = "repetition"
 """Column of ``trials/`` that files of studies without repetitions can lack; it is 0 there."""
 
 Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
-PHASES = ("search", "confirm")
+PHASES = ("search", "confirm", "transfer")
 
 
 class Status(StrEnum):
@@ -263,11 +263,24 @@ def _problems_of_rows(table: Table, run: str, rows: pa.Table) -> Iterator[str]:
         yield from _problems_of_trials(run, rows)
 
 
+def _unknown_values(rows: pa.Table, name: str, allowed: Sequence[str]) -> Iterator[str]:
+    for value in rows[name].unique().to_pylist():
+        if value not in allowed:
+            yield f"{name} {value!r}; allowed are {', '.join(allowed)}"
+
+
+def _phases_of(trial: TrialId) -> tuple[str, Sequence[str]]:
+    """Return what kind of trial an id is of, and the phases that its runs can have."""
+    if trial.confirms:
+        return "confirmation", ("confirm",)
+    if trial.origin is not None:
+        return "transfer", ("transfer",)
+    return "search trial or fixed run", ("search", "confirm")
+
+
 def _problems_of_trials(run: str, rows: pa.Table) -> Iterator[str]:
-    for name, allowed in (("status", list(Status)), ("phase", PHASES)):
-        for value in rows[name].unique().to_pylist():
-            if value not in allowed:
-                yield f"{name} {value!r}; allowed are {', '.join(allowed)}"
+    yield from _unknown_values(rows, "status", list(Status))
+    yield from _unknown_values(rows, "phase", PHASES)
     trial = parse_run(run)
     if trial is None:
         yield f"{run!r} is not the id of a run"
@@ -280,8 +293,10 @@ def _problems_of_trials(run: str, rows: pa.Table) -> Iterator[str]:
         for value in rows[column].unique().to_pylist():
             if value != expected:
                 yield f"rows of {column} {value}, not of trial {trial}"
-    if trial.confirms and "search" in rows["phase"].to_pylist():
-        yield "phase 'search' of a confirmation"
+    kind, phases = _phases_of(trial)
+    for phase in rows["phase"].unique().to_pylist():
+        if phase not in phases:
+            yield f"phase {phase!r} of a {kind}"
     for name in rows.column_names:
         if name in METRICS and name.endswith("_acc"):
             for value in rows[name].drop_null().to_pylist():

@@ -1,4 +1,4 @@
-"""Runs on the test data without a search: fixed hyper-parameters, and confirmations of a search."""
+"""Runs on the test data without a search: fixed hyper-parameters, confirmations and transfers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class FixedRuns:
         find_configurations: Returns the configurations to run; None while they are unknown.
         expected: Number of configurations to report while they are unknown.
         finished: Outcomes of ended runs by run id.
+        phase: Phase of the runs.
     """
-
-    phase: Phase = "confirm"
 
     def __init__(
         self,
@@ -41,7 +40,9 @@ class FixedRuns:
         find_configurations: Callable[[], list[Configuration] | None],
         expected: int,
         finished: Mapping[str, Outcome],
+        phase: Phase = "confirm",
     ) -> None:
+        self.phase: Phase = phase
         self.benchmark = benchmark
         self.method = get_method(method)
         self.repetition = repetition
@@ -174,21 +175,64 @@ def create_confirmation(
 
     They confirm its best configurations and the references of the study.
     """
+    return _create_runs_of_selected(
+        study, search, finished, search.benchmark, TrialId.confirmation, "confirm"
+    )
+
+
+def create_transfer(
+    study: Study, search: MethodSearch, benchmark: str, finished: Mapping[str, Outcome]
+) -> FixedRuns:
+    """Create the runs of the configurations that a search selected on another benchmark.
+
+    They have the seeds and the arrangement of the confirmations on that benchmark in the same
+    repetition. Hyper-parameters that belong to a benchmark are those of that benchmark.
+
+    Args:
+        study: The study.
+        search: The search.
+        benchmark: The benchmark on which to run, another one than that of the search.
+        finished: Outcomes of ended runs by run id.
+    """
+    return _create_runs_of_selected(
+        study, search, finished, benchmark, lambda trial: trial.transfer(benchmark), "transfer"
+    )
+
+
+def _create_runs_of_selected(
+    study: Study,
+    search: MethodSearch,
+    finished: Mapping[str, Outcome],
+    benchmark: str,
+    name: Callable[[TrialId], TrialId],
+    phase: Phase,
+) -> FixedRuns:
+    """Create the runs of the configurations that a search selects, with fresh seeds.
+
+    Args:
+        study: The study.
+        search: The search.
+        finished: Outcomes of ended runs by run id.
+        benchmark: The benchmark on which to run.
+        name: Returns the id of the trial to run for a trial of the search.
+        phase: Phase of the runs.
+    """
+    is_confirmation = phase == "confirm"
+    references = set(search.references.values()) if is_confirmation else ()
 
     def find_selected() -> list[Configuration] | None:
-        selected = search.select_to_confirm()
+        selected = search.select_to_confirm(with_references=is_confirmation)
         if selected is None:
             return None
-        return [
-            c._replace(trial_id=str(TrialId.parse(c.trial_id).confirmation())) for c in selected
-        ]
+        return [c._replace(trial_id=str(name(TrialId.parse(c.trial_id)))) for c in selected]
 
     return FixedRuns(
-        search.benchmark,
+        benchmark,
         search.method.name,
         search.repetition,
         seeds=study.run_seeds.of_confirmation(search.repetition),
         find_configurations=find_selected,
-        expected=study.confirm.max_configurations + len(set(search.references.values())),
+        expected=study.confirm.max_configurations + len(references),
         finished=finished,
+        phase=phase,
     )

@@ -212,10 +212,12 @@ class MethodSearch:
         front = list(self.front(runs).values())
         return hypervolume(front, self._objectives, self._study.reference_point)
 
-    def select_to_confirm(self) -> list[Configuration] | None:
+    def select_to_confirm(self, *, with_references: bool = True) -> list[Configuration] | None:
         """Return the configurations to confirm; None until the search is complete.
 
-        These are the best configurations, followed by the references that are not among them.
+        Args:
+            with_references: Whether the references that are not among the best configurations
+                follow these.
         """
         if not self.complete:
             return None
@@ -227,8 +229,9 @@ class MethodSearch:
             self._study.confirm.max_configurations,
         )
         numbers = [list(candidates)[i] for i in indices]
-        tried = (c for c in self.references.values() if c < self._history.configurations)
-        return [self._configuration(c) for c in dict.fromkeys([*numbers, *tried])]
+        if with_references:
+            numbers += [c for c in self.references.values() if c < self._history.configurations]
+        return [self._configuration(c) for c in dict.fromkeys(numbers)]
 
     def count_informing_runs(self, number: int) -> int:
         """Return the number of leading runs whose outcomes inform the decision about a run."""

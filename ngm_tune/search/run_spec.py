@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Phase = Literal["search", "confirm"]
-"""``search`` runs are evaluated on validation data, ``confirm`` runs on test data."""
+Phase = Literal["search", "confirm", "transfer"]
+"""``search`` runs are evaluated on validation data, the others on test data: ``confirm`` runs of
+configurations selected on the same benchmark, ``transfer`` runs of those selected on another."""
 
 
 class Configuration(NamedTuple):

@@ -51,6 +51,10 @@ class Confirm(_Table):
     on the noise of the search."""
     seeds: SeedCount = 2
     """Number of fresh seeds for each configuration."""
+    transfer: bool = False
+    """Whether the configurations that are confirmed on a benchmark also run on the test data of
+    every other benchmark of the study. The report then shows what is lost by using settings that
+    were tuned on another data set."""
 
 
 class Racing(_Table):

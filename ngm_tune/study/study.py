@@ -294,6 +294,7 @@ class Study(BaseModel):
             seeds=self.run_seeds,
             has_racing=self.racing is not None,
             has_search=self.settings is None,
+            has_transfer=self.confirm.transfer,
         )
 
     def resolved(self) -> Study:

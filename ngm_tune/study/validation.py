@@ -89,6 +89,7 @@ def _check_search(plan: StudyPlan) -> None:
             if getattr(study, key) not in (None, [], {}, Confirm()):
                 raise ValueError(f"{key}: a study with settings has no search")
         return
+    _check_transfer(study)
     if study.racing is not None and len(study.run_seeds) < 2:
         raise ValueError(f"racing: needs at least two seeds; seeds = {study.seeds}")
     early = study.early_stopping
@@ -108,6 +109,22 @@ def _check_search(plan: StudyPlan) -> None:
                 f"points_to_evaluate has {count} points for {method}, more than trials = "
                 f"{study.trials}"
             )
+
+
+def _check_transfer(study: Study) -> None:
+    """Raise ValueError if selected configurations have no other benchmark to run on."""
+    if not study.confirm.transfer:
+        return
+    if len(study.benchmarks) < 2:
+        raise ValueError(
+            "confirm.transfer = true: needs at least two benchmarks; benchmarks = "
+            f"{study.benchmarks}"
+        )
+    if not study.confirm.max_configurations:
+        raise ValueError(
+            "confirm.transfer = true: needs confirm.max_configurations of at least 1, since only "
+            "confirmed configurations are transferred"
+        )
 
 
 def _check_constraints(constraints: list[str]) -> None:

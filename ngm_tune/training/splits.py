@@ -11,14 +11,15 @@ from ngm_tune.benchmarks.tasks import TaskSplit
 
 def splits_for(
     pool: DataPool,
-    phase: Literal["search", "confirm"],
+    phase: Literal["search", "confirm", "transfer"],
     arrangement: Arrangement,
     eval_examples: int | None = None,
 ) -> tuple[TaskSplit, TaskSplit]:
     """Return the training and the evaluation examples of a phase.
 
     A search trains on the training split and evaluates on the validation split; it sees no test
-    data. Confirmations and fixed runs train on all training data and evaluate on the test data.
+    data. Confirmations, transfers and fixed runs train on all training data and evaluate on the
+    test data.
 
     Args:
         pool: The data of a benchmark.

@@ -178,8 +178,8 @@ def _resolve_custom_data(study: Study) -> Study:
 def extend_to_runs(study: Study, runs: Mapping[str, pa.Table]) -> Study:
     """Return the study with as many repetitions, trials and seeds as its results have.
 
-    The stored study can have fewer if it was written before the study was extended. Only
-    repetitions and trials that are numbered without a gap count.
+    The stored study can have fewer, and no transfers, if it was written before the study was
+    extended. Only repetitions and trials that are numbered without a gap count.
 
     Args:
         study: The study.
@@ -187,12 +187,17 @@ def extend_to_runs(study: Study, runs: Mapping[str, pa.Table]) -> Study:
     """
     numbers: dict[tuple[str, str, int], set[int]] = {}
     confirmed_seeds: Counter[TrialId] = Counter()
+    has_transfer = study.confirm.transfer
     for run, rows in runs.items():
         trial = parse_run(run)
-        if trial and trial.benchmark in study.benchmarks and trial.method in study.methods:
-            search = (trial.benchmark, trial.method, trial.repetition)
+        if trial is None or trial.method not in study.methods:
+            continue
+        searched = trial.searched
+        if {trial.benchmark, searched.benchmark} <= set(study.benchmarks):
+            search = (searched.benchmark, trial.method, trial.repetition)
             numbers.setdefault(search, set()).add(trial.number)
-            confirmed_seeds[trial] += rows.num_rows if trial.confirms else 0
+            confirmed_seeds[trial] += rows.num_rows if trial.is_selected else 0
+            has_transfer |= trial.origin is not None
     n_runs = study.runs_per_search
     for of_search in numbers.values():
         while n_runs in of_search:
@@ -205,7 +210,7 @@ def extend_to_runs(study: Study, runs: Mapping[str, pa.Table]) -> Study:
         update={
             "trials": max(study.trials, math.ceil(n_runs / study.runs_per_trial)),
             "searches": searches,
-            "confirm": study.confirm.model_copy(update={"seeds": seeds}),
+            "confirm": study.confirm.model_copy(update={"seeds": seeds, "transfer": has_transfer}),
         }
     )
 
@@ -268,6 +273,11 @@ def _require_extension(study: Study, stored: Study, location: str) -> None:
             "directory with --results"
         )
     _require_same_columns(study, stored, location)
+    if stored.confirm.transfer and not study.confirm.transfer:
+        raise UserError(
+            f"{location} holds this study with confirm.transfer = true, which cannot be taken "
+            "back; choose another directory with --results"
+        )
     for key, stored_value, value in (
         ("searches", stored.searches, study.searches),
         ("trials", stored.trials, study.trials),

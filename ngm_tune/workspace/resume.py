@@ -17,7 +17,12 @@ from ngm_tune.results.outcome import Outcome, compute_outcome, extract_coordinat
 from ngm_tune.results.recomputation import needs_recomputation
 from ngm_tune.results.schema import Status, trials_schema
 from ngm_tune.search.benchmark_search import BenchmarkSearch
-from ngm_tune.search.fixed_runs import RunSource, create_confirmation, create_fixed_run
+from ngm_tune.search.fixed_runs import (
+    RunSource,
+    create_confirmation,
+    create_fixed_run,
+    create_transfer,
+)
 from ngm_tune.search.optuna_journal import open_journal
 from ngm_tune.search.sampling import decode_coordinates, explain_invalid_coordinates
 from ngm_tune.study.plan import StudyPlan
@@ -143,7 +148,13 @@ def create_sources(
     ]
     if not study.confirm.max_configurations:
         return searches
-    return [*searches, *(create_confirmation(study, search, finished) for search in searches)]
+    transfers = [
+        create_transfer(study, search, benchmark, finished)
+        for search, benchmark in product(searches, study.benchmarks)
+        if study.confirm.transfer and benchmark != search.benchmark
+    ]
+    confirmations = [create_confirmation(study, search, finished) for search in searches]
+    return [*searches, *confirmations, *transfers]
 
 
 def read_outcomes(results: Results, plan: StudyPlan) -> dict[str, Outcome]:

@@ -14,7 +14,7 @@ from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.columns import decode_hyperparameters
 from ngm_tune.results.directory import STUDY, Results
 from ngm_tune.results.eligibility import is_eligible
-from ngm_tune.results.ids import CONFIRM_SUFFIX
+from ngm_tune.results.ids import TrialId
 from ngm_tune.results.outcome import Row, compute_outcome
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.initial_points import locate
@@ -119,13 +119,13 @@ def _select_configurations(
 def _find_front(rows: Sequence[Row], study: Study) -> list[Config]:
     """Return the front of a method on a benchmark, in the order of greedy hypervolume selection.
 
-    Only search trials count: confirmations would carry test data into another search. In a study
-    without a search, all fixed hyper-parameters count. Their constraints are not checked, because
-    these would be evaluated on test data.
+    Only search trials count: confirmations and transfers would carry test data into another search.
+    In a study without a search, all fixed hyper-parameters count. Their constraints are not
+    checked, because these would be evaluated on test data.
     """
     trials: dict[str, list[Row]] = {}
     for row in rows:
-        if not row["trial_id"].endswith(CONFIRM_SUFFIX):
+        if not TrialId.parse(row["trial_id"]).is_selected:
             trials.setdefault(row["trial_id"], []).append(row)
     n_seeds = max(map(len, trials.values()), default=0)
     candidates: dict[tuple[float, ...], Row] = {}

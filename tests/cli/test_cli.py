@@ -165,9 +165,9 @@ def test_invalid_input_is_one_sentence_and_exit_code_2_before_anything_starts(
 @pytest.mark.parametrize("command", ["analyze", "defaults"])
 def test_an_unknown_pick_is_refused(tmp_path: Path, ngm_tune: Command, command: str) -> None:
     copy = shutil.copytree(SCHEMA_1, tmp_path / "copy")
-    answer = ngm_tune(command, copy, "--pick", "best")
+    answer = ngm_tune(command, copy, "--select", "best")
     assert (answer.code, answer.out) == (2, "")
-    assert "--pick best: allowed are knee, avg_acc, avg_sg" in answer.err
+    assert "--select best: allowed are knee, avg_acc, avg_sg, and a bound" in answer.err
 
 
 def test_unknown_options_exit_with_2(ngm_tune: Command) -> None:

@@ -9,6 +9,7 @@ from ngm_tune.analysis.loaded_study import LoadedStudy
 from ngm_tune.analysis.report.rendering import render
 from ngm_tune.analysis.report.sections import Figure, Section
 from ngm_tune.analysis.statistics.answer import answers
+from ngm_tune.analysis.statistics.criterion import KNEE, Criterion
 from ngm_tune.analysis.statistics.facts import facts
 from ngm_tune.analysis.statistics.pareto import ParetoInfo
 
@@ -26,9 +27,16 @@ def answer_texts(loaded: LoadedStudy) -> list[str]:
     ]
 
 
-def fact_texts(loaded: LoadedStudy, pick: str = "knee") -> dict[str, str]:
+def fact_texts(loaded: LoadedStudy, select: str = KNEE) -> dict[str, str]:
     """Return the text of each fact by its term."""
-    page = render("facts.html.jinja", loaded=loaded, facts=facts(loaded), departures=[], pick=pick)
+    criterion = Criterion.parse(select, loaded.objectives, loaded.study.reference_point)
+    page = render(
+        "facts.html.jinja",
+        loaded=loaded,
+        facts=facts(loaded),
+        departures=[],
+        criterion=criterion,
+    )
     entries = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page, re.DOTALL)
     return {plain_text(term): plain_text(text) for term, text in entries}
 

@@ -14,13 +14,28 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True).filter(
 BENCHMARKS = st.lists(NAMES, min_size=1, max_size=3).map(".".join)
 
 
-@given(BENCHMARKS, NAMES, st.integers(0, 20_000), st.booleans(), st.integers(0, 999))
+@given(BENCHMARKS, NAMES, st.integers(0, 20_000), st.integers(0, 999), NAMES)
 def test_an_id_is_parsed_back(
-    benchmark: str, method: str, number: int, confirms: bool, repetition: int
+    benchmark: str, method: str, number: int, repetition: int, origin: str
 ) -> None:
-    trial = TrialId(benchmark, method, number, confirms, repetition)
-    assert TrialId.parse(str(trial)) == trial
-    assert parse_run(str(RunId(trial, seed=3))) == trial
+    searched = TrialId(benchmark, method, number, repetition=repetition)
+    confirmed = searched.confirmation()
+    transferred = TrialId(benchmark, method, number, repetition=repetition, origin=origin)
+    for trial in (searched, confirmed, transferred):
+        assert TrialId.parse(str(trial)) == trial
+        assert parse_run(str(RunId(trial, seed=3))) == trial
+    assert len({str(trial) for trial in (searched, confirmed, transferred)}) == 3
+
+
+def test_a_transfer_names_both_benchmarks() -> None:
+    searched = TrialId("split-digits", "sgd", 3, repetition=1)
+    trial = searched.transfer("rotated-digits")
+    assert str(trial) == "rotated-digits.sgd.r1.0003.from-split-digits"
+    assert (trial.benchmark, trial.origin) == ("rotated-digits", "split-digits")
+    assert trial.searched == searched.confirmation().searched == searched
+    assert [each.is_selected for each in (searched, searched.confirmation(), trial)] == [
+        *(False, True, True)
+    ]
 
 
 def test_names_of_the_first_repetition_are_those_of_studies_without_repetitions() -> None:
@@ -30,7 +45,11 @@ def test_names_of_the_first_repetition_are_those_of_studies_without_repetitions(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0003", "sgd.0003", "digits.sgd", "digits.sgd.x", "digits..0003", "r1.sgd.confirm"]
+    "text",
+    [
+        *("", "0003", "sgd.0003", "digits.sgd", "digits.sgd.x", "digits..0003", "r1.sgd.confirm"),
+        *("digits.sgd.0003.from-", "digits.sgd.0003.from-a.b", "digits.sgd.0003.confirm.from-a"),
+    ],
 )
 def test_other_texts_are_no_ids(text: str) -> None:
     assert parse_run(text) is None

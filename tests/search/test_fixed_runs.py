@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from ngm_tune.execution.trial_config import build_trial_config
 from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.ids import TrialId
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.benchmark_search import BenchmarkSearch
-from ngm_tune.search.fixed_runs import FixedRuns, create_confirmation
+from ngm_tune.search.fixed_runs import FixedRuns, create_confirmation, create_transfer
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import RunSpec
+from ngm_tune.study.plan import StudyPlan
 from tests.helpers.searches import a_study, ask_run, list_suggestions, make_benchmark_search
 
 FRONT = [(0.95, 0.5), (0.9, 0.3), (0.8, 0.2), (0.7, 0.15), (0.6, 0.1)]
@@ -218,3 +220,46 @@ def test_a_confirmation_with_a_nan_objective_fails(tmp_path: Path) -> None:
     confirmation.finish(first.run_id, Outcome("completed", (float("nan"), 0.1)))
     assert [outcome.status for outcome in confirmation.outcomes] == ["failed"]
     assert confirmation.values == []
+
+
+def test_transfers_run_the_selected_configurations_on_another_benchmark(tmp_path: Path) -> None:
+    changes = {"confirm": {"max_configurations": 2, "seeds": 2}}
+    search, confirmation = run_search_to(tmp_path / "a", [*FRONT], **changes)
+    confirmed = ask_all(confirmation)
+    transfer = create_transfer(a_study(**changes), search, "rotated-digits", {})
+    specs = ask_all(transfer)
+    assert [spec.trial_id for spec in specs] == [
+        str(TrialId.parse(spec.trial_id).searched.transfer("rotated-digits")) for spec in confirmed
+    ]
+    for spec, other in zip(specs, confirmed, strict=True):
+        assert (spec.benchmark, spec.phase) == ("rotated-digits", "transfer")
+        assert (spec.hyperparameters, spec.seeds) == (other.hyperparameters, other.seeds)
+
+
+def test_transfers_have_the_hyperparameters_that_belong_to_their_benchmark() -> None:
+    study = a_study(
+        benchmarks=["split-mnist", "domain-cifar100"],
+        methods=["ngm-sgd"],
+        confirm={"transfer": True},
+    )
+    plan = StudyPlan.resolve(study)
+    searched = {"lr": 0.1, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9}
+    settings = []
+    for benchmark in study.benchmarks:
+        spec = RunSpec(
+            benchmark=benchmark,
+            method="ngm-sgd",
+            repetition=1,
+            phase="transfer",
+            run_id="run",
+            seeds=(0,),
+            trial_id="trial",
+            hyperparameters=searched,
+            coordinates={},
+        )
+        config = build_trial_config(plan, "", spec)
+        arrangement = plan.arrangement(benchmark, 1)
+        assert (config["order_seed"], config["eval_every"]) == (arrangement.order_seed, 1)
+        settings.append(config["hyperparameters"])
+    assert settings[0] != settings[1]
+    assert settings[1] == plan.fixed_hyperparameters("domain-cifar100", "ngm-sgd") | searched

@@ -125,7 +125,9 @@ def test_any_override_is_accepted_or_refused_in_one_sentence(key: str, value: st
     st.sampled_from(["run", "analyze", "doctor", "defaults", "data", "studies", "methods", ""]),
     st.lists(
         st.one_of(
-            st.sampled_from(["--set", "--results", "--pick", "--output", "--look", "--help", "-v"]),
+            st.sampled_from(
+                ["--set", "--results", "--select", "--output", "--look", "--help", "-v"]
+            ),
             st.text(string.ascii_letters + string.digits + "-=./:{}[]\"'", max_size=12),
         ),
         max_size=4,

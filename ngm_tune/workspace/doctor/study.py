@@ -118,6 +118,10 @@ def _examine_study_file(
             f"confirm.seeds = {stored.confirm.seeds}, but trials/ contains a confirmation with "
             f"{study.confirm.seeds} seeds",
         )
+    elif study.confirm.transfer and not stored.confirm.transfer:
+        finding = Finding(
+            STUDY, "confirm.transfer = false, but trials/ contains transfers between benchmarks"
+        )
     elif study.trials > stored.trials:
         finding = Finding(
             STUDY,
