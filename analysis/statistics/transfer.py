@@ -19,7 +19,7 @@ from ngm_tune.metrics.pareto import normalised_hypervolume
 from ngm_tune.results.schema import Status
 
 from ..loaded_study import LoadedStudy
-from .endpoints import HYPERVOLUME, Endpoint, hypervolume_difference, normalised_hypervolume
+from .endpoints import HYPERVOLUME, Endpoint, hypervolume_difference
 from .paired import Estimate
 from .replicates import values_by_seed
 from .verdict import compare
