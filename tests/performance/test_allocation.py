@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.testing.runs import TASKS, digits, finish, middle, start_run
 
 from .allocation.options import OPTIONS, Option, Replay
+from .allocation.report import Results, tables_of
 from .allocation.splits import (
     BUDGETS,
     REFERENCE,
@@ -27,8 +29,9 @@ from .allocation.splits import (
     to_points,
 )
 from .allocation.stacked import rule_of, train
-from .allocation.table import OBJECTIVES, SETTINGS, Table
+from .allocation.table import OBJECTIVES, SETTINGS, Table, load
 
+ALLOCATION_PAGE = Path(__file__).parents[2] / "docs" / "allocation.md"
 METRICS_OF_REPLAY = [METRICS[name] for name in OBJECTIVES]
 
 
@@ -110,3 +113,18 @@ def test_every_option_spends_the_same_compute(option: Option) -> None:
     assert abs(tasks - 16 * 5) <= 5 * option.seeds / 2
     assert 1 <= len(set(chosen)) <= 4
     assert trials >= 16 // option.seeds
+
+
+def test_the_recorded_comparison_is_reproducible() -> None:
+    tables = {name: load(name) for name in SETTINGS}
+    results = Results.read()
+    for stored in (results.typical[1], results.typical[4]):
+        figures = evaluate(stored.split, tables, seed=1)
+        assert figures.resolved == pytest.approx(stored.resolved, rel=1e-3)
+        assert figures.volume == pytest.approx(stored.volume, abs=1e-3)
+
+
+def test_the_documentation_shows_the_comparison() -> None:
+    page = ALLOCATION_PAGE.read_text(encoding="utf-8")
+    for table in tables_of(Results.read()):
+        assert table in page

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .options import compare_options, compare_plateaus
-from .report import Results, markdown
-from .splits import BUDGETS, TYPICAL, Split, compare_splits, evaluate
+from .report import Results, tables_of
+from .splits import BUDGETS, TYPICAL, Split, compare_confirmations, compare_splits, evaluate
 from .table import SETTINGS, load
 
 
@@ -16,8 +16,14 @@ def main() -> None:
         splits[budget] = compare_splits(tables, budget)
         print(f"{len(splits[budget])} splits of {budget} seed-runs compared", flush=True)
     typical = [evaluate(Split(*split), tables, seed=1) for split in TYPICAL]
-    Results(splits, typical, compare_plateaus(tables), compare_options(tables)).write()
-    print(markdown(Results.read()))
+    Results(
+        splits,
+        typical,
+        compare_confirmations(tables),
+        compare_plateaus(tables),
+        compare_options(tables),
+    ).write()
+    print("\n".join(tables_of(Results.read())))
 
 
 if __name__ == "__main__":

@@ -64,24 +64,30 @@ class Option(NamedTuple):
         name: Its name in the comparison.
         seeds: Number of seeds of a trial.
         keys: Keys of the study.
+        baseline: Name of the option that it is compared with; empty for none.
     """
 
     name: str
     seeds: int = 1
     keys: Mapping[str, Any] = MappingProxyType({})
+    baseline: str = "1 seed"
 
 
+_TPE = {"sampler": "tpe"}
 OPTIONS = (
-    Option("1 seed"),
+    Option("1 seed", baseline=""),
     Option("1 seed, early stopping", 1, {"early_stopping": {}}),
     Option("1 seed, early stopping from 4 peers", 1, {"early_stopping": {"min_peers": 4}}),
     Option("2 seeds", 2),
     Option("2 seeds, racing", 2, {"racing": {}}),
     Option("3 seeds", 3),
     Option("3 seeds, racing", 3, {"racing": {}}),
-    Option("1 seed, tpe", 1, {"sampler": "tpe"}),
+    Option("tpe, 1 seed", 1, _TPE),
+    Option("tpe, 1 seed, early stopping", 1, {**_TPE, "early_stopping": {}}, "tpe, 1 seed"),
+    Option("tpe, 2 seeds", 2, _TPE, "tpe, 1 seed"),
+    Option("tpe, 2 seeds, racing", 2, {**_TPE, "racing": {}}, "tpe, 1 seed"),
 )
-"""The first one is the baseline of the others."""
+"""The sampler is "random" where the name has no other."""
 
 
 class Scores(NamedTuple):
@@ -106,6 +112,7 @@ class Row(NamedTuple):
         runs: Compute of a search in seed-runs.
         trials: Mean number of settings tried.
         volume: Mean confirmed hypervolume of each method.
+        baseline: Name of the option that it is compared with; empty for none.
         gain: Mean gain in hypervolume over the baseline, mean over the methods.
         error: Standard error of ``gain``; the searches are paired by repetition.
         resolved: Difference in the gap that 80 % of studies with five repetitions find.
@@ -115,6 +122,7 @@ class Row(NamedTuple):
     runs: float
     trials: float
     volume: list[float]
+    baseline: str
     gain: float
     error: float
     resolved: float
@@ -253,15 +261,20 @@ def resolution(first: Sequence[Scores], again: Sequence[Scores]) -> float:
 
 
 def _row(
-    name: str, runs: float, first: Sequence[Scores], again: Sequence[Scores], baseline: Floats
+    name: str,
+    runs: float,
+    first: Sequence[Scores],
+    again: Sequence[Scores],
+    baseline: tuple[str, Floats],
 ) -> Row:
-    """Return a row; ``baseline`` has the hypervolumes of the baseline, from :func:`_volumes`."""
-    gains = _volumes(first, again) - baseline
+    """Return a row; ``baseline`` has a name and hypervolumes from :func:`_volumes`."""
+    gains = _volumes(first, again) - baseline[1]
     return Row(
         option=name,
         runs=runs,
         trials=float(np.mean([score.trials for score in (*first, *again)])),
         volume=[float(np.mean([a.volume, b.volume])) for a, b in zip(first, again, strict=True)],
+        baseline=baseline[0],
         gain=float(gains.mean()),
         error=float(gains.std(ddof=1) / len(gains) ** 0.5),
         resolved=resolution(first, again),
@@ -280,13 +293,14 @@ def compare_options(tables: Mapping[str, Table], repetitions: int = REPETITIONS)
     draws = Draws.random(repetitions, arrangements, np.random.default_rng(0))
     rows = []
     for budget in BUDGETS:
-        baseline: Floats | None = None
+        volumes: dict[str, Floats] = {}
         for option in OPTIONS:
             first, again = (
                 [replay.score(option, budget, draws, seed) for replay in replays]
                 for seed in (0, repetitions)
             )
-            baseline = _volumes(first, again) if baseline is None else baseline
+            volumes[option.name] = _volumes(first, again)
+            baseline = option.baseline, volumes[option.baseline or option.name]
             rows.append(_row(option.name, budget, first, again, baseline))
             print(rows[-1], flush=True)
     return rows
@@ -329,10 +343,10 @@ def compare_plateaus(
         ]
         trials = round(float(np.mean(ends)))
         fixed = score([np.full(repetitions, trials)] * 2)
-        baseline = _volumes(*fixed)
-        name = f"plateau, patience {patience}"
-        rows.append(_row(f"{trials} trials", trials, *fixed, baseline))
-        rows.append(_row(name, float(np.mean(ends)), *score(ends), baseline))
+        name, volumes = f"{trials} trials", _volumes(*fixed)
+        rows.append(_row(name, trials, *fixed, ("", volumes)))
+        plateau = f"plateau, patience {patience}"
+        rows.append(_row(plateau, float(np.mean(ends)), *score(ends), (name, volumes)))
         print(rows[-2:], flush=True)
     return rows
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .options import Row
-from .splits import SEARCHES, SHIFTS, Figures, Split
+from .splits import SEARCHES, SHIFTS, Figures, Optimism, Split
+from .table import SETTINGS
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -19,12 +20,14 @@ class Results(NamedTuple):
     Attributes:
         splits: Splits of each budget, the best resolution first.
         typical: Splits of interest.
+        confirmations: The same searches, confirmed with different numbers of seeds.
         plateaus: Searches that end on a plateau, each after searches of a fixed length.
         options: Options of a search at equal compute.
     """
 
     splits: Mapping[int, list[Figures]]
     typical: list[Figures]
+    confirmations: list[Optimism]
     plateaus: list[Row]
     options: list[Row]
 
@@ -33,6 +36,7 @@ class Results(NamedTuple):
         parts = {
             **{str(budget): figures for budget, figures in self.splits.items()},
             "typical": self.typical,
+            "confirmations": self.confirmations,
             "plateaus": self.plateaus,
             "options": self.options,
         }
@@ -47,13 +51,14 @@ class Results(NamedTuple):
         """Read the results."""
         parts = json.loads(path.read_text(encoding="utf-8"))
         plateaus, options = ([Row(*row) for row in parts.pop(n)] for n in ("plateaus", "options"))
+        confirmations = [Optimism(*row) for row in parts.pop("confirmations")]
         figures = {
             name: [Figures(Split(*split), *rest) for split, *rest in rows]
             for name, rows in parts.items()
         }
         typical = figures.pop("typical")
         splits = {int(budget): of_budget for budget, of_budget in figures.items()}
-        return cls(splits, typical, plateaus, options)
+        return cls(splits, typical, confirmations, plateaus, options)
 
 
 def _rounded(value: Any) -> Any:
@@ -62,16 +67,17 @@ def _rounded(value: Any) -> Any:
     return [*map(_rounded, value)] if isinstance(value, tuple | list) else value
 
 
-def markdown(results: Results) -> str:
+def tables_of(results: Results) -> list[str]:
     """Return the tables of docs/allocation.md."""
-    tables = (
+    return [
         splits_table(results.splits),
-        typical_table(results.typical),
+        extremes_table(results.splits),
         choices_table(results.splits),
+        typical_table(results.typical),
+        confirmations_table(results.confirmations),
         options_table(results.options),
         plateaus_table(results.plateaus),
-    )
-    return "\n".join(tables)
+    ]
 
 
 def splits_table(splits: Mapping[int, Sequence[Figures]]) -> str:
@@ -82,6 +88,16 @@ def splits_table(splits: Mapping[int, Sequence[Figures]]) -> str:
             of_searches = [f for f in figures if f.split.searches == searches]
             rows += [_figures_row(f, is_best=f is figures[0]) for f in of_searches[:1]]
     return _table(FIGURES, rows)
+
+
+def extremes_table(splits: Mapping[int, Sequence[Figures]]) -> str:
+    """Return the splits with the narrowest interval and the best front of each budget."""
+    rows = []
+    for figures in splits.values():
+        narrowest = min(figures, key=lambda f: f.half_width)
+        best = max(figures, key=lambda f: sum(f.volume))
+        rows += [["interval", *_figures_row(narrowest)], ["front", *_figures_row(best)]]
+    return _table(["best", *FIGURES], rows)
 
 
 def typical_table(typical: Sequence[Figures]) -> str:
@@ -134,15 +150,29 @@ def choices_table(splits: Mapping[int, Sequence[Figures]]) -> str:
     return _table(["choice", "value", *(f"{budget} runs" for budget in splits)], rows)
 
 
+def confirmations_table(confirmations: Sequence[Optimism]) -> str:
+    """Return the confirmed hypervolume by the number of fresh seeds."""
+    rows = [
+        [
+            f"{row.configurations}",
+            f"{row.confirm_seeds}",
+            *(f"{volume:.3f}" for volume in row.volume),
+            f"{row.volume[0] - row.volume[1]:.3f}",
+        ]
+        for row in confirmations
+    ]
+    return _table(["confirmed", "fresh seeds", *SETTINGS, "difference"], rows)
+
+
 def options_table(options: Sequence[Row]) -> str:
     """Return the options of a search at equal compute."""
-    header = ["runs of a search", "option", "trials", "hypervolume", "gain", "resolves"]
+    header = ["runs of a search", "option", "trials", "hypervolume", "gain", "over", "resolves"]
     return _table(header, [[f"{row.runs:.0f}", row.option, *_results_of(row)] for row in options])
 
 
 def plateaus_table(plateaus: Sequence[Row]) -> str:
     """Return plateaus beside searches of as many trials."""
-    header = ["search", "trials", "hypervolume", "gain", "resolves"]
+    header = ["search", "trials", "hypervolume", "gain", "over", "resolves"]
     return _table(header, [[row.option, *_results_of(row)] for row in plateaus])
 
 
@@ -150,7 +180,8 @@ def _results_of(row: Row) -> list[str]:
     return [
         f"{row.trials:.1f}",
         " / ".join(f"{volume:.3f}" for volume in row.volume),
-        f"{row.gain:+.3f} ± {row.error:.3f}" if row.error else "",
+        f"{row.gain:+.4f} ± {row.error:.4f}" if row.baseline else "",
+        row.baseline,
         f"{row.resolved:.3f}",
     ]
 

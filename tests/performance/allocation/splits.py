@@ -205,6 +205,11 @@ def confirm(
     return Score(dominated_volume(points), selected.sum(axis=1))
 
 
+def draw_settings(table: Table, trials: int, draws: Draws, random: np.random.Generator) -> Ints:
+    """Draw the settings of N searches at random, shape (N, T)."""
+    return random.integers(len(table.search), size=(len(draws.arrangement), trials))
+
+
 def search(
     table: Table, split: Split, draws: Draws, random: np.random.Generator, shifts: Sequence[float]
 ) -> list[Score]:
@@ -217,7 +222,7 @@ def search(
         random: Draws the settings.
         shifts: Amounts added to the gap; each gives a score with the same draws.
     """
-    settings = random.integers(len(table.search), size=(len(draws.arrangement), split.trials))
+    settings = draw_settings(table, split.trials, draws, random)
     seeds = draws.seeds[:, None, : split.seeds]
     values = table.search[settings[..., None], draws.arrangement[:, None, None], seeds, -1]
     scores = []
@@ -315,3 +320,36 @@ def compare_splits(
     """Replay all splits of a budget, and return them with the best resolution first."""
     figures = [evaluate(split, tables, repetitions) for split in candidates(budget)]
     return sorted(figures, key=lambda f: f.resolved)
+
+
+class Optimism(NamedTuple):
+    """Mean confirmed hypervolume of each method, if configurations have this number of seeds.
+
+    With few seeds it is too large: the front of several noisy points is better than the front of
+    their expectations.
+    """
+
+    configurations: int
+    confirm_seeds: int
+    volume: list[float]
+
+
+def compare_confirmations(
+    tables: Mapping[str, Table], trials: int = 16, repetitions: int = 2 * REPETITIONS
+) -> list[Optimism]:
+    """Confirm the same searches with different numbers of seeds."""
+    random = np.random.default_rng(0)
+    arrangements = next(iter(tables.values())).search.shape[1]
+    draws = Draws.random(repetitions, arrangements, random)
+    settings = [draw_settings(table, trials, draws, random) for table in tables.values()]
+    rows = []
+    for count, fresh in itertools.product((1, 4), CONFIRM_SEEDS):
+        volumes = []
+        for table, tried in zip(tables.values(), settings, strict=True):
+            values = table.search[tried, draws.arrangement[:, None], draws.seeds[:, :1], -1]
+            indices, selected = select(to_points(values), count)
+            chosen = np.take_along_axis(tried, indices, axis=1)
+            score = confirm(table, chosen, selected, draws, fresh, shift=0.0)
+            volumes.append(float(score.volume.mean()))
+        rows.append(Optimism(count, fresh, volumes))
+    return rows
