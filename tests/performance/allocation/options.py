@@ -50,7 +50,7 @@ SEARCHES = 5
 """Number of repetitions of a study for which the resolution is reported."""
 BUDGETS = (16, 24)
 """Seed-runs of a search, without its confirmation."""
-REPETITIONS = 160
+REPETITIONS = 120
 PATIENCE = (4, 8, 20)
 LONGEST = 60
 """Number of trials of a search that reaches no plateau."""
@@ -84,8 +84,6 @@ OPTIONS = (
     Option("3 seeds, racing", 3, {"racing": {}}),
     Option("tpe, 1 seed", 1, _TPE),
     Option("tpe, 1 seed, early stopping", 1, {**_TPE, "early_stopping": {}}, "tpe, 1 seed"),
-    Option("tpe, 2 seeds", 2, _TPE, "tpe, 1 seed"),
-    Option("tpe, 2 seeds, racing", 2, {**_TPE, "racing": {}}, "tpe, 1 seed"),
 )
 """The sampler is "random" where the name has no other."""
 

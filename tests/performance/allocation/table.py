@@ -1,11 +1,11 @@
 """The recorded runs that the comparisons replay.
 
-Two methods on Split-Digits at settings from a Sobol sequence. Every setting is run in eight
+Two methods on Split-Digits at settings from a Sobol sequence. Every setting is run in six
 arrangements (class order and validation split), in each with three seeds as in a search and with
 five other seeds as in a confirmation. In an arrangement the seeds are the same for all settings
 and methods.
 
-    python -m tests.performance.allocation.table FOLDER    the table, in about 45 minutes on a core
+    python -m tests.performance.allocation.table FOLDER    the table, in about 35 minutes on a core
 
 FOLDER receives a file per arrangement; a run that was interrupted continues.
 """
@@ -38,7 +38,7 @@ BENCHMARK = "split-digits"
 SETTINGS = {"ngm-sgd": 128, "momentum-sgd": 64}
 """Number of settings of each method."""
 OBJECTIVES = ("avg_acc", "avg_sg")
-ARRANGEMENTS = 8
+ARRANGEMENTS = 6
 SEEDS = {"search": 3, "confirm": 5}
 SCHEDULES = {"search": EvaluationSchedule(20, 30), "confirm": EvaluationSchedule(20, 60)}
 """A confirmation of the product evaluates after every iteration, which takes twice as long. The
