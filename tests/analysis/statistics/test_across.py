@@ -198,6 +198,7 @@ def test_the_section_says_what_few_benchmarks_cannot_show(two: LoadedStudy) -> N
     assert "NGM-SGD 0.650 (" in text
     assert "SGD 0.683 (" in text
     assert "0.50 (" in text
+    assert "With fewer than ten repetitions the bootstrap intervals are too narrow" in text
     assert "no pair of searches disagrees" not in text
     assert "not confirmed" not in text
 
