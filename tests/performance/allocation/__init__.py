@@ -7,7 +7,7 @@ confirmed configurations dominate, divided by the volume between reference point
 methods are compared by the paired t interval of the difference over the repetitions, in which both
 have the same arrangement of the data and the same seeds.
 
-    python -m tests.performance.allocation    both comparisons, in about half an hour
+    python -m tests.performance.allocation    both comparisons, in about 15 minutes
 
 See :mod:`.table` for the runs, :mod:`.splits` for the splits of the compute, and :mod:`.options`
 for racing, early stopping, plateaus and more seeds per trial.
