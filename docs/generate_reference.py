@@ -33,9 +33,11 @@ COLUMNS = {
     "benchmark": "Name of the benchmark.",
     "method": "Name of the method.",
     "repetition": "Repetition of the search, from 0.",
-    "trial_id": "Trial, such as `split-digits.ngm-sgd.0007`; confirmations end in `.confirm`.",
+    "trial_id": "Trial, such as `split-digits.ngm-sgd.0007`; confirmations end in `.confirm`, "
+    "transfers in `.from-` and the benchmark of the search.",
     "seed": "Seed of the run.",
-    "phase": "`search` (validation data) or `confirm` (test data).",
+    "phase": "`search` (validation data), `confirm` (test data), or `transfer` (test data, with a "
+    "configuration that was selected on another benchmark).",
     "status": "`completed`, `diverged`, `stopped` (pruned) or `failed`.",
     "iterations": "Training iterations of the run.",
     "diverged_at": "Iteration at which the run diverged; null if it did not.",
