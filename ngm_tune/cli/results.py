@@ -23,7 +23,7 @@ def analyze(
     results: Annotated[
         list[str],
         typer.Argument(
-            metavar="RESULTS...",
+            metavar="RESULTS",
             help="Results directories of `ngm-tune run`. Several are joined: they hold different "
             "methods or benchmarks of the same protocol.",
         ),
