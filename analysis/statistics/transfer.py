@@ -78,7 +78,8 @@ def transferred_repetitions(
     """Return the repetitions in which a method's transfers can be judged.
 
     In these, both benchmarks are complete (:meth:`~analysis.loaded_study.LoadedStudy.repetitions`),
-    and every configuration selected on ``origin`` has run on ``benchmark`` with every seed.
+    and every configuration selected on ``origin`` has run on ``benchmark`` with every seed. If no
+    configuration was selected, the method attains nothing there.
     """
 
     def has_ended(repetition: int) -> bool:
@@ -86,8 +87,10 @@ def transferred_repetitions(
         ended = transferred_trials(loaded, benchmark, origin, method).filter(
             repetition=repetition, seeds=loaded.study.confirm.seeds
         )
-        return 0 < selected.height == ended.height
+        return selected.height == ended.height
 
+    if not loaded.study.confirm.transfer:
+        return []
     complete = sorted({*loaded.repetitions(benchmark)} & {*loaded.repetitions(origin)})
     return [repetition for repetition in complete if has_ended(repetition)]
 

@@ -131,8 +131,18 @@ def _is_generated(content: bytes, study: Study, results: Results) -> bool:
         return False
     generated = stored.to_toml()
     has_comments = content.count(b"#") > generated.encode().count(b"#")
-    is_subset = values.items() <= tomllib.loads(generated).items()  # earlier versions: fewer keys
-    return "name" in values and is_subset and not has_comments
+    is_generated = _is_subset(values, tomllib.loads(generated))  # earlier versions: fewer keys
+    return "name" in values and is_generated and not has_comments
+
+
+def _is_subset(values: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
+    """Return whether all values are in another mapping, also those in nested mappings."""
+    return all(
+        _is_subset(value, whole[key])
+        if isinstance(value, Mapping) and isinstance(whole.get(key), Mapping)
+        else key in whole and whole[key] == value
+        for key, value in values.items()
+    )
 
 
 def load_stored_study(results: Results, name: str) -> Study | None:

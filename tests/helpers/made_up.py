@@ -86,12 +86,17 @@ class MadeUp:
             self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, SCHEMA))
 
     def rows(
-        self, trial: str, points: Sequence[Point], seeds: Sequence[int], phase: str = "confirm"
+        self,
+        trial: str,
+        points: Sequence[Point],
+        seeds: Sequence[int],
+        phase: str = "confirm",
+        status: str = "completed",
     ) -> None:
         """Add a trial with one point per seed."""
         rows = [
             {
-                **identity(trial, seed), "phase": phase, "status": "completed",
+                **identity(trial, seed), "phase": phase, "status": status,
                 "config_lr": 0.1, "search_lr": 0.1, "iterations": 100,
                 "avg_acc": accuracy, "avg_sg": gap,
             }

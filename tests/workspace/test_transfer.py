@@ -17,7 +17,7 @@ from ngm_tune.results.ids import TrialId
 from ngm_tune.study.files import load_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.workspace.doctor import examine
-from ngm_tune.workspace.manifest import write_manifest
+from ngm_tune.workspace.manifest import write_manifest, write_study
 from ngm_tune.workspace.warm_start import add_warm_start_points
 
 COMMON = [
@@ -166,3 +166,11 @@ def test_a_transfer_needs_configurations_and_another_benchmark(
     with pytest.raises(UserError, match=f"confirm.transfer = true: {message}") as error:
         load_study("quickstart", [*COMMON, "confirm.transfer=true", *changes])
     assert "\n" not in str(error.value)
+
+
+def test_a_study_file_of_before_the_key_is_replaced_without_quarantine(tmp_path: Path) -> None:
+    results = Results(str(tmp_path))
+    results.write_text("study.toml", WITHOUT.to_toml().replace("transfer = false\n", ""))
+    assert "transfer" not in results.read_study()["confirm"]
+    assert write_study(WITH, results) is None
+    assert results.read_study()["confirm"]["transfer"] is True

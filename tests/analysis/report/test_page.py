@@ -16,6 +16,8 @@ from ngm_tune.analysis import write_report
 from tests.conftest import Finished
 from tests.helpers.commands import Command
 from tests.helpers.comparing import SCHEMA_1
+from tests.helpers.report_text import plain_text
+from tests.helpers.transferred import make_transfers
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +190,19 @@ def test_an_unwritable_output_is_an_error_of_one_line(
     done = ngm_tune("analyze", finished.location, "--no-images", "--output", "/proc/nowhere")
     assert done.code == 2
     assert "/proc/nowhere: cannot be written" in done.err
+
+
+def test_transfers_have_a_table_and_a_bound_that_nothing_satisfies_no_choice(
+    tmp_path: Path,
+) -> None:
+    points = {
+        "split-digits": [[{"split-digits": (0.8, 0.5), "rotated-digits": (0.7, 0.5)}]] * 3,
+        "rotated-digits": [[{"split-digits": (0.6, 0.5), "rotated-digits": (0.9, 0.5)}]] * 3,
+    }
+    make_transfers(tmp_path, points)
+    for select in ("knee", "avg_acc >= 0.99"):
+        report = write_report(str(tmp_path), select=select, images=False)
+        text = plain_text(report.page.read_text(encoding="utf-8").partition("<script>")[0])
+        assert "Settings from other benchmarks" in text
+        assert "SGD rotated-digits 3 0.300 0.400 +0.100 (+0.100 to +0.100)" in text
+        assert "The answer does not use these runs." in text

@@ -83,3 +83,15 @@ def test_a_single_repetition_has_an_interval_over_seeds(tmp_path: Path) -> None:
 def test_a_study_without_transfers_has_no_table(tmp_path: Path) -> None:
     made = make_transfers(tmp_path, {SPLIT: [[{SPLIT: (0.9, 0.1)}]]}, study=STUDY)
     assert transfer_rows(made.load(), SPLIT) == []
+
+
+def test_a_search_that_selects_nothing_attains_nothing_elsewhere(tmp_path: Path) -> None:
+    """As in the verdict, where it has the hypervolume 0."""
+    study = REPEATED.replace("searches = 3", "searches = 1").replace("trials = 2", "trials = 1")
+    points = {SPLIT: [[one(0.8, 0.6)]], ROTATED: [[]]}
+    made = make_transfers(tmp_path, points, study=study)
+    failed = TrialId(ROTATED, "sgd", 0)
+    made.rows(str(failed), [(0.0, 1.0)] * 2, range(2), phase="search", status="diverged")
+    loaded = made.load()
+    (transfer,) = transfers(loaded, SPLIT)
+    assert (transfer.transferred, transfer.tuned) == pytest.approx((0.0, 0.4))
