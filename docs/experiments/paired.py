@@ -1,4 +1,4 @@
-"""Print the paired difference between each method and the study's first one.
+"""Print the paired difference between the study's first method and each of the others.
 
 Mean and 95 % interval over seeds, for studies of fixed runs (one configuration per method).
 
@@ -11,27 +11,24 @@ from tabulate import tabulate
 
 from ngm_tune.analysis.formatting import signed
 from ngm_tune.analysis.loading import load
-from ngm_tune.analysis.statistics.comparison import Difference, paired_differences
+from ngm_tune.analysis.statistics.answer import answers
+from ngm_tune.analysis.statistics.verdict import Comparison
 
 
-def cell(difference: Difference) -> str:
-    """Format a difference with its interval."""
-    return f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})"
+def cell(comparison: Comparison) -> str:
+    """Format the value of the other method minus that of the first one, with its interval."""
+    mean, low, high = comparison.raw
+    return f"{signed(-mean)} ({signed(-high)} to {signed(-low)})"
 
 
 loaded = load(sys.argv[1])
-for benchmark in loaded.benchmarks:
-    trials = {
-        name: loaded.confirmed_trials(benchmark, name)["trial_id"][0] for name in loaded.methods
-    }
-    first, *others = trials
-    rows = [
-        [
-            loaded.method_title(other),
-            *map(cell, paired_differences(loaded, trials[other], trials[first])),
-        ]
-        for other in others
-    ]
-    print(f"{loaded.benchmark_title(benchmark)}, against {loaded.method_title(first)}\n")
-    headers = ["method", *(metric.title for metric in loaded.objectives)]
-    print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True), end="\n\n")
+for answer in answers(loaded):
+    rows: dict[str, list[str]] = {}
+    for comparison in answer.comparisons:
+        title = loaded.method_title(comparison.rival)
+        rows.setdefault(title, [title]).append(cell(comparison))
+    title, first = loaded.benchmark_title(answer.benchmark), loaded.method_title(answer.focus)
+    print(f"{title}, against {first}\n")
+    headers = ["method", *(endpoint.title for endpoint in answer.endpoints)]
+    print(tabulate(rows.values(), headers=headers, tablefmt="github", disable_numparse=True))
+    print()
