@@ -39,7 +39,8 @@ class Choice(NamedTuple):
             criterion chooses among them, over repetitions.
         criterion: Why this configuration was chosen, such as ``"best in avg_acc"``.
         n_points: Number of configurations to choose from.
-        n_repetitions: Number of repetitions in which the method has a choice.
+        n_repetitions: Number of repetitions that found them. The criterion can have a choice in
+            fewer; ``regret.n`` is their number.
         n_excluded: Confirmed configurations excluded because they failed, diverged or violated a
             constraint.
         from_search: Whether the configuration was chosen by its search scores; the scores are then
@@ -190,7 +191,7 @@ def _choose(
         regret=estimate_mean(losses),
         criterion=criterion.description,
         n_points=points.height,
-        n_repetitions=len(chosen),
+        n_repetitions=points["repetition"].n_unique(),
         n_excluded=evidence.height - points.height if from_search else 0,
         from_search=from_search,
     )

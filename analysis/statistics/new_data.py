@@ -35,10 +35,10 @@ class NewDataChoice:
         trial_id: The trial of this search.
         hyperparameters: Values by name, without those that belong to a benchmark.
         regrets: By benchmark that is left out: the normalised hypervolume of the configurations
-            that were tuned on it, minus that of the one that was chosen on the others, over
-            repetitions.
-        regret: Mean over the benchmarks left out, over repetitions. Nothing else is reported: the
-            scores of the configuration on these benchmarks chose it.
+            that were tuned on it, minus that of the one that was chosen on the others, over the
+            repetitions in which every benchmark has a choice.
+        regret: Mean over the benchmarks left out, over these repetitions. Nothing else is reported:
+            the scores of the configuration on these benchmarks chose it.
     """
 
     method: str
@@ -103,7 +103,7 @@ def _choose(loaded: LoadedStudy, method: str, criterion: Criterion) -> NewDataCh
         repetition=best["repetition"],
         trial_id=best["origin"],
         hyperparameters=_shared_hyperparameters(loaded, method, best["origin"]),
-        regrets={name: estimate_mean(list(each.values())) for name, each in regrets.items()},
+        regrets={name: estimate_mean([each[r] for r in common]) for name, each in regrets.items()},
         regret=estimate_mean([np.mean([each[r] for each in regrets.values()]) for r in common]),
     )
 

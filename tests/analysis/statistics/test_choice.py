@@ -199,3 +199,15 @@ def test_fixed_runs_leave_nothing_to_choose(tmp_path: Path) -> None:
     choice = choose(made.load(), "avg_acc")[0]
     assert choice.trial_id == "split-digits.ngm-sgd.0000"
     assert choice.over_repetitions["avg_acc"].mean == pytest.approx(0.8)
+
+
+def test_repetitions_without_a_configuration_that_satisfies_a_bound_are_left_out(
+    tmp_path: Path,
+) -> None:
+    made = MadeUp(tmp_path, study=REPEATED)
+    for method in ("ngm-sgd", "sgd"):
+        made.repetitions(method, [[(0.9, 0.5)], [(0.8, 0.5)], [(0.95, 0.6)]])
+    choice = choose(made.load(), "avg_acc >= 0.85")[0]
+    assert choice.trial_id == "split-digits.ngm-sgd.0000.confirm"
+    assert (choice.n_repetitions, choice.regret.n) == (3, 2)
+    assert choice.over_repetitions["avg_acc"].mean == pytest.approx(0.925)
