@@ -4,7 +4,7 @@ The studies are those of :mod:`tests.performance.made_up_studies`; endpoints, se
 comparison are those of ngm-tune. The true difference of two methods is 0 if their surfaces are
 equal, and otherwise the mean over all repetitions of the scenario.
 
-    python -m tests.performance.coverage     the tables of docs/verdict.md, in about 25 minutes
+    python -m tests.performance.coverage     the tables of docs/verdict.md, in about 8 minutes
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MEASURED = Path(__file__).parent / "coverage.json"
 
 ENDPOINTS = search_endpoints(OBJECTIVES, REFERENCE, MARGINS)
 REPETITIONS = (3, 5, 10)
-STUDIES = 2000
+STUDIES = 400
 """Number of studies at the largest number of repetitions. Fewer repetitions make more studies."""
 CHUNK = 500
 """Number of repetitions that are drawn at once."""

@@ -1,8 +1,7 @@
 """Made-up studies with known truth: response surfaces in the place of training.
 
 Per repetition each method draws random configurations on its response surface, a run of one seed
-scores each of them, and the front's configurations with the largest joint hypervolume are confirmed
-with fresh seeds. The selection is that of ngm-tune.
+scores each of them, and ngm-tune selects the configurations that are confirmed with fresh seeds.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ngm_tune.metrics.pareto import hypervolume, on_front
 from ngm_tune.metrics.registry import METRICS
-from ngm_tune.metrics.selection import hypervolume_subset
+from ngm_tune.metrics.selection import select_to_confirm
 
 OBJECTIVES = [METRICS["avg_acc"], METRICS["avg_sg"]]
 REFERENCE = {"avg_acc": 0.8, "avg_sg": 0.5}
@@ -49,7 +47,6 @@ class Scenario:
         diverging: Whether every run of one of the methods diverges in one repetition of each study.
         confirmed: Largest number of confirmed configurations of a search.
         seeds: Number of seeds of a confirmation.
-        filled: Whether trials that add no hypervolume are confirmed too, up to that number.
     """
 
     name: str
@@ -58,9 +55,8 @@ class Scenario:
     trials: int = 16
     tails: float | None = None
     diverging: bool = False
-    confirmed: int = 4
-    seeds: int = 3
-    filled: bool = False
+    confirmed: int = 8
+    seeds: int = 2
 
     @property
     def methods(self) -> list[str]:
@@ -79,7 +75,9 @@ def _better(accuracy: float, gap: float) -> list[tuple[float, float]]:
 
 SCENARIOS = (
     Scenario("equal", "two equal methods"),
-    Scenario("equal-8", "two equal methods, 8 trials", trials=8),
+    Scenario("equal-4x3", "two equal methods, 4 x 3 confirmations", confirmed=4, seeds=3),
+    Scenario("equal-8", "two equal methods, 8 trials, 4 x 1", trials=8, confirmed=4, seeds=1),
+    Scenario("equal-4", "two equal methods, 4 trials, 4 x 1", trials=4, confirmed=4, seeds=1),
     Scenario("equal-five", "five equal methods", [(0.0, 0.0)] * 5),
     Scenario("heavy", "two equal methods, heavy tails", tails=2.5),
     Scenario("diverged", "two equal methods, one diverged repetition", diverging=True),
@@ -89,15 +87,6 @@ SCENARIOS = (
     Scenario("accuracy", "accuracy better by two margins", _better(0.02, 0.0)),
     Scenario("both", "both better by one margin", _better(0.01, 0.02)),
     Scenario("heavy-two", "gap better by two margins, heavy tails", _better(0.0, 0.04), tails=2.5),
-    Scenario("filled", "two equal methods, 8 x 2 confirmations", confirmed=8, seeds=2, filled=True),
-    Scenario(
-        "filled-two",
-        "gap better by two margins, 8 x 2 confirmations",
-        _better(0.0, 0.04),
-        confirmed=8,
-        seeds=2,
-        filled=True,
-    ),
     Scenario("weak", "a rival that often misses the reference", [(0.0, 0.0), (-0.14, 0.0)]),
 )
 
@@ -165,22 +154,11 @@ def draw_repetitions(
 def select(scenario: Scenario, scores: Floats) -> list[int]:
     """Return the indices of the configurations to confirm.
 
-    These add hypervolume at the reference point; if none does, it is the nearest to the ideal.
-
     Args:
         scenario: The scenario.
         scores: Objectives of the search, shape (T, M).
     """
-    count = scenario.confirmed
-    if scenario.filled:
-        return hypervolume_subset(scores, OBJECTIVES, REFERENCE, count)
-    front = np.flatnonzero(on_front(scores, OBJECTIVES))
-    order = front[hypervolume_subset(scores[front], OBJECTIVES, REFERENCE, count)]
-    volumes = [
-        hypervolume(scores[order[:size]], OBJECTIVES, REFERENCE) for size in range(len(order) + 1)
-    ]
-    useful = int((np.diff(volumes) > 0).sum())
-    return [int(index) for index in order[: max(1, useful)]]
+    return select_to_confirm(scores, OBJECTIVES, REFERENCE, scenario.confirmed)
 
 
 def perturb(search: Search, random: np.random.Generator) -> Search:
