@@ -146,4 +146,4 @@ def test_a_study_in_which_every_run_fails_exits_with_1(tmp_path: Path, ngm_tune:
     assert (answer.code, answer.err) == (1, "")
     assert "All 2 runs failed; see results/quickstart/failures" in answer.out
     report = ngm_tune("analyze", tmp_path / "results" / "quickstart")
-    assert_one_sentence(report, "no run completed", "6 failed")
+    assert_one_sentence(report, "no run completed", "2 failed")
