@@ -163,7 +163,7 @@ def test_invalid_input_is_one_sentence_and_exit_code_2_before_anything_starts(
 
 
 @pytest.mark.parametrize("command", ["analyze", "defaults"])
-def test_an_unknown_pick_is_refused(tmp_path: Path, ngm_tune: Command, command: str) -> None:
+def test_an_unknown_criterion_is_refused(tmp_path: Path, ngm_tune: Command, command: str) -> None:
     copy = shutil.copytree(SCHEMA_1, tmp_path / "copy")
     answer = ngm_tune(command, copy, "--select", "best")
     assert (answer.code, answer.out) == (2, "")

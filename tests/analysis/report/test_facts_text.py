@@ -91,15 +91,15 @@ def test_a_single_trial_and_a_single_seed_are_singular(tmp_path: Path) -> None:
 def test_the_rule_that_chose_the_configurations_is_explained(made: MadeUp) -> None:
     made.trial(0, (0.9, 0.1))
     assert fact_texts(made.load())["Chosen configurations"] == (
-        "of each method the one that is nearest to the ideal (avg_acc 1, avg_sg 0)"
+        "for each method the one that is nearest to the ideal (avg_acc 1, avg_sg 0)"
     )
     made.trial(0, (0.85, 0.15), phase="confirm")
     assert fact_texts(made.load(), "avg_acc")["Chosen configurations"] == (
-        "of each method the one that is best in avg_acc among confirmed configurations, by their "
-        "search scores"
+        "for each method the one that is best in avg_acc, among the confirmed configurations and "
+        "by their search scores"
     )
     assert (
-        "best in avg_sg with avg_acc >= 0.8 among"
+        "best in avg_sg with avg_acc >= 0.8, among"
         in (fact_texts(made.load(), "avg_acc >= 0.8")["Chosen configurations"])
     )
 
