@@ -43,9 +43,9 @@ def with_current_keys(content: Mapping[str, Any]) -> dict[str, Any]:
         if renamed.get("seed") and type(seeds := renamed.get("seeds")) is int:
             first = renamed["seed"] * _SEEDS_PER_STUDY if "split" in renamed else 0
             renamed["seeds"] = list(range(first, first + min(seeds, MAX_SEEDS)))
-        if "settings" in renamed:
-            renamed.pop("confirm", None)  # the default of then; fixed runs have no confirmation
-        return {"searches": 1, "split": "fixed", "class_order": "paper"} | renamed
+        renamed = {"searches": 1, "split": "fixed", "class_order": "paper"} | renamed
+        for key in ("confirm", "split") if "settings" in renamed else ():
+            renamed.pop(key, None)  # defaults of then, without effect on fixed runs
     return renamed
 
 

@@ -88,38 +88,6 @@ def test_a_stopped_or_killed_study_resumes_with_the_same_results(
     assert_same_results(tmp_path, whole)
 
 
-REPETITIONS = (
-    *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd"]', "--set", "searches=2"),
-    *("--set", "trials=3", "--set", "iterations_per_task=400", "--set", "eval_every=20"),
-    *("--set", "confirm={ max_configurations = 1, seeds = 1 }"),
-)
-
-
-def test_killed_repetitions_resume_with_the_rows_of_the_local_executor(
-    tmp_path: Path, ngm_tune: Command
-) -> None:
-    """The driver is killed when a trial has ended and two others are being trained."""
-    location, local = tmp_path / "study", tmp_path / "local"
-    assert ngm_tune(*REPETITIONS, "--results", local).code == 0
-    expected = list_ended_trials(local)
-    assert {"split-digits.sgd.0000.parquet", "split-digits.sgd.r1.0000.parquet"} < expected.keys()
-
-    process = start_ngm_tune(*REPETITIONS, "--results", location)
-    wait_for_trial(location, process)
-    wait_for(lambda: process.poll() is not None or len([*location.glob("checkpoints/*.pt")]) > 1)
-    assert process.poll() is None, "the study completed before two trials ran at the same time"
-    process.kill()
-    process.communicate(timeout=120)
-    kept = list_ended_trials(location)
-    assert kept.keys() < expected.keys()
-
-    resumed = in_subprocess()(*REPETITIONS, "--results", location)
-    assert (resumed.code, resumed.err) == (0, "")
-    assert " already done" in resumed.out
-    assert kept.items() <= list_ended_trials(location).items()
-    assert_same_results(location, local)
-
-
 def optuna_states(location: Path) -> set[TrialState]:
     storage = open_storage(location / "optuna.journal")
     studies = storage.get_all_studies()
