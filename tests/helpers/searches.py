@@ -54,6 +54,8 @@ def a_study(**changes: Any) -> Study:
         "class_order": "paper",
         "reference_point": {"avg_acc": 0.1, "avg_sg": 1.0},
     }
+    if "settings" in changes:
+        del content["confirm"]
     return validate_study({**content, **changes}, "test")
 
 

@@ -102,7 +102,7 @@ def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: P
 def test_references_are_captioned_with_their_marks(tmp_path: Path) -> None:
     made = MadeUp(tmp_path)
     for method in ("ngm-sgd", "sgd"):
-        made.trial(0, (0.4, 0.6), method=method)
+        made.trial(0, (0.4, 1.0), method=method)
         made.trial(1, (0.9, 0.2), method=method)
     assert "references" not in caption(made)
     made.refer(sgd={"default": 0}, ngm_sgd={"default": 1})

@@ -107,7 +107,7 @@ def test_confirmed_scores_have_an_interval_over_seeds(made: MadeUp) -> None:
         points = [(accuracy, 0.1) for accuracy in accuracies]
         made.searched_and_confirmed(method, 0, (0.9, 0.1), points)
         for number in range(1, 8):
-            made.trial(number, (0.5, 0.9), method=method)
+            made.trial(number, (0.5, 1.0), method=method)
     choice = choose(made.load())[0]
     assert choice.scores["avg_acc"] == estimate_mean(accuracies)
     assert "avg_acc 0.850 [0.726, 0.974]" in choice.explanation

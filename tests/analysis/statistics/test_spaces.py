@@ -23,10 +23,10 @@ CHOICES = Range(choices=["all", "output", None])
 
 
 def select(made: MadeUp, *lrs: float) -> None:
-    """Add a front of trials, all of which the study confirms, and a dominated trial."""
+    """Add a front of trials, all of which the study confirms, and a useless trial."""
     for number, lr in enumerate(lrs):
         made.trial(number, (0.9 - 0.1 * number, 0.3 - 0.1 * number), lr=lr)
-    made.trial(len(lrs), (0.1, 0.9), lr=1.0)
+    made.trial(len(lrs), (0.1, 1.0), lr=1.0)
 
 
 def test_selected_values_are_those_of_the_configurations_to_confirm(made: MadeUp) -> None:

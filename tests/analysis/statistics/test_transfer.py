@@ -63,7 +63,7 @@ def test_transfers_of_configurations_that_are_no_longer_selected_are_left_out(
     tmp_path: Path,
 ) -> None:
     """A search that was extended can select others."""
-    points = {SPLIT: [[one(0.8, 0.6), one(0.7, 0.9, 0.6)]], ROTATED: [[one(0.7, 0.8)]]}
+    points = {SPLIT: [[one(0.8, 0.6), one(0.7, 0.9, 1.0)]], ROTATED: [[one(0.7, 0.8)]]}
     study = REPEATED.replace("searches = 3", "searches = 1")
     loaded = make_transfers(tmp_path, points, study=study).load()
     assert loaded.transferred.filter(benchmark=ROTATED)["origin"].to_list() == [f"{SPLIT}.sgd.0000"]
