@@ -117,8 +117,6 @@ def _content(
         "seeds": loaded.study.seeds,
         "ngm_tune": __version__,
     }
-    if loaded.runs_at_plateau:
-        provenance["plateaus"] = loaded.runs_at_plateau
     for key in ("started", "resumed", "git_revision"):
         value = getattr(loaded.environment, key)
         if value:

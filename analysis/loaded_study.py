@@ -15,8 +15,6 @@ from ngm_tune.results.schema import Table
 
 TASK_AWARE_MARK = "†"
 """Mark of the titles of methods that use information on tasks."""
-PARTIAL = "partial"
-"""Status of a trial without results for every seed: racing ended it early, or it still runs."""
 
 
 class Tables(Protocol):
@@ -106,11 +104,6 @@ class LoadedStudy(NamedTuple):
         """Whether the study runs fixed hyper-parameters instead of a search."""
         return self.study.settings is not None
 
-    @property
-    def has_racing(self) -> bool:
-        """Whether the search allocates seeds by racing."""
-        return self.study.racing is not None
-
     def n_to_confirm(self, benchmark: str) -> int:
         """Return the number of configurations of a benchmark that the study confirms."""
         return self.search_trials(benchmark).filter("to_confirm").height
@@ -135,8 +128,7 @@ class LoadedStudy(NamedTuple):
 
     def _is_complete(self, benchmark: str, method: str, repetition: int) -> bool:
         first = self.first_phase_trials(benchmark, method).filter(repetition=repetition)
-        runs = int(first["seeds"].sum()) if self.has_racing else first.height
-        has_ended = runs >= self.expected_runs(benchmark, method)
+        has_ended = first.height >= self.expected_trials(benchmark, method)
         if self.has_fixed_runs:
             return has_ended
         confirmed = self.confirmed_trials(benchmark, method).filter(
@@ -200,19 +192,14 @@ class LoadedStudy(NamedTuple):
         record = self.environment.methods.get(method)
         return {} if record is None else record.domains
 
-    @property
-    def runs_at_plateau(self) -> dict[str, int]:
-        """Number of runs per method after which the searches of a benchmark ended on a plateau."""
-        return self.environment.plateaus
-
-    def runs_at_exhaustion(self, benchmark: str) -> dict[str, int]:
-        """Return the number of runs after which each method had tried its whole search space."""
+    def trials_at_exhaustion(self, benchmark: str) -> dict[str, int]:
+        """Return the number of trials with which each method had tried its whole search space."""
         return self.environment.exhausted.get(benchmark, {})
 
-    def expected_runs(self, benchmark: str, method: str) -> int:
-        """Return the number of trials, with racing of seed-runs, of one complete search."""
-        budget = self.runs_at_plateau.get(benchmark, self.study.runs_per_search)
-        return self.runs_at_exhaustion(benchmark).get(method, budget)
+    def expected_trials(self, benchmark: str, method: str) -> int:
+        """Return the number of trials of one complete search."""
+        trials = self.environment.plateaus.get(benchmark, self.study.trials)
+        return self.trials_at_exhaustion(benchmark).get(method, trials)
 
     def initial_points(self, benchmark: str) -> dict[str, int]:
         """Return the number of ``points_to_evaluate`` of each method search, by display name."""

@@ -23,7 +23,7 @@ from ngm_tune.results.ids import TrialId
 from ngm_tune.results.records import StoredEnvironment, StoredStudy, read_record
 from ngm_tune.results.schema import Status
 
-from .loaded_study import PARTIAL, LoadedStudy
+from .loaded_study import LoadedStudy
 
 _SEARCH = ("benchmark", "method", "repetition")
 """Columns that identify a search."""
@@ -84,15 +84,9 @@ def _load(results: Results) -> LoadedStudy:
         confirmed.filter(pl.col("reference").is_not_null()),
         trials.filter(phase="transfer"),
     )
-    search = loaded.search.with_columns(
-        pl.when((pl.col("status") == Status.COMPLETED) & (pl.col("seeds") < loaded.n_seeds))
-        .then(pl.lit(PARTIAL))
-        .otherwise("status")
-        .alias("status")
-    )
     confirmed, transferred = map(_with_origin, (loaded.confirmed, loaded.transferred))
     earlier = confirmed["origin"].to_list() if results.confirms_fronts_only() else None
-    search = _with_selection(_with_fronts(search, loaded.objectives), study, earlier)
+    search = _with_selection(_with_fronts(loaded.search, loaded.objectives), study, earlier)
     if not loaded.has_fixed_runs:
         # The selection can have changed after a confirmation, because the search was extended.
         selected = search.filter("to_confirm")["trial_id"].to_list()

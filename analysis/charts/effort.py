@@ -23,9 +23,7 @@ def effort_chart(info: EffortInfo) -> Any:
     scale = alt.Scale(domain=(low, high + 0.05 * (high - low) or high + 0.01), nice=False)
     colour = method_colour(info.methods)
     panels = []
-    racing = "seed-runs" in growth["unit"]
-    runs = ("seed-runs", "Seed-runs") if racing else ("trials", "Trials")
-    for unit, title in (runs, ("hours", "Hours of training and evaluation")):
+    for unit, title in (("trials", "Trials"), ("hours", "Hours of training and evaluation")):
         base = alt.Chart(growth.filter(unit=unit)).encode(
             x=alt.X(
                 "budget:Q",
@@ -44,7 +42,7 @@ def effort_chart(info: EffortInfo) -> Any:
         steps: dict[str, Any] = {"clip": True, "interpolate": "step-after"}
         solid = {**steps, "strokeWidth": 2}
         dashed = {**steps, "strokeWidth": 1.2, "strokeDash": [3, 3], "opacity": 0.8}
-        line = base.mark_line(**(solid if racing else dashed)).encode(y=y, tooltip=tooltip)
+        line = base.mark_line(**dashed).encode(y=y, tooltip=tooltip)
         observed = base.mark_line(**solid).encode(y=alt.Y("observed:Q", scale=scale, title=label))
         panels.append(alt.layer(band, observed, line).properties(width=WIDTH // 2 - 44, height=260))
     return styled(alt.hconcat(*panels, spacing=28))

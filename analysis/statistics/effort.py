@@ -30,12 +30,10 @@ class EffortInfo(NamedTuple):
     """Hypervolume by tuning budget.
 
     Attributes:
-        growth: One row per method, ``unit`` (``"trials"``, with racing ``"seed-runs"``, or
-            ``"hours"``) and ``budget`` of one search: ``Method``, ``mean`` over re-orderings of the
-            trials, ``low`` and ``high`` (10 % and 90 % quantiles), all over the repetitions of the
-            search, and ``observed``, the hypervolume in the order of the search, mean over
-            repetitions. With racing, trials differ in cost and have no such order, so ``observed``
-            is null.
+        growth: One row per method, ``unit`` (``"trials"`` or ``"hours"``) and ``budget`` of one
+            search: ``Method``, ``mean`` over re-orderings of the trials, ``low`` and ``high`` (10 %
+            and 90 % quantiles), all over the repetitions of the search, and ``observed``, the
+            hypervolume in the order of the search, mean over repetitions.
         methods: Display names of all methods, in the order of colours.
     """
 
@@ -61,25 +59,13 @@ def effort_info(loaded: LoadedStudy, benchmark: str) -> EffortInfo | None:
 
 def _growth(loaded: LoadedStudy, searches: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return the rows of :class:`EffortInfo` for the searches of one method."""
-    runs = [int(_runs(loaded, trials).sum()) for trials in searches]
-    hours = [float(_hours(trials).sum()) for trials in searches]
-    budgets = np.unique(np.linspace(1, min(runs), _N_BUDGETS).round().astype(int))
+    trials = min(each.height for each in searches)
+    hours = [float(_hours(each).sum()) for each in searches]
+    budgets = np.unique(np.linspace(1, trials, _N_BUDGETS).round().astype(int))
     times = np.linspace(min(hours) / _N_BUDGETS, min(hours), _N_BUDGETS)
-    volumes = [_volumes_by_budget(loaded, trials, budgets, times) for trials in searches]
-    by_runs, by_hours = (np.stack(each) for each in zip(*volumes, strict=True))
-    ordered = not loaded.has_racing
-    unit = "trials" if ordered else "seed-runs"
-    return pl.concat(
-        [
-            _summary(unit, budgets, by_runs, ordered=ordered),
-            _summary("hours", times, by_hours, ordered=ordered),
-        ]
-    )
-
-
-def _runs(loaded: LoadedStudy, trials: pl.DataFrame) -> NDArray[Any]:
-    """Return the budget that each trial spent, shape (N,): 1, or with racing its seeds."""
-    return trials["seeds"].to_numpy() if loaded.has_racing else np.ones(trials.height, dtype=int)
+    volumes = [_volumes_by_budget(loaded, each, budgets, times) for each in searches]
+    by_trials, by_hours = (np.stack(each) for each in zip(*volumes, strict=True))
+    return pl.concat([_summary("trials", budgets, by_trials), _summary("hours", times, by_hours)])
 
 
 def _hours(trials: pl.DataFrame) -> Floats:
@@ -90,7 +76,7 @@ def _hours(trials: pl.DataFrame) -> Floats:
 def _volumes_by_budget(
     loaded: LoadedStudy, trials: pl.DataFrame, budgets: NDArray[Any], times: Floats
 ) -> tuple[Floats, Floats]:
-    """Return the hypervolume of one search by runs and by hours, in its order and in others.
+    """Return the hypervolume of one search by trials and by hours, in its order and in others.
 
     Returns:
         Shapes (1 + orders, B) and (1 + orders, T); the first row is in the order of the search.
@@ -99,10 +85,10 @@ def _volumes_by_budget(
     values = trials.select(metric.name for metric in objectives).to_numpy()
     losses = shortfall(values, objectives, reference_point)
     eligible = trials["eligible"].to_numpy()
-    runs, hours = _runs(loaded, trials), _hours(trials)
+    hours = _hours(trials)
     rng = np.random.default_rng(0)
     orders = [np.arange(trials.height), *(rng.permutation(trials.height) for _ in range(_N_ORDERS))]
-    by_runs = np.zeros((len(orders), len(budgets)))
+    by_trials = np.zeros((len(orders), len(budgets)))
     by_hours = np.zeros((len(orders), len(times)))
     for row, order in enumerate(orders):
         volumes = np.zeros(trials.height + 1)
@@ -114,20 +100,19 @@ def _volumes_by_budget(
             front = [i for i in front if (losses[i] < losses[trial]).any()] + [trial]
             volume = normalised_hypervolume(values[front], objectives, reference_point)
             volumes[position + 1 :] = volume
-        spent_runs, spent_hours = np.cumsum(runs[order]), np.cumsum(hours[order])
-        by_runs[row] = volumes[np.searchsorted(spent_runs, budgets, side="right")]
-        by_hours[row] = volumes[np.searchsorted(spent_hours, times * (1 + 1e-9), side="right")]
-    return by_runs, by_hours
+        spent = np.cumsum(hours[order])
+        by_trials[row] = volumes[budgets]
+        by_hours[row] = volumes[np.searchsorted(spent, times * (1 + 1e-9), side="right")]
+    return by_trials, by_hours
 
 
-def _summary(unit: str, budgets: NDArray[Any], volumes: Floats, *, ordered: bool) -> pl.DataFrame:
+def _summary(unit: str, budgets: NDArray[Any], volumes: Floats) -> pl.DataFrame:
     """Summarize hypervolumes by budget.
 
     Args:
         unit: Unit of the budgets.
         budgets: Shape (B,).
         volumes: Shape (R, 1 + orders, B) for R repetitions; the first order is that of the search.
-        ordered: Whether the first order is meaningful.
     """
     reordered = volumes[:, 1:].reshape(-1, len(budgets))
     low, high = np.quantile(reordered, _BAND, axis=0)
@@ -138,7 +123,6 @@ def _summary(unit: str, budgets: NDArray[Any], volumes: Floats, *, ordered: bool
             "mean": reordered.mean(axis=0),
             "low": low,
             "high": high,
-            "observed": volumes[:, 0].mean(axis=0) if ordered else [None] * len(budgets),
-        },
-        schema_overrides={"observed": pl.Float64},
+            "observed": volumes[:, 0].mean(axis=0),
+        }
     )

@@ -16,13 +16,13 @@ class Progress:
     Attributes:
         benchmark: Name of the benchmark.
         method: Name of the method.
-        runs: Number of trials, with racing seed-runs, in the results.
+        trials: Number of trials in the results.
         expected: Their number in a complete study.
     """
 
     benchmark: str
     method: str
-    runs: int
+    trials: int
     expected: int
 
 
@@ -108,7 +108,7 @@ def facts(loaded: LoadedStudy) -> Facts:
                 loaded.search_trials(benchmark, method).filter(repetition=0).height,
             )
             for benchmark in loaded.benchmarks
-            for method in loaded.runs_at_exhaustion(benchmark)
+            for method in loaded.trials_at_exhaustion(benchmark)
         ],
         [
             Confirmation(
@@ -131,10 +131,9 @@ def _incomplete(loaded: LoadedStudy) -> list[Progress]:
     for benchmark in loaded.study.benchmarks:
         for method in loaded.study.methods:
             trials = loaded.first_phase_trials(benchmark, method)
-            runs = int(trials["seeds"].sum()) if loaded.has_racing else trials.height
-            expected = loaded.study.searches * loaded.expected_runs(benchmark, method)
-            if runs != expected:
-                incomplete.append(Progress(benchmark, method, runs, expected))
+            expected = loaded.study.searches * loaded.expected_trials(benchmark, method)
+            if trials.height < expected:
+                incomplete.append(Progress(benchmark, method, trials.height, expected))
     return incomplete
 
 

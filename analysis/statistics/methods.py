@@ -8,13 +8,13 @@ import polars as pl
 
 from ngm_tune.metrics.registry import METRICS
 
-from ..loaded_study import PARTIAL, LoadedStudy
+from ..loaded_study import LoadedStudy
 from .answer import answer
 from .choice import Choice
 from .optimism import optimism
 from .robustness import robustness_info
 
-INCOMPLETE_STATUSES = ("diverged", PARTIAL, "stopped", "failed")
+INCOMPLETE_STATUSES = ("diverged", "stopped", "failed")
 """Statuses of trials that did not complete with every seed."""
 
 

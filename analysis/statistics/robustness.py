@@ -18,7 +18,7 @@ from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.columns import SEARCH_PREFIX
 from ngm_tune.results.records import Range
 
-from ..loaded_study import PARTIAL, LoadedStudy
+from ..loaded_study import LoadedStudy
 from .spaces import positions
 
 NEAR_FRONT = 0.02
@@ -99,7 +99,7 @@ def _distances(loaded: LoadedStudy, trials: pl.DataFrame) -> Floats:
         return np.full(trials.height, np.inf)
     goals = front[_goals(values[front], objectives, reference_point)]
     distances = (losses[:, None, :] - losses[goals][None]).max(axis=2).min(axis=1)
-    scored = trials["status"].is_in(["completed", PARTIAL]).to_numpy()
+    scored = (trials["status"] == "completed").to_numpy()
     valid = scored & trials["feasible"].to_numpy() & np.isfinite(distances)
     return np.where(valid, np.maximum(distances, 0.0), np.inf)
 

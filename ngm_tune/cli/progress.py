@@ -68,7 +68,7 @@ def state_table(study: Study, methods: Sequence[MethodState]) -> Table:
         table.add_column("benchmark", no_wrap=True)
     table.add_column("method", no_wrap=True)
     table.add_column("", width=16)
-    table.add_column("runs" if study.racing else "trials", justify="right")
+    table.add_column("trials", justify="right")
     if confirms:
         table.add_column("confirmed", justify="right")
     if transfers:

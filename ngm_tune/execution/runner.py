@@ -83,7 +83,8 @@ def run(
         Whether the time budget ended the training.
     """
     study, timed_out = plan.study, False
-    record_early_ends(location, sources)  # re-running failed trials can reopen a finished search
+    # re-running failed trials can reopen a finished search
+    record_exhausted_searches(location, sources)
     if not is_complete(sources):
         data = _load_data(plan, location, sources, notice)
         timed_out = executor.run_trials(
@@ -91,7 +92,7 @@ def run(
         )
     if is_complete(sources) and needs_costs(study, location, sources):
         _measure_costs(study, location, sources, executor)
-    record_early_ends(location, sources)
+    record_exhausted_searches(location, sources)
     return timed_out
 
 
@@ -108,20 +109,16 @@ def needs_costs(study: Study, location: str, sources: Sequence[RunSource]) -> bo
     return not set(_working_methods(study, sources)) <= measured
 
 
-def record_early_ends(location: str, sources: Sequence[RunSource]) -> None:
-    """Write to ``environment.json`` which searches ended early, and after how many runs."""
-    searches = [s for s in sources if isinstance(s, MethodSearch) and s.complete]
+def record_exhausted_searches(location: str, sources: Sequence[RunSource]) -> None:
+    """Write to ``environment.json`` which searches tried their whole space, in how many runs."""
     exhausted: dict[str, dict[str, int]] = {}
-    for search in searches:
-        if search.exhausted:
-            exhausted.setdefault(search.benchmark, {})[search.method.name] = search.total
-    plateaus = {search.benchmark: search.total for search in searches if search.on_plateau}
+    for source in sources:
+        if isinstance(source, MethodSearch) and source.exhausted:
+            exhausted.setdefault(source.benchmark, {})[source.method.name] = source.total
     results = Results(location)
     environment = results.read_environment()
-    ends = {"plateaus": plateaus, "exhausted": exhausted}
-    changed = {key: runs for key, runs in ends.items() if environment.get(key, {}) != runs}
-    if changed:
-        results.write_environment(environment | changed)
+    if environment.get("exhausted", {}) != exhausted:
+        results.write_environment(environment | {"exhausted": exhausted})
 
 
 def _working_methods(study: Study, sources: Sequence[RunSource]) -> list[str]:

@@ -15,9 +15,9 @@ A results directory contains::
     optuna.journal, driver.json     search record; lock of the driver that runs the study
     damaged/                        quarantine of damaged, failed and replaced files
 
-``<run>`` is the ``trial_id``, or ``<trial_id>@<seed>`` where the seeds of a trial run separately,
-as in racing. ``phase`` is ``search`` (validation data), ``confirm`` or
-``transfer`` (test data).
+``<run>`` is the ``trial_id``, or ``<trial_id>@<seed>`` for a seed that was added to a confirmation
+later, and for each seed of a search trial of earlier versions with ``racing``. ``phase`` is
+``search`` (validation data), ``confirm`` or ``transfer`` (test data).
 
 Every file is written once, under a temporary name, and then renamed. The file in ``trials/`` is
 written last, so a trial with such a file is complete on disk. All files of a table have the schema

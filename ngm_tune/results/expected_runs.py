@@ -22,9 +22,10 @@ class ExpectedRuns:
         searches: Number of repetitions of the search of each benchmark and method.
         max_configurations: Largest number of configurations of a search.
         seeds: Seeds of the runs.
-        has_racing: Whether the seeds of a search trial run separately.
         has_search: Whether the study searches; otherwise it has fixed runs on the test data.
         has_transfer: Whether selected configurations run on the other benchmarks too.
+        has_racing: Whether the seeds of a search trial ran separately, with the ``racing`` of
+            earlier versions.
     """
 
     name: str
@@ -33,9 +34,9 @@ class ExpectedRuns:
     searches: int
     max_configurations: int
     seeds: RunSeeds
-    has_racing: bool
     has_search: bool
     has_transfer: bool
+    has_racing: bool = False
 
     def find_problem(self, run: str, rows: pa.Table) -> str | None:
         """Return why the rows of a file in ``trials/`` are not part of the study, or None.
@@ -86,7 +87,7 @@ class ExpectedRuns:
         of_phase = self.seeds.of_confirmation if trial.is_selected else self.seeds.of_search
         expected = of_phase(trial.repetition)
         seeds = set(rows["seed"].to_pylist())
-        if has_seed or (self.has_racing and not trial.is_selected):
+        if has_seed:
             expected = [seed for seed in expected if str(seed) == seed_in_name]
         elif trial.is_selected:  # the study can have had fewer seeds when the run started
             expected = expected[: len(seeds)]

@@ -102,15 +102,15 @@ class TrialId:
 
 @dataclass(frozen=True)
 class RunId:
-    """Identifier of a run: the training of a trial or, with racing, of one of its seeds.
+    """Identifier of a run: the training of a trial, or of a seed that was added to it.
 
     Attributes:
         trial: The trial.
-        seed: The seed if the seeds of a trial are scheduled separately; otherwise None.
+        seed: The seed if it was added to a confirmation later; otherwise None.
 
     Example:
-        >>> str(RunId(TrialId("split-digits", "sgd", 3), seed=1))
-        'split-digits.sgd.0003@1'
+        >>> str(RunId(TrialId("split-digits", "sgd", 3, confirms=True), seed=1002))
+        'split-digits.sgd.0003.confirm@1002'
     """
 
     trial: TrialId

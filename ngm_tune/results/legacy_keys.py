@@ -1,4 +1,4 @@
-"""Renamed keys of studies, for results directories that an earlier version of ngm-tune wrote."""
+"""Renamed and removed keys of studies, for results directories of earlier versions of ngm-tune."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ _KEYS = {
 }
 _KEYS_OF_TABLES = {
     "early_stopping": {"worse": "quantile", "peers": "min_peers", "tasks": "grace_tasks"},
-    "plateau": {"trials": "patience", "growth": "min_improvement"},
-    "racing": {"chance": "min_probability"},
     "confirm": {"top": "max_configurations"},
 }
+
+REMOVED_KEYS = {
+    "racing": "at equal compute one seed per trial finds better fronts",
+    "plateau": "at equal compute a fixed number of trials finds better fronts",
+}
+"""Why each removed key was removed."""
 
 _SEEDS_PER_STUDY = 20_000
 """Distance between the first run seeds of studies whose ``seed`` differs by one, in the versions

@@ -106,6 +106,7 @@ class StoredEnvironment(_Record):
     methods: dict[str, _Method] = {}
     data: dict[str, list[str]] = {}
     plateaus: dict[str, Count] = {}
+    """Of earlier versions: number of runs after which the searches of a benchmark ended."""
     exhausted: dict[str, dict[str, Count]] = {}
     points: dict[str, dict[str, Count]] = {}
     references: dict[str, dict[str, dict[str, Count]]] = {}
@@ -115,11 +116,6 @@ class _Confirm(_Record):
     max_configurations: Count = 0
     seeds: SeedCount = 5
     transfer: bool = False
-
-
-class _Plateau(_Record):
-    patience: Count
-    min_improvement: float
 
 
 class StoredStudy(_Record):
@@ -139,9 +135,11 @@ class StoredStudy(_Record):
     margin: dict[str, float] = {}
     constraints: list[str] = []
     max_concurrent_trials: int = 1
-    racing: dict[str, Any] | None = None
     early_stopping: dict[str, Any] | None = None
-    plateau: _Plateau | None = None
+    racing: dict[str, Any] | None = None
+    """Of earlier versions: further seeds only for promising configurations."""
+    plateau: dict[str, Any] | None = None
+    """Of earlier versions: the searches of a benchmark end when none of them improves."""
     confirm: _Confirm = _Confirm()
     settings: dict[str, dict[str, Any]] | None = None
     split: str = "drawn"
@@ -196,23 +194,19 @@ class StoredStudy(_Record):
         return RunSeeds(self.seeds, self.seed, self.confirm.seeds)
 
     @property
-    def runs_per_search(self) -> int:
-        """Number of runs of each search, unless a plateau ends it."""
-        return self.trials * (len(self.run_seeds) if self.racing is not None else 1)
-
-    @property
     def expected_runs(self) -> ExpectedRuns:
         """The runs that the study can have."""
+        has_racing = self.racing is not None
         return ExpectedRuns(
             name=self.name,
             benchmarks=self.benchmarks,
             methods=self.methods,
             searches=self.searches,
-            max_configurations=self.runs_per_search,
+            max_configurations=self.trials * (len(self.run_seeds) if has_racing else 1),
             seeds=self.run_seeds,
-            has_racing=self.racing is not None,
             has_search=self.settings is None,
             has_transfer=self.confirm.transfer,
+            has_racing=has_racing,
         )
 
 

@@ -1,29 +1,26 @@
 """The search of one method on one benchmark.
 
-No decision depends on timing. Runs are numbered; run n is decided once runs
+No decision depends on timing. Trials are numbered; trial n is suggested once trials
 0 .. n - max_concurrent_trials have ended, from exactly these. So a study proposes the same
 configurations on any number of machines, and with or without an interruption.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from optuna.storages import BaseStorage
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.metrics.constraints import Constraint
-from ngm_tune.metrics.pareto import hypervolume, on_front
+from ngm_tune.metrics.constraints import is_feasible
+from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.selection import select_to_confirm
-from ngm_tune.results.ids import RunId, TrialId, search_name
+from ngm_tune.results.eligibility import is_eligible
+from ngm_tune.results.ids import TrialId, search_name
 from ngm_tune.results.outcome import Outcome, Values
-from ngm_tune.results.schema import Status
 from ngm_tune.search.configurations import Configurations
 from ngm_tune.search.early_stopping import is_dominated
 from ngm_tune.search.optuna_journal import SearchRecord
-from ngm_tune.search.racing import select_for_next_seed
-from ngm_tune.search.run_history import Decision, RunHistory
 from ngm_tune.search.run_spec import Configuration, Phase, RunSpec
 from ngm_tune.search.sampling import explain_invalid_coordinates
 from ngm_tune.search.suggestions import Suggestions
@@ -33,9 +30,8 @@ from ngm_tune.study.plan import StudyPlan
 class MethodSearch:
     """The search of one method on one benchmark.
 
-    Without racing, a run trains a configuration with all seeds of the study. With racing, a run
-    trains a single seed: a further seed of a configuration that could be on the front, or else the
-    first seed of a new configuration. The number of runs is the same for every method.
+    A run trains a configuration with all seeds of the study, so the numbers of configurations are
+    also those of their runs.
 
     Optuna's storage is only a record. Suggestions are functions of the outcomes, so a suggestion
     that is missing in the record is made again and equals the first one.
@@ -47,8 +43,9 @@ class MethodSearch:
         repetition: Repetition of the search, from 0.
         storage: Optuna's storage; may contain an earlier part of this search.
         finished: Outcomes of ended runs by id. The record is brought up to date with them.
-        advance: Makes every decision that is possible in the searches of the benchmark
-            (:meth:`~ngm_tune.search.benchmark_search.BenchmarkSearch.advance`).
+
+    Raises:
+        RecordError: The record contradicts the study or the outcomes.
     """
 
     phase: Phase = "search"
@@ -62,23 +59,18 @@ class MethodSearch:
         *,
         storage: BaseStorage,
         finished: Mapping[str, Outcome],
-        advance: Callable[[], None],
     ) -> None:
         self.benchmark = benchmark
         self.method = plan.methods[method]
         self.repetition = repetition
-        self.on_plateau = False
-        """Whether a plateau ended the search."""
         self.references = plan.references_of(benchmark, method)
         """Number of the configuration that is each reference of the study, by name."""
-        self._advance = advance
         self._study = study = plan.study
         self._objectives = study.objective_metrics
-        self._constraints = [Constraint.parse(text) for text in study.constraints]
         self._space = plan.spaces[method]
-        name = search_name(benchmark, method, repetition, "/")
         self._seeds = tuple(study.run_seeds.of_search(repetition))
-        self._suggestions = Suggestions(
+        name = search_name(benchmark, method, repetition, "/")
+        suggestions = Suggestions(
             name,
             sampler=study.sampler,
             seed=study.seed,
@@ -86,54 +78,44 @@ class MethodSearch:
             objectives=self._objectives,
             points=plan.points_of(benchmark, method),
         )
-        self._finished = {run: outcome.finite() for run, outcome in finished.items()}
-        self._ends_at: int | None = None
+        ids = map(self._trial_id, range(study.trials))
+        self._outcomes = {n: finished[i].finite() for n, i in enumerate(ids) if i in finished}
+        """Outcomes of the ended runs by number."""
+        self._running: set[int] = set()
+        """Numbers of the runs that were started and have no outcome yet."""
+        # Searches of earlier versions continued after the last configuration of a finite space.
+        size = max(suggestions.size or study.trials, max(self._outcomes, default=-1) + 1)
+        self.total = min(study.trials, size)
+        """Number of runs that the search will have."""
         self._record = SearchRecord(name, storage, self._objectives, study.constraints)
-        self._history = RunHistory(study.max_concurrent_trials)
-        self._configurations = Configurations(
-            self._suggestions, self._history, self._record, self._finished, study.constraints
-        )
-
-    @property
-    def decided(self) -> int:
-        """Number of runs decided so far, which is the number of the next one."""
-        return len(self._history)
-
-    @property
-    def total(self) -> int:
-        """Number of runs that the search will have, unless it ends early."""
-        if self._ends_at is not None:
-            return self._ends_at
-        limit, size = self._study.runs_per_search, self._suggestions.size
-        if size is not None:
-            limit = min(limit, size * self._study.runs_per_trial)
-        return max(limit, self.decided)
+        self._configurations = Configurations(suggestions, self._record, self._outcomes, study)
+        for number in range(self.total):
+            self._check_record(number)
 
     @property
     def exhausted(self) -> bool:
         """Whether the search ended because its space has no further configuration."""
-        return self.complete and not self.on_plateau and self.total < self._study.runs_per_search
+        return self.complete and self.total < self._study.trials
 
     @property
     def remaining_seed_runs(self) -> int:
         """Number of seeds, over all runs that have not ended."""
-        seeds_per_run = 1 if self._study.racing else len(self._seeds)
-        return (self.total - len(self._history.outcomes)) * seeds_per_run
+        return (self.total - len(self._outcomes)) * len(self._seeds)
 
     @property
     def started(self) -> int:
         """Number of ended and running runs."""
-        return len(self._history.outcomes) + len(self._history.running)
+        return len(self._outcomes) + len(self._running)
 
     @property
     def complete(self) -> bool:
         """Whether every run has ended."""
-        return len(self._history.outcomes) == self.total
+        return len(self._outcomes) == self.total
 
     @property
     def outcomes(self) -> list[Outcome]:
         """Outcomes of the ended runs."""
-        return list(self._history.outcomes.values())
+        return list(self._outcomes.values())
 
     @property
     def values(self) -> list[Values]:
@@ -142,75 +124,70 @@ class MethodSearch:
 
     def ask(self) -> RunSpec | None:
         """Start the next run; None while it waits for outcomes, or if all runs are started."""
-        self._advance()
-        number = next(iter(self._history.open_runs), None)
-        if number is None or not self.has_ended(self.count_informing_runs(number)):
+        started = self._outcomes.keys() | self._running
+        number = next((n for n in range(self.total) if n not in started), None)
+        if number is None or not self._is_informed(number):
             return None
         self._write_record(number)
-        self._history.running.add(number)
-        decision = self._history.decisions[number]
+        self._running.add(number)
         return RunSpec(
             benchmark=self.benchmark,
             method=self.method.name,
             repetition=self.repetition,
             phase=self.phase,
-            run_id=self._history.run_ids[number],
-            seeds=decision.seeds,
-            **self._configuration(decision.configuration)._asdict(),
+            run_id=self._trial_id(number),
+            seeds=self._seeds,
+            **self._configuration(number)._asdict(),
         )
 
     def finish(self, run_id: str, outcome: Outcome) -> None:
         """Record the outcome of a run; a run with non-finite objectives counts as failed."""
-        number = self._history.number(run_id)
-        self._history.finish(number, outcome.finite())
+        number = TrialId.parse(run_id).number
+        self._running.discard(number)
+        self._outcomes[number] = outcome.finite()
         self._write_record(number)
-        self._advance()
 
     def reopen(self, run_id: str) -> None:
         """Make an interrupted run available to :meth:`ask` again."""
-        self._history.running.discard(self._history.number(run_id))
+        self._running.discard(TrialId.parse(run_id).number)
 
     def close(self) -> None:
-        """Bring the record up to date, so that it contains every outcome and no running run."""
-        for number in self._history.outcomes:
+        """Bring the record up to date, so that it contains no running run.
+
+        It contains every outcome but those of runs before which a run is repeated, because the
+        outcome of that run informs them.
+        """
+        for number in filter(self._is_informed, self._outcomes):
             self._write_record(number)
         self._record.close()
-        self._history.running.clear()
+        self._running.clear()
 
     def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
         """Whether a run should be stopped early.
 
-        The run is compared with feasible runs of the same seeds, among the leading runs that inform
-        the decision about it. A further seed in racing is never pruned, because it measures a
-        configuration that could be on the front.
+        The run is compared with the feasible runs that inform its suggestion.
 
         Args:
             run_id: The run.
             interim: Its objectives after each task so far.
         """
-        rule = self._study.early_stopping
-        number, rung = self._history.number(run_id), len(interim) - 1
-        seeds = self._history.decisions[number].seeds
-        further = self._study.racing is not None and seeds != self._seeds[:1]
-        if rule is None or further or len(interim) < rule.grace_tasks:
+        rule, rung = self._study.early_stopping, len(interim) - 1
+        if rule is None or len(interim) < rule.grace_tasks:
             return False
-        peers = self._history.feasible_peers(seeds, rung, self.count_informing_runs(number))
+        informing = self._study.count_informing_trials(TrialId.parse(run_id).number)
+        outcomes = [self._outcomes[number] for number in range(informing)]
+        peers = [
+            outcome.interim[rung]
+            for outcome in outcomes
+            if len(outcome.interim) > rung and all(map(is_feasible, outcome.violation))
+        ]
         return is_dominated(tuple(interim[rung]), peers, self._objectives, rule)
 
-    def front(self, runs: int | None = None) -> dict[int, Values]:
-        """Return the configurations on the front by number, with their objectives.
-
-        Args:
-            runs: Number of leading runs to consider; None for all.
-        """
-        candidates = self._candidates(runs)
+    def front(self) -> dict[int, Values]:
+        """Return the configurations on the front by number, with their objectives."""
+        candidates = self._candidates()
         mask = on_front(list(candidates.values()), self._objectives)
         return {c: values for (c, values), on in zip(candidates.items(), mask, strict=True) if on}
-
-    def volume(self, runs: int) -> float:
-        """Return the hypervolume of the front after the first ``runs`` runs."""
-        front = list(self.front(runs).values())
-        return hypervolume(front, self._objectives, self._study.reference_point)
 
     def select_to_confirm(self, *, with_references: bool = True) -> list[Configuration] | None:
         """Return the configurations to confirm; None until the search is complete.
@@ -230,56 +207,21 @@ class MethodSearch:
         )
         numbers = [list(candidates)[i] for i in indices]
         if with_references:
-            numbers += [c for c in self.references.values() if c < self._history.configurations]
+            numbers += [c for c in self.references.values() if c < self.total]
         return [self._configuration(c) for c in dict.fromkeys(numbers)]
 
-    def count_informing_runs(self, number: int) -> int:
-        """Return the number of leading runs whose outcomes inform the decision about a run."""
-        return self._history.count_informing_runs(number)
+    def _is_informed(self, number: int) -> bool:
+        """Whether the trials that inform the suggestion of a trial have ended."""
+        informing = self._study.count_informing_trials(number)
+        return all(n in self._outcomes for n in range(informing))
 
-    def has_ended(self, runs: int) -> bool:
-        """Whether the first ``runs`` runs have ended."""
-        return self._history.has_ended(min(runs, self.total))
-
-    def may_decide(self) -> bool:
-        """Whether a run is left to decide about, and the outcomes that inform it are known."""
-        limit = self._study.runs_per_search if self._ends_at is None else self._ends_at
-        return self.decided < limit and self.has_ended(self.count_informing_runs(self.decided))
-
-    def is_recorded(self, number: int) -> bool:
-        """Whether a run has a record from before an interruption."""
-        return self._record[number] is not None
-
-    def end_on_plateau(self) -> None:
-        """End the search before the next run."""
-        self._ends_at, self.on_plateau = self.decided, True
-
-    def decide(self) -> bool:
-        """Decide about the next run; return False if this must wait or no run is left."""
-        number = self.decided
-        informing = self.count_informing_runs(number)
-        decision = self._recorded_decision(number) or self._make_decision(number, informing)
-        if decision is None and self.has_ended(
-            number
-        ):  # with later outcomes racing may find a seed
-            decision = self._make_decision(number, number)
-            if decision is None:
-                self._ends_at = number
-        if decision is None:
-            return False
-        run_id = self._run_id(decision)
-        self._history.append(decision, run_id)
-        if run_id in self._finished:
-            self._history.finish(number, self._finished[run_id])
-            self._record.check_outcome(number, self._finished[run_id])
-        return True
-
-    def _candidates(self, runs: int | None = None) -> dict[int, Values]:
-        """Return the feasible configurations that completed with every seed, by number."""
+    def _candidates(self) -> dict[int, Values]:
+        """Return the feasible configurations that completed, by number."""
         return {
-            c: state.values
-            for c, state in self._history.aggregates(runs).items()
-            if state.values is not None and state.is_eligible(self._study.runs_per_trial)
+            number: outcome.values
+            for number, outcome in sorted(self._outcomes.items())
+            if outcome.values is not None
+            and is_eligible(outcome.status, outcome.values, outcome.violation, has_every_seed=True)
         }
 
     def _configuration(self, number: int) -> Configuration:
@@ -290,89 +232,36 @@ class MethodSearch:
             raise UserError(
                 f"{self.method.name}: configure fails for {coordinates}: {error!r}"
             ) from error
-        return Configuration(str(self._trial_id(number)), hyperparameters, coordinates)
+        return Configuration(self._trial_id(number), hyperparameters, coordinates)
 
-    def _trial_id(self, configuration: int) -> TrialId:
-        return TrialId(self.benchmark, self.method.name, configuration, repetition=self.repetition)
+    def _trial_id(self, number: int) -> str:
+        return str(TrialId(self.benchmark, self.method.name, number, repetition=self.repetition))
 
-    def _run_id(self, decision: Decision) -> str:
-        seed = decision.seeds[0] if self._study.racing else None
-        return str(RunId(self._trial_id(decision.configuration), seed))
-
-    def _recorded_decision(self, number: int) -> Decision | None:
-        """Return the decision about a run that was recorded before an interruption, if any."""
-        recorded, decision = self._record[number], self._record.recorded_decision(number)
+    def _check_record(self, number: int) -> None:
+        """Raise RecordError if the record of a run contradicts the study or its outcome."""
+        recorded = self._record[number]
         if recorded is None:
-            return None
-        possible = [self._new_configuration()]
-        if self._study.racing:
-            runs = Counter(decided.configuration for decided in self._history.decisions)
-            seeds = self._seeds
-            possible += [Decision(c, (seeds[n],)) for c, n in runs.items() if n < len(seeds)]
-        fits = (
-            recorded.distributions == self._space and recorded.params.keys() == self._space.keys()
+            return
+        is_possible = (
+            recorded.distributions == self._space
+            and recorded.params.keys() == self._space.keys()
+            and explain_invalid_coordinates(self._space, recorded.params) is None
+            and recorded.user_attrs.get("seeds", [*self._seeds]) == [*self._seeds]
         )
-        if fits and explain_invalid_coordinates(self._space, recorded.params) is None:
-            if decision is None:
-                return None
-            for candidate in possible:
-                if decision == (candidate.configuration, list(candidate.seeds)):
-                    return candidate
-        raise RecordError(
-            f"the record of run {number} of {self._record.name} is impossible in this study"
-        )
-
-    def _make_decision(self, number: int, informing: int) -> Decision | None:
-        """Decide about a run from the leading outcomes; None if no configuration is left to try."""
-        further = self._further_seed(number, informing) if self._study.racing else None
-        if further is not None:
-            return further
-        new = self._new_configuration()
-        is_finished = self._run_id(new) in self._finished
-        return new if is_finished or not self._configurations.are_exhausted() else None
-
-    def _new_configuration(self) -> Decision:
-        """Return the decision for a new configuration, with all seeds or, in racing, the first."""
-        first = self._seeds[:1] if self._study.racing else self._seeds
-        return Decision(self._history.configurations, first)
-
-    def _further_seed(self, number: int, informing: int) -> Decision | None:
-        """Return a further seed for a configuration that could be on the front; None if none can.
-
-        A configuration that has a seed without an informing outcome must wait.
-        """
-        assert self._study.racing is not None
-        seeds = self._seeds
-        waiting = {decision.configuration for decision in self._history.decisions[informing:]}
-        run_values = {
-            c: aggregate.run_values
-            for c, aggregate in self._history.aggregates(informing).items()
-            if aggregate.status is Status.COMPLETED
-        }
-        incomplete = [c for c, runs in run_values.items() if len(runs) < len(seeds)]
-        best = select_for_next_seed(
-            run_values,
-            [c for c in incomplete if c not in waiting],
-            self._objectives,
-            self._study.racing.min_probability,
-            self._suggestions.seed_of(number),
-            self._constraints,
-        )
-        return None if best is None else Decision(best, (seeds[len(run_values[best])],))
+        if not is_possible:
+            raise RecordError(
+                f"the record of run {number} of {self._record.name} is impossible in this study"
+            )
+        if number in self._outcomes:
+            self._record.check_outcome(number, self._outcomes[number])
 
     def _write_record(self, number: int) -> None:
-        decision = self._history.decisions[number]
         attributes = {
-            "trial_id": str(self._trial_id(decision.configuration)),
-            "run_id": self._history.run_ids[number],
-            "configuration": decision.configuration,
+            "trial_id": self._trial_id(number),
             "method": self.method.name,
-            "seeds": list(decision.seeds),
+            "seeds": list(self._seeds),
             "status": "running",
         }
         self._record.write(
-            number,
-            self._configurations[decision.configuration],
-            attributes,
-            self._history.outcomes.get(number),
+            number, self._configurations[number], attributes, self._outcomes.get(number)
         )

@@ -36,8 +36,7 @@ class SearchRecord:
     """The Optuna study that records one search of one method on one benchmark.
 
     The user attributes of an Optuna trial are the ``number`` of the run within the search, its
-    ``run_id`` (also the name of the Tune trial), the ``trial_id`` and number (``configuration``) of
-    its configuration, ``method``, ``seeds`` and ``status``.
+    ``trial_id`` (also the name of the Tune trial), ``method``, ``seeds`` and ``status``.
 
     Args:
         name: Name of the Optuna study.
@@ -98,16 +97,6 @@ class SearchRecord:
     def __getitem__(self, number: int) -> FrozenTrial | None:
         """Return the latest Optuna trial of a run; None if the run is not recorded."""
         return self._latest.get(number)
-
-    def recorded_decision(self, number: int) -> tuple[Any, Any] | None:
-        """Return the recorded configuration and seeds of a run; None if they are not recorded.
-
-        The values are not validated, since a journal can contain anything.
-        """
-        trial = self._latest.get(number)
-        if trial is None or "configuration" not in trial.user_attrs:
-            return None
-        return trial.user_attrs["configuration"], trial.user_attrs.get("seeds")
 
     def check_outcome(self, number: int, outcome: Outcome) -> None:
         """Check that the recorded outcome of a run, if the record has one, equals this outcome.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from optuna.trial import FrozenTrial
@@ -52,53 +52,36 @@ class Suggestions:
         """Number of configurations in the search space; None if it is infinite."""
         return None if self._grid is None else self._grid.size
 
-    def seed_of(self, number: int) -> int:
-        """Return the random seed of the decision about run ``number``."""
-        entropy = (self._seed, number, *self._name.encode())
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-    def suggest(
-        self,
-        configuration: int,
-        number: int,
-        trials: Iterable[FrozenTrial],
-        tried: Iterable[Mapping[str, object]],
-    ) -> FrozenTrial:
+    def suggest(self, number: int, trials: Iterable[FrozenTrial]) -> FrozenTrial:
         """Suggest a configuration.
 
         Args:
-            configuration: Number of the configuration.
-            number: Number of its first run.
+            number: Number of the configuration.
             trials: Optuna trials of the earlier configurations; those without a known outcome have
                 the state RUNNING.
-            tried: Search coordinates of the earlier configurations; used in finite search spaces.
         """
+        if self._grid is not None:
+            trials = list(trials)
+        entropy = (self._seed, number, *self._name.encode())
         suggestion = suggest(
             self._sampler,
             self._space,
             self._directions,
             trials,
-            self.seed_of(number),
-            self._points[configuration] if configuration < len(self._points) else None,
+            int(np.random.SeedSequence(entropy).generate_state(1)[0]),
+            self._points[number] if number < len(self._points) else None,
         )
-        return suggestion if self._grid is None else self._replace_if_tried(suggestion, tried)
-
-    def all_tried(self, tried: Iterable[Mapping[str, object]]) -> bool:
-        """Whether the search space is finite and every configuration in it was tried."""
-        return self._grid is not None and len(self._indices(tried)) == self._grid.size
+        return suggestion if self._grid is None else self._replace_if_tried(suggestion, trials)
 
     def _replace_if_tried(
-        self, suggestion: FrozenTrial, tried: Iterable[Mapping[str, object]]
+        self, suggestion: FrozenTrial, trials: Iterable[FrozenTrial]
     ) -> FrozenTrial:
         """Return the suggestion, or the next untried configuration if it was tried already."""
         assert self._grid is not None
-        tried_indices, index = self._indices(tried), self._grid.index_of(suggestion.params)
-        if index not in tried_indices or len(tried_indices) == self._grid.size:
+        tried = {self._grid.index_of(trial.params) for trial in trials}
+        index = self._grid.index_of(suggestion.params)
+        if index not in tried or len(tried) == self._grid.size:
             return suggestion
-        while index in tried_indices:
+        while index in tried:
             index = (index + 1) % self._grid.size
         return with_coordinates(suggestion, self._grid.at(index))
-
-    def _indices(self, tried: Iterable[Mapping[str, object]]) -> set[int]:
-        assert self._grid is not None
-        return {self._grid.index_of(coordinates) for coordinates in tried}

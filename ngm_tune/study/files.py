@@ -17,8 +17,8 @@ from pydantic_core import ErrorDetails
 from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import StudyError, UserError
 from ngm_tune.messages import describe_problem, dotted, locate_keys
-from ngm_tune.results.legacy_keys import current_key
-from ngm_tune.study.sections import Confirm, EarlyStopping, Plateau, Racing, Resources
+from ngm_tune.results.legacy_keys import REMOVED_KEYS, current_key
+from ngm_tune.study.sections import Confirm, EarlyStopping, Resources
 from ngm_tune.study.shipped import shipped_names, shipped_text
 from ngm_tune.study.study import Study
 from ngm_tune.study.validation import validate
@@ -29,9 +29,7 @@ _KEYS = {
     "custom": tuple(Custom.model_fields),
     "resources": tuple(Resources.model_fields),
     "confirm": tuple(Confirm.model_fields),
-    "racing": tuple(Racing.model_fields),
     "early_stopping": tuple(EarlyStopping.model_fields),
-    "plateau": tuple(Plateau.model_fields),
 }
 """Allowed keys of each table of the file."""
 
@@ -164,6 +162,11 @@ def _explain(error: ValidationError, content: dict[str, Any]) -> str:
 
 
 def _explain_unknown_key(table: str, key: str) -> str:
+    if not table and key in REMOVED_KEYS:
+        return (
+            f"{key} was removed: {REMOVED_KEYS[key]}; results that were searched with it can be "
+            "analyzed, not resumed"
+        )
     allowed = _KEYS[table]
     renamed = current_key(table, key)
     close = difflib.get_close_matches(key, allowed, n=1)

@@ -1,4 +1,4 @@
-"""Tables of a study file: resources, confirm, racing, early_stopping and plateau."""
+"""Tables of a study file: resources, confirm and early_stopping."""
 
 from __future__ import annotations
 
@@ -57,14 +57,6 @@ class Confirm(_Table):
     were tuned on another data set."""
 
 
-class Racing(_Table):
-    """Run seeds one by one, and further seeds only for promising configurations."""
-
-    min_probability: Share = 0.2
-    """Smallest probability of being on the front for which a configuration receives a further
-    seed."""
-
-
 class EarlyStopping(_Table):
     """Prune trials that their peers at the same task dominate."""
 
@@ -75,13 +67,3 @@ class EarlyStopping(_Table):
     grace_tasks: Annotated[int, Field(ge=2, le=1_000_000)] = 2
     """Number of tasks on which every trial is trained. The first transition is in the second
     task."""
-
-
-class Plateau(_Table):
-    """End searches that no longer improve."""
-
-    patience: Count = 20
-    """Number of recent trials of each method over which the growth is measured."""
-    min_improvement: Share = 0.01
-    """Relative growth of the hypervolume. The searches of a benchmark end, after the same number of
-    trials, when the growth of every method is at most this value."""

@@ -27,8 +27,6 @@ from ngm_tune.study.sections import (
     Confirm,
     Count,
     EarlyStopping,
-    Plateau,
-    Racing,
     Resources,
     SeedCount,
 )
@@ -90,12 +88,8 @@ class Study(BaseModel):
     references: the study also confirms them if they are not on a front, and reports show them."""
     constraints: list[str] = []
     """Bounds on metrics, such as "avg_acc >= 0.9". Only feasible trials can be on a front."""
-    racing: Racing | None = None
-    """Run the seeds of a configuration one by one; promising configurations get further seeds."""
     early_stopping: EarlyStopping | None = None
     """Prune trials that their peers dominate."""
-    plateau: Plateau | None = None
-    """End the searches of a benchmark when their hypervolume stops growing."""
     confirm: Confirm = Confirm()
     """How the best configurations of each search are confirmed on the test data."""
     max_concurrent_trials: Count = 1
@@ -198,11 +192,6 @@ class Study(BaseModel):
                 f"seeds = {self.seeds}: with searches = {self.searches} it must be a number of "
                 "seeds, since repetitions have no seed in common; or set searches = 1"
             )
-        if self.searches > 1 and self.plateau is not None:
-            raise ValueError(
-                f"searches = {self.searches}: plateau needs searches = 1, since it would end the "
-                "repetitions after different numbers of trials"
-            )
         if (CUSTOM in self.benchmarks) != (self.custom is not None):
             raise ValueError(
                 f"benchmarks = {self.benchmarks}: the benchmark {CUSTOM!r} needs the table "
@@ -263,16 +252,6 @@ class Study(BaseModel):
         return self
 
     @property
-    def runs_per_trial(self) -> int:
-        """Number of runs of a trial: one, or one per seed with racing."""
-        return len(self.run_seeds) if self.racing else 1
-
-    @property
-    def runs_per_search(self) -> int:
-        """Number of runs of each search, unless a plateau ends it."""
-        return self.trials * self.runs_per_trial
-
-    @property
     def run_seeds(self) -> RunSeeds:
         """The seeds of the runs."""
         return RunSeeds(self.seeds, self.seed, self.confirm.seeds)
@@ -290,12 +269,15 @@ class Study(BaseModel):
             benchmarks=self.benchmarks,
             methods=self.methods,
             searches=self.searches,
-            max_configurations=self.runs_per_search,
+            max_configurations=self.trials,
             seeds=self.run_seeds,
-            has_racing=self.racing is not None,
             has_search=self.settings is None,
             has_transfer=self.confirm.transfer,
         )
+
+    def count_informing_trials(self, number: int) -> int:
+        """Return the number of leading trials whose outcomes inform the suggestion of a trial."""
+        return max(0, number - self.max_concurrent_trials + 1)
 
     def resolved(self) -> Study:
         """Return the study with the entries of ``custom`` that depend on its data filled in.

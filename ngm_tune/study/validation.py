@@ -19,15 +19,7 @@ from ngm_tune.study.sections import Confirm
 from ngm_tune.study.study import Study
 
 _METHOD_HINT = "other methods need a package that is not installed"
-_SEARCH_KEYS = (
-    "search_space",
-    "points_to_evaluate",
-    "constraints",
-    "racing",
-    "early_stopping",
-    "plateau",
-    "confirm",
-)
+_SEARCH_KEYS = ("search_space", "points_to_evaluate", "constraints", "early_stopping", "confirm")
 """Keys that a study with fixed hyper-parameters (``settings``) cannot have."""
 
 
@@ -90,8 +82,6 @@ def _check_search(plan: StudyPlan) -> None:
                 raise ValueError(f"{key}: a study with settings has no search")
         return
     _check_transfer(study)
-    if study.racing is not None and len(study.run_seeds) < 2:
-        raise ValueError(f"racing: needs at least two seeds; seeds = {study.seeds}")
     early = study.early_stopping
     for benchmark in plan.outlines.values() if early is not None else ():
         if early is not None and early.grace_tasks >= benchmark.tasks:

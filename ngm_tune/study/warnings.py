@@ -44,9 +44,7 @@ def warn_of_small_spaces(plan: StudyPlan) -> Iterator[str]:
 
 def warn_of_rules_without_effect(study: Study) -> Iterator[str]:
     """Yield a warning for each rule without effect, because the searches are too short for it."""
-    # Number of runs whose outcomes inform the decision about the last run.
-    informing = max(0, study.runs_per_search - study.max_concurrent_trials)
-    early, plateau = study.early_stopping, study.plateau
+    early, informing = study.early_stopping, study.count_informing_trials(study.trials - 1)
     if early is not None and informing < early.min_peers:
         yield (
             f"early_stopping will stop no trial: min_peers = {early.min_peers} is more than the "
@@ -58,10 +56,3 @@ def warn_of_rules_without_effect(study: Study) -> Iterator[str]:
             f"the {study.sampler} sampler will learn nothing: max_concurrent_trials = {concurrent} "
             f"starts all {study.trials} trials of a method before one ends"
         )
-    if plateau is not None:
-        needed = 2 * plateau.patience * study.runs_per_trial
-        if informing < needed:
-            yield (
-                f"plateau will end no search: patience = {plateau.patience} needs the outcomes of "
-                f"{needed} runs of each method, and only {informing} inform the last decision"
-            )

@@ -7,7 +7,6 @@ damaged or replaced ``study.toml`` can be detected and repaired.
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -208,17 +207,17 @@ def extend_to_runs(study: Study, runs: Mapping[str, pa.Table]) -> Study:
             numbers.setdefault(search, set()).add(trial.number)
             confirmed_seeds[trial] += rows.num_rows if trial.is_selected else 0
             has_transfer |= trial.origin is not None
-    n_runs = study.runs_per_search
+    trials = study.trials
     for of_search in numbers.values():
-        while n_runs in of_search:
-            n_runs += 1
+        while trials in of_search:
+            trials += 1
     searches = study.searches
     while searches in {repetition for _, _, repetition in numbers}:
         searches += 1
     seeds = max([study.confirm.seeds, *confirmed_seeds.values()])
     return study.model_copy(
         update={
-            "trials": max(study.trials, math.ceil(n_runs / study.runs_per_trial)),
+            "trials": trials,
             "searches": searches,
             "confirm": study.confirm.model_copy(update={"seeds": seeds, "transfer": has_transfer}),
         }
@@ -229,7 +228,7 @@ def find_differences(study: Study, stored: Study) -> list[str]:
     """Describe each key whose stored value makes it a different study.
 
     Keys that may change on resume are not compared. A study may have more methods and benchmarks
-    than the stored one: their searches are independent, unless a plateau ends them together.
+    than the stored one, since their searches are independent.
     """
     expected, actual = _without_additions(study, stored).model_dump(), stored.model_dump()
     return [
@@ -241,16 +240,15 @@ def find_differences(study: Study, stored: Study) -> list[str]:
 
 def _without_additions(study: Study, stored: Study) -> Study:
     """Return the part of a study that is about the methods and benchmarks of the stored one."""
-    methods = study.methods if study.plateau is not None else stored.methods
     update: dict[str, Any] = {
-        "methods": [name for name in study.methods if name in methods],
+        "methods": [name for name in study.methods if name in stored.methods],
         "benchmarks": [name for name in study.benchmarks if name in stored.benchmarks],
         "points_to_evaluate": [
             point
             for point in study.points_to_evaluate
             if isinstance(point, str)
             or (
-                point["method"] in methods
+                point["method"] in stored.methods
                 and point.get("benchmark", stored.benchmarks[0]) in stored.benchmarks
             )
         ],
@@ -258,7 +256,7 @@ def _without_additions(study: Study, stored: Study) -> Study:
     for key in _KEYS_OF_METHODS:
         entries = getattr(study, key)
         if entries is not None:
-            update[key] = {name: entry for name, entry in entries.items() if name in methods}
+            update[key] = {name: entry for name, entry in entries.items() if name in stored.methods}
     return study.model_copy(update=update)
 
 

@@ -16,13 +16,13 @@ from ngm_tune.results.directory import FAILURES, JOURNAL, Results
 from ngm_tune.results.outcome import Outcome, compute_outcome, extract_coordinates
 from ngm_tune.results.recomputation import needs_recomputation
 from ngm_tune.results.schema import Status, trials_schema
-from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.fixed_runs import (
     RunSource,
     create_confirmation,
     create_fixed_run,
     create_transfer,
 )
+from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.optuna_journal import open_journal
 from ngm_tune.search.sampling import decode_coordinates, explain_invalid_coordinates
 from ngm_tune.study.plan import StudyPlan
@@ -131,20 +131,15 @@ def create_sources(
         RecordError: The search record contradicts the outcomes.
     """
     study = plan.study
-    repetitions = range(study.searches)
+    combinations = product(range(study.searches), study.benchmarks, study.methods)
     if study.settings is not None:
         return [
             create_fixed_run(study, benchmark, method, repetition, finished)
-            for repetition, benchmark, method in product(
-                repetitions, study.benchmarks, study.methods
-            )
+            for repetition, benchmark, method in combinations
         ]
     searches = [
-        search
-        for repetition, benchmark in product(repetitions, study.benchmarks)
-        for search in BenchmarkSearch(
-            plan, benchmark, repetition, storage=storage, finished=finished
-        ).searches
+        MethodSearch(plan, benchmark, method, repetition, storage=storage, finished=finished)
+        for repetition, benchmark, method in combinations
     ]
     if not study.confirm.max_configurations:
         return searches

@@ -111,11 +111,7 @@ def quick(*changes: str) -> tuple[str, ...]:
         ),
         (quick("reference_point.avg_acc=1.5"), "reference_point.avg_acc = 1.5: must be a number w"),
         (quick("reference_point={ avg_sg = 1.0 }"), "must give one value for each of the obj"),
-        (
-            quick("racing.min_probability=2.0"),
-            "racing.min_probability = 2.0: input should be less than 1",
-        ),
-        (quick("racing={}", "seeds=1"), "racing: needs at least two seeds; seeds = 1"),
+        (quick("racing={}"), "racing was removed: at equal compute one seed per trial finds"),
         (
             quick("early_stopping.grace_tasks=5"),
             "early_stopping.grace_tasks = 5: must be less than the 5 tasks of split",

@@ -50,7 +50,7 @@ def test_both_executors_write_the_same_rows(plugin: Path, tmp_path: Path) -> Non
 
 
 LARGER_STUDY = """
-    title = "Custom images and Rotated-Digits, with replay, racing, probes and step costs"
+    title = "Custom images and Rotated-Digits, with replay, probes and step costs"
     benchmarks = ["custom", "rotated-digits"]
     methods = ["ngm-sgd", "er", "unreliable"]
     searches = 1
@@ -59,7 +59,6 @@ LARGER_STUDY = """
     iterations_per_task = 8
     strategy = "replay"
     buffer_size = 10
-    racing = {}
     max_concurrent_trials = 2
     probes = ["fast-and-slow"]
     cost = true
@@ -110,7 +109,7 @@ def test_both_executors_extend_a_study_and_retry_its_failed_runs_alike(
     with patch.dict(os.environ, BREAK_METHOD="1"):
         started = in_process(site)(*run, "--set", "trials=1", "--results", local)
     assert (started.code, started.err) == (0, "")
-    assert len(list((local / "failures").iterdir())) == 6
+    assert len(list((local / "failures").iterdir())) == 2
     shutil.copytree(local, ray)
 
     for command, location in ((in_process(site), local), (in_subprocess(site), ray)):
@@ -120,8 +119,6 @@ def test_both_executors_extend_a_study_and_retry_its_failed_runs_alike(
     trials = pl.read_parquet(ray / "trials" / "*.parquet")
     assert "failed" not in set(trials["status"])
     assert set(trials["benchmark"]) == {"custom", "rotated-digits"}
-    seeds = trials.filter(phase="search").group_by("trial_id").len()["len"]
-    assert 1 <= seeds.min() < seeds.max() == 3  # racing gave some configurations fewer seeds
     assert set(Results(str(ray)).read("probes")["quantity"].to_pylist()) >= {"fast_norm"}
     costs, expected = (
         pl.read_parquet(folder / "costs" / "larger.parquet").sort("method")

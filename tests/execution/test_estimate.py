@@ -59,7 +59,6 @@ def test_finished_runs_of_an_interrupted_and_of_a_grown_study_are_not_left(tmp_p
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        (["racing={}"], {"search": 6, "confirm": 4}),
         (["confirm.max_configurations=0"], {"search": 6}),
         (["trials=1", "confirm={}", "settings={ sgd = { lr = 0.1 } }"], {"confirm": 2}),
     ],

@@ -72,7 +72,6 @@ LEGACY_RESULTS = {
         search_space = { sgd = { lr = [0.01, 0.5] } }
         points_to_evaluate = [{ method = "sgd", lr = 0.1 }]
         early_stopping = { quantile = 0.6, min_peers = 3, grace_tasks = 3 }
-        plateau = { patience = 5, min_improvement = 0.02 }
         confirm = { max_configurations = 1, seeds = 2 }
         """,
     ),

@@ -42,7 +42,6 @@ class MadeUp:
 
     def __init__(self, folder: Path, more: str = "", study: str = STUDY) -> None:
         self.location = str(folder)
-        self.racing = "racing" in more
         self.results = Results(self.location)
         self.results.write_text("study.toml", study + more)
         space = {"lr": {"low": 1e-3, "high": 1.0, "log": True, "step": None}}
@@ -78,12 +77,7 @@ class MadeUp:
             }
             for step, seed in enumerate(seeds, -(len(seeds) // 2))
         ]  # fmt: skip
-        if self.racing and phase == "search":
-            runs = {f"{trial}@{row['seed']}": [row] for row in rows}
-        else:
-            runs = {trial: rows}
-        for run, rows_of_run in runs.items():
-            self.results.write("trials", run, pa.Table.from_pylist(rows_of_run, SCHEMA))
+        self.results.write("trials", trial, pa.Table.from_pylist(rows, SCHEMA))
 
     def rows(
         self,
@@ -92,8 +86,9 @@ class MadeUp:
         seeds: Sequence[int],
         phase: str = "confirm",
         status: str = "completed",
+        run: str | None = None,
     ) -> None:
-        """Add a trial with one point per seed."""
+        """Add a trial with one point per seed; ``run`` is its run, by default the trial."""
         rows = [
             {
                 **identity(trial, seed), "phase": phase, "status": status,
@@ -102,7 +97,7 @@ class MadeUp:
             }
             for seed, (accuracy, gap) in zip(seeds, points, strict=True)
         ]  # fmt: skip
-        self.results.write("trials", trial, pa.Table.from_pylist(rows, SCHEMA))
+        self.results.write("trials", run or trial, pa.Table.from_pylist(rows, SCHEMA))
 
     def confirmed(self, trial: str, points: Sequence[Point]) -> None:
         """Add a confirmation, with one point per fresh seed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.search.run_spec import RunSpec
@@ -28,13 +27,7 @@ TASKS = 5
 SEARCHES: dict[str, dict[str, Any]] = {
     "plain": {},
     "constrained": {"constraints": ["avg_acc >= 0.9"]},
-    "racing": {"racing": {}, "trials": 9},
     "early_stopping": {"early_stopping": {"min_peers": 3}},
-    "racing and early stopping": {
-        "racing": {"min_probability": 0.3},
-        "early_stopping": {"min_peers": 2},
-        "trials": 9,
-    },
 }
 """Changes to the study for each kind of search."""
 
@@ -59,20 +52,6 @@ def a_study(**changes: Any) -> Study:
     return validate_study({**content, **changes}, "test")
 
 
-def make_benchmark_search(
-    journal: Path,
-    methods: Sequence[str] = ("sgd",),
-    finished: Mapping[str, Outcome] | None = None,
-    **changes: Any,
-) -> BenchmarkSearch:
-    """Return the searches of some methods on Split-Digits."""
-    study = a_study(**{"methods": list(methods), **changes})
-    storage = open_storage(journal)
-    return BenchmarkSearch(
-        StudyPlan.resolve(study), "split-digits", 0, storage=storage, finished=finished or {}
-    )
-
-
 def make_method_search(
     journal: Path,
     method: str = "sgd",
@@ -85,8 +64,9 @@ def make_method_search(
     """
     defaults = METHODS if "points_to_evaluate" in changes else [method]
     methods = changes.pop("methods", defaults)
-    benchmark = make_benchmark_search(journal, methods, finished, **changes)
-    return benchmark.searches[methods.index(method)]
+    plan = StudyPlan.resolve(a_study(**{"methods": methods, **changes}))
+    storage = open_storage(journal)
+    return MethodSearch(plan, "split-digits", method, 0, storage=storage, finished=finished or {})
 
 
 def simulate_outcome(spec: RunSpec) -> Outcome:

@@ -1,11 +1,11 @@
-"""Comparison of samplers, early stopping and racing on recorded runs.
+"""Comparison of samplers and of early stopping on recorded runs.
 
 The table has runs of NGM-SGD on two benchmarks with random settings and six seeds each, and the
 objectives after every task. A search of a study is replayed on it: each suggestion receives the
 outcome of the nearest recorded setting. The search uses three seeds; its final front is evaluated
 with the other three, as in a confirmation. The choice of seeds and all other random numbers differ
 between repetitions. The budget is counted in tasks trained with one seed. Searches with early
-stopping or racing have the same budget as the others and can therefore try more settings.
+stopping have the same budget as the others and can therefore try more settings.
 
     python -m tests.performance.samplers                     the comparison, in about an hour
     python -m tests.performance.samplers --record RESULTS    the table, from `ngm-tune run
@@ -39,7 +39,6 @@ from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.columns import SEARCH_PREFIX
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.plan import StudyPlan
@@ -59,8 +58,6 @@ BASELINE = "random"
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "stopping": {"early_stopping": {}},
-    "racing": {"racing": {}},
-    "both": {"early_stopping": {}, "racing": {}},
 }
 TRIALS = 40
 """The budget of a search: the cost of this number of trials with all seeds."""
@@ -149,9 +146,8 @@ def replay(
             **keys,
         }
     )
-    (search,) = BenchmarkSearch(
-        StudyPlan.resolve(study), benchmark, 0, storage=InMemoryStorage(), finished={}
-    ).searches
+    plan, storage = StudyPlan.resolve(study), InMemoryStorage()
+    search = MethodSearch(plan, benchmark, METHOD, 0, storage=storage, finished={})
     indices: dict[str, int] = {}
     spent = 0
     volumes = np.zeros(100)
@@ -335,7 +331,7 @@ def main() -> None:
     cells = [cell_of(kind, repeated[kind], repeated[*kind[:2], "plain"]) for kind in kinds]
     FOUND.write_text(json.dumps([cell._asdict() for cell in cells]) + "\n", encoding="utf-8")
     print(markdown(cells))
-    print("Best sampler without early stopping and racing (the default):", winner(cells))
+    print("Best sampler without early stopping (the default):", winner(cells))
 
 
 if __name__ == "__main__":

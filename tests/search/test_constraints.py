@@ -11,7 +11,6 @@ import pytest
 from optuna.trial import TrialState
 
 from ngm_tune.results.outcome import Outcome, compute_outcome
-from ngm_tune.search.aggregation import aggregate
 from ngm_tune.search.method_search import MethodSearch
 from tests.helpers.searches import ask_run, make_method_search, read_optuna_trials, simulate_outcome
 
@@ -91,12 +90,10 @@ def test_a_configuration_exactly_at_a_bound_is_feasible(tmp_path: Path) -> None:
 
 
 def test_feasibility_depends_on_the_mean_over_seeds() -> None:
-    runs = [Outcome("completed", (a, 0.1), (0.9 - a,)) for a in (0.88, 0.94)]
-    assert aggregate([(0, runs[0])])[0].violation == pytest.approx((0.02,))
-    assert not aggregate([(0, runs[0])])[0].is_eligible(1)
-    both = aggregate([(0, run) for run in runs])[0]
-    assert both.violation == pytest.approx((-0.01,))
-    assert both.is_eligible(2)
+    rows = [{"status": "completed", "avg_acc": a, "avg_sg": 0.1} for a in (0.88, 0.94)]
+    for seeds, violation in ((rows[:1], 0.02), (rows, -0.01)):
+        outcome = compute_outcome(seeds, [], ["avg_acc", "avg_sg"], ["avg_acc >= 0.9"])
+        assert outcome.violation == pytest.approx((violation,))
 
 
 def test_a_constraint_can_bound_a_metric_that_is_not_an_objective() -> None:

@@ -110,25 +110,6 @@ def test_diverged_runs_are_peers(tmp_path: Path) -> None:
     assert search.should_prune(ask_run(search).run_id, BAD)
 
 
-def test_with_racing_only_runs_of_the_first_seed_are_peers_and_are_pruned(
-    tmp_path: Path,
-) -> None:
-    search = make_method_search(tmp_path / "a", early_stopping={"min_peers": 2}, racing={}, seeds=2)
-    first, second, third, fourth = (finish(search, FINE) for _ in range(4))
-    assert [p.seeds for p in (first, second, third, fourth)] == [(0,), (1,), (0,), (1,)]
-    fifth = ask_run(search)
-    assert fifth.seeds == (0,)
-    assert search.should_prune(fifth.run_id, BAD[:2])
-    search.finish(fifth.run_id, Outcome("completed", FINE[-1], interim=FINE))
-    further = ask_run(search)
-    assert further.seeds == (1,)
-    assert not search.should_prune(further.run_id, BAD)
-    few = make_method_search(tmp_path / "b", early_stopping={"min_peers": 3}, racing={}, seeds=2)
-    for _ in range(4):
-        finish(few, FINE)
-    assert not few.should_prune(ask_run(few).run_id, BAD[:2])
-
-
 def test_runs_that_may_still_be_running_are_not_peers(tmp_path: Path) -> None:
     """With three concurrent trials, the two runs before a run may still be running."""
     search = make_method_search(

@@ -12,12 +12,11 @@ from ngm_tune.execution.trial_config import build_trial_config
 from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.ids import TrialId
 from ngm_tune.results.outcome import Outcome
-from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.fixed_runs import FixedRuns, create_confirmation, create_transfer
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.plan import StudyPlan
-from tests.helpers.searches import a_study, ask_run, list_suggestions, make_benchmark_search
+from tests.helpers.searches import a_study, ask_run, make_method_search
 
 FRONT = [(0.95, 0.5), (0.9, 0.3), (0.8, 0.2), (0.7, 0.15), (0.6, 0.1)]
 DOMINATED = (0.5, 0.6)
@@ -27,19 +26,18 @@ def run_search_to(
     journal: Path, values: list[tuple[float, float] | None], **changes: Any
 ) -> tuple[MethodSearch, FixedRuns]:
     """Return a complete search with these objectives (None: a failed run) and its confirmation."""
-    benchmark = make_benchmark_search(journal, trials=len(values), **changes)
-    (search,) = benchmark.searches
+    search = make_method_search(journal, trials=len(values), **changes)
     for value in values:
         status = "completed" if value else "failed"
         search.finish(ask_run(search).run_id, Outcome(status, value))
-    return search, confirm(benchmark, **changes)
+    return search, confirm(search, **changes)
 
 
 def confirm(
-    benchmark: BenchmarkSearch, finished: Mapping[str, Outcome] | None = None, **changes: Any
+    search: MethodSearch, finished: Mapping[str, Outcome] | None = None, **changes: Any
 ) -> FixedRuns:
-    """Return the confirmation of the first search of a benchmark."""
-    return create_confirmation(a_study(**changes), benchmark.searches[0], finished or {})
+    """Return the confirmation of a search."""
+    return create_confirmation(a_study(**changes), search, finished or {})
 
 
 def ask_all(confirmation: FixedRuns) -> list[RunSpec]:
@@ -94,20 +92,18 @@ def test_references_are_confirmed_beside_the_front(tmp_path: Path) -> None:
 
 
 def test_pending_confirmations_of_references_are_counted(tmp_path: Path) -> None:
-    benchmark = make_benchmark_search(tmp_path / "a", trials=3, points_to_evaluate=["default"])
-    assert confirm(benchmark).total == 5  # max_configurations = 4, and the default
+    search = make_method_search(tmp_path / "a", trials=3, points_to_evaluate=["default"])
+    assert confirm(search).total == 5  # max_configurations = 4, and the default
 
 
 def test_a_confirmation_does_not_wait_for_other_methods(tmp_path: Path) -> None:
-    benchmark = make_benchmark_search(tmp_path / "a", ["sgd", "adam"], trials=1)
-    search, _ = benchmark.searches
+    search = make_method_search(tmp_path / "a", methods=["sgd", "adam"], trials=1)
     search.finish(ask_run(search).run_id, Outcome("completed", FRONT[0]))
-    assert len(ask_all(confirm(benchmark))) == 1
+    assert len(ask_all(confirm(search))) == 1
 
 
 def test_seeds_can_be_added_to_confirmations(tmp_path: Path) -> None:
-    benchmark = make_benchmark_search(tmp_path / "a", trials=1)
-    (search,) = benchmark.searches
+    search = make_method_search(tmp_path / "a", trials=1)
     search.finish(ask_run(search).run_id, Outcome("completed", FRONT[0]))
     trial = "split-digits.sgd.0000.confirm"
     done = Outcome("completed", FRONT[0], seeds=2)
@@ -119,7 +115,7 @@ def test_seeds_can_be_added_to_confirmations(tmp_path: Path) -> None:
         ({f"{trial}@1002": added}, {trial: (1000, 1001), f"{trial}@1003": (1003,)}),
         ({trial: done, f"{trial}@1002": added, f"{trial}@1003": added}, {}),
     ):
-        confirmation = confirm(benchmark, finished, confirm={"seeds": 4})
+        confirmation = confirm(search, finished, confirm={"seeds": 4})
         assert confirmation.remaining_seed_runs == sum(map(len, expected.values()))
         assert {spec.run_id: spec.seeds for spec in ask_all(confirmation)} == expected
         assert {spec.trial_id for spec in ask_all(confirmation)} <= {trial}
@@ -128,14 +124,13 @@ def test_seeds_can_be_added_to_confirmations(tmp_path: Path) -> None:
 
 def test_confirmations_have_the_hyperparameters_of_the_search(tmp_path: Path) -> None:
     changes = {"confirm": {"max_configurations": 2}}
-    benchmark = make_benchmark_search(tmp_path / "a", ["ngm-sgd"], trials=2, **changes)
-    (search,) = benchmark.searches
+    search = make_method_search(tmp_path / "a", "ngm-sgd", trials=2, **changes)
     suggested = {}
     for values in FRONT[:2]:
         spec = ask_run(search)
         suggested[f"{spec.trial_id}.confirm"] = (spec.hyperparameters, spec.coordinates)
         search.finish(spec.run_id, Outcome("completed", values))
-    again = ask_all(confirm(benchmark, **changes))
+    again = ask_all(confirm(search, **changes))
     assert {p.trial_id: (p.hyperparameters, p.coordinates) for p in again} == suggested
 
 
@@ -148,8 +143,8 @@ def test_confirmations_use_fresh_seeds(tmp_path: Path) -> None:
 
 
 def test_confirmation_waits_for_the_whole_search(tmp_path: Path) -> None:
-    benchmark = make_benchmark_search(tmp_path / "a", trials=3)
-    (search,), confirmation = benchmark.searches, confirm(benchmark)
+    search = make_method_search(tmp_path / "a", trials=3)
+    confirmation = confirm(search)
     for values in FRONT[:3]:
         assert confirmation.ask() is None
         assert not confirmation.complete
@@ -168,26 +163,13 @@ def test_a_search_without_a_front_has_no_confirmations(
     assert confirmation.complete
 
 
-def test_with_racing_only_configurations_with_all_seeds_are_confirmed(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"racing": {"min_probability": 0.4}, "seeds": 3, "trials": 6}
-    benchmark = make_benchmark_search(tmp_path / "a", **changes)
-    suggestions = list_suggestions(benchmark.searches[0])
-    confirmation = confirm(benchmark, **changes)
-    specs = ask_all(confirmation)
-    assert specs
-    for spec in specs:
-        trial_id = spec.trial_id.removesuffix(".confirm")
-        assert [f"{trial_id}@{seed}" in suggestions for seed in range(3)] == [True] * 3
-
-
 def test_finished_confirmations_are_not_run_again(tmp_path: Path) -> None:
-    benchmark = make_benchmark_search(tmp_path / "a", trials=len(FRONT))
-    (search,) = benchmark.searches
+    search = make_method_search(tmp_path / "a", trials=len(FRONT))
     for values in FRONT:
         search.finish(ask_run(search).run_id, Outcome("completed", values))
-    first, *rest = ask_all(confirm(benchmark))
+    first, *rest = ask_all(confirm(search))
     ended = Outcome("completed", (0.9, 0.2), seeds=5)
-    again = confirm(benchmark, {first.run_id: ended})
+    again = confirm(search, {first.run_id: ended})
     assert again.outcomes == [ended]
     assert again.values == [(0.9, 0.2)]
     assert ask_all(again) == rest

@@ -99,7 +99,7 @@ def test_initial_points_are_the_first_configurations(tmp_path: Path, kind: str) 
     assert first == pytest.approx({k: v for k, v in POINTS[0].items() if k != "method"})
     assert second == pytest.approx({k: v for k, v in POINTS[2].items() if k != "method"})
     assert third != pytest.approx(second)
-    assert search.total == (10 if "racing" in kind else 5)
+    assert search.total == 5
     assert search.complete
 
 

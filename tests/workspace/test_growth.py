@@ -159,13 +159,6 @@ def test_what_existing_searches_depend_on_must_not_change(
     assert description.startswith(difference)
 
 
-def test_a_plateau_admits_no_further_method() -> None:
-    """All methods of a benchmark end together, when the last of them levels off."""
-    stored = a_study(methods=["sgd"], plateau={"patience": 5})
-    grown = a_study(methods=["sgd", "adam"], plateau={"patience": 5})
-    assert find_differences(grown, stored) == ["methods is ['sgd'] instead of ['sgd', 'adam']"]
-
-
 def test_entries_of_added_methods_are_no_difference() -> None:
     stored = a_study(methods=["sgd"])
     grown = a_study(

@@ -102,10 +102,7 @@ def test_every_legacy_key_is_read_as_its_current_key() -> None:
     assert study.early_stopping.model_dump() == {
         "quantile": 0.6, "min_peers": 3, "grace_tasks": 3,
     }  # fmt: skip
-    assert study.plateau is not None
-    assert study.plateau.model_dump() == {"patience": 5, "min_improvement": 0.02}
     assert study.confirm.max_configurations == 1
-    assert with_current_keys({"racing": {"chance": 0.3}}) == {"racing": {"min_probability": 0.3}}
 
 
 @pytest.mark.parametrize(("seed", "seeds"), [(0, 3), (7, [0, 1, 2])])
@@ -171,11 +168,28 @@ def test_doctor_rebuilds_the_search_record_of_results_with_legacy_keys(tmp_path:
     assert [finding for finding in examine(str(copy)) if finding.repair] == []
 
 
-def test_analysis_reads_the_plateau_of_a_study_with_legacy_keys() -> None:
-    study = load(str(SCHEMA_2_LEGACY_KEYS)).study
-    assert study.confirm.max_configurations == 1
-    assert study.plateau is not None
-    assert (study.plateau.patience, study.plateau.min_improvement) == (5, 0.02)
+@pytest.mark.parametrize("key", ["racing", "plateau"])
+def test_results_with_a_removed_key_are_analyzed_and_not_resumed(
+    tmp_path: Path, ngm_tune: Command, key: str
+) -> None:
+    copy = shutil.copytree(SCHEMA_2_LEGACY_KEYS, tmp_path / "copy")
+    current = LEGACY_RESULTS["schema 2"].write_study(tmp_path / "study.toml")
+    with (copy / "study.toml").open("a") as file:
+        file.write(f"\n[{key}]\n")
+    environment = Results(str(copy)).read_environment()
+    environment["study"][key] = {}
+    Results(str(copy)).write_environment(environment)
+    before = count_contents(copy)
+    loaded = load(str(copy))
+    assert (loaded.results.left_out, loaded.search.height) == ({}, 4)
+    for name in ("analyze", "defaults"):
+        assert ngm_tune(name, copy, "--output", tmp_path / name).code == 0
+    refused = ngm_tune("run", current, "--results", copy)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert f"{key} was removed: at equal compute " in refused.err
+    assert "results that were searched with it can be analyzed, not resumed" in refused.err
+    assert not any(finding.repair for finding in examine(str(copy)))
+    assert count_contents(copy) == before
 
 
 @pytest.mark.parametrize("version", VERSIONS)

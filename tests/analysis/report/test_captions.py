@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ngm_tune.analysis import write_report
@@ -80,23 +79,6 @@ def test_fixed_runs_are_captioned_as_test_data(tmp_path: Path) -> None:
         "Each point is a method with fixed hyper-parameters on test data: the mean of 2 seeds, "
         "with bars for ± 1 standard deviation."
     )
-
-
-def test_a_search_that_ended_on_a_plateau_is_explained_with_its_rule(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
-    for number in range(4):
-        for method in ("sgd", "ngm-sgd"):
-            made.trial(number, (0.9, 0.1), method=method)
-    environment = made.results.read_environment() | {"plateaus": {SPLIT: 4}}
-    made.results.write_text("environment.json", json.dumps(environment))
-    text = report_text(made)
-    assert (
-        "The search ended after 4 trials per method, because the last 2 trials added at most "
-        "1.0 % to each method's hypervolume." in text
-    )
-    environment["exhausted"] = {SPLIT: {"ngm-sgd": 1}}
-    made.results.write_text("environment.json", json.dumps(environment))
-    assert "after 4 trials per method that had untried configurations, because" in report_text(made)
 
 
 def test_references_are_captioned_with_their_marks(tmp_path: Path) -> None:

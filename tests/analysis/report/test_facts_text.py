@@ -49,19 +49,16 @@ def test_early_stopping_reports_the_saved_iterations(made: MadeUp) -> None:
     assert "in 1 of them a seed had diverged" in fact_texts(made.load())["Stopped early"]
 
 
-def test_a_search_that_ended_early_is_complete_and_explained(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "plateau = { patience = 2, min_improvement = 0.01 }\n")
-    for number in range(4):
+def test_a_search_of_an_exhausted_space_is_complete_and_explained(made: MadeUp) -> None:
+    for number in range(8):
         made.trial(number, (0.9, 0.1))
     made.trial(0, (0.9, 0.1), method="ngm-sgd")
-    annotate(made, plateaus={SPLIT: 4})
     texts = fact_texts(made.load())
     assert texts["Incomplete"] == (
-        "NGM-SGD on split-digits has 1 of 4 trials; until they are complete, the tuning effort is "
+        "NGM-SGD on split-digits has 1 of 8 trials; until they are complete, the tuning effort is "
         "unequal"
     )
     assert texts["Effort"].startswith("8 trials of 2 seeds for every method and benchmark")
-    assert texts["Effort"].endswith("on split-digits the search ended after 4 trials per method")
     annotate(made, exhausted={SPLIT: {"ngm-sgd": 1}})
     texts = fact_texts(made.load())
     assert "Incomplete" not in texts
@@ -70,12 +67,10 @@ def test_a_search_that_ended_early_is_complete_and_explained(tmp_path: Path) -> 
     )
 
 
-def test_effort_with_racing_is_given_in_seed_runs(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
+def test_removed_options_of_the_search_are_reported(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\nplateau = {}\n")
     made.trial(0, (0.5, 0.5))
-    texts = fact_texts(made.load())
-    assert texts["Effort"].endswith("; racing allocates 16 seed-runs per method")
-    assert "SGD on split-digits has 2 of 16 seed-runs" in texts["Incomplete"]
+    assert fact_texts(made.load())["Effort"].endswith(", seed 0); with racing; with plateau")
 
 
 def test_a_single_trial_and_a_single_seed_are_singular(tmp_path: Path) -> None:

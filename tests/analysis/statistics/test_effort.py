@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import pytest
 
@@ -30,25 +28,3 @@ def test_expected_hypervolume_is_the_mean_over_orders(made: MadeUp) -> None:
     assert hours["budget"].to_numpy().max() == pytest.approx(4.0)  # 4 trials of 2 x 1800 s
     assert hours["observed"][-1] == pytest.approx(0.55)
     assert hours.filter(pl.col("budget") < 0.99)["mean"].to_numpy().max() == 0.0
-
-
-def test_budget_counts_seed_runs_with_racing(tmp_path: Path) -> None:
-    """Counting trials would favour a method that spreads its seed-runs over more trials."""
-    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
-    made.trial(0, (0.5, 0.5))
-    made.trial(1, (0.9, 0.1), seeds=(0,))
-    made.trial(2, (0.9, 0.1), seeds=(0,))
-    for number in range(2):
-        made.trial(number, (0.5, 0.5), method="ngm-sgd")
-    info = effort_info(made.load(), "split-digits")
-    assert info is not None
-    growth = info.growth.filter(unit="seed-runs")
-    for method in ("SGD", "NGM-SGD"):
-        assert growth.filter(Method=method)["budget"].to_list() == [1, 2, 3, 4]
-    # Trial 0 is complete after two seed-runs only in orders that begin with it.
-    ngm = growth.filter(Method="NGM-SGD")["mean"].to_list()
-    assert ngm == pytest.approx([0.0, 0.25, 0.25, 0.25])
-    sgd = growth.filter(Method="SGD")["mean"].to_list()
-    assert sgd[0] == 0.0
-    assert sgd[1] == pytest.approx(0.25 / 3, abs=0.03)
-    assert sgd[3] == pytest.approx(0.25)

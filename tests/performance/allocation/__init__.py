@@ -10,5 +10,5 @@ have the same arrangement of the data and the same seeds.
     python -m tests.performance.allocation    both comparisons, in about 15 minutes
 
 See :mod:`.table` for the runs, :mod:`.splits` for the splits of the compute, and :mod:`.options`
-for racing, early stopping, plateaus and more seeds per trial.
+for early stopping and more seeds per trial.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import compare_options, compare_plateaus
+from .options import compare_options
 from .report import Results, tables_of
 from .splits import BUDGETS, TYPICAL, Split, compare_confirmations, compare_splits, evaluate
 from .table import SETTINGS, load
@@ -20,7 +20,6 @@ def main() -> None:
         splits,
         typical,
         compare_confirmations(tables),
-        compare_plateaus(tables),
         compare_options(tables),
     ).write()
     print("\n".join(tables_of(Results.read())))

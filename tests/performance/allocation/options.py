@@ -1,10 +1,9 @@
 """Comparison of the options of a search at equal compute, on recorded runs.
 
-Racing, early stopping, more seeds per trial and the sampler "tpe" are replayed by the product's
-search code on the runs of :mod:`.table`; a suggestion receives the
-outcome of the nearest recorded setting. The compute of a search is counted in tasks trained with
-one seed and is the same for every option. A plateau is compared with as many trials as it takes on
-average. Every search then confirms at most four configurations with three fresh seeds.
+Early stopping, more seeds per trial and the sampler "tpe" are replayed by the product's search code
+on the runs of :mod:`.table`; a suggestion receives the outcome of the nearest recorded setting. The
+compute of a search is counted in tasks trained with one seed and is the same for every option.
+Every search then confirms at most four configurations with three fresh seeds.
 """
 
 from __future__ import annotations
@@ -23,12 +22,9 @@ from ngm_tune.metrics.registry import METRICS
 from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.results.schema import Status
-from ngm_tune.search.benchmark_search import BenchmarkSearch
 from ngm_tune.search.method_search import MethodSearch
-from ngm_tune.search.plateau import has_levelled_off
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.plan import StudyPlan
-from ngm_tune.study.sections import Plateau
 from ngm_tune.study.study import Study
 
 from .splits import (
@@ -40,7 +36,6 @@ from .splits import (
     confirm,
     detectable,
     dominated_volume,
-    select,
     to_points,
 )
 from .table import BENCHMARK, OBJECTIVES, Table, settings_of, to_unit
@@ -51,10 +46,6 @@ SEARCHES = 5
 BUDGETS = (16, 24)
 """Seed-runs of a search, without its confirmation."""
 REPETITIONS = 120
-PATIENCE = (4, 8, 20)
-LONGEST = 60
-"""Number of trials of a search that reaches no plateau."""
-PLATEAU_REPETITIONS = 2100
 
 
 class Option(NamedTuple):
@@ -79,9 +70,7 @@ OPTIONS = (
     Option("1 seed, early stopping", 1, {"early_stopping": {}}),
     Option("1 seed, early stopping from 4 peers", 1, {"early_stopping": {"min_peers": 4}}),
     Option("2 seeds", 2),
-    Option("2 seeds, racing", 2, {"racing": {}}),
     Option("3 seeds", 3),
-    Option("3 seeds, racing", 3, {"racing": {}}),
     Option("tpe, 1 seed", 1, _TPE),
     Option("tpe, 1 seed, early stopping", 1, {**_TPE, "early_stopping": {}}, "tpe, 1 seed"),
 )
@@ -161,6 +150,7 @@ class Replay:
                 "title": "A search on recorded runs",
                 "benchmarks": [BENCHMARK],
                 "methods": [self._method.name],
+                "searches": 1,
                 "trials": 4 * budget,  # more than the budget allows
                 "seeds": seeds[: option.seeds],
                 "seed": seed,
@@ -169,9 +159,8 @@ class Replay:
                 **option.keys,
             }
         )
-        (search,) = BenchmarkSearch(
-            StudyPlan.resolve(study), BENCHMARK, storage=InMemoryStorage(), finished={}
-        ).searches
+        plan, storage = StudyPlan.resolve(study), InMemoryStorage()
+        search = MethodSearch(plan, BENCHMARK, self._method.name, 0, storage=storage, finished={})
         settings: dict[str, int] = {}
         tasks = self.table.search.shape[3]
         spent = 0
@@ -302,90 +291,3 @@ def compare_options(tables: Mapping[str, Table], repetitions: int = REPETITIONS)
             rows.append(_row(option.name, budget, first, again, baseline))
             print(rows[-1], flush=True)
     return rows
-
-
-def compare_plateaus(
-    tables: Mapping[str, Table], repetitions: int = PLATEAU_REPETITIONS
-) -> list[Row]:
-    """Compare searches that end on a plateau with searches of as many trials on average."""
-    random = np.random.default_rng(0)
-    arrangements = next(iter(tables.values())).search.shape[1]
-    draws = Draws.random(repetitions, arrangements, random)
-    drawn = [
-        [random.integers(len(table.search), size=(repetitions, LONGEST)) for _ in range(2)]
-        for table in tables.values()
-    ]
-    rows = []
-
-    def score(ends: Sequence[Ints]) -> tuple[list[Scores], list[Scores]]:
-        first, again = (
-            [
-                _score_leading(table, settings[number], draws, ends[number])
-                for table, settings in zip(tables.values(), drawn, strict=True)
-            ]
-            for number in range(2)
-        )
-        return first, again
-
-    for patience in PATIENCE:
-        rule = Plateau(patience=patience)
-        ends = [
-            _end_on_plateau(
-                [
-                    _leading_volumes(table, settings[number], draws)
-                    for table, settings in zip(tables.values(), drawn, strict=True)
-                ],
-                rule,
-            )
-            for number in range(2)
-        ]
-        trials = round(float(np.mean(ends)))
-        fixed = score([np.full(repetitions, trials)] * 2)
-        name, volumes = f"{trials} trials", _volumes(*fixed)
-        rows.append(_row(name, trials, *fixed, ("", volumes)))
-        plateau = f"plateau, patience {patience}"
-        rows.append(_row(plateau, float(np.mean(ends)), *score(ends), (name, volumes)))
-        print(rows[-2:], flush=True)
-    return rows
-
-
-def _leading_volumes(table: Table, settings: Ints, draws: Draws) -> Floats:
-    """Return the hypervolume of N searches after each trial with one seed, shape (N, T)."""
-    points = _search_points(table, settings, draws)
-    return np.stack(
-        [dominated_volume(points[:, :count]) for count in range(1, settings.shape[1] + 1)], axis=1
-    )
-
-
-def _search_points(table: Table, settings: Ints, draws: Draws) -> Floats:
-    seeds = draws.seeds[:, :1]
-    return to_points(table.search[settings, draws.arrangement[:, None], seeds, -1])
-
-
-def _end_on_plateau(volumes: Sequence[Floats], rule: Plateau) -> Ints:
-    """Return the number of trials after which the searches of all methods end, shape (N,).
-
-    Args:
-        volumes: Hypervolume of each method after each trial, each of shape (N, T).
-        rule: The plateau.
-    """
-    ends = np.full(len(volumes[0]), volumes[0].shape[1])
-    for number, of_methods in enumerate(zip(*volumes, strict=True)):
-        for count in range(1, ends[number]):
-            levelled = [
-                has_levelled_off(lambda runs, v=v: v[runs - 1], count, rule.patience, rule)  # type: ignore[misc]
-                for v in of_methods
-            ]
-            if all(levelled) and any(v[count - 1] > 0.0 for v in of_methods):
-                ends[number] = count
-                break
-    return ends
-
-
-def _score_leading(table: Table, settings: Ints, draws: Draws, ends: Ints) -> Scores:
-    """Confirm searches that end after some of their trials."""
-    points = _search_points(table, settings, draws)
-    points[np.arange(points.shape[1]) >= ends[:, None]] = np.inf
-    indices, selected = select(points, CONFIGURATIONS)
-    chosen = np.take_along_axis(settings, indices, axis=1)
-    return _confirm_both(table, chosen, selected, draws, ends)

@@ -21,14 +21,12 @@ class Results(NamedTuple):
         splits: Splits of each budget, the best resolution first.
         typical: Splits of interest.
         confirmations: The same searches, confirmed with different numbers of seeds.
-        plateaus: Searches that end on a plateau, each after searches of a fixed length.
         options: Options of a search at equal compute.
     """
 
     splits: Mapping[int, list[Figures]]
     typical: list[Figures]
     confirmations: list[Optimism]
-    plateaus: list[Row]
     options: list[Row]
 
     def write(self, path: Path = RESULTS) -> None:
@@ -37,7 +35,6 @@ class Results(NamedTuple):
             **{str(budget): figures for budget, figures in self.splits.items()},
             "typical": self.typical,
             "confirmations": self.confirmations,
-            "plateaus": self.plateaus,
             "options": self.options,
         }
         texts = []
@@ -50,7 +47,7 @@ class Results(NamedTuple):
     def read(cls, path: Path = RESULTS) -> Results:
         """Read the results."""
         parts = json.loads(path.read_text(encoding="utf-8"))
-        plateaus, options = ([Row(*row) for row in parts.pop(n)] for n in ("plateaus", "options"))
+        options = [Row(*row) for row in parts.pop("options")]
         confirmations = [Optimism(*row) for row in parts.pop("confirmations")]
         figures = {
             name: [Figures(Split(*split), *rest) for split, *rest in rows]
@@ -58,7 +55,7 @@ class Results(NamedTuple):
         }
         typical = figures.pop("typical")
         splits = {int(budget): of_budget for budget, of_budget in figures.items()}
-        return cls(splits, typical, confirmations, plateaus, options)
+        return cls(splits, typical, confirmations, options)
 
 
 def _rounded(value: Any) -> Any:
@@ -76,7 +73,6 @@ def tables_of(results: Results) -> list[str]:
         typical_table(results.typical),
         confirmations_table(results.confirmations),
         options_table(results.options),
-        plateaus_table(results.plateaus),
     ]
 
 
@@ -168,12 +164,6 @@ def options_table(options: Sequence[Row]) -> str:
     """Return the options of a search at equal compute."""
     header = ["runs of a search", "option", "trials", "hypervolume", "gain", "over", "resolves"]
     return _table(header, [[f"{row.runs:.0f}", row.option, *_results_of(row)] for row in options])
-
-
-def plateaus_table(plateaus: Sequence[Row]) -> str:
-    """Return plateaus beside searches of as many trials."""
-    header = ["search", "trials", "hypervolume", "gain", "over", "resolves"]
-    return _table(header, [[row.option, *_results_of(row)] for row in plateaus])
 
 
 def _results_of(row: Row) -> list[str]:
