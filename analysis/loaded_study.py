@@ -41,7 +41,7 @@ class LoadedStudy(NamedTuple):
     seed), and flags. ``feasible``: the trial satisfies the constraints. ``eligible``: the trial
     may be on a front (:func:`~ngm_tune.results.eligibility.is_eligible`). ``front``: the trial is
     eligible, and no other eligible trial of the same search dominates it. ``to_confirm`` (only in
-    ``search``): the study confirms the configuration because the front of the search selected it.
+    ``search``): the study confirms the configuration as one of the best of its search.
     ``reference``: names of the references that the trial evaluates, such as ``"default"`` or
     ``"default, paper"``; null for other trials.
 

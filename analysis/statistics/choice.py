@@ -79,12 +79,8 @@ class Choice(NamedTuple):
         if not self.from_search:
             return f"{text}{counted(self.n_points, 'point')} on the front"
         points = counted(self.n_points, "confirmed point")
-        fronts = (
-            "the front of the search"
-            if self.n_repetitions == 1
-            else f"the fronts of {self.n_repetitions} searches"
-        )
-        text += f"{points} on {fronts}, by validation scores"
+        searches = "the search" if self.n_repetitions == 1 else f"{self.n_repetitions} searches"
+        text += f"{points} of {searches}, by validation scores"
         if self.n_excluded:
             text += f"; excluded on test data: {self.n_excluded} (failed, diverged or infeasible)"
         return f"{text}; regret {describe_estimate(self.regret)}"

@@ -15,7 +15,7 @@ from ngm_tune.results.schema import Status
 from ngm_tune.search.fixed_runs import RunSource, create_confirmation, create_fixed_run
 from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.search.schedule import Schedule
-from tests.helpers.searches import a_study, make_benchmark_search, make_method_search
+from tests.helpers.searches import a_study, make_method_search
 
 
 def searcher_of(
@@ -137,8 +137,7 @@ def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
 
 def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None:
     changes = {"trials": 2, "confirm": {"max_configurations": 1, "seeds": 2}}
-    benchmark = make_benchmark_search(tmp_path / "a", **changes)
-    (search,) = benchmark.searches
+    search = make_method_search(tmp_path / "a", **changes)
     study = a_study(methods=["sgd"], **changes)
     searcher = searcher_of([search, create_confirmation(study, search, {})])
     for tune_id, gap in (("t0", 0.2), ("t1", 0.1)):
@@ -156,8 +155,7 @@ def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None
 
 
 def test_a_search_without_a_front_needs_no_confirmation(tmp_path: Path) -> None:
-    benchmark = make_benchmark_search(tmp_path / "a", trials=1)
-    (search,) = benchmark.searches
+    search = make_method_search(tmp_path / "a", trials=1)
     study = a_study(methods=["sgd"], trials=1)
     searcher = searcher_of([search, create_confirmation(study, search, {})])
     searcher.suggest("t0")

@@ -80,7 +80,9 @@ def test_a_single_trial_and_a_single_seed_are_singular(tmp_path: Path) -> None:
     made.confirmed(f"{SPLIT}.sgd.0000.confirm", [(0.8, 0.4)])
     texts = fact_texts(made.load())
     assert texts["Effort"].startswith("1 trial of 1 seed for every method")
-    assert texts["Evaluated on"].endswith("1 configuration of the fronts re-run with 1 fresh seed")
+    assert texts["Evaluated on"].endswith(
+        "1 configuration of the searches re-run with 1 fresh seed"
+    )
 
 
 def test_the_rule_that_chose_the_configurations_is_explained(made: MadeUp) -> None:

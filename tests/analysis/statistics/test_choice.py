@@ -45,10 +45,7 @@ def test_test_scores_do_not_influence_the_choice(fronts: Path) -> None:
         choice, _ = choose(loaded, select)
         assert choice.trial_id == f"split-digits.ngm-sgd.{number:04d}.confirm"
         assert choice.scores["avg_acc"].mean == pytest.approx(on_test[number][0][0])
-        assert (
-            "among 3 confirmed points on the front of the search, by validation scores"
-            in choice.explanation
-        )
+        assert "among 3 confirmed points of the search, by validation scores" in choice.explanation
 
 
 def test_failed_confirmations_are_excluded_and_counted(fronts: Path) -> None:
@@ -64,7 +61,7 @@ def test_failed_confirmations_are_excluded_and_counted(fronts: Path) -> None:
     write_trials(results, "sgd", [("completed", (0.9, 0.9), (0.1, 0.1))], "confirm")
     first, second = choose(load(str(fronts)), "avg_acc")
     assert first.trial_id != "split-digits.ngm-sgd.0000.confirm"  # the best one of the search
-    assert "among 2 confirmed points on the front of the search" in first.explanation
+    assert "among 2 confirmed points of the search" in first.explanation
     assert first.n_excluded == 1
     assert "excluded on test data: 1 (failed, diverged or infeasible)" in first.explanation
     assert "excluded" not in second.explanation
@@ -86,7 +83,7 @@ def test_the_configurations_of_all_repetitions_compete(tmp_path: Path) -> None:
     choice = choose(loaded, "avg_acc")[0]
     assert (choice.trial_id, choice.repetition) == ("split-digits.ngm-sgd.r2.0000.confirm", 2)
     assert (choice.n_points, choice.n_repetitions) == (5, 3)
-    assert "among 5 confirmed points on the fronts of 3 searches" in choice.explanation
+    assert "among 5 confirmed points of 3 searches" in choice.explanation
     assert choice.scores["avg_acc"][:3] == pytest.approx((0.94, 0.94, 0.94))
     over_repetitions = choice.over_repetitions["avg_acc"]
     assert over_repetitions[:3] == pytest.approx(estimate_mean([0.90, 0.80, 0.94])[:3])

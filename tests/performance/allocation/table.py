@@ -115,8 +115,11 @@ def record_arrangement(number: int) -> pl.DataFrame:
     )
     plan = StudyPlan.resolve(study)
     rows: list[dict[str, Any]] = []
-    for phase, seeds in (("search", study.seed_list), ("confirm", study.fresh_seeds)):
-        split, evaluated = splits_for(pool, phase, plan.arrangement(BENCHMARK))
+    for phase, seeds in (
+        ("search", study.run_seeds.of_search(0)),
+        ("confirm", study.run_seeds.of_confirmation(0)),
+    ):
+        split, evaluated = splits_for(pool, phase, plan.arrangement(BENCHMARK, 0))
         for runs in _stacks(seeds):
             rules = rule_of([get_method(m).settings_at(point) for m, _, point, _ in runs])
             values = train(
