@@ -35,7 +35,7 @@ def test_stopped_trials_and_those_with_fewer_seeds_are_never_on_a_front(tmp_path
     made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\n")
     made.trial(0, (0.5, 0.5))
     trial = "split-digits.sgd.0001"
-    made.rows(trial, [(0.99, 0.0)], [0], "search", f"{trial}@0")
+    made.rows(trial, [(0.99, 0.0)], [0], "search", run=f"{trial}@0")
     made.trial(2, (0.99, 0.0), status="stopped", iterations=40)
     loaded = made.load()
     trials = loaded.search_trials("split-digits")
