@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -119,24 +120,26 @@ class LoadedStudy(NamedTuple):
         In these, every method with a trial on the benchmark has ended its search, and all
         configurations to confirm have been confirmed with every seed.
         """
+        confirmed = self.confirmed_trials(benchmark).filter(seeds=self.study.confirm.seeds)
+        n_trials = _count_by_search(self.first_phase_trials(benchmark))
+        n_to_confirm = _count_by_search(self.search_trials(benchmark).filter("to_confirm"))
+        n_confirmed = _count_by_search(confirmed)
+
+        def is_complete(method: str, repetition: int) -> bool:
+            search = method, repetition
+            has_ended = n_trials[search] >= self.expected_trials(benchmark, method)
+            if self.has_fixed_runs:
+                return has_ended
+            # A search is confirmed once it has ended; it may have been extended afterwards.
+            has_ended |= n_confirmed[search] > 0
+            return has_ended and n_confirmed[search] == n_to_confirm[search]
+
         methods = self.methods_on(benchmark)
         return [
             repetition
             for repetition in range(self.study.searches)
-            if all(self._is_complete(benchmark, method, repetition) for method in methods)
+            if all(is_complete(method, repetition) for method in methods)
         ]
-
-    def _is_complete(self, benchmark: str, method: str, repetition: int) -> bool:
-        first = self.first_phase_trials(benchmark, method).filter(repetition=repetition)
-        has_ended = first.height >= self.expected_trials(benchmark, method)
-        if self.has_fixed_runs:
-            return has_ended
-        confirmed = self.confirmed_trials(benchmark, method).filter(
-            repetition=repetition, seeds=self.study.confirm.seeds
-        )
-        # A search is confirmed once it has ended; it may have been extended afterwards.
-        has_ended |= confirmed.height > 0
-        return has_ended and confirmed.height == first.filter("to_confirm").height
 
     def is_confirmed(self, benchmark: str) -> bool:
         """Return whether claims about a benchmark rest on test data.
@@ -229,6 +232,11 @@ class LoadedStudy(NamedTuple):
         """Return the search trials or, in a study without a search, the fixed runs."""
         select = self.confirmed_trials if self.has_fixed_runs else self.search_trials
         return select(benchmark, method)
+
+
+def _count_by_search(trials: pl.DataFrame) -> Counter[tuple[str, int]]:
+    """Return the number of trials of each method and repetition."""
+    return Counter(trials.select("method", "repetition").iter_rows())
 
 
 def _select(trials: pl.DataFrame, benchmark: str, method: str | None) -> pl.DataFrame:
