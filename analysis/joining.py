@@ -26,7 +26,7 @@ _PROTOCOL = (
     *("seed", "searches", "split", "class_order", "seeds", "confirm"),
     *("trials", "sampler", "max_concurrent_trials", "racing", "early_stopping", "plateau"),
     *("iterations_per_task", "strategy", "buffer_size"),
-    *("eval_every", "eval_dense", "eval_examples", "eval_tasks", "eval_precision"),
+    *("evaluation", "eval_every", "eval_dense", "eval_examples", "eval_tasks", "eval_precision"),
 )
 """Keys of a study that must be equal."""
 

@@ -21,6 +21,7 @@ from ngm_tune.results.directory import Results
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.plan import StudyPlan
+from ngm_tune.training.adaptive import TYPICAL_SHARE
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, StreamOptions
@@ -135,7 +136,9 @@ def _estimate_repetitions(
         step, per_example = _time(benchmark, config, train, evaluator)
     except Exception as error:  # anything that a user's method raises
         raise UserError(f"{source.method.name} on {benchmark.name} raises {error!r}") from error
-    schedule = EvaluationSchedule(config["eval_every"], config["eval_dense"], config["eval_tasks"])
+    schedule = EvaluationSchedule(
+        config["eval_every"], config["eval_dense"], config["eval_tasks"], config["evaluation"]
+    )
     iterations = config["iterations_per_task"]
     evaluated = _count_evaluated(schedule, evaluator.sizes, iterations)
     return RemainingRuns(
@@ -176,9 +179,11 @@ def _time(
 
 def _count_evaluated(schedule: EvaluationSchedule, sizes: Sequence[int], iterations: int) -> int:
     """Return the number of examples that one run evaluates."""
-    return sum(
+    at_ends = sum(sum(sizes[: task + 1]) for task in range(len(sizes)))
+    before = sum(
         sizes[evaluated]
         for task in range(len(sizes))
-        for step in range(iterations)
+        for step in range(iterations - 1)
         for evaluated in schedule.tasks_at(task, step, iterations)
     )
+    return at_ends + round(before * (TYPICAL_SHARE if schedule.mode == "adaptive" else 1.0))

@@ -173,6 +173,7 @@ def curves_table(trial_id: str, runs: Iterable[ContinualTraining]) -> pa.Table:
                     eval_task=eval_task,
                     accuracy=accuracy[row, eval_task],
                     loss=loss[row, eval_task],
+                    examples=record.examples.numpy()[row, eval_task],
                 )
             )
     return pa.concat_tables(parts)

@@ -10,7 +10,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
-from ngm_tune.training.options import EvalTasks, Precision, ProbeName, Strategy
+from ngm_tune.training.options import EvalTasks, EvaluationMode, Precision, ProbeName, Strategy
 
 _CHECKPOINT_SECONDS = "NGM_TUNE_CHECKPOINT_SECONDS"
 """Environment variable: seconds between checkpoints of a trial."""
@@ -46,6 +46,7 @@ class TrialConfig(TypedDict):
     order_seed: int | None
     """Seed of the class order; None for that of the benchmark."""
     eval_examples: int | None
+    evaluation: EvaluationMode
     eval_every: int
     eval_dense: int
     eval_tasks: EvalTasks
@@ -64,8 +65,8 @@ class TrialConfig(TypedDict):
 def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialConfig:
     """Build the config of a run.
 
-    Confirmations and transfers are evaluated after every iteration on all test examples in float32,
-    independently of the search.
+    Confirmations and transfers are evaluated after every iteration, on examples from all of the
+    test data, in float32; only the key ``evaluation`` is that of the search.
     """
     study = plan.study
     is_confirmation = spec.phase != "search" and study.settings is None
@@ -92,6 +93,7 @@ def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialCo
         "split_seed": arrangement.split_seed,
         "order_seed": arrangement.order_seed,
         "eval_examples": None if is_confirmation else study.eval_examples,
+        "evaluation": study.evaluation,
         "eval_every": 1 if is_confirmation else study.eval_every,
         "eval_dense": 0 if is_confirmation else study.eval_dense,
         "eval_tasks": "seen" if is_confirmation else study.eval_tasks,

@@ -177,7 +177,10 @@ class TrialTraining:
             iterations_per_task=config["iterations_per_task"],
             stream=StreamOptions(benchmark.batch_size, config["strategy"], config["buffer_size"]),
             evaluation=EvaluationSchedule(
-                config["eval_every"], config["eval_dense"], config["eval_tasks"]
+                config["eval_every"],
+                config["eval_dense"],
+                config["eval_tasks"],
+                config["evaluation"],
             ),
             prepare=benchmark.prepare,
             augment=benchmark.augment,

@@ -147,6 +147,7 @@ class StoredStudy(_Record):
     strategy: str = "joint"
     buffer_size: int | None = None
     iterations_per_task: int | None = None
+    evaluation: str = "full"
     eval_every: int = 1
     eval_dense: int = 0
     eval_examples: int | None = None

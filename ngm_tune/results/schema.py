@@ -28,6 +28,8 @@ VERSION_KEY = b"ngm_tune.schema_version"
 
 REPETITION = "repetition"
 """Column of ``trials/`` that files of studies without repetitions can lack; it is 0 there."""
+EXAMPLES = "examples"
+"""Column of ``curves/`` that older files can lack; all examples were evaluated there."""
 
 Table = Literal["trials", "tasks", "curves", "steps", "probes", "costs"]
 PHASES = ("search", "confirm", "transfer")
@@ -119,10 +121,12 @@ CURVES_SCHEMA = _versioned(
             ("eval_task", pa.int16()),
             ("accuracy", pa.float32()),
             ("loss", pa.float32()),
+            (EXAMPLES, pa.int32()),
         ]
     )
 )
-"""``task`` is the task being trained, ``eval_task`` the evaluated one."""
+"""``task`` is the task being trained, ``eval_task`` the evaluated one, ``examples`` how many of its
+examples were evaluated; with adaptive evaluation, the others keep earlier predictions."""
 
 STEPS_SCHEMA = _versioned(
     pa.schema(
@@ -219,7 +223,7 @@ def find_schema_problem(table: Table, schema: pa.Schema) -> str | None:
         return f"schema version {version}; this version of ngm-tune reads {readable}"
     for column in SCHEMAS[table]:
         if column.name not in schema.names:
-            if column.name not in {*METRICS, REPETITION}:  # older files lack them
+            if column.name not in {*METRICS, REPETITION, EXAMPLES}:  # older files lack them
                 return f"no column {column.name}"
         elif schema.field(column.name).type != column.type:
             kind = schema.field(column.name).type

@@ -33,6 +33,7 @@ from ngm_tune.study.sections import (
 from ngm_tune.training.options import (
     ClassOrder,
     EvalTasks,
+    EvaluationMode,
     Precision,
     ProbeName,
     SplitKind,
@@ -119,6 +120,10 @@ class Study(BaseModel):
     half from a buffer ("replay"), or the current task only ("naive")."""
     buffer_size: Count | None = None
     """Number of examples in the buffer of `strategy = "replay"`."""
+    evaluation: EvaluationMode = "full"
+    """Examples on which old tasks are evaluated during training, in searches and confirmations: all
+    of them ("full"), or those that can change an accuracy near its minimum ("adaptive"), about a
+    fifth. Stability gaps, minimum accuracies and recovery times are those of full evaluation."""
     eval_every: Count = 1
     """Number of iterations between evaluations."""
     eval_dense: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -243,6 +248,11 @@ class Study(BaseModel):
                 raise ValueError(
                     f'{key} has {metric.name}, which needs eval_tasks = "seen"; metrics that allow '
                     f'eval_tasks = "{self.eval_tasks}" are {", ".join(others)}'
+                )
+            if metric.window is not None and self.evaluation == "adaptive":
+                raise ValueError(
+                    f'{key} has {metric.name}, which needs evaluation = "full"; with "adaptive" it '
+                    "is unknown"
                 )
             if metric.window is not None and self.eval_every >= metric.window:
                 raise ValueError(

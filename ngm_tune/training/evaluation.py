@@ -38,6 +38,34 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+class Evaluation(NamedTuple):
+    """Scores of a model on the K tasks of a benchmark, each of shape (K,)."""
+
+    accuracy: Tensor
+    """Accuracy as a fraction; NaN for tasks that were not evaluated."""
+    loss: Tensor
+    """Cross-entropy in nats; NaN for tasks that were not evaluated."""
+    examples: Tensor
+    """Number of examples of each task that the model was evaluated on, int64."""
+
+    @classmethod
+    def of_none(cls, tasks: int, device: torch.device) -> Evaluation:
+        """Return the evaluation of none of the tasks."""
+        accuracy, loss = torch.full((2, tasks), torch.nan, device=device)
+        return cls(accuracy, loss, torch.zeros(tasks, dtype=torch.int64))
+
+
+class ExampleScores(NamedTuple):
+    """Scores of a model on n examples, each of shape (n,)."""
+
+    correct: Tensor
+    """Whether the prediction is right."""
+    loss: Tensor
+    """Cross-entropy in nats."""
+    margin: Tensor
+    """Logit of the label minus the largest other logit. Its sign decides the prediction."""
+
+
 class _Examples(NamedTuple):
     """Evaluation examples of a selection of tasks, N examples in total."""
 
@@ -68,6 +96,7 @@ class Evaluator:
         if precision == "mixed" and not has_bfloat16(torch.device(device)):
             precision = "float32"
         self.precision = precision
+        self.device = torch.device(device)
         self._split = examples.materialized().to(device)
         self._rounded = None if precision == "float32" else self._split.inputs.bfloat16()
         self._prefixes: dict[tuple[int, ...], _Examples] = {}
@@ -83,30 +112,57 @@ class Evaluator:
         """K, the number of tasks."""
         return len(self.sizes)
 
+    def rows(self, task: int) -> range:
+        """Return the numbers of the examples of a task, in the order of the tasks."""
+        end = self._split.seen(task + 1)
+        return range(end - self.sizes[task], end)
+
     @torch.no_grad()
-    def __call__(self, model: nn.Module, tasks: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Evaluate a model on some tasks, and leave it in evaluation mode.
+    def __call__(self, model: nn.Module, tasks: Sequence[int]) -> Evaluation:
+        """Evaluate a model on all examples of some tasks, and leave it in evaluation mode.
 
         Args:
             model: Network that returns logits.
             tasks: Tasks to evaluate, counted from 0.
-
-        Returns:
-            Accuracy as a fraction and cross-entropy in nats, each of shape (K,); NaN for the other
-            tasks.
         """
         model.eval()
         examples = self._examples_of(tuple(tasks))
         logits = self._logits(model, examples)
         correct = (logits.argmax(dim=1) == examples.labels).float()
         losses = F.cross_entropy(logits, examples.labels, reduction="none")
-        scores = torch.stack((correct, losses))
-        means = scores.new_full((2, self.tasks), torch.nan)
-        parts = torch.split(scores, examples.sizes, dim=1)
-        for task, scores_of_task in zip(tasks, parts, strict=True):
-            means[:, task] = scores_of_task.mean(dim=1)
-        accuracy, loss = means
-        return accuracy, loss
+        result = Evaluation.of_none(self.tasks, logits.device)
+        parts = torch.split(torch.stack((correct, losses)), examples.sizes, dim=1)
+        for task, scores in zip(tasks, parts, strict=True):
+            result.accuracy[task], result.loss[task] = scores.mean(dim=1)
+            result.examples[task] = scores.shape[1]
+        return result
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, rows: Tensor) -> ExampleScores:
+        """Score a model on single examples, and leave it in evaluation mode.
+
+        Args:
+            model: Network that returns logits.
+            rows: Numbers of the examples in the order of the tasks, shape (n,), int64.
+        """
+        model.eval()
+        labels = self._split.labels[rows]
+        logits = self._logits(
+            model,
+            _Examples(
+                self._split.inputs[rows],
+                None if self._rounded is None else self._rounded[rows],
+                labels,
+                [len(rows)],
+            ),
+        )
+        of_label = labels.unsqueeze(1)
+        others = logits.scatter(1, of_label, -torch.inf).amax(dim=1)
+        return ExampleScores(
+            correct=logits.argmax(dim=1) == labels,
+            loss=F.cross_entropy(logits, labels, reduction="none"),
+            margin=logits.gather(1, of_label).squeeze(1) - others,
+        )
 
     def _logits(self, model: nn.Module, examples: _Examples) -> Tensor:
         """Return the logits of all examples, shape (N, C), float32."""
@@ -132,11 +188,8 @@ class Evaluator:
                 self._prefixes[tasks] = self._select(tasks, [slice(0, end)])
             return self._prefixes[tasks]
         if self._copied is None or self._copied[0] != tasks:
-            ends = [self._split.seen(task + 1) for task in tasks]
-            parts = [
-                slice(end - self._split.sizes[task], end)
-                for task, end in zip(tasks, ends, strict=True)
-            ]
+            rows = [self.rows(task) for task in tasks]
+            parts = [slice(each.start, each.stop) for each in rows]
             self._copied = tasks, self._select(tasks, parts)
         return self._copied[1]
 

@@ -24,7 +24,8 @@ from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Batch, Learner
 from ngm_tune.metrics.curves import AccuracyCurves
 from ngm_tune.optim.gain import predictive_entropy
-from ngm_tune.training.evaluation import Evaluator
+from ngm_tune.training.adaptive import AdaptiveEvaluation
+from ngm_tune.training.evaluation import Evaluation, Evaluator
 from ngm_tune.training.options import EVERY_ITERATION, EvaluationSchedule, StreamOptions
 from ngm_tune.training.seeding import derive_seed, seeded
 from ngm_tune.training.streams import Stream
@@ -44,6 +45,7 @@ class TaskRecord:
         evaluated: Iterations after which tasks were evaluated, shape (E,), int64.
         accuracy: Accuracy per task as a fraction, shape (E, K); NaN for tasks not evaluated.
         loss: Cross-entropy per task in nats, shape (E, K); NaN for tasks not evaluated.
+        examples: Number of evaluated examples per task, shape (E, K), int64.
         probed: Measurements of the probe: iteration, name and value.
         seconds: Wall time.
         diverged_at: Iteration at which the run diverged: the first one with a non-finite training
@@ -56,6 +58,7 @@ class TaskRecord:
     evaluated: Tensor
     accuracy: Tensor
     loss: Tensor
+    examples: Tensor
     probed: list[tuple[int, str, float]]
     seconds: float
     diverged_at: int | None
@@ -195,12 +198,13 @@ class ContinualTraining:
         batches = self._stream.batches(task).to(self.device)
         self._augmentation.manual_seed(derive_seed(self.seed, "augmentation", task))
         steps = torch.full((len(batches), 3), torch.nan, device=self.device)
-        evaluations: list[tuple[int, Tensor, Tensor]] = []
+        evaluations: list[tuple[int, Evaluation]] = []
         probed: list[tuple[int, str, float]] = []
         diverged_at = None
 
         with seeded(derive_seed(self.seed, "training", task)):
             self.learner.begin_task(task)
+            adaptive = self._begin_adaptive_evaluation(task)
             if self._probe is not None:
                 self._probe.begin_task(self.learner)
             for i, batch in enumerate(batches):
@@ -212,11 +216,15 @@ class ContinualTraining:
                         diverged_at = first + int(non_finite[0])
                         break
                 if tasks := self.evaluation.tasks_at(task, i, len(batches)):
-                    accuracy, loss = self._evaluator(self.learner.evaluated, tasks)
-                    if last and not loss[: task + 1].isfinite().all():
+                    model = self.learner.evaluated
+                    if adaptive is None or last:
+                        evaluation = self._evaluator(model, tasks)
+                    else:
+                        evaluation = adaptive(model)
+                    if last and not evaluation.loss[: task + 1].isfinite().all():
                         diverged_at = first + i  # the last update caused it
                         break
-                    evaluations.append((first + i, accuracy, loss))
+                    evaluations.append((first + i, evaluation))
                 if self._probe is not None:
                     measured = self._probe(self.learner, task, i + 1)
                     probed += [(first + i, name, value) for name, value in measured.items()]
@@ -231,14 +239,22 @@ class ContinualTraining:
             first_iteration=first,
             steps=steps.cpu(),
             evaluated=torch.tensor([row[0] for row in evaluations], dtype=torch.int64),
-            accuracy=self._by_task([row[1] for row in evaluations]),
-            loss=self._by_task([row[2] for row in evaluations]),
+            accuracy=self._by_task([row[1].accuracy for row in evaluations]),
+            loss=self._by_task([row[1].loss for row in evaluations]),
+            examples=self._by_task([row[1].examples for row in evaluations]).long(),
             probed=probed,
             seconds=time.perf_counter() - started,
             diverged_at=diverged_at,
         )
         self.records.append(record)
         return record
+
+    def _begin_adaptive_evaluation(self, task: int) -> AdaptiveEvaluation | None:
+        if self.evaluation.mode != "adaptive":
+            return None
+        before = self.records[-1].accuracy[-1] if self.records else torch.empty(0)
+        tasks = self.evaluation.tasks_during(task)
+        return AdaptiveEvaluation(self._evaluator, self.learner.evaluated, task, tasks, before)
 
     def _by_task(self, evaluations: list[Tensor]) -> Tensor:
         """Stack evaluations to a tensor of shape (E, K) on the CPU."""

@@ -22,6 +22,14 @@ EvalTasks = Literal["seen", "first-and-previous"]
   stability gaps. All seen tasks are still evaluated at the end of each task.
 """
 
+EvaluationMode = Literal["full", "adaptive"]
+"""Examples on which old tasks are evaluated during training.
+
+- ``"full"``: all examples of a task.
+- ``"adaptive"``: those that can change an accuracy near its minimum
+  (:class:`ngm_tune.training.adaptive.AdaptiveEvaluation`).
+"""
+
 SplitKind = Literal["drawn", "fixed"]
 """Validation split of a search: drawn at random, or that of the benchmark."""
 
@@ -80,14 +88,17 @@ class EvaluationSchedule:
         every: Number of iterations from one evaluation to the next.
         dense: Number of iterations after each transition in which every iteration is evaluated.
         tasks: Tasks that are evaluated.
+        mode: Examples that are evaluated. At the end of a task, these are all.
 
     Raises:
-        ValueError: ``every`` is not positive, ``dense`` is negative, or ``tasks`` is no such word.
+        ValueError: ``every`` is not positive, ``dense`` is negative, or ``tasks`` or ``mode`` is no
+            such word.
     """
 
     every: int = 1
     dense: int = 0
     tasks: EvalTasks = "seen"
+    mode: EvaluationMode = "full"
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -95,6 +106,7 @@ class EvaluationSchedule:
         if self.dense < 0:
             raise ValueError(f"Invalid dense: {self.dense}")
         _require(self.tasks, EvalTasks, "tasks")
+        _require(self.mode, EvaluationMode, "mode")
 
     def tasks_at(self, task: int, step: int, steps: int) -> Sequence[int]:
         """Return the tasks to evaluate after a step of a task; empty if none are due.
@@ -107,8 +119,10 @@ class EvaluationSchedule:
         if step == steps - 1:
             return range(task + 1)
         dense = task > 0 and step < self.dense
-        if not dense and (step + 1) % self.every:
-            return ()
+        return () if not dense and (step + 1) % self.every else self.tasks_during(task)
+
+    def tasks_during(self, task: int) -> Sequence[int]:
+        """Return the tasks to evaluate before the last step of a task."""
         return range(task + 1) if self.tasks == "seen" else sorted({0, max(0, task - 1)})
 
 

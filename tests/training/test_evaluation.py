@@ -59,7 +59,7 @@ def test_an_infinite_loss_does_not_change_other_tasks() -> None:
             logits[0, DIGITS.test.labels[0]] = -torch.inf
             return logits
 
-    accuracy, loss = Evaluator(DIGITS.test)(Certain(), range(3))
+    accuracy, loss, _ = Evaluator(DIGITS.test)(Certain(), range(3))
     assert loss[0] == torch.inf
     torch.testing.assert_close(loss[1:3], torch.full((2,), 10.0).log())
     assert accuracy[:3].isfinite().all()
@@ -105,10 +105,24 @@ def test_any_subset_of_tasks_can_be_evaluated() -> None:
     evaluate = Evaluator(DIGITS.test)
     whole = evaluate(model, range(5))
     for tasks in ([0], [0, 3], [1, 2], [4], [0, 1, 2, 3, 4]):
-        for values, expected in zip(evaluate(model, tasks), whole, strict=True):
+        evaluation = evaluate(model, tasks)
+        others = [task for task in range(5) if task not in tasks]
+        for values, expected in zip(evaluation, whole, strict=True):
             torch.testing.assert_close(values[tasks], expected[tasks])
-            others = [task for task in range(5) if task not in tasks]
-            assert values[others].isnan().all()
+        assert evaluation.accuracy[others].isnan().all()
+        assert evaluation.loss[others].isnan().all()
+        assert not evaluation.examples[others].any()
+
+
+def test_scores_of_single_examples_agree_with_those_of_tasks() -> None:
+    torch.manual_seed(0)
+    model = MLP((64, 20, 10), hidden_std=0.3, output_std=0.3)
+    evaluate = Evaluator(DIGITS.test)
+    whole = evaluate(model, range(5))
+    scores = evaluate.score(model, torch.tensor(evaluate.rows(2)))
+    torch.testing.assert_close(scores.correct.float().mean(), whole.accuracy[2])
+    torch.testing.assert_close(scores.loss.mean(), whole.loss[2])
+    assert torch.equal(scores.margin > 0, scores.correct)
 
 
 @pytest.mark.usefixtures("_bfloat16")
@@ -117,5 +131,5 @@ def test_nan_logits_give_a_nan_loss() -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)
     for precision in ("float32", "mixed", "bfloat16"):
-        _, loss = Evaluator(DIGITS.test, precision)(model, range(5))  # type: ignore[arg-type]
+        loss = Evaluator(DIGITS.test, precision)(model, range(5)).loss  # type: ignore[arg-type]
         assert loss.isnan().all()
