@@ -10,6 +10,7 @@ budgets, because the later trials are better.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +89,11 @@ def _volumes_by_budget(
     hours = _hours(trials)
     rng = np.random.default_rng(0)
     orders = [np.arange(trials.height), *(rng.permutation(trials.height) for _ in range(_N_ORDERS))]
+
+    @cache
+    def volume(front: tuple[int, ...]) -> float:
+        return normalised_hypervolume(values[list(front)], objectives, reference_point)
+
     by_trials = np.zeros((len(orders), len(budgets)))
     by_hours = np.zeros((len(orders), len(times)))
     for row, order in enumerate(orders):
@@ -98,8 +104,7 @@ def _volumes_by_budget(
             if (losses[front] <= losses[trial]).all(axis=1).any():
                 continue
             front = [i for i in front if (losses[i] < losses[trial]).any()] + [trial]
-            volume = normalised_hypervolume(values[front], objectives, reference_point)
-            volumes[position + 1 :] = volume
+            volumes[position + 1 :] = volume(tuple(sorted(front)))
         spent = np.cumsum(hours[order])
         by_trials[row] = volumes[budgets]
         by_hours[row] = volumes[np.searchsorted(spent, times * (1 + 1e-9), side="right")]

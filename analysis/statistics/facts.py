@@ -156,13 +156,13 @@ def stopped_runs(loaded: LoadedStudy) -> pl.DataFrame:
     Columns are those of ``trials/``, ``full_iterations`` (of the benchmark's longest run), and
     ``tasks`` (number of tasks trained; null if unknown).
     """
-    tasks = pl.DataFrame(loaded.results.read("tasks"))
+    stopped = loaded.runs.filter(status="stopped")
+    tasks = pl.DataFrame(loaded.results.read("tasks", stopped["trial_id"].unique()))
     trained = tasks.group_by("trial_id", "seed").agg((pl.col("task").max() + 1).alias("tasks"))
     full = loaded.runs.group_by("benchmark").agg(
         pl.col("iterations").max().alias("full_iterations")
     )
     return (
-        loaded.runs.filter(status="stopped")
-        .join(full, on="benchmark")
+        stopped.join(full, on="benchmark")
         .join(trained, on=["trial_id", "seed"], how="left", maintain_order="left")
     )

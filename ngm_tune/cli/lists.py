@@ -82,25 +82,19 @@ def data(
 def studies() -> None:
     """List the studies that ship with ngm-tune."""
     from ngm_tune.study.shipped import shipped_contents
-    from ngm_tune.study.study import Study
 
-    shipped = [
-        Study.model_validate({"name": name, **content})
-        for name, content in shipped_contents().items()
-    ]
     print_table(
-        ("study", "benchmarks", "methods", "searches", "trials", "seeds", "about"),
+        ("study", "benchmarks", "methods", "searches", "trials", "about"),
         (
             (
-                study.name,
-                ", ".join(study.benchmarks),
-                str(len(study.methods)),
-                str(study.searches),
-                str(study.trials),
-                str(len(study.run_seeds)),
-                study.title,
+                name,
+                ", ".join(content["benchmarks"]),
+                len(content["methods"]),
+                content["searches"],
+                content["trials"],
+                content["title"],
             )
-            for study in shipped
+            for name, content in shipped_contents().items()
         ),
     )
 

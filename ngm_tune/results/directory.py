@@ -35,7 +35,6 @@ from shlex import quote
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from ngm_tune.errors import NewerResultsError, ResultsFileError, UserError
@@ -216,14 +215,8 @@ class Results(Directory):
         Raises:
             ResultsFileError: A file is damaged, or needs a newer version of ngm-tune.
         """
-        wanted = None if trial_ids is None else set(trial_ids)
         return self.concatenate(
-            table,
-            [
-                rows
-                for run, rows in self.iter_runs(table)
-                if wanted is None or trial_of(run) in wanted
-            ],
+            table, [rows for _, rows in self.iter_runs(table, trial_ids=trial_ids)]
         )
 
     def concatenate(self, table: Table, parts: Sequence[pa.Table]) -> pa.Table:
@@ -245,12 +238,14 @@ class Results(Directory):
         self,
         table: Table,
         find_problem: Callable[[str, pa.Table], str | None] = lambda run, rows: None,
+        trial_ids: Iterable[str] | None = None,
     ) -> Iterator[tuple[str, pa.Table]]:
         """Iterate over the runs of a table.
 
         Args:
             table: The table.
             find_problem: Returns why the rows of a run are not part of the study; None if they are.
+            trial_ids: The trials to read; None for all.
 
         Yields:
             The id and the rows of each run.
@@ -258,8 +253,11 @@ class Results(Directory):
         Raises:
             ResultsFileError: As for :meth:`read`, or ``find_problem`` returned a problem.
         """
+        wanted = None if trial_ids is None else set(trial_ids)
         for name in self.list_table_files(table):
             run = name.removesuffix(".parquet")
+            if wanted is not None and trial_of(run) not in wanted:
+                continue
             try:
                 rows = self.read_file(table, name)
                 problem = find_problem(run, rows)
@@ -308,10 +306,11 @@ class Results(Directory):
         if content is None:
             raise self._file_error(path, "the file no longer exists")
         try:
-            rows = pq.read_table(pa.BufferReader(content))
+            # Unlike pq.read_table, this loads neither pyarrow.dataset nor pandas.
+            rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
             rows.validate(full=True)  # finds strings that are not valid UTF-8
         except (pa.ArrowException, OSError) as error:
-            reason = str(error).partition("\n")[0].rpartition("': ")[2]
+            reason = str(error).partition("\n")[0]
             raise self._file_error(path, f"not readable as Parquet: {reason}") from error
         run = name.removesuffix(".parquet")
         problem = find_schema_problem(table, rows.schema)
