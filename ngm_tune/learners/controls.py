@@ -7,7 +7,6 @@ multiplies.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from copy import deepcopy
 from typing import Any
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from ngm_tune.learners.learner import Batch, Learner, Step
 from ngm_tune.optim import NGMSGD
 from ngm_tune.optim.dynamics import check_dynamics, next_gain
-from ngm_tune.optim.gain import predictive_entropy
 
 
 class EntropyLearningRate(Learner):
@@ -72,9 +70,7 @@ class EntropyLearningRate(Learner):
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr * float(self._value) ** self._exponent
         step = super().learn(batch)
-        entropy = predictive_entropy(step.logits).mean()
-        if self.optimizer.modulation.normalise_entropy:
-            entropy = entropy / math.log(step.logits.shape[1])
+        entropy = self.optimizer.modulation.entropies(step.logits).mean()
         self._next = next_gain(self._value, entropy, **self._dynamics)
         return step
 
@@ -108,9 +104,9 @@ class MeanEntropy(Learner):
     def learn(self, batch: Batch) -> Step:
         """Do one step, and compute g_{t+1} from the mean entropy of all batches so far."""
         step = super().learn(batch)
-        self._sum = self._sum + predictive_entropy(step.logits).mean()
-        self._steps += 1
         modulation = self.optimizer.modulation
+        self._sum = self._sum + modulation.entropies(step.logits).mean()
+        self._steps += 1
         modulation.override(modulation.compute_next(self._sum / self._steps))
         return step
 

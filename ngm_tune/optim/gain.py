@@ -10,6 +10,7 @@ The equations of NGM-SGD (arXiv 2507.14056):
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,27 +20,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngm_tune.optim.dynamics import check_dynamics, next_gain
-from ngm_tune.optim.layers import Weighted, count_units, find_tied_modules, select_layers
+from ngm_tune.optim.layers import (
+    Weighted,
+    find_tied_modules,
+    select_layers,
+    spatial_dimensions,
+    weighted_layers,
+)
+from ngm_tune.optim.predictions import (
+    class_dimension,
+    find_logits,
+    is_training_pass,
+    is_transformed,
+    predictive_entropy,
+)
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-
-def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
-    """Compute the entropy of the softmax of ``logits``.
-
-    Args:
-        logits: Unnormalised log-probabilities, classes along ``dim``.
-        dim: The class dimension.
-
-    Returns:
-        Entropies in nats, from 0 to ln C. The shape is that of ``logits`` without ``dim``. Inputs
-        in half precision give float32.
-    """
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    entropy: Tensor = torch.special.entr(logits.softmax(dim)).sum(dim)
-    return entropy
+__all__ = ["NeuronalGain", "attached_gains", "predictive_entropy"]
 
 
 class NeuronalGain:
@@ -58,9 +57,11 @@ class NeuronalGain:
     predictions of the batch count in the next step.
 
     A training pass begins with a call of ``model``, and all layers then use the new gain, including
-    frozen layers (``eval()``, ``no_grad``) and checkpointed layers. If submodules are called
-    without ``model``, the pass begins with the first gained layer in training mode. Passes inside
-    transforms of ``torch.func`` are not observed.
+    frozen layers (``eval()``, ``no_grad``) and checkpointed layers. The predictions are what
+    ``model`` returns: a tensor, an attribute or key ``logits``, or the first tensor of a tuple. If
+    code calls parts of the model instead, as ``model.head(model.body(x))``, each of these calls is
+    treated in this way, and the predictions are those of the part that was called last. Passes
+    inside transforms of ``torch.func`` are not observed.
 
     Args:
         model: The network. Its parameter names and ``state_dict`` keys do not change. A gain that
@@ -69,18 +70,21 @@ class NeuronalGain:
         smoothing: gamma in [0, 1), the fraction of ``g - g_0`` that remains after a step.
         baseline: g_0 > 0, the resting gain.
         layers: ``"all"`` for all linear and convolutional layers, ``"output"`` for the output layer
-            only, or names of modules. The gain acts in the layer's ``forward``. It has no effect
-            where code uses the weight directly, as ``nn.MultiheadAttention`` does.
-        output: Name of the module that returns the logits. The default is the linear or
-            convolutional layer that is registered last.
+            only (the module ``output``, or the layer that is registered last), or a list of module
+            names. The gain acts in the layer's ``forward``. It has no effect where code uses the
+            weight directly, as ``nn.MultiheadAttention`` does.
+        output: Name of the module that returns the logits, or names of several whose predictions
+            are pooled. By default the predictions are what ``model`` returns.
         normalise_entropy: Divide the entropy by ln C, which maps it to [0, 1]. One sensitivity then
             transfers between benchmarks with different numbers of classes.
 
     Raises:
-        ValueError: A setting is out of range, a name does not belong to a linear or convolutional
-            layer, or the output layer has a single unit.
+        ValueError: A setting is out of range, a name does not belong to a module, or the
+            ``forward`` of a gained layer is not that of a linear or convolutional layer.
     """
 
+    model: nn.Module
+    """The network."""
     value: Tensor
     """g_t, the gain of the latest training pass; a scalar."""
     layers: tuple[Weighted, ...]
@@ -94,7 +98,7 @@ class NeuronalGain:
         smoothing: float,
         baseline: float = 1.0,
         layers: str | Iterable[str] = "all",
-        output: str | None = None,
+        output: str | Iterable[str] | None = None,
         normalise_entropy: bool = False,
     ) -> None:
         check_dynamics(sensitivity, smoothing, baseline)
@@ -102,83 +106,228 @@ class NeuronalGain:
         self.smoothing = smoothing
         self.baseline = baseline
         self.normalise_entropy = normalise_entropy
-
-        output_layer, gained = select_layers(model, layers, output)
-        self.layers = tuple(gained)
-        self._tied = find_tied_modules(gained, model)
-        weight = output_layer.weight
-        self.value = torch.tensor(baseline, dtype=torch.float32, device=weight.device)
+        self.model = model
+        self._selected = layers if isinstance(layers, str) else list(layers)
+        self._outputs = [output] if isinstance(output, str) else list(output or [])
+        self._handles: list[Any] = []
+        self._unseen_steps: int | None = 0
+        self.attach()
+        device = self.layers[0].weight.device
+        self.value = torch.tensor(baseline, dtype=torch.float32, device=device)
         self._next = self.value
         self._forget()
-        self._unseen_steps: int | None = 0
 
-        for former in attached_gains(model):  # two attached gains would both multiply
-            former.remove()
-        self._handles = [
-            model.register_forward_pre_hook(self._begin),
-            *(layer.register_forward_hook(self._modulate) for layer in gained),  # before _observe
-            output_layer.register_forward_hook(self._observe),
+    def attach(self) -> None:
+        """Attach the gain to the layers that the model has now, and keep its value.
+
+        Call this after modules of the model were replaced, such as the head of a growing network.
+
+        Raises:
+            ValueError: As for the constructor. The gain then stays as it was.
+        """
+        model, outputs = self.model, self._outputs
+        modules = dict(model.named_modules(remove_duplicate=False))
+        for name in outputs:
+            if name not in modules:
+                raise ValueError(
+                    f"output names {name!r}, which is not a module of {type(model).__name__}"
+                )
+        gained = select_layers(model, self._selected, outputs[0] if outputs else None)
+        self.layers = tuple(gained)
+        self._tied = find_tied_modules(gained, model)
+        # The layer that is registered last is likely to compute the logits.
+        self._candidates = [layer for _, layer in weighted_layers(model)][::-1]
+        paths = [name.split(".") for name, module in modules.items() if module in gained]
+        prefixes = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
+        self._places = [
+            (name, modules[name.rpartition(".")[0]], name.rpartition(".")[2], modules[name])
+            for name in prefixes - {""}
         ]
-        linear = isinstance(output_layer, nn.Linear)
-        self._class_dim = -1 if linear else -1 - len(output_layer.kernel_size)  # type: ignore[arg-type]
-        self._classes = count_units(output_layer)
+        self._depth = 0
+
+        for former in (self, *attached_gains(model)):  # two attached gains would both multiply
+            former.remove()
+        _forget_compiled_code()
+        calling = dict.fromkeys(modules[name] for name in ["", *prefixes])
+        for module in calling:
+            if module not in gained:
+                self._handles += [
+                    module.register_forward_pre_hook(self._enter),
+                    module.register_forward_hook(self._leave, always_call=True),
+                ]
+        self._handles += [layer.register_forward_hook(self._modulate) for layer in gained]
+        for module in dict.fromkeys(modules[name] for name in outputs):  # after the modulation
+            self._handles.append(module.register_forward_hook(self._observe_output))
 
     def _forget(self) -> None:
         """Discard the observed entropies."""
-        self._seen: Tensor | None = None
+        self._seen: dict[nn.Module | None, Tensor] = {}
+        self._source: nn.Module | None = None
+        self._given: Tensor | None = None
+        self._unreadable: str | None = None
         self._trained = False
 
-    def _begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Set the gain to g_{t+1} if this call of a module is part of a training pass."""
-        if module.training and torch.is_grad_enabled():
+    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Note the call of a module that contains gained layers."""
+        if module is self.model:
+            self._depth = 0
+        if self._depth == 0:
+            self._begin(module)
+        self._depth += 1
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
+        """Note the end of such a call, also if it raised an exception."""
+        self._depth -= 1
+        if self._depth == 0:
+            self._observe_call(module, returned)
+
+    def _begin(self, module: nn.Module) -> None:
+        """Set the gain to g_{t+1} if this call is the start of a training pass."""
+        if is_training_pass(module):
             self.value = self._next
             self._trained, self._unseen_steps = True, None
 
     def _modulate(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        self._begin(layer, args)
+        if self._depth == 0:  # not called by a module with a gain
+            self._begin(layer)
+            modulated = self._multiply(layer, args, output)
+            self._observe_call(layer, modulated)
+            return modulated
+        return self._multiply(layer, args, output)
+
+    def _multiply(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Return the output that the layer would have with the weight ``g * W``."""
         if output.is_nested:  # nested tensors do not support the addition of a bias
             return F.linear(args[0], self.value * layer.weight, layer.bias)
         if layer.bias is None:
             return output * self.value
-        spatial = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
-        bias = (1 - self.value) * layer.bias.view(-1, *[1] * spatial)
+        bias = (1 - self.value) * layer.bias.view(-1, *[1] * spatial_dimensions(layer))
         return output * self.value + bias.to(output.dtype)
 
-    def _observe(self, layer: nn.Module, args: tuple[Any, ...], logits: Tensor) -> None:
-        if layer.training and torch.is_grad_enabled() and not _is_transformed(logits):
-            entropy = predictive_entropy(logits.detach(), self._class_dim)
-            finite = entropy.isfinite()
-            seen = torch.stack([entropy.where(finite, 0.0).sum(), finite.sum()])
-            self._seen = seen if self._seen is None else self._seen + seen
+    def _observe_call(self, module: nn.Module, returned: Any) -> None:
+        """Observe what the model returns, or a part of it that was called without the model."""
+        if not self._outputs and is_training_pass(module):
+            self._source = module
+            self._observe_returned(module, returned)
+
+    def _observe_output(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
+        """Observe what a named output returns."""
+        if is_training_pass(module):
+            self._observe_returned(None, returned)
+
+    def _observe_returned(self, source: nn.Module | None, returned: Any) -> None:
+        logits = find_logits(returned)
+        if logits is None:
+            self._unreadable = type(returned).__name__
+        elif not is_transformed(logits):
+            seen = _sum_finite(self.entropies(logits.detach()))
+            self._seen[source] = self._seen[source] + seen if source in self._seen else seen
             self._unseen_steps = None
+
+    def entropies(self, logits: Tensor, dim: int | None = None) -> Tensor:
+        """Return the entropies of predictions.
+
+        Args:
+            logits: Logits of any shape.
+            dim: The class dimension. By default it is found from the layers of the model.
+
+        Returns:
+            Entropies in nats, or between 0 and 1 with ``normalise_entropy``, in the shape of
+            ``logits`` without the class dimension.
+
+        Raises:
+            ValueError: There is a single class.
+        """
+        dim = class_dimension(logits, self._candidates) if dim is None else dim
+        classes = logits.size(dim)
+        if classes < 2:
+            raise ValueError(
+                f"logits of shape {tuple(logits.shape)} have a single class, whose softmax has no "
+                "entropy; name the module that returns the logits with output=..., or hand "
+                "entropies to observe_entropy()"
+            )
+        entropies = predictive_entropy(logits, dim)
+        return entropies / math.log(classes) if self.normalise_entropy else entropies
+
+    def observe(
+        self, logits: Tensor, *, mask: Tensor | None = None, dim: int | None = None
+    ) -> None:
+        """Take the predictions of a training pass from the training loop.
+
+        Until the next step, the gain follows these predictions only, and not what modules return.
+        Several calls pool their predictions.
+
+        Args:
+            logits: Logits of any shape.
+            mask: Predictions that count, such as those of tokens that are not padding: boolean, in
+                the shape of ``logits`` without the class dimension. By default all count.
+            dim: The class dimension. The default is that of the model's layers.
+
+        Raises:
+            ValueError: There is a single class, or the mask has another shape.
+        """
+        entropies = self.entropies(logits.detach(), dim)
+        if mask is not None:
+            if mask.shape != entropies.shape:
+                raise ValueError(
+                    f"mask has shape {tuple(mask.shape)}; the predictions have shape "
+                    f"{tuple(entropies.shape)}"
+                )
+            entropies = entropies[mask.bool()]
+        self.observe_entropy(entropies)
+
+    def observe_entropy(self, entropy: Tensor) -> None:
+        """Take the entropies of the predictions of a training pass, as :meth:`observe` does.
+
+        Args:
+            entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
+        """
+        seen = _sum_finite(entropy.detach())
+        self._given = seen if self._given is None else self._given + seen
+        self._unseen_steps = None
 
     def advance(self, processes: ProcessGroup | None = None) -> None:
         """Compute g_{t+1} from the entropy of the training passes since the last call.
 
         The next training pass uses g_{t+1}. Without a training pass since the last call, the gain
-        does not change. A warning is issued if the output layer took no part in a training pass, or
-        if no training pass precedes the second step. The first step may lack one, because
-        distributed checkpoints initialise optimizers with such a step.
+        does not change. A warning is issued if a gained layer is no longer part of the model, if a
+        training pass returned no logits, or if no training pass precedes the second step. The first
+        step may lack one, because distributed checkpoints initialise optimizers with such a step.
 
         Args:
             processes: The process group of the replicas of the network. All of its processes must
                 call this method. The entropy is averaged over the predictions of all processes, so
                 their gains stay equal.
         """
-        seen = self._seen
+        self._warn_of_replaced_modules()
+        seen = self._seen.get(self._source) if self._given is None else self._given
         if seen is None:
             self._warn_of_missing_passes()
             if processes is None:
                 return
             seen = torch.zeros(2, device=self.value.device)
-        if processes is not None:
-            seen = seen.to(self.value.dtype)
-            torch.distributed.all_reduce(seen, group=processes)
-        entropy_sum, predictions = seen
-        self._next = torch.where(
-            predictions > 0, self.compute_next(entropy_sum / predictions), self._next
-        )
+        with torch.inference_mode(False):
+            seen = seen.to(self.value, copy=seen.is_inference())
+            if processes is not None:
+                torch.distributed.all_reduce(seen, group=processes)
+            entropy_sum, predictions = seen
+            self._next = torch.where(
+                predictions > 0, self.compute_next(entropy_sum / predictions), self._next
+            )
         self._forget()
+
+    def _warn_of_replaced_modules(self) -> None:
+        replaced = [
+            name
+            for name, parent, key, module in self._places
+            if parent._modules.get(key) is not module
+        ]
+        if replaced:
+            warnings.warn(
+                f"{min(replaced, key=len)} was replaced and is no longer part of the model, so its "
+                "successor has no gain; call the optimizer's reattach() after replacing modules",
+                stacklevel=5,
+            )
 
     def _warn_of_missing_passes(self) -> None:
         if self._unseen_steps is not None:
@@ -186,15 +335,19 @@ class NeuronalGain:
             if self._unseen_steps == 2 and self.sensitivity > 0.0:
                 warnings.warn(
                     "the gain observed no training pass before the second step; pass the trained "
-                    "model to the optimizer, call model.train(), and build the optimizer before "
-                    "the first call of a compiled model",
+                    "model to the optimizer and call model.train()",
                     stacklevel=5,
                 )
         if self._trained:
+            if self._outputs:
+                reason = f"{' and '.join(self._outputs)} took no part in the training pass"
+            elif self._unreadable:
+                reason = f"the model returned a {self._unreadable} without logits"
+            else:
+                reason = "calls inside torch.func transforms are not observed"
             warnings.warn(
-                "the gain observed no logits: the output layer took no part in the training pass, "
-                "or is in evaluation mode; name the output layer with output=... (calls inside "
-                "torch.func transforms are not observed)",
+                f"the gain observed no logits: {reason}; name the module that returns them with "
+                "output=..., or hand them to the optimizer's observe()",
                 stacklevel=5,
             )
 
@@ -202,11 +355,11 @@ class NeuronalGain:
         """Return g_{t+1}, a scalar, if the latest training pass has this entropy.
 
         Args:
-            entropy: H_t in nats, a scalar.
+            entropy: H_t, a scalar, in nats, or between 0 and 1 with ``normalise_entropy``.
         """
         return next_gain(
             self.value,
-            entropy / math.log(self._classes) if self.normalise_entropy else entropy,
+            entropy,
             sensitivity=self.sensitivity,
             smoothing=self.smoothing,
             baseline=self.baseline,
@@ -290,16 +443,22 @@ class NeuronalGain:
         self.smoothing = state["smoothing"]
         self.baseline = state["baseline"]
         self.normalise_entropy = state["normalise_entropy"]
-        self.value = state["value"].to(self.value.device, copy=True)
-        self._next = state["next"].to(self.value.device, copy=True)
+        with torch.inference_mode(False):
+            self.value = state["value"].to(self.value.device, copy=True)
+            self._next = state["next"].to(self.value.device, copy=True)
         self._forget()
 
 
-def _is_transformed(values: Tensor) -> bool:
-    """Whether a tensor belongs to a ``torch.func`` transform, which it must not outlive."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(
-        values
-    )
+def _sum_finite(entropies: Tensor) -> Tensor:
+    """Return the sum of the finite entropies and their number, shape (2,)."""
+    finite = entropies.isfinite()
+    return torch.stack([entropies.where(finite, 0.0).sum(), finite.sum()])
+
+
+def _forget_compiled_code() -> None:
+    """Discard compiled code: torch does not check whether a compiled module has new hooks."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
 
 
 def attached_gains(model: nn.Module) -> list[NeuronalGain]:

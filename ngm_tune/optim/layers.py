@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 from torch import nn
 
 Weighted = nn.Linear | nn.modules.conv._ConvNd
+"""A layer that is linear in its weight; also ``Conv1D`` of GPT-2, which needs no import."""
+
+_PLAIN = (
+    nn.Linear,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 """The output projection of ``nn.MultiheadAttention``, whose ``forward`` is never called."""
+_WITHOUT_GAIN = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.Bilinear)
+"""Modules with weights that act in other ways than by the ``forward`` of a layer."""
 
 
 def select_layers(
     model: nn.Module, layers: str | Iterable[str], output: str | None
-) -> tuple[Weighted, list[Weighted]]:
-    """Return the output layer and the gained layers.
+) -> list[Weighted]:
+    """Return the gained layers.
 
     Args:
         model: The network.
         layers: ``"all"`` for all linear and convolutional layers, ``"output"`` for the output layer
             only, or names of modules.
-        output: Name of the output layer. The default is the linear or convolutional layer that is
-            registered last.
+        output: Name of the output layer for ``"output"``. The default is the linear or
+            convolutional layer that is registered last.
 
     Raises:
         ValueError: A name does not belong to a linear or convolutional layer, ``layers`` is empty,
-            or the output layer has a single unit.
+            or the ``forward`` of a selected layer is not that of torch.
     """
-    weighted = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, Weighted) and not isinstance(module, _NEVER_CALLED)
-    }
+    weighted = dict(weighted_layers(model))
     if not weighted:
         raise ValueError(f"{type(model).__name__} has no linear or convolutional layer")
 
@@ -43,29 +50,76 @@ def select_layers(
             )
         return weighted[name]
 
-    output_layer = find(output, "output") if output is not None else [*weighted.values()][-1]
-    if count_units(output_layer) < 2:
-        raise ValueError(
-            "the output layer has a single unit, whose predictions have no entropy; name the layer "
-            "that returns the logits with output=..."
-        )
     if layers == "all":
-        return output_layer, [*weighted.values()]
-    if layers == "output":
-        return output_layer, [output_layer]
-    if isinstance(layers, str):
+        gained = [*weighted.values()]
+        _warn_of_modules_without_gain(model)
+    elif layers == "output":
+        gained = [[*weighted.values()][-1] if output is None else find(output, "output")]
+    elif isinstance(layers, str):
         raise ValueError(
             f"Invalid layers: {layers!r} (must be 'all', 'output' or a list of module names)"
         )
-    gained = [*dict.fromkeys(find(name, "layers") for name in layers)]
+    else:
+        gained = [*dict.fromkeys(find(name, "layers") for name in layers)]
     if not gained:
         raise ValueError("Invalid layers: an empty list (name at least one module)")
-    return output_layer, gained
+    for name, layer in weighted.items():
+        if layer in gained:
+            _require_linear_forward(name, layer)
+    return gained
+
+
+def weighted_layers(model: nn.Module) -> Iterator[tuple[str, Weighted]]:
+    """Yield the linear and convolutional layers of a network by name."""
+    for name, module in model.named_modules():
+        if (
+            isinstance(module, _PLAIN) and not isinstance(module, _NEVER_CALLED)
+        ) or _is_conv1d_of_gpt2(module):
+            yield name, cast("Weighted", module)
+
+
+def _is_conv1d_of_gpt2(module: nn.Module) -> bool:
+    """Whether a module is the linear layer of GPT-2 in transformers, with a transposed weight."""
+    kind = type(module)
+    return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
+
+
+def _require_linear_forward(name: str, layer: Weighted) -> None:
+    for kind in _PLAIN:
+        if isinstance(layer, kind) and type(layer).forward is not kind.forward:
+            raise ValueError(
+                f"the forward of {name!r} ({type(layer).__name__}) is not that of "
+                f"{kind.__name__}, so its output need not be linear in its weight; name the gained "
+                "layers without it in layers=[...]"
+            )
+
+
+def _warn_of_modules_without_gain(model: nn.Module) -> None:
+    without = [
+        f"{name or 'the model'} ({type(module).__name__})"
+        for name, module in model.named_modules()
+        if isinstance(module, _WITHOUT_GAIN)
+    ]
+    if without:
+        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
+        warnings.warn(
+            f"weights without a gain: {', '.join(without[:3])}{more}; the gain acts on linear and "
+            "convolutional layers only",
+            stacklevel=6,
+        )
+
+
+def spatial_dimensions(layer: Weighted) -> int:
+    """Return the number of spatial dimensions of a layer's output."""
+    return len(layer.kernel_size) if isinstance(layer, nn.modules.conv._ConvNd) else 0
 
 
 def count_units(layer: Weighted) -> int:
     """Return the number of output features or output channels of a layer."""
-    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
+    for name in ("out_features", "out_channels", "nf"):
+        if hasattr(layer, name):
+            return int(getattr(layer, name))
+    raise AssertionError(f"{type(layer).__name__} is not a weighted layer")
 
 
 def find_tied_modules(gained: list[Weighted], model: nn.Module) -> tuple[str, ...]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from ngm_tune.optim.defaults import load_defaults
 from ngm_tune.optim.gain import NeuronalGain
-from ngm_tune.optim.layers import select_layers
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class NGMSGD(SGD):
@@ -29,34 +31,41 @@ class NGMSGD(SGD):
     At a constant entropy H the gain settles at ``g_0 + eta * H / (1 - gamma)``. With
     ``gain_sensitivity=0`` and ``baseline_gain=1`` this is ``torch.optim.SGD``, bit for bit.
 
-    The training loop needs no changes. A hook on the output layer observes the logits of training
-    passes, and each ``step()`` updates the gain. Evaluation passes use the gain of the latest
-    training pass and do not change it. ``state_dict()`` stores the gain in every parameter group,
-    because distributed checkpoints keep values there that belong to no single parameter.
+    The training loop needs no changes. A hook observes the logits that the model returns in
+    training passes, and each ``step()`` updates the gain. Evaluation passes use the gain of the
+    latest training pass and do not change it. ``state_dict()`` stores the gain in every parameter
+    group, because distributed checkpoints keep values there that belong to no single parameter.
+
+    If ``torch.distributed`` is initialised, the entropy is averaged over the predictions of all
+    processes, so that the gain is equal in all of them, however the model is wrapped. All processes
+    must then take equally many steps.
 
     Args:
-        model: The network to train. All of its parameters that require gradients are optimized. If
-            it is wrapped in ``DistributedDataParallel``, pass the wrapper: the entropy is then
-            averaged over the whole batch, and the gain is equal in all processes. Layer names refer
-            to the wrapped module.
+        model: The network to train. All of its parameters are optimized. If it is wrapped in
+            ``DistributedDataParallel``, layer names refer to the wrapped module.
         lr: Learning rate.
         gain_sensitivity: eta, the increase of the gain per nat of entropy and step.
         entropy_smoothing: gamma in [0, 1). The time constant of the gain is 1 / (1 - gamma) steps.
         baseline_gain: g_0 > 0, the initial gain, to which the gain decays.
         layers: The gained layers: ``"all"`` for all linear and convolutional layers, ``"output"``
-            for the output layer only (the paper's choice for ResNets), or a list of module names.
-        output: Name of the module that returns the logits. The default is the linear or
-            convolutional layer that is registered last.
+            for the output layer only (the paper's choice for ResNets): the module ``output``, or
+            the layer that is registered last; or a list of module names.
+        output: Name of the module that returns the logits, or names of several whose predictions
+            are pooled. By default the logits are what the model returns: a tensor, an attribute or
+            key ``logits``, or the first tensor of a tuple. Loops that change logits after the model
+            has returned them call :meth:`observe`.
         backbone_momentum: Momentum of the parameters outside gained layers. The authors train
             ResNets with a gain on the output layer and a backbone momentum of 0.9.
         normalise_entropy: Divide the entropy by ln C. One ``gain_sensitivity`` then transfers
             between benchmarks with different numbers of classes.
         weight_decay: L2 penalty, as in ``torch.optim.SGD``.
+        process_group: The processes over which the entropy is averaged. The default is the group of
+            ``DistributedDataParallel`` if ``model`` is wrapped in it, else the default group.
 
     Raises:
-        TypeError: ``model`` is not a module.
-        ValueError: A setting is out of range, a name does not belong to a linear or convolutional
-            layer, or the output layer has a single unit.
+        TypeError: ``model`` is not a module, or its parameters are distributed tensors.
+        ValueError: A setting is out of range, a name does not belong to a module, or the
+            ``forward`` of a gained layer is not that of a linear or convolutional layer.
 
     Example:
         >>> import torch
@@ -80,10 +89,11 @@ class NGMSGD(SGD):
         entropy_smoothing: float = 0.9,
         baseline_gain: float = 1.0,
         layers: str | Iterable[str] = "all",
-        output: str | None = None,
+        output: str | Iterable[str] | None = None,
         backbone_momentum: float = 0.0,
         normalise_entropy: bool = False,
         weight_decay: float = 0.0,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -91,22 +101,11 @@ class NGMSGD(SGD):
             )
         if not 0.0 <= backbone_momentum < 1.0:
             raise ValueError(f"Invalid backbone momentum: {backbone_momentum} (must be in [0, 1))")
-        layers = layers if isinstance(layers, str) else list(layers)
         self._replica = model if isinstance(model, DistributedDataParallel) else None
+        self._process_group = process_group
         model = model if self._replica is None else self._replica.module
-        _, gained_layers = select_layers(model, layers, output)
-        in_gained = {id(p) for layer in gained_layers for p in layer.parameters()}
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        gained = [p for p in trainable if id(p) in in_gained]
-        backbone = [p for p in trainable if id(p) not in in_gained]
-        groups: list[dict[str, Any]] = [
-            {"params": gained},
-            {"params": backbone, "momentum": backbone_momentum},
-        ]
-        super().__init__(
-            [group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay
-        )
-        self.modulation = NeuronalGain(
+        _refuse_distributed_tensors(model)
+        modulation = NeuronalGain(
             model,
             sensitivity=gain_sensitivity,
             smoothing=entropy_smoothing,
@@ -115,6 +114,20 @@ class NGMSGD(SGD):
             output=output,
             normalise_entropy=normalise_entropy,
         )
+        try:
+            gained, backbone = _split_parameters(model, modulation)
+            groups: list[dict[str, Any]] = [
+                {"params": gained},
+                {"params": backbone, "momentum": backbone_momentum},
+            ]
+            super().__init__(
+                [group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay
+            )
+        except ValueError:
+            modulation.remove()
+            raise
+        self.modulation = modulation
+        self._backbone_momentum = backbone_momentum
         self._follow_steps()
 
     def __repr__(self) -> str:
@@ -127,12 +140,34 @@ class NGMSGD(SGD):
 
     def _follow_steps(self) -> None:
         def advance(*_: object) -> None:
-            self.modulation.advance(None if self._replica is None else self._replica.process_group)
+            self.modulation.advance(self._processes())
 
         self.register_step_post_hook(advance)
 
+    def _processes(self) -> ProcessGroup | None:
+        """Return the processes over which the entropy is averaged; None if there is one process.
+
+        Raises:
+            RuntimeError: The processes have uneven inputs.
+        """
+        if not distributed.is_available() or not distributed.is_initialized():
+            return None
+        if self._replica is not None and self._replica._join_config.enable:
+            raise RuntimeError(
+                "NGMSGD averages the entropy over all processes in every step, so it cannot be "
+                "used in the join() of DistributedDataParallel; give all processes equally many "
+                "batches"
+            )
+        group = self._process_group
+        if group is None:
+            group = (
+                distributed.group.WORLD if self._replica is None else self._replica.process_group
+            )
+        return group if distributed.get_world_size(group) > 1 else None
+
     def __getstate__(self) -> dict[str, Any]:
-        extra = {"modulation": self.modulation, "_replica": self._replica}
+        names = ("modulation", "_replica", "_process_group", "_backbone_momentum")
+        extra = {name: getattr(self, name) for name in names}
         return {**super().__getstate__(), **extra}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -172,6 +207,57 @@ class NGMSGD(SGD):
         """g_t, the gain of the latest training pass; a scalar tensor."""
         return self.modulation.value
 
+    def observe(
+        self, logits: Tensor, *, mask: Tensor | None = None, dim: int | None = None
+    ) -> None:
+        """Take the predictions of a training pass from the training loop, before ``step()``.
+
+        For loops in which the predictions are not what a module returns, because the loop masks
+        logits of other tasks, or because some positions are padding. The gain then follows these
+        predictions only. Several calls pool their predictions.
+
+        Args:
+            logits: Logits of any shape.
+            mask: Predictions that count: boolean, in the shape of ``logits`` without the class
+                dimension. By default all count.
+            dim: The class dimension. By default it is found from the layers of the model.
+
+        Raises:
+            ValueError: There is a single class, or the mask has another shape.
+        """
+        self.modulation.observe(logits, mask=mask, dim=dim)
+
+    def observe_entropy(self, entropy: Tensor) -> None:
+        """Take the entropies of the predictions of a training pass, as :meth:`observe` does.
+
+        For predictions that are no softmax, as in multi-label classification.
+
+        Args:
+            entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
+        """
+        self.modulation.observe_entropy(entropy)
+
+    def reattach(self) -> None:
+        """Attach the gain to the modules that the model has now, and optimize their parameters.
+
+        Call this after modules of the model were replaced or added, such as the head of a growing
+        network. The gain keeps its value. Parameters that are no longer part of the model stay in
+        the parameter groups, as with any optimizer of torch.
+
+        Raises:
+            ValueError: As for the constructor. The gain then stays as it was.
+        """
+        self.modulation.attach()
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        model = self.modulation.model
+        for momentum, parameters in zip(
+            (0.0, self._backbone_momentum), _split_parameters(model, self.modulation), strict=True
+        ):
+            added = [p for p in parameters if id(p) not in known]
+            if added:
+                settings = {k: v for k, v in self.param_groups[0].items() if k != "params"}
+                self.add_param_group({**settings, "params": added, "momentum": momentum})
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of SGD, with the state of the gain in every parameter group."""
         state = super().state_dict()
@@ -191,3 +277,21 @@ class NGMSGD(SGD):
         plain = [{k: v for k, v in group.items() if k not in names} for group in groups]
         super().load_state_dict({**state_dict, "param_groups": plain})
         self.modulation.load_state_dict({key: groups[0][name] for name, key in names.items()})
+
+
+def _split_parameters(
+    model: nn.Module, modulation: NeuronalGain
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the parameters of gained layers, and all others."""
+    in_gained = {id(p) for layer in modulation.layers for p in layer.parameters()}
+    gained = [p for p in model.parameters() if id(p) in in_gained]
+    return gained, [p for p in model.parameters() if id(p) not in in_gained]
+
+
+def _refuse_distributed_tensors(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if hasattr(parameter, "device_mesh"):
+            raise TypeError(
+                f"{name} is a distributed tensor, as made by fully_shard or parallelize_module; "
+                "NGMSGD takes models with whole parameters, such as DistributedDataParallel"
+            )

@@ -102,7 +102,7 @@ class Probes:
 
     def _measure_norms(self, learner: Learner) -> dict[str, float]:
         modulation = _attached_gain(learner.model)
-        layers = modulation.layers if modulation else select_layers(learner.model, "all", None)[1]
+        layers = modulation.layers if modulation else select_layers(learner.model, "all", None)
         weights = [layer.weight.detach() for layer in layers]
         one = torch.ones((), device=weights[0].device)
         gain = one if modulation is None else modulation.value

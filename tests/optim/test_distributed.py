@@ -28,14 +28,19 @@ def optimizer_of(model: nn.Module) -> NGMSGD:
     return NGMSGD(model, lr=0.1, gain_sensitivity=0.5, layers=["2"], backbone_momentum=0.9)
 
 
-def train(rank: int, processes: int, folder: Path) -> None:
+def train(rank: int, processes: int, folder: Path, wrapped_first: bool) -> None:
     """Do five steps on this process's part of the batches, the last two with deep copies."""
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes
     )
-    model = DistributedDataParallel(tiny())
-    optimizer = optimizer_of(model)
+    network = tiny()
+    if wrapped_first:
+        model = DistributedDataParallel(network)
+        optimizer = optimizer_of(model)
+    else:  # as Lightning, Accelerate and the Trainer of transformers do
+        optimizer = optimizer_of(network)
+        model = DistributedDataParallel(network)
     for x in X[:3]:
         step(model, optimizer, x[rank::processes], Y[rank::processes])
     model, optimizer = copy.deepcopy((model, optimizer))
@@ -48,12 +53,16 @@ def train(rank: int, processes: int, folder: Path) -> None:
         "logits": average.eval()(X[0]).detach(),
     }
     torch.save(results, folder / f"{rank}.pt")
+    if wrapped_first:
+        with pytest.raises(RuntimeError, match="cannot be used in the join"), model.join():
+            optimizer.step()
     distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_replicas_share_the_gain_of_the_whole_batch(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train, (2, tmp_path), nprocs=2)
+@pytest.mark.parametrize("wrapped_first", [True, False])
+def test_replicas_share_the_gain_of_the_whole_batch(tmp_path: Path, wrapped_first: bool) -> None:
+    torch.multiprocessing.spawn(train, (2, tmp_path, wrapped_first), nprocs=2)
     one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     model = tiny()
     optimizer = optimizer_of(model)
@@ -91,3 +100,12 @@ def test_distributed_checkpoints_keep_the_gain(tmp_path: Path) -> None:
     step(other, another, X[0], Y)
     assert another.gain.item() == optimizer.gain.item() > 1.5
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_distributed_tensors_are_refused() -> None:
+    model = tiny()
+    model[0].weight.device_mesh = None  # as DTensor has
+    with pytest.raises(
+        TypeError, match=r"0\.weight is a distributed tensor, as made by fully_shard"
+    ):
+        NGMSGD(model)

@@ -395,14 +395,14 @@ def test_model_and_optimizer_copied_together_train_on() -> None:
     assert torch.equal(optimizer.gain, its_optimizer.gain)
 
 
-def test_an_unused_output_layer_causes_a_warning() -> None:
+def test_a_named_output_that_is_not_used_causes_a_warning() -> None:
     class Unused(nn.Sequential):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self[0](input=x)
 
     model = Unused(nn.Linear(3, 2), nn.Linear(2, 2))
-    optimizer = NGMSGD(model)
-    with pytest.warns(UserWarning, match="the gain observed no logits"):
+    optimizer = NGMSGD(model, output="1")
+    with pytest.warns(UserWarning, match="observed no logits: 1 took no part in the training pass"):
         step(model, optimizer, torch.randn(2, 3), torch.tensor([0, 1]))
     assert optimizer.gain.item() == 1.0
 

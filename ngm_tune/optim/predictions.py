@@ -1,0 +1,99 @@
+"""The predictions of a network: which calls are training passes, and where their logits are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointFunction
+
+from ngm_tune.optim.layers import Weighted, count_units, spatial_dimensions
+
+
+def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
+    """Compute the entropy of the softmax of ``logits``.
+
+    Args:
+        logits: Unnormalised log-probabilities, classes along ``dim``.
+        dim: The class dimension.
+
+    Returns:
+        Entropies in nats, from 0 to ln C. The shape is that of ``logits`` without ``dim``. Inputs
+        in half precision give float32.
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    entropy: Tensor = torch.special.entr(logits.softmax(dim)).sum(dim)
+    return entropy
+
+
+def is_training_pass(module: nn.Module) -> bool:
+    """Whether a call of a module that is running is part of a training pass.
+
+    It is if the module is in training mode and gradients are enabled. The recomputation of a
+    checkpointed module in the backward pass is part of no new pass. With reentrant checkpoints,
+    the first computation has no gradients, and is part of the pass.
+    """
+    if not module.training:
+        return False
+    if torch.compiler.is_compiling():
+        return torch.is_grad_enabled()
+    if torch._C._current_graph_task_id() != -1:  # in the backward pass
+        return False
+    return torch.is_grad_enabled() or _is_checkpointed()
+
+
+def _is_checkpointed() -> bool:
+    """Whether this code runs in the first computation of a reentrant checkpoint."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code is CheckpointFunction.forward.__code__:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def is_transformed(values: Tensor) -> bool:
+    """Whether a tensor belongs to a ``torch.func`` transform, which it must not outlive."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(
+        values
+    )
+
+
+def find_logits(returned: Any) -> Tensor | None:
+    """Return the logits in what a module returns; None if there are none.
+
+    They are a floating-point tensor with at least one dimension: the value itself, its attribute or
+    key ``logits``, or the first of a tuple or list.
+    """
+    if isinstance(returned, Tensor):
+        return returned if returned.dim() and returned.is_floating_point() else None
+    if isinstance(returned, Mapping) and "logits" in returned:
+        return find_logits(returned["logits"])
+    if getattr(returned, "logits", None) is not None:
+        return find_logits(returned.logits)
+    if isinstance(returned, tuple | list):
+        return next(
+            (logits for part in returned if (logits := find_logits(part)) is not None), None
+        )
+    return None
+
+
+def class_dimension(logits: Tensor, layers: Iterable[Weighted]) -> int:
+    """Return the class dimension of logits, counted from the end.
+
+    Args:
+        logits: Logits of any shape.
+        layers: The layers that may compute them, the likeliest first. The first one whose number of
+            units is the size of its class dimension decides: the last dimension for a linear layer,
+            the one before the spatial dimensions for a convolution. If none does, it is the second
+            dimension of four or more, as in torch's losses, and else the last.
+    """
+    for layer in layers:
+        dimension = -1 - spatial_dimensions(layer)
+        if logits.dim() >= -dimension and logits.size(dimension) == count_units(layer):
+            return dimension
+    return 1 - logits.dim() if logits.dim() >= 4 else -1
