@@ -162,7 +162,6 @@ def stopped_runs(loaded: LoadedStudy) -> pl.DataFrame:
     full = loaded.runs.group_by("benchmark").agg(
         pl.col("iterations").max().alias("full_iterations")
     )
-    return (
-        stopped.join(full, on="benchmark")
-        .join(trained, on=["trial_id", "seed"], how="left", maintain_order="left")
+    return stopped.join(full, on="benchmark").join(
+        trained, on=["trial_id", "seed"], how="left", maintain_order="left"
     )

@@ -22,7 +22,8 @@ def next_gain(
     Returns:
         g_{t+1}, a scalar.
     """
-    return baseline + smoothing * (gain - baseline) + sensitivity * entropy
+    decayed = smoothing * gain + (1.0 - smoothing) * baseline
+    return decayed.add(entropy, alpha=sensitivity)
 
 
 def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -161,9 +161,9 @@ class NeuronalGain:
 
     def _forget(self) -> None:
         """Discard the observed entropies."""
-        self._seen: dict[nn.Module | None, Tensor] = {}
+        self._seen: dict[nn.Module | None, list[Tensor]] = {}
         self._source: nn.Module | None = None
-        self._given: Tensor | None = None
+        self._given: list[Tensor] = []
         self._unreadable: str | None = None
         self._trained = False
 
@@ -201,8 +201,12 @@ class NeuronalGain:
             return F.linear(args[0], self.value * layer.weight, layer.bias)
         if layer.bias is None:
             return output * self.value
-        bias = (1 - self.value) * layer.bias.view(-1, *[1] * spatial_dimensions(layer))
-        return output * self.value + bias.to(output.dtype)
+        bias = layer.bias
+        if spatial := spatial_dimensions(layer):
+            bias = bias.view(-1, *[1] * spatial)
+        if bias.dtype == output.dtype == self.value.dtype:
+            return torch.lerp(bias, output, self.value)  # b + g (W x + b - b), in one pass
+        return output * self.value + ((1 - self.value) * bias).to(output.dtype)
 
     def _observe_call(self, module: nn.Module, returned: Any) -> None:
         """Observe what the model returns, or a part of it that was called without the model."""
@@ -220,8 +224,7 @@ class NeuronalGain:
         if logits is None:
             self._unreadable = type(returned).__name__
         elif not is_transformed(logits):
-            seen = _sum_finite(self.entropies(logits.detach()))
-            self._seen[source] = self._seen[source] + seen if source in self._seen else seen
+            self._seen.setdefault(source, []).append(self.entropies(logits.detach()))
             self._unseen_steps = None
 
     def entropies(self, logits: Tensor, dim: int | None = None) -> Tensor:
@@ -282,8 +285,8 @@ class NeuronalGain:
         Args:
             entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
         """
-        seen = _sum_finite(entropy.detach())
-        self._given = seen if self._given is None else self._given + seen
+        entropy = entropy.detach()
+        self._given.append(entropy.where(entropy.isfinite(), torch.nan))
         self._unseen_steps = None
 
     def advance(self, processes: ProcessGroup | None = None) -> None:
@@ -300,20 +303,14 @@ class NeuronalGain:
                 their gains stay equal.
         """
         self._warn_of_replaced_modules()
-        seen = self._seen.get(self._source) if self._given is None else self._given
-        if seen is None:
+        seen = self._given or self._seen.get(self._source, [])
+        if not seen:
             self._warn_of_missing_passes()
             if processes is None:
                 return
-            seen = torch.zeros(2, device=self.value.device)
         with torch.inference_mode(False):
-            seen = seen.to(self.value, copy=seen.is_inference())
-            if processes is not None:
-                torch.distributed.all_reduce(seen, group=processes)
-            entropy_sum, predictions = seen
-            self._next = torch.where(
-                predictions > 0, self.compute_next(entropy_sum / predictions), self._next
-            )
+            following = self.compute_next(_mean(seen, self.value.device, processes))
+            self._next = torch.where(following.isnan(), self._next, following)
         self._forget()
 
     def _warn_of_replaced_modules(self) -> None:
@@ -449,10 +446,20 @@ class NeuronalGain:
         self._forget()
 
 
-def _sum_finite(entropies: Tensor) -> Tensor:
-    """Return the sum of the finite entropies and their number, shape (2,)."""
-    finite = entropies.isfinite()
-    return torch.stack([entropies.where(finite, 0.0).sum(), finite.sum()])
+def _mean(
+    entropies: Sequence[Tensor], device: torch.device, processes: ProcessGroup | None
+) -> Tensor:
+    """Return the mean of the entropies that are numbers, over all processes; NaN without any."""
+    parts = [each.flatten() for each in entropies]
+    values = parts[0] if len(parts) == 1 else torch.cat([torch.empty(0, device=device), *parts])
+    if processes is None:
+        mean = values.mean()
+        # On a GPU, the check would wait for the device.
+        return values.nanmean() if mean.is_cuda or mean.isnan() else mean
+    seen = torch.stack([values.nansum(), (~values.isnan()).sum()])
+    torch.distributed.all_reduce(seen, group=processes)
+    total, predictions = seen
+    return total / predictions
 
 
 def _forget_compiled_code() -> None:

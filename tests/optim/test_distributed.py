@@ -11,6 +11,8 @@ import torch
 from torch import distributed, nn
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
@@ -102,10 +104,14 @@ def test_distributed_checkpoints_keep_the_gain(tmp_path: Path) -> None:
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
-def test_distributed_tensors_are_refused() -> None:
-    model = tiny()
-    model[0].weight.device_mesh = None  # as DTensor has
-    with pytest.raises(
-        TypeError, match=r"0\.weight is a distributed tensor, as made by fully_shard"
-    ):
-        NGMSGD(model)
+def test_sharded_parameters_are_refused(tmp_path: Path) -> None:
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1
+    )
+    try:
+        model = tiny()
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(TypeError, match=r"0\.weight is a distributed tensor, as made by fully"):
+            NGMSGD(model)
+    finally:
+        distributed.destroy_process_group()
