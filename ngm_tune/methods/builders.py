@@ -27,12 +27,12 @@ def ngm_sgd(
     entropy_smoothing: float = 0.9,
     baseline_gain: float = 1.0,
     layers: str | Iterable[str] = "all",
-    output: str | None = None,
+    output: str | Iterable[str] | None = None,
     backbone_momentum: float = 0.0,
     normalise_entropy: bool = False,
     weight_decay: float = 0.0,
 ) -> NGMSGD:
-    """Build :class:`ngm_tune.NGMSGD`, with the same arguments and defaults."""
+    """Build :class:`ngm_tune.NGMSGD`, with the same arguments and defaults, in one process."""
     from ngm_tune.optim import NGMSGD
 
     return NGMSGD(
