@@ -48,6 +48,7 @@ COLUMNS = {
     "iteration": "Iteration, counted from 1 over the whole run.",
     "accuracy": "Accuracy on `eval_task`, a fraction.",
     "loss": "Mean cross-entropy of the batch, in nats.",
+    "examples": "Number of examples of `eval_task` that were evaluated; null in older files.",
     "entropy": "Mean predictive entropy of the batch, in nats.",
     "gain": "Gain of the training pass; null for methods without a gain.",
     "quantity": "Name of the measured quantity.",
