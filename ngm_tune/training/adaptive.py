@@ -17,7 +17,7 @@ from ngm_tune.metrics.curves import Ints
 from ngm_tune.metrics.functional import RECOVERY_MARGIN
 from ngm_tune.training.evaluation import Evaluation, Evaluator
 
-TYPICAL_SHARE = 0.2
+TYPICAL_SHARE = 0.22
 """Share of the examples that is evaluated, by docs/evaluation.md."""
 
 _SAMPLE_SHARE = 32
@@ -25,7 +25,7 @@ _SAMPLE_LEAST = 12
 """A sample is one of 32 examples of a task, but at least twelve."""
 _ERRORS = 2.5
 """Number of standard errors within which two accuracies may be equal."""
-_MOVEMENT = 1.5
+_MOVEMENT = 2.0
 """No margin of a task moves by more than this multiple of the largest movement in the sample."""
 _AT_RISK = 0.5
 """If a larger share of the examples is at risk, all of them are evaluated."""
@@ -41,7 +41,7 @@ class AdaptiveEvaluation:
     The reference of an old task is its last full evaluation. After an iteration, a random sample of
     its examples is evaluated. The accuracy is estimated as that of the reference plus the mean
     change in the sample, with a standard error. An example is at risk if its margin, the logit of
-    its label minus the largest other logit, is in the reference at most 1.5 times as large as the
+    its label minus the largest other logit, is in the reference at most twice as large as the
     largest movement of a margin in the sample. All others are taken to keep their predictions.
 
     1. If at most half of the examples are at risk, these are evaluated.
