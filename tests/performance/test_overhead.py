@@ -19,7 +19,7 @@ from ngm_tune.benchmarks import TaskSplit
 from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
-from ngm_tune.training.options import EvaluationSchedule, StreamOptions
+from ngm_tune.training.options import EvaluationMode, EvaluationSchedule, StreamOptions
 
 pytestmark = pytest.mark.slow
 
@@ -124,3 +124,24 @@ def test_tensor_batches_beat_a_data_loader() -> None:
     ratio = median_ratio(ours, data_loader)
     print(f"ContinualTraining / DataLoader loop, seconds per 50 iterations: {ratio:.3f}")
     assert ratio < 1.0
+
+
+def test_adaptive_evaluation_takes_less_than_half_the_time() -> None:
+    """Whole runs, of which training is a small part, on tasks as large as those of Split-MNIST."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(4).repeat_interleave(1000)
+    inputs = 0.3 * torch.randn(4, 784, generator=generator)[labels]
+    inputs += torch.randn(len(labels), 784, generator=generator)
+    split = TaskSplit(inputs, labels, (2000, 2000))
+
+    def train(mode: EvaluationMode) -> None:
+        run = ContinualTraining(
+            split, Evaluator(split), paper_mlp, sgd, seed=0, iterations_per_task=60,
+            stream=StreamOptions(batch_size=32), evaluation=EvaluationSchedule(mode=mode),
+        )  # fmt: skip
+        while not run.finished:
+            run.train_task()
+
+    ratio = median_ratio(partial(train, "adaptive"), partial(train, "full"), rounds=3)
+    print(f"adaptive / full evaluation, seconds per run: {ratio:.3f}")
+    assert ratio < 0.5
