@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def _read_images(custom: Custom) -> tuple[Images, Images | None, list[str]]:
         test = parquet_files(train[0].parent, "test") or parquet_files(path, "test")
         return _read_parquet(custom, train, test)
     parts = _find_split_folders(path)
-    classes = folder_classes(path / parts[0])
+    classes = [*folder_classes(path / parts[0])]
     for name in folder_classes(path / parts[-1]):
         if name not in classes:
             raise UserError(f"{path / parts[-1]}: the class {name} has no folder in train/")
@@ -110,7 +111,7 @@ def _read_images(custom: Custom) -> tuple[Images, Images | None, list[str]]:
 
 def _find_split_folders(path: Path) -> list[str]:
     """Return the subfolders with the classes of each split; ``.`` if the folder is not split."""
-    folders = folder_classes(path)
+    folders = [*folder_classes(path)]
     if "train" not in folders or ("test" not in folders and has_images(path / "train")):
         return ["."]  # a folder ``train`` is then a class
     if "test" in folders:
@@ -157,12 +158,12 @@ def _group_classes(custom: Custom, names: Sequence[str]) -> list[list[int]]:
     index = {name: c for c, name in enumerate(names)}
     for task in custom.tasks:
         for name in task:
-            if name not in index:
+            if normalize("NFC", name) not in index:
                 raise UserError(
                     f"custom.tasks has {name!r}, which is not a class of {custom.path}; its "
                     f"classes are {_list_names(names)}"
                 )
-    return [[index[name] for name in task] for task in custom.tasks]
+    return [[index[normalize("NFC", name)] for name in task] for task in custom.tasks]
 
 
 def _list_names(names: Sequence[str]) -> str:

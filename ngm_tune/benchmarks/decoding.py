@@ -30,7 +30,7 @@ from ngm_tune.errors import UserError
 _FORMATS_OF_16_BITS = ("PNG", "PPM")
 """Formats with 16 bits per pixel that Pillow may open with 32 bits."""
 
-_VERSION = 3
+_VERSION = 4
 """Version of the decoding; a change that affects pixels or accepted images increases it."""
 
 _ABANDONED = 24 * 3600.0
@@ -150,6 +150,7 @@ def _decode(image: EncodedImage, shape: tuple[int, int, int], *, exact: bool) ->
         if exact and pil_image.size != (width, height):
             raise ValueError(f"its size is {pil_image.size}, expected {(width, height)}")
         pil_image.draft("RGB", (2 * width, 2 * height))  # scales large JPEGs during decoding
+        ImageOps.exif_transpose(pil_image, in_place=True)  # cameras store how they were held
         if pil_image.mode == "F" or (
             pil_image.mode == "I" and pil_image.format not in _FORMATS_OF_16_BITS
         ):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mimetypes
 import os
+import re
+import unicodedata
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +19,10 @@ import pyarrow.parquet as pq
 
 from ngm_tune.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".webp", ".avif", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".pgm", ".ppm", ".pbm"),
+)
 _MOST_CLASSES = 100_000
 CHUNK_SIZE = 256
 """Number of encoded images in memory at once."""
@@ -131,48 +139,86 @@ def parquet_class_names(path: Path, label: str) -> list[str]:
         return []
 
 
-def folder_classes(folder: Path) -> list[str]:
-    """Return the classes of a folder of images: the sorted names of its subfolders.
+def folder_classes(folder: Path) -> dict[str, Path]:
+    """Return the classes of a folder of images: its subfolders by name, in natural order.
+
+    Names are in Unicode's composed form (NFC), as they are typed; file systems may decompose them.
+    Hidden folders and the ``__MACOSX`` of archives are no classes.
 
     Raises:
-        UserError: A name is not valid text.
+        UserError: A name is not valid text, or two names differ in their Unicode form only.
     """
-    names = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
-    for name in names:
+    classes: dict[str, Path] = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: _natural(entry.name)):
+        if not entry.is_dir() or entry.name.startswith(".") or entry.name == "__MACOSX":
+            continue
         try:
-            name.encode()
+            entry.name.encode()
         except UnicodeEncodeError as error:
             raise UserError(
-                f"{folder}: the name of the folder {name!r} is not valid text"
+                f"{folder}: the name of the folder {entry.name!r} is not valid text"
             ) from error
-    return names
+        name = unicodedata.normalize("NFC", entry.name)
+        if name in classes:
+            raise UserError(f"{folder}: two classes have the name {name}")
+        classes[name] = entry
+    return classes
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that sorts numbers by value: class2 before class10."""
+    parts = re.split(r"(\d+)", name, flags=re.ASCII)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def _images_in(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """Return the images in a folder and its subfolders, and the suffixes of unsupported ones."""
+    images, unsupported = [], Counter[str]()
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or path.is_dir() or "__MACOSX" in path.parts:
+            continue
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            images.append(path)
+        elif (mimetypes.guess_type(f"x{suffix}")[0] or "").startswith("image/"):
+            unsupported[suffix] += 1
+    return images, unsupported
 
 
 def has_images(folder: Path) -> bool:
     """Whether a folder directly contains images."""
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.glob("*"))
+    return any(
+        path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        for path in folder.glob("*")
+    )
 
 
 def list_folder_images(folder: Path, classes: Sequence[str]) -> Encoded:
-    """List the images ``folder/<class>/*``, which are read lazily, by class and file name.
+    """List the images of one folder per class, which are read lazily, by class and path.
+
+    A warning counts images in formats that are not supported.
+
+    Args:
+        folder: The folder of the classes.
+        classes: Names of classes, as of :func:`folder_classes`.
 
     Raises:
         UserError: A class has no images.
     """
+    folders = folder_classes(folder)
     labelled: list[tuple[Path, int]] = []
+    unsupported = Counter[str]()
     for label, name in enumerate(classes):
-        files = sorted(
-            path for path in (folder / name).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES
-        )
+        files, others = _images_in(folders.get(name, folder / name))
         if not files:
             raise UserError(
                 f"{folder / name}: no images; supported are {', '.join(IMAGE_SUFFIXES)}"
             )
         labelled += [(path, label) for path in files]
+        unsupported += others
+    if unsupported:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(unsupported.items()))
+        warnings.warn(f"{folder}: images in other formats are left out: {counts}", stacklevel=2)
 
     def read() -> Iterator[EncodedImage]:
         for path, label in labelled:

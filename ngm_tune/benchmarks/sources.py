@@ -17,6 +17,7 @@ can differ between the two layouts, and the same seed then draws different batch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,22 +156,43 @@ def _from_torchvision(source: Source, layout: Layout, folder: Path, split: Split
 def parquet_files(folder: Path, split: Split) -> list[Path]:
     """Return the Parquet files of a split in a folder or in one of its subfolders.
 
+    The files are named as those of a dataset on the Hugging Face hub, ``train-*.parquet``, or as
+    those that the hub converts, ``train/0000.parquet``.
+
     Returns:
         Sorted paths; empty if the split has no Parquet files.
 
     Raises:
-        UserError: Several subfolders have Parquet files of the split.
+        UserError: Several subfolders have Parquet files of the split, or some files are missing.
     """
-    name = f"{split}-*.parquet"
-    if files := sorted(folder.glob(name)):
-        return files
-    subfolders = sorted({file.parent for file in folder.glob(f"*/{name}")})
-    if len(subfolders) > 1:
+    for name in (f"{split}-*.parquet", f"{split}/[0-9]*.parquet"):
+        depth = name.count("/")
+        if files := sorted(folder.glob(name)):
+            return _require_all(files)
+        subfolders = sorted({file.parents[depth] for file in folder.glob(f"*/{name}")})
+        if len(subfolders) > 1:
+            raise UserError(
+                f"{folder}: {name} is in {', '.join(path.name for path in subfolders)}; keep or "
+                "name one of these folders"
+            )
+        if subfolders:
+            return _require_all(sorted(subfolders[0].glob(name)))
+    return []
+
+
+def _require_all(files: list[Path]) -> list[Path]:
+    """Return Parquet files of which none is missing, by the names of the hub, 00000-of-00003."""
+    parts = [re.fullmatch(r".*-(\d+)-of-(\d+)\.parquet", file.name) for file in files]
+    expected = {int(part[2]) for part in parts if part}
+    if expected and len(files) != (count := max(expected)):
         raise UserError(
-            f"{folder}: {name} is in {', '.join(path.name for path in subfolders)}; keep or name "
-            "one of these folders"
+            f"{files[0].parent}: {count - len(files)} of {count} files are missing beside "
+            f"{files[0].name}"
+            if len(files) < count
+            else f"{files[0].parent}: {len(files)} files, of which {files[0].name} says that there "
+            f"are {count}"
         )
-    return sorted(subfolders[0].glob(name)) if subfolders else []
+    return files
 
 
 def _verify(source: Source, split: Split, images: Images) -> None:

@@ -232,6 +232,9 @@ def _announce(study: Study, done: int) -> None:
         f"{study.name}: {searches}{trials} of {seeds} for each of "
         f"{counted(len(study.methods), 'method')} on {', '.join(study.benchmarks)}{already}"
     )
+    if (custom := study.resolved().custom) is not None and not isinstance(custom.tasks, int):
+        tasks = "; ".join(", ".join(classes) for classes in custom.tasks)
+        console.print(f"Tasks of custom: {tasks}", soft_wrap=True)
 
 
 def _report(summary: StudySummary, study: Study, location: str) -> None:

@@ -458,8 +458,7 @@ def _mean(
         return values.nanmean() if mean.is_cuda or mean.isnan() else mean
     seen = torch.stack([values.nansum(), (~values.isnan()).sum()])
     torch.distributed.all_reduce(seen, group=processes)
-    total, predictions = seen
-    return total / predictions
+    return seen[0] / seen[1]
 
 
 def _forget_compiled_code() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +353,76 @@ def test_a_cache_that_cannot_be_written_is_a_user_error(
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     with pytest.raises(UserError, match=r"cannot be written: .* XDG_CACHE_HOME"):
         custom()
+
+
+def test_photographs_are_upright(data: Path) -> None:
+    write_folder(data / "pets")
+    sideways = np.zeros((8, 8, 3), np.uint8)
+    sideways[:, 4:] = 200  # bright on the right; upright, it is bright at the top
+    exif = Image.Exif()
+    exif[0x0112] = 8  # turn by 90 degrees counter-clockwise
+    for file in (data / "pets/ant").glob("*.png"):
+        Image.fromarray(sideways).save(file, exif=exif)
+    pixels = get_benchmark("custom", custom()).load().train.inputs[0]
+    assert (pixels[:, :4] == 200).all()
+    assert (pixels[:, 4:] == 0).all()
+
+
+def test_images_as_cameras_archives_and_people_leave_them_are_read(data: Path) -> None:
+    write_folder(data / "pets", count=12)
+    for number in range(4):
+        folder = data / "pets/ant/from the garden"
+        folder.mkdir(exist_ok=True)
+        picture(0, number).save(folder / f"{number}.png")
+        picture(0, number).save(data / f"pets/ant/a{number}.jfif", format="JPEG")
+        picture(0, number).save(data / f"pets/ant/b{number}.avif")
+    (data / "pets/ant/._a0.png").write_bytes(b"resource fork")
+    (data / "pets/__MACOSX/ant").mkdir(parents=True)
+    (data / "pets/__MACOSX/ant/._a0.png").write_bytes(b"resource fork")
+    loaded = get_benchmark("custom", custom()).load()
+    labels = torch.cat([s.labels for s in (loaded.train, loaded.validation, loaded.test)])
+    assert labels.bincount().tolist() == [24, 12, 12, 12]
+
+
+def test_images_in_other_formats_are_counted(data: Path) -> None:
+    write_folder(data / "pets")
+    (data / "pets/ant/photo.ico").write_bytes(b"x")
+    (data / "pets/bee/photo.ico").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"images in other formats are left out: 2 \.ico"):
+        get_benchmark("custom", custom()).load()
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(data: Path) -> None:
+    for number in range(12):
+        folder = data / "pets" / str(number)
+        folder.mkdir(parents=True)
+        for copy in range(20):
+            picture(number % 4, copy).save(folder / f"{copy}.png")
+    assert custom(tasks=6).tasks == [[str(2 * k), str(2 * k + 1)] for k in range(6)]
+
+
+def test_names_are_compared_in_composed_form(data: Path) -> None:
+    write_folder(data / "pets")
+    decomposed = unicodedata.normalize("NFD", "bière")
+    (data / "pets/ant").rename(data / "pets" / decomposed)
+    resolved = custom(tasks=[[decomposed, "bee"], ["cat", "dog"]])
+    assert resolved.tasks == [["bière", "bee"], ["cat", "dog"]]
+    assert get_benchmark("custom", resolved).load().train.sizes[0] > 0
+    (data / "pets" / unicodedata.normalize("NFC", "bière")).mkdir()
+    with pytest.raises(UserError, match="two classes have the name bière"):
+        custom()
+
+
+def test_missing_parquet_files_are_counted(data: Path) -> None:
+    write_parquet(data / "pets/train-00000-of-00003.parquet", names=True)
+    with pytest.raises(UserError, match="2 of 3 files are missing beside train-00000-of-00003"):
+        custom()
+
+
+def test_the_converted_layout_of_the_hub_is_read(data: Path) -> None:
+    write_parquet(data / "pets/default/train/0000.parquet", names=True)
+    write_parquet(data / "pets/default/train/0001.parquet", names=True)
+    write_parquet(data / "pets/default/test/0000.parquet", names=True, count=3)
+    loaded = get_benchmark("custom", custom()).load()
+    assert sum(loaded.train.sizes + loaded.validation.sizes) == 2 * PER_CLASS * len(CLASSES)
+    assert sum(loaded.test.sizes) == 3 * len(CLASSES)

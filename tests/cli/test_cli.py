@@ -191,3 +191,12 @@ def test_custom_data_is_described(tmp_path: Path) -> None:
     assert "0.000, 1.000, pixel standard deviation 0." in words
     assert "task 1: ant, bee" in words
     assert "task 2: cat, dog" in words
+    ran = runner.invoke(
+        app,
+        [
+            *("run", str(study), "--data", str(tmp_path), "--results", str(tmp_path / "results")),
+            *("--executor", "local", "--set", "searches=1", "--set", "iterations_per_task=1"),
+            *("--set", "confirm.max_configurations=0", "--set", "seeds=1"),
+        ],
+    )
+    assert "Tasks of custom: ant, bee; cat, dog" in ran.stdout
