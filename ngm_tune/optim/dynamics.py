@@ -22,8 +22,7 @@ def next_gain(
     Returns:
         g_{t+1}, a scalar.
     """
-    decayed = smoothing * gain + (1.0 - smoothing) * baseline
-    return decayed.add(entropy, alpha=sensitivity)
+    return baseline + smoothing * (gain - baseline) + sensitivity * entropy
 
 
 def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,9 +59,9 @@ class NeuronalGain:
     A training pass begins with a call of ``model``, and all layers then use the new gain, including
     frozen layers (``eval()``, ``no_grad``) and checkpointed layers. The predictions are what
     ``model`` returns: a tensor, an attribute or key ``logits``, or the first tensor of a tuple. If
-    code calls parts of the model instead, as ``model.head(model.body(x))``, each of these calls is
-    treated in this way, and the predictions are those of the part that was called last. Passes
-    inside transforms of ``torch.func`` are not observed.
+    code never calls the model, only parts of it, as in ``model.head(model.body(x))``, the pass
+    begins with the first part in training mode, and the predictions are what the last part returns.
+    Passes inside transforms of ``torch.func`` are not observed.
 
     Args:
         model: The network. Its parameter names and ``state_dict`` keys do not change. A gain that
@@ -111,6 +111,7 @@ class NeuronalGain:
         self._outputs = [output] if isinstance(output, str) else list(output or [])
         self._handles: list[Any] = []
         self._unseen_steps: int | None = 0
+        self._last: Weighted | None = None
         self.attach()
         device = self.layers[0].weight.device
         self.value = torch.tensor(baseline, dtype=torch.float32, device=device)
@@ -139,18 +140,19 @@ class NeuronalGain:
         self._candidates = [layer for _, layer in weighted_layers(model)][::-1]
         paths = [name.split(".") for name, module in modules.items() if module in gained]
         prefixes = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
+        prefixes.discard("")
         self._places = [
             (name, modules[name.rpartition(".")[0]], name.rpartition(".")[2], modules[name])
-            for name in prefixes - {""}
+            for name in prefixes
         ]
-        self._depth = 0
 
         for former in (self, *attached_gains(model)):  # two attached gains would both multiply
             former.remove()
         _forget_compiled_code()
-        calling = dict.fromkeys(modules[name] for name in ["", *prefixes])
-        for module in calling:
-            if module not in gained:
+        weighted = set(self._candidates)
+        called = {m for name, m in modules.items() if "parametrizations" not in name.split(".")}
+        for module in called:
+            if module not in gained and (module in weighted or _may_predict(module)):
                 self._handles += [
                     module.register_forward_pre_hook(self._enter),
                     module.register_forward_hook(self._leave, always_call=True),
@@ -161,16 +163,16 @@ class NeuronalGain:
 
     def _forget(self) -> None:
         """Discard the observed entropies."""
-        self._seen: dict[nn.Module | None, list[Tensor]] = {}
+        self._depth = 0
+        self._is_training = False
+        self._seen: dict[nn.Module | None, Tensor] = {}
         self._source: nn.Module | None = None
-        self._given: list[Tensor] = []
+        self._given: Tensor | None = None
         self._unreadable: str | None = None
         self._trained = False
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Note the call of a module that contains gained layers."""
-        if module is self.model:
-            self._depth = 0
+        """Note the call of a module that may return the predictions."""
         if self._depth == 0:
             self._begin(module)
         self._depth += 1
@@ -178,17 +180,19 @@ class NeuronalGain:
     def _leave(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
         """Note the end of such a call, also if it raised an exception."""
         self._depth -= 1
-        if self._depth == 0:
+        if self._depth == 0 and returned is not None:
             self._observe_call(module, returned)
 
     def _begin(self, module: nn.Module) -> None:
         """Set the gain to g_{t+1} if this call is the start of a training pass."""
-        if is_training_pass(module):
+        self._is_training = is_training_pass(module)
+        if self._is_training:
             self.value = self._next
             self._trained, self._unseen_steps = True, None
 
     def _modulate(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        if self._depth == 0:  # not called by a module with a gain
+        self._last = layer
+        if self._depth == 0:  # not called by another module
             self._begin(layer)
             modulated = self._multiply(layer, args, output)
             self._observe_call(layer, modulated)
@@ -210,22 +214,32 @@ class NeuronalGain:
 
     def _observe_call(self, module: nn.Module, returned: Any) -> None:
         """Observe what the model returns, or a part of it that was called without the model."""
-        if not self._outputs and is_training_pass(module):
-            self._source = module
+        if not self._outputs and self._is_training:
             self._observe_returned(module, returned)
 
     def _observe_output(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
         """Observe what a named output returns."""
-        if is_training_pass(module):
+        if self._is_training if self._depth else is_training_pass(module):
             self._observe_returned(None, returned)
 
     def _observe_returned(self, source: nn.Module | None, returned: Any) -> None:
         logits = find_logits(returned)
         if logits is None:
-            self._unreadable = type(returned).__name__
+            self._unreadable = f"a {type(returned).__name__} without logits"
         elif not is_transformed(logits):
-            self._seen.setdefault(source, []).append(self.entropies(logits.detach()))
+            dim = class_dimension(logits, self._candidates_of_pass())
+            if dim is None or logits.size(dim) < 2:
+                self._unreadable = f"values of shape {tuple(logits.shape)}, with a single class"
+                return
+            seen = self._sum(self.entropies(logits.detach(), dim))
+            self._seen[source] = self._seen[source] + seen if source in self._seen else seen
+            self._source = source
             self._unseen_steps = None
+
+    def _sum(self, entropies: Tensor) -> Tensor:
+        """Return the sum of the entropies that are numbers, and how many these are, shape (2,)."""
+        flat = entropies.to(self.value.dtype).flatten()
+        return torch.stack((flat, flat.isfinite().to(flat.dtype))).nansum(dim=1)
 
     def entropies(self, logits: Tensor, dim: int | None = None) -> Tensor:
         """Return the entropies of predictions.
@@ -241,16 +255,20 @@ class NeuronalGain:
         Raises:
             ValueError: There is a single class.
         """
-        dim = class_dimension(logits, self._candidates) if dim is None else dim
-        classes = logits.size(dim)
-        if classes < 2:
+        if dim is None:
+            dim = class_dimension(logits, self._candidates_of_pass())
+        classes = 1 if dim is None else logits.size(dim)
+        if dim is None or classes < 2:
             raise ValueError(
                 f"logits of shape {tuple(logits.shape)} have a single class, whose softmax has no "
-                "entropy; name the module that returns the logits with output=..., or hand "
-                "entropies to observe_entropy()"
+                "entropy"
             )
         entropies = predictive_entropy(logits, dim)
         return entropies / math.log(classes) if self.normalise_entropy else entropies
+
+    def _candidates_of_pass(self) -> list[Weighted]:
+        """Return the layers that may compute the logits: the one that ran last is the likeliest."""
+        return [*([] if self._last is None else [self._last]), *self._candidates]
 
     def observe(
         self, logits: Tensor, *, mask: Tensor | None = None, dim: int | None = None
@@ -286,7 +304,8 @@ class NeuronalGain:
             entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
         """
         entropy = entropy.detach()
-        self._given.append(entropy.where(entropy.isfinite(), torch.nan))
+        seen = self._sum(entropy.where(entropy.isfinite(), torch.nan))
+        self._given = seen if self._given is None else self._given + seen
         self._unseen_steps = None
 
     def advance(self, processes: ProcessGroup | None = None) -> None:
@@ -303,13 +322,19 @@ class NeuronalGain:
                 their gains stay equal.
         """
         self._warn_of_replaced_modules()
-        seen = self._given or self._seen.get(self._source, [])
-        if not seen:
+        source = self.model if self.model in self._seen else self._source
+        seen = self._seen.get(source) if self._given is None else self._given
+        if seen is None:
             self._warn_of_missing_passes()
             if processes is None:
+                self._forget()
                 return
+            seen = torch.zeros(2, device=self.layers[0].weight.device)
         with torch.inference_mode(False):
-            following = self.compute_next(_mean(seen, self.value.device, processes))
+            if processes is not None:
+                seen = seen.clone()
+                torch.distributed.all_reduce(seen, group=processes)
+            following = self.compute_next(seen[0] / seen[1])
             self._next = torch.where(following.isnan(), self._next, following)
         self._forget()
 
@@ -319,6 +344,9 @@ class NeuronalGain:
             for name, parent, key, module in self._places
             if parent._modules.get(key) is not module
         ]
+        if replaced:  # but a module that was wrapped is still there
+            present = set(self.model.modules())
+            replaced = [name for name, _, _, module in self._places if module not in present]
         if replaced:
             warnings.warn(
                 f"{min(replaced, key=len)} was replaced and is no longer part of the model, so its "
@@ -339,12 +367,12 @@ class NeuronalGain:
             if self._outputs:
                 reason = f"{' and '.join(self._outputs)} took no part in the training pass"
             elif self._unreadable:
-                reason = f"the model returned a {self._unreadable} without logits"
+                reason = f"the model returned {self._unreadable}"
             else:
                 reason = "calls inside torch.func transforms are not observed"
             warnings.warn(
                 f"the gain observed no logits: {reason}; name the module that returns them with "
-                "output=..., or hand them to the optimizer's observe()",
+                "output=..., or pass them to the optimizer's observe()",
                 stacklevel=5,
             )
 
@@ -446,19 +474,10 @@ class NeuronalGain:
         self._forget()
 
 
-def _mean(
-    entropies: Sequence[Tensor], device: torch.device, processes: ProcessGroup | None
-) -> Tensor:
-    """Return the mean of the entropies that are numbers, over all processes; NaN without any."""
-    parts = [each.flatten() for each in entropies]
-    values = parts[0] if len(parts) == 1 else torch.cat([torch.empty(0, device=device), *parts])
-    if processes is None:
-        mean = values.mean()
-        # On a GPU, the check would wait for the device.
-        return values.nanmean() if mean.is_cuda or mean.isnan() else mean
-    seen = torch.stack([values.nansum(), (~values.isnan()).sum()])
-    torch.distributed.all_reduce(seen, group=processes)
-    return seen[0] / seen[1]
+def _may_predict(module: nn.Module) -> bool:
+    """Whether a module has parameters, and is more than a single layer of torch."""
+    is_layer = type(module).__module__.startswith("torch.nn.") and not any(module.children())
+    return not is_layer and next(module.parameters(), None) is not None
 
 
 def _forget_compiled_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -29,7 +29,8 @@ class NGMSGD(SGD):
         g_{t+1} = gamma * g_t + (1 - gamma) * g_0 + eta * H_t
 
     At a constant entropy H the gain settles at ``g_0 + eta * H / (1 - gamma)``. With
-    ``gain_sensitivity=0`` and ``baseline_gain=1`` this is ``torch.optim.SGD``, bit for bit.
+    ``gain_sensitivity=0`` and ``baseline_gain=1`` this is ``torch.optim.SGD``, bit for bit, as long
+    as outputs are finite.
 
     The training loop needs no changes. A hook observes the logits that the model returns in
     training passes, and each ``step()`` updates the gain. Evaluation passes use the gain of the
@@ -102,7 +103,7 @@ class NGMSGD(SGD):
         if not 0.0 <= backbone_momentum < 1.0:
             raise ValueError(f"Invalid backbone momentum: {backbone_momentum} (must be in [0, 1))")
         self._replica = model if isinstance(model, DistributedDataParallel) else None
-        self._process_group = process_group
+        self._process_group = _Shared(process_group)
         model = model if self._replica is None else self._replica.module
         _refuse_distributed_tensors(model)
         modulation = NeuronalGain(
@@ -116,18 +117,18 @@ class NGMSGD(SGD):
         )
         try:
             gained, backbone = _split_parameters(model, modulation)
-            groups: list[dict[str, Any]] = [
-                {"params": gained},
-                {"params": backbone, "momentum": backbone_momentum},
-            ]
-            super().__init__(
-                [group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay
-            )
+            groups: dict[str, dict[str, Any]] = {
+                "gained": {"params": gained},
+                "backbone": {"params": backbone, "momentum": backbone_momentum},
+            }
+            present = [role for role, group in groups.items() if group["params"]]
+            super().__init__([groups[role] for role in present], lr=lr, weight_decay=weight_decay)
         except ValueError:
             modulation.remove()
             raise
         self.modulation = modulation
         self._backbone_momentum = backbone_momentum
+        self._groups = {role: number for number, role in enumerate(present)}
         self._follow_steps()
 
     def __repr__(self) -> str:
@@ -139,26 +140,26 @@ class NGMSGD(SGD):
         return f"{super().__repr__()}\nGain on {len(gain.layers)} layers: {settings}"
 
     def _follow_steps(self) -> None:
+        def refuse_uneven_inputs(*_: object) -> None:
+            # torch does not reset this flag when a join() has ended.
+            if self._replica is not None and self._replica._join_config.enable:
+                raise RuntimeError(
+                    "NGMSGD averages the entropy over all processes in every step, so it cannot be "
+                    "used in or after a join() of DistributedDataParallel; give all processes "
+                    "equally many batches"
+                )
+
         def advance(*_: object) -> None:
             self.modulation.advance(self._processes())
 
+        self.register_step_pre_hook(refuse_uneven_inputs)
         self.register_step_post_hook(advance)
 
     def _processes(self) -> ProcessGroup | None:
-        """Return the processes over which the entropy is averaged; None if there is one process.
-
-        Raises:
-            RuntimeError: The processes have uneven inputs.
-        """
+        """Return the processes over which the entropy is averaged; None if there is one process."""
         if not distributed.is_available() or not distributed.is_initialized():
             return None
-        if self._replica is not None and self._replica._join_config.enable:
-            raise RuntimeError(
-                "NGMSGD averages the entropy over all processes in every step, so it cannot be "
-                "used in the join() of DistributedDataParallel; give all processes equally many "
-                "batches"
-            )
-        group = self._process_group
+        group = self._process_group.value
         if group is None:
             group = (
                 distributed.group.WORLD if self._replica is None else self._replica.process_group
@@ -166,7 +167,7 @@ class NGMSGD(SGD):
         return group if distributed.get_world_size(group) > 1 else None
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("modulation", "_replica", "_process_group", "_backbone_momentum")
+        names = ("modulation", "_replica", "_process_group", "_backbone_momentum", "_groups")
         extra = {name: getattr(self, name) for name in names}
         return {**super().__getstate__(), **extra}
 
@@ -230,7 +231,7 @@ class NGMSGD(SGD):
     def observe_entropy(self, entropy: Tensor) -> None:
         """Take the entropies of the predictions of a training pass, as :meth:`observe` does.
 
-        For predictions that are no softmax, as in multi-label classification.
+        For predictions whose probabilities are not a softmax, as in multi-label classification.
 
         Args:
             entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
@@ -241,22 +242,32 @@ class NGMSGD(SGD):
         """Attach the gain to the modules that the model has now, and optimize their parameters.
 
         Call this after modules of the model were replaced or added, such as the head of a growing
-        network. The gain keeps its value. Parameters that are no longer part of the model stay in
-        the parameter groups, as with any optimizer of torch.
+        network. The gain keeps its value. Parameters that are no longer part of the model leave the
+        optimizer; those of groups that you added stay.
 
         Raises:
             ValueError: As for the constructor. The gain then stays as it was.
         """
         self.modulation.attach()
-        known = {id(p) for group in self.param_groups for p in group["params"]}
-        model = self.modulation.model
-        for momentum, parameters in zip(
-            (0.0, self._backbone_momentum), _split_parameters(model, self.modulation), strict=True
-        ):
-            added = [p for p in parameters if id(p) not in known]
-            if added:
+        roles = _split_parameters(self.modulation.model, self.modulation)
+        elsewhere = {
+            id(p)
+            for number, group in enumerate(self.param_groups)
+            if number not in self._groups.values()
+            for p in group["params"]
+        }
+        for role, parameters in zip(("gained", "backbone"), roles, strict=True):
+            present = [p for p in parameters if id(p) not in elsewhere]
+            if role in self._groups:
+                self.param_groups[self._groups[role]]["params"] = present
+            elif present:
                 settings = {k: v for k, v in self.param_groups[0].items() if k != "params"}
-                self.add_param_group({**settings, "params": added, "momentum": momentum})
+                momentum = 0.0 if role == "gained" else self._backbone_momentum
+                self._groups[role] = len(self.param_groups)
+                self.add_param_group({**settings, "params": present, "momentum": momentum})
+        kept = {p for group in self.param_groups for p in group["params"]}
+        for parameter in [p for p in self.state if p not in kept]:
+            del self.state[parameter]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of SGD, with the state of the gain in every parameter group."""
@@ -277,6 +288,15 @@ class NGMSGD(SGD):
         plain = [{k: v for k, v in group.items() if k not in names} for group in groups]
         super().load_state_dict({**state_dict, "param_groups": plain})
         self.modulation.load_state_dict({key: groups[0][name] for name, key in names.items()})
+
+
+class _Shared(NamedTuple):
+    """A process group, which copies of an optimizer share."""
+
+    value: ProcessGroup | None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
 
 
 def _split_parameters(

@@ -67,33 +67,40 @@ def find_logits(returned: Any) -> Tensor | None:
     """Return the logits in what a module returns; None if there are none.
 
     They are a floating-point tensor with at least one dimension: the value itself, its attribute or
-    key ``logits``, or the first of a tuple or list.
+    key ``logits``, or one in a tuple or list, of which the first with two dimensions is preferred.
     """
     if isinstance(returned, Tensor):
-        return returned if returned.dim() and returned.is_floating_point() else None
-    if isinstance(returned, Mapping) and "logits" in returned:
-        return find_logits(returned["logits"])
-    if getattr(returned, "logits", None) is not None:
+        if not returned.dim() or not returned.is_floating_point():
+            return None
+        return torch.cat(list(returned.unbind())) if returned.is_nested else returned
+    if isinstance(returned, Mapping):
+        return find_logits(returned.get("logits"))
+    if isinstance(getattr(returned, "logits", None), Tensor):
         return find_logits(returned.logits)
     if isinstance(returned, tuple | list):
-        return next(
-            (logits for part in returned if (logits := find_logits(part)) is not None), None
-        )
+        found = [logits for part in returned if (logits := find_logits(part)) is not None]
+        return next((logits for logits in found if logits.dim() > 1), found[0] if found else None)
     return None
 
 
-def class_dimension(logits: Tensor, layers: Iterable[Weighted]) -> int:
-    """Return the class dimension of logits, counted from the end.
+def class_dimension(logits: Tensor, layers: Iterable[Weighted]) -> int | None:
+    """Return the class dimension of logits, counted from the end; None if there is none.
 
     Args:
         logits: Logits of any shape.
-        layers: The layers that may compute them, the likeliest first. The first one whose number of
-            units is the size of its class dimension decides: the last dimension for a linear layer,
-            the one before the spatial dimensions for a convolution. If none does, it is the second
-            dimension of four or more, as in torch's losses, and else the last.
+        layers: The layers that may compute them, the likeliest first. The first one decides whose
+            number of units is the size of its own class dimension (the last one of a linear layer,
+            the one before the spatial dimensions of a convolution), or of exactly one dimension
+            after the batch. Without such a layer, it is the second of four or more dimensions, and
+            the last of two or three; a vector then has no class dimension.
     """
     for layer in layers:
-        dimension = -1 - spatial_dimensions(layer)
-        if logits.dim() >= -dimension and logits.size(dimension) == count_units(layer):
-            return dimension
+        units, own = count_units(layer), -1 - spatial_dimensions(layer)
+        if logits.dim() >= -own and logits.size(own) == units:
+            return own
+        matching = [-axis for axis in range(1, logits.dim()) if logits.size(-axis) == units]
+        if len(matching) == 1:
+            return matching[0]
+    if logits.dim() < 2:
+        return None
     return 1 - logits.dim() if logits.dim() >= 4 else -1

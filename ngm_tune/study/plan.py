@@ -139,8 +139,16 @@ class StudyPlan:
             yield reference, locate(key, self.methods[method], self.spaces[method], settings)
 
     def count_initial_points(self, benchmark: str) -> dict[str, int]:
-        """Return the number of initial points of the search of each method on a benchmark."""
-        return {method: len(self.points_of(benchmark, method)) for method in self.methods}
+        """Return the number of initial points of the search of each method on a benchmark.
+
+        Two references that agree, such as the default settings and those of the paper, count as two
+        points: their authors advise the same.
+        """
+        points = {method: self._located_points(benchmark, method) for method in self.methods}
+        return {
+            method: len({(name, *sorted(place.items())) for name, place in located})
+            for method, located in points.items()
+        }
 
     def arrangement(self, benchmark: str, repetition: int) -> Arrangement:
         """Return the class order and the validation split of a benchmark in one repetition."""

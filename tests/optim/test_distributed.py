@@ -56,7 +56,7 @@ def train(rank: int, processes: int, folder: Path, wrapped_first: bool) -> None:
     }
     torch.save(results, folder / f"{rank}.pt")
     if wrapped_first:
-        with pytest.raises(RuntimeError, match="cannot be used in the join"), model.join():
+        with pytest.raises(RuntimeError, match="cannot be used in or after"), model.join():
             optimizer.step()
     distributed.destroy_process_group()
 

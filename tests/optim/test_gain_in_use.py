@@ -171,13 +171,17 @@ def test_the_projections_of_attention_are_not_gained() -> None:
         NGMSGD(model, layers=["attention.out_proj"])
 
 
-def test_a_single_output_unit_is_an_error() -> None:
+def test_a_single_output_unit_has_no_entropy() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
-    NGMSGD(model)
-    with pytest.raises(ValueError, match=r"logits of shape \(4, 1\) have a single class"):
-        model(batch(0)[0])
-    NGMSGD(model, output="0")
+    optimizer = NGMSGD(model)
     model(batch(0)[0])
+    with pytest.warns(UserWarning, match=r"values of shape \(4, 1\), with a single class"):
+        optimizer.step()
+    optimizer = NGMSGD(model, output="0")
+    model(batch(0)[0])
+    optimizer.step()
+    model(batch(0)[0])
+    assert optimizer.gain > 1.0
 
 
 def test_parameters_instead_of_the_model_are_an_error() -> None:

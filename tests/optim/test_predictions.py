@@ -300,3 +300,142 @@ def test_a_pass_that_raises_does_not_confuse_the_next() -> None:
         step(model, optimizer, X, Y)
         step(plain, undisturbed, X, Y)
     assert torch.equal(optimizer.gain, undisturbed.gain)
+
+
+def test_the_model_counts_and_not_its_parts_if_both_are_called() -> None:
+    model = Network()
+    logits = model(X)
+
+    def call() -> None:
+        model(X)
+        model.features(X)
+        model.body(X)
+
+    assert observed(model, call) == pytest.approx(expected(logits), rel=1e-4)
+
+
+def test_a_part_with_one_value_is_no_prediction() -> None:
+    torch.manual_seed(0)
+    actor_critic = nn.ModuleDict(
+        {"body": nn.Linear(3, 4), "policy": nn.Linear(4, 5), "value": nn.Linear(4, 1)}
+    )
+
+    def call() -> Tensor:
+        features = actor_critic["body"](X)
+        logits: Tensor = actor_critic["policy"](features)
+        actor_critic["value"](features)
+        return logits
+
+    logits = call()
+    assert observed(actor_critic, call) == pytest.approx(expected(logits), rel=1e-4)
+
+
+def test_a_head_without_a_layer_of_torch_is_observed() -> None:
+    class Cosine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prototypes = nn.Parameter(torch.randn(5, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 10.0 * F.normalize(x) @ F.normalize(self.prototypes).T
+
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"body": nn.Linear(3, 4), "head": Cosine()})
+
+    def call() -> Tensor:
+        logits: Tensor = model["head"](model["body"](X))
+        return logits
+
+    logits = call()
+    assert observed(model, call) == pytest.approx(expected(logits), rel=1e-4)
+
+
+def test_a_model_that_calls_itself_is_observed_once() -> None:
+    class Recursive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor, depth: int = 2) -> Tensor:
+            return 5.0 * self.layer(x) if not depth else self(torch.tanh(self.layer(x)), depth - 1)
+
+    model = Recursive()
+    logits = model(X)
+    assert observed(model, lambda: model(X)) == pytest.approx(expected(logits), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("finish", "axis"),
+    [
+        (lambda y: (y.sum(dim=1), y), -1),  # losses of the examples, then logits
+        (lambda y: y.unsqueeze(1).expand(-1, 7, -1).transpose(1, 2), 1),  # classes before time
+    ],
+)
+def test_logits_are_not_taken_for_something_else(
+    finish: Callable[[Tensor], Any], axis: int
+) -> None:
+    model = Network(finish)
+    logits = find_logits(model(X))
+    assert logits is not None
+    entropy = float(predictive_entropy(logits.detach(), axis).mean())
+    assert observed(model, lambda: model(X)) == pytest.approx(entropy, rel=1e-4)
+
+
+def test_maps_that_are_flattened_keep_their_classes() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 2), nn.Flatten(2))
+    x = torch.randn(6, 1, 5, 5)
+    entropy = float(predictive_entropy(model(x).detach(), 1).mean())
+    assert observed(model, lambda: model(x)) == pytest.approx(entropy, rel=1e-4)
+
+
+def test_one_value_per_example_has_no_entropy() -> None:
+    model = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+    optimizer = NGMSGD(model)
+    model(X)
+    with pytest.warns(UserWarning, match=r"values of shape \(6,\), with a single class"):
+        optimizer.step()
+
+
+def test_a_wrapped_module_is_still_part_of_the_model() -> None:
+    model = tiny()
+    optimizer = NGMSGD(model, lr=0.1)
+    model[0] = nn.Sequential(model[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(model, optimizer, X, Y)
+
+
+def test_accumulation_does_not_recompile() -> None:
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    model = tiny()
+    optimizer = NGMSGD(model, lr=0.1)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for _ in range(2):
+        for _ in range(12):
+            F.cross_entropy(compiled(X), Y).backward()
+        optimizer.step()
+    assert counters["stats"]["unique_graphs"] <= 3
+
+
+def test_a_reattached_optimizer_has_the_state_of_one_for_the_grown_model() -> None:
+    model = Network()
+    optimizer = NGMSGD(model, lr=0.1, layers=["head"], output="head", backbone_momentum=0.9)
+    step(model, optimizer, X, Y)
+    optimizer.param_groups[1]["lr"] = 0.01
+    model.head, model.body = nn.Linear(4, 7), nn.Linear(3, 4)
+    optimizer.reattach()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01]
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.0, 0.9]
+    step(model, optimizer, X, Y)
+    grown = Network()
+    grown.head = nn.Linear(4, 7)
+    other = NGMSGD(grown, lr=0.5, layers=["head"], output="head", backbone_momentum=0.9)
+    other.load_state_dict(optimizer.state_dict())
+    grown.load_state_dict(model.state_dict())
+    torch.testing.assert_close(
+        step(grown, other, X, Y), step(model, optimizer, X, Y), rtol=0, atol=0
+    )
