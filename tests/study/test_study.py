@@ -259,7 +259,7 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
         ),
         (
             "methods=['ngm-sgd']; fixed.ngm-sgd.output='7'",
-            "output names '7', which is not a module of MLPits layers are '1', '3', '5'",
+            "output names '7', which is not a module of MLP",
         ),
         (
             "custom={path='x', tasks=2, size=8, batch_size=1, model='slim-resnet18'}; "
