@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 from ngm_tune.metrics.registry import METRICS
@@ -261,10 +262,19 @@ def _problems_of_rows(table: Table, run: str, rows: pa.Table) -> Iterator[str]:
     for trial_id in rows["trial_id"].unique().to_pylist():
         if trial_id != trial_of(run):
             yield f"rows of trial {trial_id}, not of {trial_of(run)}"
-    if rows.group_by(list(KEYS[table])).aggregate([]).num_rows < rows.num_rows:
+    if _has_duplicates(rows.select(KEYS[table])):
         yield f"several rows of the same {', '.join(KEYS[table])}"
     if table == "trials":
         yield from _problems_of_trials(run, rows)
+
+
+def _has_duplicates(rows: pa.Table) -> bool:
+    """Whether two rows are equal. Unlike ``Table.group_by``, this does not load pandas."""
+    codes = np.zeros(rows.num_rows, np.int64)
+    for column in rows.columns:
+        encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+        codes = codes * len(encoded.dictionary) + np.from_dlpack(encoded.indices)
+    return bool(len(np.unique(codes)) < rows.num_rows)
 
 
 def _unknown_values(rows: pa.Table, name: str, allowed: Sequence[str]) -> Iterator[str]:
