@@ -175,7 +175,8 @@ def _images_in(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the images in a folder and its subfolders, and the suffixes of unsupported ones."""
     images, unsupported = [], Counter[str]()
     for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or path.is_dir() or "__MACOSX" in path.parts:
+        parts = path.relative_to(folder).parts
+        if path.is_dir() or any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES:

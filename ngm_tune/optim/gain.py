@@ -38,8 +38,6 @@ from ngm_tune.optim.predictions import (
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-__all__ = ["NeuronalGain", "attached_gains", "predictive_entropy"]
-
 
 class NeuronalGain:
     """A gain that is attached to the layers of a network and follows its predictive entropy.
@@ -58,10 +56,11 @@ class NeuronalGain:
 
     A training pass begins with a call of ``model``, and all layers then use the new gain, including
     frozen layers (``eval()``, ``no_grad``) and checkpointed layers. The predictions are what
-    ``model`` returns: a tensor, an attribute or key ``logits``, or the first tensor of a tuple. If
-    code never calls the model, only parts of it, as in ``model.head(model.body(x))``, the pass
-    begins with the first part in training mode, and the predictions are what the last part returns.
-    Passes inside transforms of ``torch.func`` are not observed.
+    ``model`` returns: a tensor, an attribute or key ``logits``, or the first tensor of a tuple that
+    has two or more dimensions. If code never calls the model, only parts of it, as in
+    ``model.head(model.body(x))``, the pass begins with the first part in training mode, and the
+    predictions are what the last part returns. Passes inside transforms of ``torch.func`` are not
+    observed.
 
     Args:
         model: The network. Its parameter names and ``state_dict`` keys do not change. A gain that
@@ -150,8 +149,8 @@ class NeuronalGain:
             former.remove()
         _forget_compiled_code()
         weighted = set(self._candidates)
-        called = {m for name, m in modules.items() if "parametrizations" not in name.split(".")}
-        for module in called:
+        called = [m for name, m in modules.items() if "parametrizations" not in name.split(".")]
+        for module in dict.fromkeys(called):
             if module not in gained and (module in weighted or _may_predict(module)):
                 self._handles += [
                     module.register_forward_pre_hook(self._enter),
@@ -227,8 +226,8 @@ class NeuronalGain:
         if logits is None:
             self._unreadable = f"a {type(returned).__name__} without logits"
         elif not is_transformed(logits):
-            dim = class_dimension(logits, self._candidates_of_pass())
-            if dim is None or logits.size(dim) < 2:
+            dim = self._class_dimension(logits)
+            if dim is None:
                 self._unreadable = f"values of shape {tuple(logits.shape)}, with a single class"
                 return
             seen = self._sum(self.entropies(logits.detach(), dim))
@@ -255,20 +254,21 @@ class NeuronalGain:
         Raises:
             ValueError: There is a single class.
         """
-        if dim is None:
-            dim = class_dimension(logits, self._candidates_of_pass())
-        classes = 1 if dim is None else logits.size(dim)
-        if dim is None or classes < 2:
+        dim = self._class_dimension(logits) if dim is None else dim
+        if dim is None or logits.size(dim) < 2:
             raise ValueError(
                 f"logits of shape {tuple(logits.shape)} have a single class, whose softmax has no "
                 "entropy"
             )
         entropies = predictive_entropy(logits, dim)
-        return entropies / math.log(classes) if self.normalise_entropy else entropies
+        return entropies / math.log(logits.size(dim)) if self.normalise_entropy else entropies
 
-    def _candidates_of_pass(self) -> list[Weighted]:
-        """Return the layers that may compute the logits: the one that ran last is the likeliest."""
-        return [*([] if self._last is None else [self._last]), *self._candidates]
+    def _class_dimension(self, logits: Tensor) -> int | None:
+        """Return the class dimension of logits; None if there is a single class."""
+        # The layer that ran last is the likeliest to have computed them.
+        likeliest = [] if self._last is None else [self._last]
+        dim = class_dimension(logits, [*likeliest, *self._candidates])
+        return None if dim is None or logits.size(dim) < 2 else dim
 
     def observe(
         self, logits: Tensor, *, mask: Tensor | None = None, dim: int | None = None

@@ -53,8 +53,8 @@ class NGMSGD(SGD):
             the layer that is registered last; or a list of module names.
         output: Name of the module that returns the logits, or names of several whose predictions
             are pooled. By default the logits are what the model returns: a tensor, an attribute or
-            key ``logits``, or the first tensor of a tuple. Loops that change logits after the model
-            has returned them call :meth:`observe`.
+            key ``logits``, or the first tensor of a tuple that has two or more dimensions. Loops
+            that change logits after the model has returned them call :meth:`observe`.
         backbone_momentum: Momentum of the parameters outside gained layers. The authors train
             ResNets with a gain on the output layer and a backbone momentum of 0.9.
         normalise_entropy: Divide the entropy by ln C. One ``gain_sensitivity`` then transfers

@@ -117,7 +117,7 @@ class AdaptiveEvaluation:
 
     def _mean_could_be_lowest(self) -> bool:
         accuracy = _mean(each.accuracy for each in self._old)
-        error = np.sqrt(sum(each.error**2 for each in self._old)) / max(1, len(self._old))
+        error = np.sqrt(sum(each.error**2 for each in self._old)) / len(self._old)
         return not accuracy - self._lowest_mean > _ERRORS * error
 
     def _evaluate(self, model: nn.Module, examples: dict[_OldTask, Ints]) -> None:

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Batch, Learner
 from ngm_tune.metrics.curves import AccuracyCurves
-from ngm_tune.optim.gain import predictive_entropy
+from ngm_tune.optim.predictions import predictive_entropy
 from ngm_tune.training.adaptive import AdaptiveEvaluation
 from ngm_tune.training.evaluation import Evaluation, Evaluator
 from ngm_tune.training.options import EVERY_ITERATION, EvaluationSchedule, StreamOptions

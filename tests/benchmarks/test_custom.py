@@ -377,6 +377,8 @@ def test_images_as_cameras_archives_and_people_leave_them_are_read(data: Path) -
         picture(0, number).save(data / f"pets/ant/a{number}.jfif", format="JPEG")
         picture(0, number).save(data / f"pets/ant/b{number}.avif")
     (data / "pets/ant/._a0.png").write_bytes(b"resource fork")
+    (data / "pets/ant/.thumbnails").mkdir()
+    picture(0, 0).save(data / "pets/ant/.thumbnails/0.png")
     (data / "pets/__MACOSX/ant").mkdir(parents=True)
     (data / "pets/__MACOSX/ant/._a0.png").write_bytes(b"resource fork")
     loaded = get_benchmark("custom", custom()).load()

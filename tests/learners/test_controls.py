@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ngm_tune import NGMSGD
 from ngm_tune.benchmarks.models import MLP
 from ngm_tune.learners import Batch, EntropyLearningRate, GainDecoy, Learner, MeanEntropy
-from ngm_tune.optim.gain import predictive_entropy
+from ngm_tune.optim.predictions import predictive_entropy
 
 GAIN = {"lr": 0.05, "gain_sensitivity": 0.4, "entropy_smoothing": 0.9}
 

@@ -19,7 +19,7 @@ from ngm_tune.benchmarks import Benchmark, TaskSplit
 from ngm_tune.metrics.curves import AccuracyCurves
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.optim.dynamics import next_gain
-from ngm_tune.optim.gain import predictive_entropy
+from ngm_tune.optim.predictions import predictive_entropy
 from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 from ngm_tune.training.seeding import derive_seed, seeded
 from ngm_tune.training.streams import Stream
