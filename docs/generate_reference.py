@@ -38,7 +38,7 @@ COLUMNS = {
     "seed": "Seed of the run.",
     "phase": "`search` (validation data), `confirm` (test data), or `transfer` (test data, with a "
     "configuration that was selected on another benchmark).",
-    "status": "`completed`, `diverged`, `stopped` (pruned) or `failed`.",
+    "status": "`completed`, `diverged`, `failed` or, in results of earlier versions, `stopped`.",
     "iterations": "Training iterations of the run.",
     "diverged_at": "Iteration at which the run diverged; null if it did not.",
     "wall_seconds": "Seconds of training and evaluation.",

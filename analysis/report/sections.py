@@ -38,7 +38,6 @@ from .tables import (
     optimism_rows,
     published_rows,
     space_rows,
-    stopped_rows,
     transfer_rows,
     verdict_rows,
 )
@@ -85,7 +84,6 @@ class Section(NamedTuple):
         verdict: Table of the comparisons of the first method with every rival.
         methods: Table of methods.
         optimism: Table of the search's optimism.
-        stopped: Table of the trials that were stopped early.
         published: Table of published and replicated values.
         spaces: Table of the search spaces.
         ablations: Search spaces of methods and their ablations.
@@ -99,7 +97,6 @@ class Section(NamedTuple):
     verdict: Sequence[Row] = ()
     methods: Sequence[Row] = ()
     optimism: Sequence[Row] = ()
-    stopped: Sequence[Row] = ()
     published: Sequence[Row] = ()
     spaces: Sequence[Row] = ()
     ablations: Sequence[AblationSpace] = ()
@@ -139,7 +136,6 @@ def sections(
             verdict=verdict_rows(loaded, answer),
             methods=method_rows(loaded, table.filter(benchmark=benchmark)),
             optimism=optimism_rows(loaded, benchmark),
-            stopped=stopped_rows(loaded, benchmark),
             published=published_rows(
                 loaded, [each for each in replications if each.benchmark == benchmark]
             ),

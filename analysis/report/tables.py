@@ -13,14 +13,12 @@ from tabulate import tabulate
 
 from ngm_tune.messages import counted
 from ngm_tune.metrics.registry import METRICS
-from ngm_tune.results.columns import decode_hyperparameters
 from ngm_tune.results.records import Range
 
-from ..formatting import number, percent, settings, signed
+from ..formatting import number, percent, signed
 from ..loaded_study import TASK_AWARE_MARK, LoadedStudy
 from ..statistics.across import AcrossInfo, Interval
 from ..statistics.answer import Answer
-from ..statistics.facts import stopped_runs
 from ..statistics.methods import INCOMPLETE_STATUSES
 from ..statistics.optimism import Optimism, optimism
 from ..statistics.paired import Estimate
@@ -151,20 +149,6 @@ def _mean_and_sd(mean: float | None, sd: float | None = None, digits: int = 3) -
     if mean is None or np.isnan(mean):
         return _NONE
     return number(mean, digits) + ("" if sd is None else f" ± {sd:.{digits}f}")
-
-
-def stopped_rows(loaded: LoadedStudy, benchmark: str) -> list[Row]:
-    """Return the trials of a benchmark that were stopped early."""
-    trials = stopped_runs(loaded).filter(benchmark=benchmark)
-    return [
-        {
-            "Trial": row["trial_id"],
-            "Method": loaded.method_title(row["method"]),
-            "Stopped after": f"task {row['tasks']}" if row["tasks"] is not None else _NONE,
-            "Configuration": settings(decode_hyperparameters(row, loaded.domains(row["method"]))),
-        }
-        for row in trials.unique("trial_id", maintain_order=True).to_dicts()
-    ]
 
 
 def space_rows(loaded: LoadedStudy, ranges: Iterable[SearchedRange]) -> list[Row]:

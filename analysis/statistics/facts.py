@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import polars as pl
-
 from ..loaded_study import LoadedStudy
 
 
@@ -59,23 +57,6 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
-class EarlyStopping:
-    """Search trials that were stopped early.
-
-    Attributes:
-        n_trials: Number of stopped trials.
-        n_search_trials: Number of all search trials.
-        saved_share: Saved iterations as a share of the search's iterations without early stopping.
-        n_diverged: Number of stopped trials in which a seed had diverged.
-    """
-
-    n_trials: int
-    n_search_trials: int
-    saved_share: float
-    n_diverged: int
-
-
-@dataclass(frozen=True)
 class Facts:
     """Facts about a study.
 
@@ -85,7 +66,6 @@ class Facts:
         initial_points: Number of ``points_to_evaluate`` by display name of the method, for each
             benchmark where any method has one.
         incomplete: Methods whose trials are not all in the results.
-        early_stopping: None if no trial was stopped early.
         seconds: Time spent on training and evaluation.
     """
 
@@ -93,7 +73,6 @@ class Facts:
     confirmations: list[Confirmation]
     initial_points: dict[str, dict[str, int]]
     incomplete: list[Progress]
-    early_stopping: EarlyStopping | None
     seconds: float
 
 
@@ -121,7 +100,6 @@ def facts(loaded: LoadedStudy) -> Facts:
         ],
         {name: counts for name, counts in initial_points.items() if any(counts.values())},
         _incomplete(loaded),
-        None if loaded.has_fixed_runs else _early_stopping(loaded),
         float(loaded.runs["wall_seconds"].sum()),
     )
 
@@ -135,33 +113,3 @@ def _incomplete(loaded: LoadedStudy) -> list[Progress]:
             if trials.height < expected:
                 incomplete.append(Progress(benchmark, method, trials.height, expected))
     return incomplete
-
-
-def _early_stopping(loaded: LoadedStudy) -> EarlyStopping | None:
-    stopped = stopped_runs(loaded)
-    if not stopped.height:
-        return None
-    saved = float((stopped["full_iterations"] - stopped["iterations"]).sum())
-    return EarlyStopping(
-        stopped["trial_id"].n_unique(),
-        loaded.search.height,
-        saved / (float(loaded.search["iterations"].sum()) + saved),
-        stopped.filter(pl.col("diverged_at").is_not_null())["trial_id"].n_unique(),
-    )
-
-
-def stopped_runs(loaded: LoadedStudy) -> pl.DataFrame:
-    """Return the runs that were stopped early, one row per seed.
-
-    Columns are those of ``trials/``, ``full_iterations`` (of the benchmark's longest run), and
-    ``tasks`` (number of tasks trained; null if unknown).
-    """
-    stopped = loaded.runs.filter(status="stopped")
-    tasks = pl.DataFrame(loaded.results.read("tasks", stopped["trial_id"].unique()))
-    trained = tasks.group_by("trial_id", "seed").agg((pl.col("task").max() + 1).alias("tasks"))
-    full = loaded.runs.group_by("benchmark").agg(
-        pl.col("iterations").max().alias("full_iterations")
-    )
-    return stopped.join(full, on="benchmark").join(
-        trained, on=["trial_id", "seed"], how="left", maintain_order="left"
-    )

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from ngm_tune.execution.pruning import prune_trial
 from ngm_tune.execution.runner import Data
 from ngm_tune.execution.split_cache import SplitCache
 from ngm_tune.execution.stopper import StudyStopper
@@ -70,8 +69,6 @@ class LocalExecutor:
             stopper.observe(report)
             if report.outcome is not None:
                 schedule.tell(run_id, report.outcome)
-                return True
-            if report.problem is None and prune_trial(training.config, report, schedule, stopper):
                 return True
         return False
 

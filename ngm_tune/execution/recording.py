@@ -37,14 +37,6 @@ def trial_row(config: TrialConfig, run: ContinualTraining) -> Row:
     }
 
 
-def stopped_row(config: TrialConfig, run: ContinualTraining) -> Row:
-    """Return the row in ``trials/`` of a run that is pruned after its last trained task.
-
-    It has no metrics, because metrics over some tasks are not comparable with those over all tasks.
-    """
-    return {**trial_identity(config, run.seed), "status": "stopped", **_run_statistics(run)}
-
-
 def task_rows(trial_id: str, run: ContinualTraining) -> list[Row]:
     """Return the rows of a run in ``tasks/``, one for each trained task.
 

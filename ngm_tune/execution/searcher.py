@@ -62,8 +62,8 @@ class ScheduleSearcher(Searcher):
         If the worker wrote the rows of the trial, these determine its outcome.
         """
         run_id = self._run_ids.pop(trial_id, None)
-        if run_id is None or not self._schedule.is_running(run_id):
-            return  # pruned and already recorded
+        if run_id is None:
+            return  # already recorded
         report: TrialReport | None = (result or {}).get("report")
         outcome = report.outcome if report is not None else None
         outcome = outcome or self._read_outcome(run_id)

@@ -38,8 +38,6 @@ class TrialConfig(TypedDict):
     """Types of the columns ``search_*`` by name, for all methods of the study."""
     objectives: list[str]
     constraints: list[str]
-    early_stopping: bool
-    """Whether the trial can be pruned. Its reports then include the rows to write."""
     iterations_per_task: int
     split_seed: int | None
     """Seed of the validation split; None for that of the benchmark."""
@@ -88,7 +86,6 @@ def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialCo
         "coordinate_columns": plan.coordinates,
         "objectives": study.objectives,
         "constraints": study.constraints,
-        "early_stopping": study.early_stopping is not None and spec.phase == "search",
         "iterations_per_task": plan.iterations(spec.benchmark),
         "split_seed": arrangement.split_seed,
         "order_seed": arrangement.order_seed,

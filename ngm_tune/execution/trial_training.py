@@ -18,7 +18,6 @@ from ngm_tune.execution.recording import (
     curves_table,
     probes_table,
     steps_table,
-    stopped_row,
     task_rows,
     trial_identity,
     trial_row,
@@ -27,10 +26,10 @@ from ngm_tune.execution.recording import (
 )
 from ngm_tune.execution.split_cache import SplitCache
 from ngm_tune.execution.trial_config import TrialConfig
-from ngm_tune.execution.trial_report import PartialRows, TrialReport
+from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.methods import get_method
 from ngm_tune.results.directory import Results, checkpoint_of
-from ngm_tune.results.outcome import Outcome, compute_interim, compute_outcome, read_outcome
+from ngm_tune.results.outcome import Outcome, compute_outcome, read_outcome
 from ngm_tune.results.schema import Status
 from ngm_tune.training.checkpoints import pack, unpack
 from ngm_tune.training.evaluation import Evaluator
@@ -64,7 +63,6 @@ class TrialTraining:
         self._splits = splits
         self._saved_at = time.monotonic()
         self._unsaved = False
-        self._reported = False
         self._discarded: str | None = None
         self._final_report: TrialReport | None = None
         try:
@@ -77,12 +75,11 @@ class TrialTraining:
 
     def train_next_task(self) -> TrialReport:
         """Train the next task with every seed that has not diverged, and report."""
-        if self._final_report is None and not self._must_report_first():
+        if self._final_report is None:
             try:
                 self._final_report = self._train()
             except OSError as error:  # writing failed; errors of the method are caught before
                 self._final_report = self._report_problem(error)
-        self._reported = True
         return self._report_progress() if self._final_report is None else self._final_report
 
     def save_progress(self) -> None:
@@ -188,16 +185,6 @@ class TrialTraining:
             device=config["device"],
         )
 
-    def _must_report_first(self) -> bool:
-        """Whether a task that was trained before an interruption must be reported first.
-
-        Early stopping decides after every task, so every task must be reported.
-        """
-        if self._reported or not self.config["early_stopping"]:
-            return False
-        progress = {len(run.records) for run in self.runs if not run.finished}
-        return len(progress) == 1 and progress != {0}
-
     def _train(self) -> TrialReport | None:
         """Train the next task; return the last report if the trial ended."""
         unfinished = [run for run in self.runs if not run.finished]
@@ -228,20 +215,9 @@ class TrialTraining:
         return TrialReport(problem=f"{self.config['results']} on {socket.gethostname()}: {reason}")
 
     def _report_progress(self) -> TrialReport:
-        """Report a task other than the last, with the rows to write if the trial is pruned now."""
-        tasks = max(len(run.records) for run in self.runs)
-        rows = [
-            row
-            for run in self.runs
-            for row in task_rows(self.config["trial_id"], run)
-            if row["task"] < tasks
-        ]
-        partial_rows = None
-        if self.config["early_stopping"]:
-            partial_rows = PartialRows([stopped_row(self.config, run) for run in self.runs], rows)
+        """Report a task other than the last."""
         return TrialReport(
-            interim=compute_interim(rows, self.config["objectives"]),
-            partial=partial_rows,
+            tasks=max(len(run.records) for run in self.runs),
             discarded_checkpoint=self._take_discarded(),
         )
 
@@ -268,7 +244,5 @@ class TrialTraining:
         if self.config["probes"]:
             results.write("probes", run_id, probes_table(trial_id, self.runs))
         write_trial(self.config, rows, tasks)
-        outcome = compute_outcome(
-            rows, tasks, self.config["objectives"], self.config["constraints"]
-        )
+        outcome = compute_outcome(rows, self.config["objectives"], self.config["constraints"])
         return TrialReport(outcome=outcome, discarded_checkpoint=self._take_discarded())

@@ -45,7 +45,7 @@ class WorkerFailures(tune.Callback):
     ) -> None:
         """Reset the count of a run when it finishes another task."""
         report: TrialReport | None = result.get("report")
-        run_id, tasks = trial.config["run_id"], len(report.interim) if report else 0
+        run_id, tasks = trial.config["run_id"], report.tasks if report else 0
         if tasks > self._tasks[run_id]:
             self._tasks[run_id] = tasks
             self._losses[run_id] = trial.run_metadata.num_failures = 0

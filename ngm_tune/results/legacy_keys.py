@@ -16,13 +16,13 @@ _KEYS = {
     "stopping": "early_stopping",
 }
 _KEYS_OF_TABLES = {
-    "early_stopping": {"worse": "quantile", "peers": "min_peers", "tasks": "grace_tasks"},
     "confirm": {"top": "max_configurations"},
 }
 
 REMOVED_KEYS = {
     "racing": "at equal compute one seed per trial finds better fronts",
     "plateau": "at equal compute a fixed number of trials finds better fronts",
+    "early_stopping": "at equal compute it finds no measurably better fronts",
 }
 """Why each removed key was removed."""
 

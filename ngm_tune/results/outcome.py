@@ -29,7 +29,6 @@ class Outcome:
         values: Objectives, means over seeds; None for a stopped or failed trial.
         violation: Violation of each constraint of the study, mean over seeds; zero or negative if
             the constraint is satisfied.
-        interim: Objectives after each trained task, means over seeds.
         seeds: Number of its seeds.
         coordinates: Search coordinates; empty if the results do not contain them.
         is_recomputed: Whether an earlier schema defined the objectives otherwise, so that a search
@@ -39,7 +38,6 @@ class Outcome:
     status: str
     values: Values | None
     violation: Values = ()
-    interim: tuple[Values, ...] = ()
     seeds: int = field(default=1, compare=False)
     coordinates: Mapping[str, Any] = field(default_factory=dict, compare=False)
     is_recomputed: bool = field(default=False, compare=False)
@@ -51,31 +49,24 @@ class Outcome:
         """
         if all(map(math.isfinite, (*(self.values or ()), *self.violation))):
             return self
-        return replace(self, status=Status.FAILED, values=None, violation=(), interim=())
+        return replace(self, status=Status.FAILED, values=None, violation=())
 
 
 def compute_outcome(
-    rows: Sequence[Row],
-    tasks: Sequence[Row],
-    objectives: Sequence[str],
-    constraints: Sequence[str],
+    rows: Sequence[Row], objectives: Sequence[str], constraints: Sequence[str]
 ) -> Outcome:
-    """Compute the outcome of a trial from its rows in ``trials/`` and ``tasks/``.
+    """Compute the outcome of a trial from its rows in ``trials/``, one per seed.
 
-    The rows of a diverged seed contain the worst value of each metric, from the task in which it
-    diverged to the last task.
+    The row of a diverged seed contains the worst value of each metric.
     """
     status = Status.worst(row["status"] for row in rows)
     seeds, coordinates = len(rows), extract_coordinates(rows[0])
-    if status is Status.FAILED:
+    if status in (Status.FAILED, Status.STOPPED):
         return Outcome(status, None, seeds=seeds, coordinates=coordinates)
-    interim = compute_interim(tasks, objectives)
-    if status is Status.STOPPED:
-        return Outcome(status, None, interim=interim, seeds=seeds, coordinates=coordinates)
     limits = [Constraint.parse(text) for text in constraints]
     violation = tuple(limit.violation(_mean(rows, limit.metric.name)) for limit in limits)
     values = tuple(_mean(rows, name) for name in objectives)
-    return Outcome(status, values, violation, interim, seeds, coordinates)
+    return Outcome(status, values, violation, seeds, coordinates)
 
 
 def read_outcome(
@@ -83,11 +74,7 @@ def read_outcome(
 ) -> Outcome | None:
     """Read the outcome of a run; None if the run has not ended."""
     rows = results.read_run("trials", run_id)
-    if rows is None:
-        return None
-    tasks = results.read_run("tasks", run_id)
-    task_rows = [] if tasks is None else tasks.to_pylist()
-    return compute_outcome(rows.to_pylist(), task_rows, objectives, constraints)
+    return None if rows is None else compute_outcome(rows.to_pylist(), objectives, constraints)
 
 
 def extract_coordinates(row: Row) -> dict[str, Any]:
@@ -97,16 +84,6 @@ def extract_coordinates(row: Row) -> dict[str, Any]:
         for name, value in row.items()
         if name.startswith(SEARCH_PREFIX) and value is not None
     }
-
-
-def compute_interim(tasks: Sequence[Row], objectives: Sequence[str]) -> tuple[Values, ...]:
-    """Compute the objectives after each task, means over seeds, from the rows in ``tasks/``."""
-    by_task: dict[int, list[Row]] = {}
-    for row in tasks:
-        by_task.setdefault(row["task"], []).append(row)
-    return tuple(
-        tuple(_mean(by_task[task], name) for name in objectives) for task in sorted(by_task)
-    )
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:

@@ -136,6 +136,7 @@ class StoredStudy(_Record):
     constraints: list[str] = []
     max_concurrent_trials: int = 1
     early_stopping: dict[str, Any] | None = None
+    """Of earlier versions: trials end early if their peers dominate them."""
     racing: dict[str, Any] | None = None
     """Of earlier versions: further seeds only for promising configurations."""
     plateau: dict[str, Any] | None = None

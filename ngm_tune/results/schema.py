@@ -44,7 +44,7 @@ class Status(StrEnum):
     DIVERGED = "diverged"
     """The loss was no longer finite. Every metric has its worst value."""
     STOPPED = "stopped"
-    """The run was pruned before its last task."""
+    """Early stopping of earlier versions ended the run before its last task."""
     FAILED = "failed"
     """The method raised an exception, or the run lost its worker too often."""
 

@@ -105,10 +105,6 @@ class FixedRuns:
         """Make an interrupted run available to :meth:`ask` again."""
         self._running.discard(run_id)
 
-    def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
-        """Return False, since these runs are never pruned."""
-        return False
-
     def close(self) -> None:
         """Do nothing, since Optuna has no record of these runs."""
 

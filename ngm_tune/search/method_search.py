@@ -7,19 +7,17 @@ configurations on any number of machines, and with or without an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from optuna.storages import BaseStorage
 
 from ngm_tune.errors import RecordError, UserError
-from ngm_tune.metrics.constraints import is_feasible
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.selection import select_to_confirm
 from ngm_tune.results.eligibility import is_eligible
 from ngm_tune.results.ids import TrialId, search_name
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.search.configurations import Configurations
-from ngm_tune.search.early_stopping import is_dominated
 from ngm_tune.search.optuna_journal import SearchRecord
 from ngm_tune.search.run_spec import Configuration, Phase, RunSpec
 from ngm_tune.search.sampling import explain_invalid_coordinates
@@ -161,27 +159,6 @@ class MethodSearch:
             self._write_record(number)
         self._record.close()
         self._running.clear()
-
-    def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
-        """Whether a run should be stopped early.
-
-        The run is compared with the feasible runs that inform its suggestion.
-
-        Args:
-            run_id: The run.
-            interim: Its objectives after each task so far.
-        """
-        rule, rung = self._study.early_stopping, len(interim) - 1
-        if rule is None or len(interim) < rule.grace_tasks:
-            return False
-        informing = self._study.count_informing_trials(TrialId.parse(run_id).number)
-        outcomes = [self._outcomes[number] for number in range(informing)]
-        peers = [
-            outcome.interim[rung]
-            for outcome in outcomes
-            if len(outcome.interim) > rung and all(map(is_feasible, outcome.violation))
-        ]
-        return is_dominated(tuple(interim[rung]), peers, self._objectives, rule)
 
     def front(self) -> dict[int, Values]:
         """Return the configurations on the front by number, with their objectives."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ngm_tune.results.outcome import Outcome, Values
-from ngm_tune.results.schema import Status
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.search.run_spec import RunSpec
 
@@ -25,7 +24,6 @@ class Schedule:
     def __init__(self, sources: Sequence[RunSource]) -> None:
         self._sources = sources
         self._running: dict[str, RunSource] = {}
-        self._pruned: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -55,16 +53,3 @@ class Schedule:
     def reopen(self, run_id: str) -> None:
         """Make an interrupted run available to :meth:`ask` again."""
         self._running.pop(run_id).reopen(run_id)
-
-    def should_prune(self, run_id: str, interim: Sequence[Values]) -> bool:
-        """Whether a run should be stopped early, given its objectives after each task so far."""
-        if run_id in self._pruned:
-            return True  # the worker was lost before the executor could stop the run
-        return self._running[run_id].should_prune(run_id, interim)
-
-    def prune(self, run_id: str, interim: Sequence[Values]) -> None:
-        """Record that a run was stopped early."""
-        if run_id in self._pruned:
-            return
-        self._pruned.add(run_id)
-        self.tell(run_id, Outcome(Status.STOPPED, None, interim=tuple(map(tuple, interim))))

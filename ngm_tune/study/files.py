@@ -18,7 +18,7 @@ from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import StudyError, UserError
 from ngm_tune.messages import describe_problem, dotted, locate_keys
 from ngm_tune.results.legacy_keys import REMOVED_KEYS, current_key
-from ngm_tune.study.sections import Confirm, EarlyStopping, Resources
+from ngm_tune.study.sections import Confirm, Resources
 from ngm_tune.study.shipped import shipped_names, shipped_text
 from ngm_tune.study.study import Study
 from ngm_tune.study.validation import validate
@@ -29,7 +29,6 @@ _KEYS = {
     "custom": tuple(Custom.model_fields),
     "resources": tuple(Resources.model_fields),
     "confirm": tuple(Confirm.model_fields),
-    "early_stopping": tuple(EarlyStopping.model_fields),
 }
 """Allowed keys of each table of the file."""
 
@@ -162,13 +161,14 @@ def _explain(error: ValidationError, content: dict[str, Any]) -> str:
 
 
 def _explain_unknown_key(table: str, key: str) -> str:
-    if not table and key in REMOVED_KEYS:
+    renamed = current_key(table, key)
+    current = renamed or key
+    if not table and current in REMOVED_KEYS:
         return (
-            f"{key} was removed: {REMOVED_KEYS[key]}; results that were searched with it can be "
-            "analyzed, not resumed"
+            f"{current} was removed: {REMOVED_KEYS[current]}; results that were searched with it "
+            "can be analyzed, not resumed"
         )
     allowed = _KEYS[table]
-    renamed = current_key(table, key)
     close = difflib.get_close_matches(key, allowed, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     hint = f" (its name is now {renamed!r})" if renamed else hint

@@ -1,4 +1,4 @@
-"""Tables of a study file: resources, confirm and early_stopping."""
+"""Tables of a study file: resources and confirm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ngm_tune.results.run_seeds import MAX_SEEDS
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 SeedCount = Annotated[int, Field(ge=1, le=MAX_SEEDS)]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class _Table(BaseModel):
@@ -55,15 +54,3 @@ class Confirm(_Table):
     """Whether the configurations that are confirmed on a benchmark also run on the test data of
     every other benchmark of the study. The report then shows what is lost by using settings that
     were tuned on another data set."""
-
-
-class EarlyStopping(_Table):
-    """Prune trials that their peers at the same task dominate."""
-
-    quantile: Share = 0.7
-    """Share of peers with a better non-dominated rank from which a trial is pruned."""
-    min_peers: Annotated[int, Field(ge=2, le=1_000_000)] = 8
-    """Smallest number of peers for a comparison."""
-    grace_tasks: Annotated[int, Field(ge=2, le=1_000_000)] = 2
-    """Number of tasks on which every trial is trained. The first transition is in the second
-    task."""

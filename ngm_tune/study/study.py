@@ -26,7 +26,6 @@ from ngm_tune.study.search_spaces import Point
 from ngm_tune.study.sections import (
     Confirm,
     Count,
-    EarlyStopping,
     Resources,
     SeedCount,
 )
@@ -89,8 +88,6 @@ class Study(BaseModel):
     references: the study also confirms them if they are not on a front, and reports show them."""
     constraints: list[str] = []
     """Bounds on metrics, such as "avg_acc >= 0.9". Only feasible trials can be on a front."""
-    early_stopping: EarlyStopping | None = None
-    """Prune trials that their peers dominate."""
     confirm: Confirm = Confirm()
     """How the best configurations of each search are confirmed on the test data."""
     max_concurrent_trials: Count = 1

@@ -19,7 +19,7 @@ from ngm_tune.study.sections import Confirm
 from ngm_tune.study.study import Study
 
 _METHOD_HINT = "other methods need a package that is not installed"
-_SEARCH_KEYS = ("search_space", "points_to_evaluate", "constraints", "early_stopping", "confirm")
+_SEARCH_KEYS = ("search_space", "points_to_evaluate", "constraints", "confirm")
 """Keys that a study with fixed hyper-parameters (``settings``) cannot have."""
 
 
@@ -82,13 +82,6 @@ def _check_search(plan: StudyPlan) -> None:
                 raise ValueError(f"{key}: a study with settings has no search")
         return
     _check_transfer(study)
-    early = study.early_stopping
-    for benchmark in plan.outlines.values() if early is not None else ():
-        if early is not None and early.grace_tasks >= benchmark.tasks:
-            raise ValueError(
-                f"early_stopping.grace_tasks = {early.grace_tasks}: must be less than the "
-                f"{benchmark.tasks} tasks of {benchmark.name}"
-            )
     _check_arguments(plan)
     for method in study.search_space:
         _check_corners(plan, method)

@@ -15,7 +15,7 @@ def study_warnings(study: Study) -> list[str]:
     return [
         *warn_of_unequal_starts(plan),
         *warn_of_small_spaces(plan),
-        *warn_of_rules_without_effect(study),
+        *warn_of_a_sampler_without_effect(study),
     ]
 
 
@@ -42,15 +42,10 @@ def warn_of_small_spaces(plan: StudyPlan) -> Iterator[str]:
             )
 
 
-def warn_of_rules_without_effect(study: Study) -> Iterator[str]:
-    """Yield a warning for each rule without effect, because the searches are too short for it."""
-    early, informing = study.early_stopping, study.count_informing_trials(study.trials - 1)
-    if early is not None and informing < early.min_peers:
-        yield (
-            f"early_stopping will stop no trial: min_peers = {early.min_peers} is more than the "
-            f"{informing} runs with which the last run of a method can be compared"
-        )
+def warn_of_a_sampler_without_effect(study: Study) -> Iterator[str]:
+    """Yield a warning if all trials of a search start before one ends."""
     concurrent = study.max_concurrent_trials
+    informing = study.count_informing_trials(study.trials - 1)
     if study.sampler != "random" and study.settings is None and informing < 1 < concurrent:
         yield (
             f"the {study.sampler} sampler will learn nothing: max_concurrent_trials = {concurrent} "

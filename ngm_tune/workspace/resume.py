@@ -163,15 +163,10 @@ def read_outcomes(results: Results, plan: StudyPlan) -> dict[str, Outcome]:
     def find_problem(run: str, rows: pa.Table) -> str | None:
         return find_trial_problem(run, rows, plan)
 
-    tasks = dict(results.iter_runs("tasks"))
     outcomes = {}
     for run_id, rows in results.iter_runs("trials", find_problem):
-        outcome = compute_outcome(
-            rows.to_pylist(),
-            tasks[run_id].to_pylist() if run_id in tasks else [],
-            plan.study.objectives,
-            plan.study.constraints,
-        )
+        study = plan.study
+        outcome = compute_outcome(rows.to_pylist(), study.objectives, study.constraints)
         outcomes[run_id] = replace(outcome, is_recomputed=needs_recomputation("trials", rows))
     return outcomes
 

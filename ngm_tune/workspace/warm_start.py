@@ -130,7 +130,7 @@ def _find_front(rows: Sequence[Row], study: Study) -> list[Config]:
     n_seeds = max(map(len, trials.values()), default=0)
     candidates: dict[tuple[float, ...], Row] = {}
     for seeds in trials.values():
-        outcome = compute_outcome(seeds, [], study.objectives, study.constraints).finite()
+        outcome = compute_outcome(seeds, study.objectives, study.constraints).finite()
         violation = () if seeds[0]["phase"] == "confirm" else outcome.violation  # fixed runs
         has_every_seed = len(seeds) == n_seeds
         if is_eligible(outcome.status, outcome.values, violation, has_every_seed=has_every_seed):

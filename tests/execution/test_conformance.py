@@ -22,7 +22,7 @@ from tests.helpers.unreliable import UNRELIABLE
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "sgd", "raises", "diverges"]'),
     *("--set", "searches=2", "--set", "trials=3", "--set", "seeds=1"),
-    *("--set", "iterations_per_task=12", "--set", "early_stopping.min_peers=2"),
+    *("--set", "iterations_per_task=12"),
     *("--set", "confirm={ max_configurations = 1, seeds = 2 }"),
 )
 
@@ -38,8 +38,7 @@ def test_both_executors_write_the_same_rows(plugin: Path, tmp_path: Path) -> Non
     assert (local.code, local.err) == (on_ray.code, on_ray.err) == (0, "")
     assert_same_results(tmp_path / "ray", tmp_path / "local")
     trials = pl.read_parquet(tmp_path / "ray" / "trials" / "*.parquet")
-    statuses = {"completed", "stopped", "failed", "diverged"}
-    assert set(trials["status"]) == statuses  # the comparison covers every status
+    assert set(trials["status"]) == {"completed", "failed", "diverged"}
     assert set(trials["phase"]) == {"search", "confirm"}
     for name in ("trials", "tasks", "curves", "steps", "failures"):
         local_files, ray_files = (

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 
 from ngm_tune.execution.searcher import ScheduleSearcher
 from ngm_tune.execution.trial_report import TrialReport
-from ngm_tune.results.outcome import Outcome, Values
+from ngm_tune.results.outcome import Outcome
 from ngm_tune.results.schema import Status
 from ngm_tune.search.fixed_runs import RunSource, create_confirmation, create_fixed_run
 from ngm_tune.search.run_spec import RunSpec
@@ -19,14 +19,14 @@ from tests.helpers.searches import a_study, make_method_search
 
 
 def searcher_of(
-    sources: Sequence[RunSource] | Schedule,
+    sources: Sequence[RunSource],
     written: Mapping[str, Outcome] | None = None,
     has_failed: Callable[[str], bool] = lambda run_id: True,
 ) -> ScheduleSearcher:
     """Return a searcher with short configs.
 
     Args:
-        sources: Sources of runs, or a schedule of them.
+        sources: Sources of runs.
         written: Outcomes of the runs that workers have written.
         has_failed: Returns whether a run whose trial raised has failed.
     """
@@ -34,20 +34,13 @@ def searcher_of(
     def config_of(spec: RunSpec) -> Any:
         return {"id": spec.run_id, "seeds": spec.seeds, "phase": spec.phase}
 
-    schedule = sources if isinstance(sources, Schedule) else Schedule(sources)
     written = {} if written is None else written
-    return ScheduleSearcher(schedule, config_of, written.get, has_failed)
+    return ScheduleSearcher(Schedule(sources), config_of, written.get, has_failed)
 
 
-def ended(status: Status, *values: float, interim: tuple[Values, ...] = ()) -> dict[str, Any]:
+def ended(status: Status, *values: float) -> dict[str, Any]:
     """Return the last result of a trial."""
-    outcome = Outcome(status, values, (), interim)
-    return {"report": TrialReport(outcome=outcome), "done": True}
-
-
-def after_a_task(*interim: Values) -> dict[str, Any]:
-    """Return the result of a task that is not the last."""
-    return {"report": TrialReport(interim=interim), "done": False}
+    return {"report": TrialReport(outcome=Outcome(status, values)), "done": True}
 
 
 def test_runs_are_distributed_evenly_over_searches(tmp_path: Path) -> None:
@@ -97,7 +90,7 @@ def test_a_trial_interrupted_after_a_report_is_offered_again(tmp_path: Path) -> 
     search = make_method_search(tmp_path / "a", trials=1)
     searcher = searcher_of([search])
     config = searcher.suggest("t1")
-    searcher.on_trial_complete("t1", after_a_task((0.5, 0.5)))
+    searcher.on_trial_complete("t1", {"report": TrialReport(tasks=1), "done": False})
     assert searcher.suggest("t2") == config
 
 
@@ -114,25 +107,6 @@ def test_written_rows_take_precedence_over_reports_of_tune(tmp_path: Path) -> No
     searcher.record_remaining()
     assert search.complete
     assert [o.status for o in search.outcomes] == ["completed"] * 3
-
-
-def test_a_pruned_trial_is_counted_once(tmp_path: Path) -> None:
-    search = make_method_search(tmp_path / "a", trials=4, early_stopping={"min_peers": 2})
-    schedule = Schedule([search])
-    searcher = searcher_of(schedule)
-    for tune_id in ("t0", "t1"):
-        searcher.suggest(tune_id)
-        interim = ((0.9, 0.2), (0.9, 0.2), (0.9, 0.2))
-        searcher.on_trial_complete(tune_id, ended(Status.COMPLETED, 0.9, 0.2, interim=interim))
-    run_id = searcher.suggest("t2")["id"]
-    assert not schedule.should_prune(run_id, [(0.5, 0.5)])
-    bad = [(0.5, 0.5), (0.5, 0.5)]
-    assert schedule.should_prune(run_id, bad)
-    schedule.prune(run_id, bad)
-    searcher.on_trial_complete("t2", after_a_task(*bad))  # Tune calls this for every trial
-    assert [o.status for o in search.outcomes] == ["completed", "completed", "stopped"]
-    assert search.outcomes[-1].interim == tuple(bad)
-    assert searcher.suggest("t3")["id"] != run_id
 
 
 def test_confirmation_starts_when_its_search_is_complete(tmp_path: Path) -> None:
@@ -166,13 +140,11 @@ def test_a_search_without_a_front_needs_no_confirmation(tmp_path: Path) -> None:
 def test_fixed_hyperparameters_are_one_run(tmp_path: Path) -> None:
     study = a_study(methods=["sgd"], settings={"sgd": {"lr": 0.1}}, trials=1, seeds=[3, 4])
     fixed_run = create_fixed_run(study, "split-digits", "sgd", 0, {})
-    schedule = Schedule([fixed_run])
-    searcher = searcher_of(schedule)
+    searcher = searcher_of([fixed_run])
     config = {"id": "split-digits.sgd.0000", "seeds": (3, 4), "phase": "confirm"}
     assert searcher.suggest("t0") == config
     searcher.on_trial_complete("t0")
     assert searcher.suggest("t1") == config
-    assert not schedule.should_prune("split-digits.sgd.0000", [(0.0, 1.0)] * 4)
     searcher.on_trial_complete("t1", ended(Status.DIVERGED, 0.0, 1.0))
     assert fixed_run.complete
     assert fixed_run.values == []  # diverged runs are not on a front

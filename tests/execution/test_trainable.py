@@ -54,7 +54,7 @@ def test_a_step_trains_a_task_on_data_in_the_object_store(tmp_path: Path, data: 
     trial = start(make_config(tmp_path / "tune"), data)
     results = [trial.train() for _ in range(5)]
     assert [result["done"] for result in results] == [False] * 4 + [True]
-    assert [len(result["report"].interim) for result in results[:4]] == [1, 2, 3, 4]
+    assert [result["report"].tasks for result in results[:4]] == [1, 2, 3, 4]
     assert repr(results[-1]["report"]) == repr(expected)
     for table in ("trials", "tasks", "curves", "steps"):
         assert read_rows(tmp_path / "tune", table).equals(read_rows(tmp_path / "plain", table))

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 import torch
 
 from ngm_tune.execution.trial_config import TrialConfig, build_trial_config
 from ngm_tune.execution.trial_training import TrialTraining
-from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.results.schema import Status
@@ -54,7 +51,7 @@ def outcome_of(training: TrialTraining) -> Outcome:
 def test_one_step_is_one_task_for_every_seed(tmp_path: Path, start: Start) -> None:
     trial = start(make_config(tmp_path))
     reports = [trial.train_next_task() for _ in range(4)]
-    assert [len(report.interim) for report in reports] == [1, 2, 3, 4]
+    assert [report.tasks for report in reports] == [1, 2, 3, 4]
     assert not any(report.done for report in reports)
     assert not (tmp_path / "trials").exists()
     last = trial.train_next_task()
@@ -65,14 +62,11 @@ def test_one_step_is_one_task_for_every_seed(tmp_path: Path, start: Start) -> No
     stored = read_rows(tmp_path, "trials")
     means = [stored["avg_acc"].mean(), stored["avg_sg"].mean()]
     assert last.outcome.values == pytest.approx(means)
-    # The reports have the same values as tasks/.
-    by_task = (
-        read_rows(tmp_path, "tasks").group_by("task").agg(pl.col("avg_acc").mean()).sort("task")
-    )
-    interim = last.outcome.interim
-    assert by_task["avg_acc"].to_list() == pytest.approx([point[0] for point in interim])
-    assert np.array_equal(reports[-1].interim, interim[:-1], equal_nan=True)
-    assert interim[-1] == last.outcome.values
+    # tasks/ has the metrics after each task; after the last one they are those of trials/.
+    tasks = read_rows(tmp_path, "tasks").sort("seed", "task")
+    assert tasks["task"].to_list() == [*range(5)] * 2
+    after_the_last = tasks.filter(task=4).select("avg_acc", "avg_sg")
+    assert after_the_last.equals(stored.sort("seed").select("avg_acc", "avg_sg"))
 
 
 def test_the_outcome_has_the_violation_of_every_constraint(tmp_path: Path, start: Start) -> None:
@@ -82,22 +76,6 @@ def test_the_outcome_has_the_violation_of_every_constraint(tmp_path: Path, start
     assert outcome.values is not None
     expected = (0.5 - outcome.values[0], outcome.values[1] - 2.0)
     assert outcome.violation == pytest.approx(expected)
-
-
-def test_a_report_has_the_rows_to_write_if_the_trial_is_pruned(
-    tmp_path: Path, start: Start
-) -> None:
-    assert start(make_config(tmp_path / "without")).train_next_task().partial is None
-    trial = start(make_config(tmp_path / "with", "ngm-sgd", "early_stopping.min_peers=2"))
-    reports = [trial.train_next_task() for _ in range(3)]
-    partial = reports[2].partial
-    assert partial is not None
-    assert [row["status"] for row in partial.runs] == ["stopped"] * 2
-    assert [row["iterations"] for row in partial.runs] == [60, 60]
-    assert not METRICS.keys() & partial.runs[0].keys()  # metrics of partial runs are not stored
-    finish(trial)
-    stored = read_rows(tmp_path / "with", "tasks").filter(pl.col("task") < 3).to_dicts()
-    assert partial.tasks == stored
 
 
 @pytest.mark.parametrize("tasks", [1, 3, 4])
@@ -228,17 +206,6 @@ def test_a_trial_without_new_tasks_keeps_the_existing_checkpoint(
     assert path.read_bytes() == newest
 
 
-def test_after_an_interruption_the_last_task_is_reported_again_to_early_stopping(
-    tmp_path: Path, start: Start
-) -> None:
-    settings = make_config(tmp_path, "ngm-sgd", "early_stopping.min_peers=2")
-    first = start(settings)
-    reports = [first.train_next_task() for _ in range(2)]
-    again = start(settings)  # as if the second report was lost
-    assert np.array_equal(again.train_next_task().interim, reports[1].interim, equal_nan=True)
-    assert [len(again.train_next_task().interim) for _ in range(2)] == [3, 4]
-
-
 def test_an_unreadable_checkpoint_is_a_problem_of_the_study(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +233,6 @@ def test_a_trial_with_written_rows_only_reports_its_outcome(tmp_path: Path, star
     assert outcome is not None
     assert outcome.status == Status.COMPLETED
     assert outcome.values == pytest.approx(expected.values)
-    assert np.allclose(outcome.interim, expected.interim, equal_nan=True)
     assert read_rows(tmp_path, "curves").equals(before)
 
 
@@ -297,7 +263,9 @@ def test_results_that_cannot_be_written_are_a_problem_of_the_study(
 def test_diverged_seeds_have_the_worst_values(tmp_path: Path, start: Start) -> None:
     outcome = outcome_of(start(make_config(tmp_path, "sgd", lr=1e9)))
     assert (outcome.status, outcome.values) == (Status.DIVERGED, (0.0, 1.0))
-    assert outcome.interim == ((0.0, 1.0),) * 5  # in every task
+    tasks = read_rows(tmp_path, "tasks", "sgd")
+    assert set(tasks.select("avg_acc", "avg_sg").rows()) == {(0.0, 1.0)}
+    assert tasks.height == 2 * 5
     stored = read_rows(tmp_path, "trials", "sgd")
     assert stored["status"].to_list() == ["diverged"] * 2
     assert stored["diverged_at"].null_count() == 0
@@ -310,10 +278,7 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
 ) -> None:
     study = load_study(
         "quickstart",
-        [
-            *("eval_every=3", "eval_dense=4", "eval_precision=mixed", "early_stopping.min_peers=2"),
-            "eval_tasks=first-and-previous",
-        ],
+        ["eval_every=3", "eval_dense=4", "eval_precision=mixed", "eval_tasks=first-and-previous"],
     )
     spec = RunSpec(
         benchmark=BENCHMARK,
@@ -336,4 +301,3 @@ def test_a_confirmation_is_evaluated_at_full_fidelity(
     assert fidelity == (
         (1, 0, "float32", "seen") if full else (3, 4, "mixed", "first-and-previous")
     )
-    assert config["early_stopping"] is not full

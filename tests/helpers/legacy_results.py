@@ -71,7 +71,6 @@ LEGACY_RESULTS = {
         reference_point = { avg_acc = 0.1, avg_sg = 1.0 }
         search_space = { sgd = { lr = [0.01, 0.5] } }
         points_to_evaluate = [{ method = "sgd", lr = 0.1 }]
-        early_stopping = { quantile = 0.6, min_peers = 3, grace_tasks = 3 }
         confirm = { max_configurations = 1, seeds = 2 }
         """,
     ),

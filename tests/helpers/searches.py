@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,9 @@ from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 
 METHODS = ["sgd", "momentum-sgd", "adam", "ngm-sgd"]
-TASKS = 5
-"""Number of tasks of a simulated run."""
-
-
 SEARCHES: dict[str, dict[str, Any]] = {
     "plain": {},
     "constrained": {"constraints": ["avg_acc >= 0.9"]},
-    "early_stopping": {"early_stopping": {"min_peers": 3}},
 }
 """Changes to the study for each kind of search."""
 
@@ -76,20 +72,13 @@ def simulate_outcome(spec: RunSpec) -> Outcome:
     noise = np.mean([np.random.default_rng([*key, seed]).normal() for seed in spec.seeds])
     accuracy = 1.0 - 0.1 * (x + 1) ** 2 + 0.01 * float(noise)
     gap = 0.1 * (x + 2) ** 2 - 0.01 * float(noise)
-    interim = [(accuracy, math.nan)]
-    interim += [(accuracy + 0.02 * (TASKS - k), gap * k / TASKS) for k in range(2, TASKS + 1)]
-    return Outcome("completed", (accuracy, gap), (0.9 - accuracy,), tuple(interim))
+    return Outcome("completed", (accuracy, gap), (0.9 - accuracy,))
 
 
 def simulate_run(search: MethodSearch, spec: RunSpec) -> Outcome:
-    """Return the simulated outcome of a run. The run can be pruned after any task but the last."""
+    """Return the simulated outcome of a run, with the violations of the study's constraints."""
     outcome = simulate_outcome(spec)
-    for task in range(1, TASKS):
-        if search.should_prune(spec.run_id, outcome.interim[:task]):
-            return Outcome("stopped", None, interim=outcome.interim[:task])
-    if not search._study.constraints:
-        return Outcome(outcome.status, outcome.values, (), outcome.interim)
-    return outcome
+    return outcome if search._study.constraints else replace(outcome, violation=())
 
 
 Suggestions = dict[str, dict[str, Any]]

@@ -41,7 +41,7 @@ from ngm_tune.workspace.doctor import examine
 STUDY = (
     *("run", "quickstart", "--set", 'methods=["ngm-sgd", "adam"]', "--set", "searches=1"),
     *("--set", "trials=3", "--set", "seeds=2", "--set", "iterations_per_task=200"),
-    *("--set", "eval_every=2", "--set", "early_stopping.min_peers=2"),
+    *("--set", "eval_every=2"),
     *("--set", "confirm={ max_configurations = 1, seeds = 2 }"),
 )
 TABLES = ("trials", "tasks", "curves", "steps")

@@ -188,13 +188,6 @@ def test_an_interrupted_confirmation_is_offered_again(tmp_path: Path) -> None:
     assert confirmation.values == []
 
 
-def test_confirmations_are_never_pruned(tmp_path: Path) -> None:
-    _, confirmation = run_search_to(tmp_path / "a", [*FRONT], early_stopping={"min_peers": 2})
-    first = confirmation.ask()
-    assert first is not None
-    assert not confirmation.should_prune(first.run_id, [(0.0, 1.0)] * 4)
-
-
 def test_a_confirmation_with_a_nan_objective_fails(tmp_path: Path) -> None:
     _, confirmation = run_search_to(tmp_path / "a", [FRONT[0]])
     first = confirmation.ask()

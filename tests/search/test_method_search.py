@@ -72,8 +72,6 @@ def test_a_search_does_not_depend_on_the_order_of_completion(tmp_path: Path, kin
         assert len(suggestions) == search.total
         ends.append((suggestions, outcomes, search.front()))
     assert ends[0] == ends[1] == ends[2]
-    stopped = {outcome.status for outcome in ends[0][1].values()} == {"completed", "stopped"}
-    assert stopped == ("stopping" in kind)
 
 
 def test_at_most_max_concurrent_trials_run_at_once(tmp_path: Path) -> None:
@@ -92,12 +90,6 @@ def interruptions() -> Iterator[Any]:
         for max_concurrent_trials in (1, 3):
             yield pytest.param(
                 how, max_concurrent_trials, {"trials": 26}, id=f"{how}-{max_concurrent_trials}-tpe"
-            )
-            yield pytest.param(
-                how,
-                max_concurrent_trials,
-                {**SEARCHES["early_stopping"], "trials": 26},
-                id=f"{how}-{max_concurrent_trials}-early_stopping",
             )
         nsga2 = {"trials": 26, "sampler": "nsga2"}
         yield pytest.param(how, 3, nsga2, id=f"{how}-3-nsga2")
@@ -135,8 +127,7 @@ def test_an_interrupted_search_resumes_as_if_uninterrupted(
     assert outcomes.keys().isdisjoint(later)
     trials = [t for t in read_optuna_trials(journal) if t.user_attrs["status"] != "cut off"]
     assert sorted(t.user_attrs["number"] for t in trials) == list(range(second.total))
-    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
-    assert all(t.state == states[t.user_attrs["status"]] for t in trials)
+    assert all(t.state == TrialState.COMPLETE for t in trials)
     by_number = sorted(trials, key=lambda t: t.user_attrs["number"])
     assert [t.params["lr"] for t in by_number] == [p["lr"] for p in whole.values()]
 
@@ -157,10 +148,9 @@ def test_results_missing_from_the_search_record_are_added_on_resume(tmp_path: Pa
 
 
 @pytest.mark.parametrize("max_concurrent_trials", [1, 3])
-@pytest.mark.parametrize("kind", ["plain", "early_stopping"])
-def test_more_trials_extend_a_search(tmp_path: Path, max_concurrent_trials: int, kind: str) -> None:
+def test_more_trials_extend_a_search(tmp_path: Path, max_concurrent_trials: int) -> None:
     journal = tmp_path / "a"
-    settings = {**SEARCHES[kind], "max_concurrent_trials": max_concurrent_trials}
+    settings = {"max_concurrent_trials": max_concurrent_trials}
     first = make_method_search(journal, **{**settings, "trials": 6})
     few, outcomes = run_search(first)
     first.close()
@@ -177,7 +167,7 @@ def test_more_trials_extend_a_search(tmp_path: Path, max_concurrent_trials: int,
     [
         (Outcome("completed", (0.9, 0.1)), TrialState.COMPLETE, "completed"),
         (Outcome("diverged", (0.0, 1.0)), TrialState.COMPLETE, "diverged"),
-        (Outcome("stopped", None, interim=((0.9, 0.1),)), TrialState.PRUNED, "stopped"),
+        (Outcome("stopped", None), TrialState.PRUNED, "stopped"),
         (Outcome("failed", None), TrialState.FAIL, "failed"),
         (Outcome("completed", (math.nan, 0.1)), TrialState.FAIL, "failed"),
         (Outcome("completed", (0.9, 0.1), (math.nan,)), TrialState.FAIL, "failed"),

@@ -17,7 +17,7 @@ from ngm_tune.study.files import load_study, validate_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.shipped import shipped_names
 from ngm_tune.study.study import Study
-from ngm_tune.study.warnings import warn_of_rules_without_effect
+from ngm_tune.study.warnings import warn_of_a_sampler_without_effect
 from tests.helpers.searches import a_study
 
 MINIMAL = """
@@ -46,7 +46,6 @@ def test_omitted_keys_have_defaults(file: Path) -> None:
     assert StudyPlan.resolve(study).iterations("split-digits") == 200
     assert StudyPlan.resolve(study).hyperparameters == {"lr": "float"}
     assert (study.strategy, study.eval_precision, study.probes) == ("joint", "float32", [])
-    assert study.early_stopping is None
     assert (study.confirm.max_configurations, study.confirm.seeds) == (8, 2)
     assert StudyPlan.resolve(study).spaces["sgd"] == get_method("sgd").space
     assert StudyPlan.resolve(study).points_of("split-digits", "sgd") == []
@@ -157,15 +156,12 @@ SEARCH = [
     "points_to_evaluate=[{method='sgd', lr=0.1},"
     " {method='adam', benchmark='split-digits', lr=0.01}]",
     "constraints=['avg_acc >= 0.5', 'avg_sg <= 0.5']",
-    "early_stopping={quantile=0.6, min_peers=4, grace_tasks=3}",
     "confirm={max_configurations=2, seeds=3}",
 ]
 
 
 def test_a_study_is_unchanged_by_writing_and_reading_it(file: Path) -> None:
     study = load_study(str(file), ["iterations_per_task=50", "searches=1", *SEARCH])
-    assert study.early_stopping is not None
-    assert study.early_stopping.quantile == 0.6
     assert validate_study(tomllib.loads(study.to_toml()), "copy") == study
 
 
@@ -339,26 +335,6 @@ def test_shipped_studies_are_valid_and_include_the_quickstart() -> None:
             'class_order = "drawn": rotated-digits has the same classes in every task',
         ),
         (
-            "early_stopping.grace_tasks=5",
-            "early_stopping.grace_tasks = 5: must be less than the 5 tasks of split-digits",
-        ),
-        (
-            "early_stopping.grace_tasks=1",
-            "early_stopping.grace_tasks = 1: input should be greater than or equal to 2",
-        ),
-        (
-            "early_stopping.min_peers=1",
-            "early_stopping.min_peers = 1: input should be greater than or equal to 2",
-        ),
-        (
-            "early_stopping.quantile=0.0",
-            "early_stopping.quantile = 0.0: input should be greater than 0",
-        ),
-        (
-            "early_stopping.better=0.0",
-            "unknown key 'better' in early_stopping; allowed are quantile, min_pe",
-        ),
-        (
             "confirm.max_configurations=-1",
             "confirm.max_configurations = -1: input should be greater than or equal to 0",
         ),
@@ -492,15 +468,6 @@ def test_any_study_is_valid_or_explained(
 @pytest.mark.parametrize(
     ("changes", "texts"),
     [
-        ({"trials": 9, "early_stopping": {}}, []),
-        (
-            {"trials": 8, "early_stopping": {}},
-            ["early_stopping will stop no trial: min_peers = 8 is more"],
-        ),
-        (
-            {"trials": 10, "early_stopping": {}, "max_concurrent_trials": 3},
-            ["than the 7 runs with which the last"],
-        ),
         (
             {"trials": 10, "max_concurrent_trials": 10},
             ["the tpe sampler will learn nothing: max_concurrent_trials = 10"],
@@ -510,8 +477,10 @@ def test_any_study_is_valid_or_explained(
         ({"trials": 1}, []),
     ],
 )
-def test_rules_without_effect_cause_a_warning(changes: dict[str, Any], texts: list[str]) -> None:
-    warnings = list(warn_of_rules_without_effect(a_study(**changes)))
+def test_a_sampler_without_effect_causes_a_warning(
+    changes: dict[str, Any], texts: list[str]
+) -> None:
+    warnings = list(warn_of_a_sampler_without_effect(a_study(**changes)))
     assert len(warnings) == bool(texts)
     assert all(text in warnings[0] for text in texts)
 

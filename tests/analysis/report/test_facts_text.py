@@ -40,15 +40,6 @@ def test_unequal_initial_points_are_reported(
     assert fact_texts(made.load()).get("Initial points") == text
 
 
-def test_early_stopping_reports_the_saved_iterations(made: MadeUp) -> None:
-    made.trial(0, (0.9, 0.1))
-    made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
-    text = fact_texts(made.load())["Stopped early"]
-    assert text == "1 of 2 trials, which saved 30 % of the search's iterations"
-    made.trial(2, (0.0, 0.0), status="stopped", iterations=40, diverged_at=30)
-    assert "in 1 of them a seed had diverged" in fact_texts(made.load())["Stopped early"]
-
-
 def test_a_search_of_an_exhausted_space_is_complete_and_explained(made: MadeUp) -> None:
     for number in range(8):
         made.trial(number, (0.9, 0.1))
@@ -68,9 +59,12 @@ def test_a_search_of_an_exhausted_space_is_complete_and_explained(made: MadeUp) 
 
 
 def test_removed_options_of_the_search_are_reported(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path, "racing = { min_probability = 0.2 }\nplateau = {}\n")
+    made = MadeUp(
+        tmp_path, "racing = { min_probability = 0.2 }\nplateau = {}\nearly_stopping = {}\n"
+    )
     made.trial(0, (0.5, 0.5))
-    assert fact_texts(made.load())["Effort"].endswith(", seed 0); with racing; with plateau")
+    effort = fact_texts(made.load())["Effort"]
+    assert effort.endswith(", seed 0); with racing; with plateau; with early stopping")
 
 
 def test_a_single_trial_and_a_single_seed_are_singular(tmp_path: Path) -> None:

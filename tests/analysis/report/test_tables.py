@@ -4,29 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-
-from ngm_tune.analysis.report.tables import markdown_table, optimism_rows, stopped_rows
-from ngm_tune.results.schema import TASKS_SCHEMA
+from ngm_tune.analysis.report.tables import markdown_table, optimism_rows
 from tests.helpers.made_up import STUDY, MadeUp
 
 SPLIT = "split-digits"
-
-
-def test_stopped_trials_are_listed_with_their_last_task(made: MadeUp) -> None:
-    made.trial(0, (0.9, 0.1))
-    made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
-    trial = f"{SPLIT}.sgd.0001"
-    tasks = [{"trial_id": trial, "seed": s, "task": t} for s in (0, 1) for t in (0, 1)]
-    made.results.write("tasks", trial, pa.Table.from_pylist(tasks, TASKS_SCHEMA))
-    assert stopped_rows(made.load(), SPLIT) == [
-        {
-            "Trial": trial,
-            "Method": "SGD",
-            "Stopped after": "task 2",
-            "Configuration": "lr 0.1",
-        }
-    ]
 
 
 def test_optimism_of_a_single_seed_has_no_error(tmp_path: Path) -> None:

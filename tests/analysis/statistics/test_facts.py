@@ -10,7 +10,6 @@ import pytest
 
 from ngm_tune.analysis.statistics.facts import (
     Confirmation,
-    EarlyStopping,
     ExhaustedSearch,
     Progress,
     facts,
@@ -18,18 +17,6 @@ from ngm_tune.analysis.statistics.facts import (
 from tests.helpers.made_up import STUDY, MadeUp
 
 SPLIT = "split-digits"
-
-
-def test_early_stopping_counts_trials_and_saved_iterations(made: MadeUp) -> None:
-    made.trial(0, (0.9, 0.1))
-    assert facts(made.load()).early_stopping is None
-    made.trial(1, (0.0, 0.0), status="stopped", iterations=40)
-    # 2 seeds with 60 of 400 iterations each.
-    assert facts(made.load()).early_stopping == EarlyStopping(1, 2, pytest.approx(0.3), 0)
-    made.trial(2, (0.0, 0.0), status="stopped", iterations=40, diverged_at=30)
-    stopped = facts(made.load()).early_stopping
-    assert stopped is not None
-    assert (stopped.n_trials, stopped.n_diverged) == (2, 1)
 
 
 def test_a_search_of_an_exhausted_space_is_complete(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Comparison of the options of a search at equal compute, on recorded runs.
 
-Early stopping, more seeds per trial and the sampler "tpe" are replayed by the product's search code
+More seeds per trial and the sampler "tpe" are replayed by the product's search code
 on the runs of :mod:`.table`; a suggestion receives the outcome of the nearest recorded setting. The
 compute of a search is counted in tasks trained with one seed and is the same for every option.
 Every search then confirms at most four configurations with three fresh seeds.
@@ -23,7 +23,6 @@ from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.outcome import Outcome
 from ngm_tune.results.schema import Status
 from ngm_tune.search.method_search import MethodSearch
-from ngm_tune.search.run_spec import RunSpec
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 
@@ -64,15 +63,11 @@ class Option(NamedTuple):
     baseline: str = "1 seed"
 
 
-_TPE = {"sampler": "tpe"}
 OPTIONS = (
     Option("1 seed", baseline=""),
-    Option("1 seed, early stopping", 1, {"early_stopping": {}}),
-    Option("1 seed, early stopping from 4 peers", 1, {"early_stopping": {"min_peers": 4}}),
     Option("2 seeds", 2),
     Option("3 seeds", 3),
-    Option("tpe, 1 seed", 1, _TPE),
-    Option("tpe, 1 seed, early stopping", 1, {**_TPE, "early_stopping": {}}, "tpe, 1 seed"),
+    Option("tpe, 1 seed", 1, {"sampler": "tpe"}),
 )
 """The sampler is "random" where the name has no other."""
 
@@ -171,9 +166,8 @@ class Replay:
             setting = int(self._tree.query(to_unit(self._method, spec.coordinates))[1])
             settings[spec.trial_id] = setting
             values = self.table.search[setting, arrangement][list(spec.seeds)].mean(axis=0)
-            outcome, trained = _run(search, spec, values)
-            spent += trained * len(spec.seeds)
-            search.finish(spec.run_id, outcome)
+            spent += tasks * len(spec.seeds)
+            search.finish(spec.run_id, _outcome(values[-1]))
         front = search.front()
         tried = list(settings.values())
         chosen = _select([tried[number] for number in front], list(front.values()))
@@ -194,21 +188,11 @@ class Replay:
         return _confirm_both(self.table, chosen, selected, draws, trials)
 
 
-def _run(search: MethodSearch, spec: RunSpec, values: Floats) -> tuple[Outcome, int]:
-    """Return the outcome of a run with recorded objectives, and its number of trained tasks.
-
-    Args:
-        search: The search, which may stop the run.
-        spec: The run.
-        values: Objectives after every task, means over the run's seeds, shape (K, M).
-    """
-    interim = tuple(tuple(map(float, row)) for row in values)
-    for tasks in range(1, len(interim)):
-        if search.should_prune(spec.run_id, interim[:tasks]):
-            return Outcome(Status.STOPPED, None, interim=interim[:tasks]), tasks
-    worst = tuple(METRICS[name].worst for name in OBJECTIVES)
-    status = Status.DIVERGED if interim[-1] == worst else Status.COMPLETED
-    return Outcome(status, interim[-1], interim=interim), len(interim)
+def _outcome(values: Floats) -> Outcome:
+    """Return the outcome of a run with recorded objectives, means over its seeds, shape (M,)."""
+    objectives = tuple(map(float, values))
+    is_worst = objectives == tuple(METRICS[name].worst for name in OBJECTIVES)
+    return Outcome(Status.DIVERGED if is_worst else Status.COMPLETED, objectives)
 
 
 def _select(settings: list[int], values: list[tuple[float, ...]]) -> list[int]:
