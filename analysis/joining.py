@@ -1,7 +1,8 @@
 """Joining of the results of several directories into one study.
 
 Directories can hold different methods, different benchmarks, or both. They compare if every method
-was searched, trained and evaluated in the same way, on the same data of a benchmark.
+was searched, trained and evaluated in the same way, on the same data of a benchmark. The reference
+point is that of a benchmark: directories without a common benchmark can have different ones.
 """
 
 from __future__ import annotations
@@ -143,6 +144,8 @@ def _differences(first: LoadedStudy, second: LoadedStudy) -> dict[str, tuple[Any
     """Return the values of both studies for each key that must be equal and is not."""
     one, other = (_protocol(part) for part in (first, second))
     pairs = {key: (one.get(key), other.get(key)) for key in (*one, *other)}
+    if set(first.study.benchmarks).isdisjoint(second.study.benchmarks):
+        pairs = {key: pair for key, pair in pairs.items() if not key.startswith("reference_point.")}
     known = _known_facts(first), _known_facts(second)
     pairs |= {key: (value, known[1][key]) for key, value in known[0].items() if key in known[1]}
     return {key: values for key, values in pairs.items() if values[0] != values[1]}

@@ -90,6 +90,14 @@ class LoadedStudy(NamedTuple):
         """The optimized metrics."""
         return self.study.objective_metrics
 
+    def reference_point(self, benchmark: str) -> Mapping[str, float]:
+        """Return the least useful value of each objective on a benchmark.
+
+        Joined studies of different benchmarks can declare different ones.
+        """
+        declaring = (part.study for part in self.parts if benchmark in part.study.benchmarks)
+        return next(declaring, self.study).reference_point
+
     @property
     def n_seeds(self) -> int:
         """Number of seeds per trial of the search."""

@@ -102,7 +102,7 @@ def answer(loaded: LoadedStudy, benchmark: str) -> Answer:
     return Answer(
         benchmark,
         focus,
-        compare(values, endpoints_of(loaded)) if is_comparable else [],
+        compare(values, endpoints_of(loaded, benchmark)) if is_comparable else [],
         len(next(iter(values.values()))),
         loaded.is_confirmed(benchmark),
         _without_front(loaded, benchmark),
@@ -112,12 +112,12 @@ def answer(loaded: LoadedStudy, benchmark: str) -> Answer:
     )
 
 
-def endpoints_of(loaded: LoadedStudy) -> list[Endpoint]:
-    """Return the quantities in which the methods of a study are compared."""
+def endpoints_of(loaded: LoadedStudy, benchmark: str) -> list[Endpoint]:
+    """Return the quantities in which the methods of a study are compared on a benchmark."""
     objectives, margin = loaded.objectives, loaded.study.margin
     if loaded.has_fixed_runs:
         return value_endpoints(objectives, margin)
-    return search_endpoints(objectives, loaded.study.reference_point, margin)
+    return search_endpoints(objectives, loaded.reference_point(benchmark), margin)
 
 
 def _without_front(loaded: LoadedStudy, benchmark: str) -> dict[str, dict[str, int]]:
@@ -146,11 +146,11 @@ def _hypervolumes(
     volume = partial(
         normalised_hypervolume,
         objectives=loaded.objectives,
-        reference_point=loaded.study.reference_point,
+        reference_point=loaded.reference_point(benchmark),
     )
     result = []
     for method, repetitions in values.items():
-        shares = [hypervolume_of_means(loaded, runs) for runs in repetitions]
+        shares = [hypervolume_of_means(loaded, benchmark, runs) for runs in repetitions]
         if not any(runs.size for runs in repetitions):
             error = np.nan
         elif len(shares) == 1:

@@ -117,9 +117,12 @@ def choose(loaded: LoadedStudy, select: str = KNEE) -> list[Choice]:
     Raises:
         UserError: ``select`` is not a criterion.
     """
-    criterion = Criterion.parse(select, loaded.objectives, loaded.study.reference_point)
+    criteria = {
+        name: Criterion.parse(select, loaded.objectives, loaded.reference_point(name))
+        for name in loaded.study.benchmarks
+    }
     choices = [
-        _choose(loaded, benchmark, method, criterion)
+        _choose(loaded, benchmark, method, criteria[benchmark])
         for benchmark in loaded.benchmarks
         for method in loaded.methods
     ]
@@ -146,11 +149,11 @@ def candidates(loaded: LoadedStudy, benchmark: str, method: str) -> pl.DataFrame
     )
 
 
-def single_volume(loaded: LoadedStudy, trials: pl.DataFrame) -> float:
-    """Return the normalised hypervolume of trials that did not fail and are feasible."""
+def single_volume(loaded: LoadedStudy, benchmark: str, trials: pl.DataFrame) -> float:
+    """Return the normalised hypervolume of feasible trials of a benchmark that did not fail."""
     known = pl.col("status").is_in([Status.COMPLETED, Status.DIVERGED])
     values: Floats = trials.filter(known, "feasible").select(loaded.study.objectives).to_numpy()
-    return normalised_hypervolume(values, loaded.objectives, loaded.study.reference_point)
+    return normalised_hypervolume(values, loaded.objectives, loaded.reference_point(benchmark))
 
 
 def _choose(
@@ -166,8 +169,8 @@ def _choose(
     row = evidence.row(by_predicate=pl.col("trial_id") == trial, named=True)
     chosen = list(_choices_by_repetition(points, evidence, criterion))
     losses = [
-        single_volume(loaded, evidence.filter(repetition=each["repetition"][0]))
-        - single_volume(loaded, each)
+        single_volume(loaded, benchmark, evidence.filter(repetition=each["repetition"][0]))
+        - single_volume(loaded, benchmark, each)
         for each in chosen
     ]
     names = [metric.name for metric in loaded.objectives]

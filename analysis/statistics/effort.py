@@ -82,7 +82,8 @@ def _volumes_by_budget(
     Returns:
         Shapes (1 + orders, B) and (1 + orders, T); the first row is in the order of the search.
     """
-    objectives, reference_point = loaded.objectives, loaded.study.reference_point
+    objectives = loaded.objectives
+    reference_point = loaded.reference_point(trials["benchmark"][0])
     values = trials.select(metric.name for metric in objectives).to_numpy()
     losses = shortfall(values, objectives, reference_point)
     eligible = trials["eligible"].to_numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..loaded_study import LoadedStudy
@@ -66,6 +67,7 @@ class Facts:
         initial_points: Number of ``points_to_evaluate`` by display name of the method, for each
             benchmark where any method has one.
         incomplete: Methods whose trials are not all in the results.
+        reference_points: Display names of benchmarks with the same reference point, and this point.
         seconds: Time spent on training and evaluation.
     """
 
@@ -73,6 +75,7 @@ class Facts:
     confirmations: list[Confirmation]
     initial_points: dict[str, dict[str, int]]
     incomplete: list[Progress]
+    reference_points: list[tuple[list[str], Mapping[str, float]]]
     seconds: float
 
 
@@ -100,8 +103,21 @@ def facts(loaded: LoadedStudy) -> Facts:
         ],
         {name: counts for name, counts in initial_points.items() if any(counts.values())},
         _incomplete(loaded),
+        _reference_points(loaded),
         float(loaded.runs["wall_seconds"].sum()),
     )
+
+
+def _reference_points(loaded: LoadedStudy) -> list[tuple[list[str], Mapping[str, float]]]:
+    points: list[tuple[list[str], Mapping[str, float]]] = []
+    for benchmark in loaded.study.benchmarks:
+        point, title = loaded.reference_point(benchmark), loaded.benchmark_title(benchmark)
+        same = next((titles for titles, other in points if other == point), None)
+        if same is None:
+            points.append(([title], point))
+        else:
+            same.append(title)
+    return points
 
 
 def _incomplete(loaded: LoadedStudy) -> list[Progress]:

@@ -139,8 +139,8 @@ def _regrets(
         tuned = loaded.confirmed_trials(benchmark, method).filter(repetition=repetition)
         yield (
             repetition,
-            single_volume(loaded, tuned)
-            - single_volume(loaded, moved.filter(origin=best["origin"])),
+            single_volume(loaded, benchmark, tuned)
+            - single_volume(loaded, benchmark, moved.filter(origin=best["origin"])),
         )
 
 

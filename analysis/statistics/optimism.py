@@ -68,7 +68,7 @@ def optimism(loaded: LoadedStudy, benchmark: str, method: str) -> list[Optimism]
 
     def summarize(values: Floats) -> Floats:
         """Return the mean of each objective and the hypervolume; ``values`` has shape (C, M)."""
-        volume = normalised_hypervolume(values, objectives, loaded.study.reference_point)
+        volume = normalised_hypervolume(values, objectives, loaded.reference_point(benchmark))
         return np.append(values.mean(axis=0), volume)
 
     phases = [

@@ -120,7 +120,7 @@ def _attained(
     if front.is_empty():
         return front.select("Method", x.name, y.name)
     repetitions = compared_repetitions(loaded, benchmark)
-    reference_point = loaded.study.reference_point
+    reference_point = loaded.reference_point(benchmark)
     worst = {metric.name: metric.sign * reference_point[metric.name] for metric in (x, y)}
     minimized = front.select(
         "Method", "repetition", *(pl.col(metric.name) * metric.sign for metric in (x, y))

@@ -54,22 +54,24 @@ def replicate_hypervolumes(loaded: LoadedStudy, benchmark: str) -> dict[str, lis
     The replicates are those of :func:`replicate_values`.
     """
     return {
-        method: [hypervolume_of_means(loaded, runs) for runs in replicates]
+        method: [hypervolume_of_means(loaded, benchmark, runs) for runs in replicates]
         for method, replicates in replicate_values(loaded, benchmark).items()
     }
 
 
-def hypervolume_of_means(loaded: LoadedStudy, runs: Floats) -> float:
+def hypervolume_of_means(loaded: LoadedStudy, benchmark: str, runs: Floats) -> float:
     """Return the normalised hypervolume of the means over seeds.
 
     It is rounded, so that equal values do not differ by the order of their summation.
 
     Args:
         loaded: The study.
+        benchmark: The benchmark of the runs.
         runs: Shape (C, S, M) for C configurations, S seeds and M objectives.
     """
     means = runs.sum(axis=1) / max(1, runs.shape[1])
-    volume = normalised_hypervolume(means, loaded.objectives, loaded.study.reference_point)
+    reference_point = loaded.reference_point(benchmark)
+    volume = normalised_hypervolume(means, loaded.objectives, reference_point)
     return round(volume, 12)
 
 

@@ -91,7 +91,8 @@ def _distances(loaded: LoadedStudy, trials: pl.DataFrame) -> Floats:
 
     It is infinite for trials without objectives, and if the front is empty.
     """
-    objectives, reference_point = loaded.objectives, loaded.study.reference_point
+    objectives = loaded.objectives
+    reference_point = loaded.reference_point(trials["benchmark"][0])
     values = trials.select(metric.name for metric in objectives).to_numpy()
     losses = shortfall(values, objectives, reference_point)
     front = np.flatnonzero(trials["front"].to_numpy())

@@ -105,7 +105,7 @@ def transferred_trials(
 def _transfer(
     loaded: LoadedStudy, benchmark: str, origin: str, method: str, repetitions: list[int]
 ) -> Transfer:
-    objectives, reference_point = loaded.objectives, loaded.study.reference_point
+    objectives, reference_point = loaded.objectives, loaded.reference_point(benchmark)
     tuned, transferred = (
         [_values(loaded, trials.filter(repetition=repetition)) for repetition in repetitions]
         for trials in (

@@ -94,7 +94,6 @@ def test_a_single_directory_is_read_as_it_is(tmp_path: Path) -> None:
             ("max_configurations = 2", "max_configurations = 3"),
             "confirm.max_configurations is 2 in the first and 3",
         ),
-        (("avg_sg = 1.0", "avg_sg = 0.9"), "reference_point.avg_sg is 1.0 in the first and 0.9"),
         (
             ('"tpe"', '"tpe"\nmargin = { avg_sg = 0.02 }'),
             "margin.avg_sg is not set in the first and 0.02",
@@ -122,6 +121,33 @@ def test_results_of_different_protocols_are_refused(
     assert f"ngm-tune: {first} and {second} do not compare: " in answer.err
     assert difference in answer.err
     assert not (tmp_path / "report").exists()
+
+
+def test_reference_points_of_one_benchmark_must_be_equal(tmp_path: Path) -> None:
+    first = results(tmp_path / "first", {"ngm-sgd": BETTER})
+    lower = ("avg_sg = 1.0", "avg_sg = 0.9")
+    second = results(tmp_path / "second", {"sgd": BETTER}, change=lower)
+    with pytest.raises(UserError, match=r"reference_point\.avg_sg is 1\.0 in the first and 0\.9"):
+        load_joined([first, second])
+
+
+def test_each_benchmark_keeps_the_reference_point_of_its_directory(tmp_path: Path) -> None:
+    methods = {"ngm-sgd": BETTER, "sgd": WORSE}
+    first = results(tmp_path / "first", methods)
+    lower = ("avg_sg = 1.0", "avg_sg = 0.4")
+    second = results(tmp_path / "second", methods, benchmark=ROTATED, change=lower)
+    joined = load_joined([first, second])
+    alone = [*answers(load(first)), *answers(load(second))]
+    assert [each.hypervolumes for each in answers(joined)] == [each.hypervolumes for each in alone]
+    assert alone[0].hypervolumes != alone[1].hypervolumes
+    assert [each.comparisons[0].estimate for each in answers(joined)] == [
+        each.comparisons[0].estimate for each in alone
+    ]
+    assert fact_texts(joined)["Reference point"] == (
+        f"avg_acc 0, avg_sg 1 on {SPLIT}; avg_acc 0, avg_sg 0.4 on {ROTATED}"
+    )
+    assert fact_texts(load(second))["Reference point"] == "avg_acc 0, avg_sg 0.4"
+    write_report([first, second], tmp_path / "report", images=False)
 
 
 def test_all_differences_are_named_and_all_directories_compared(tmp_path: Path) -> None:
