@@ -27,7 +27,7 @@ from ngm_tune.metrics.curves import Floats
 
 from ..loaded_study import LoadedStudy
 from .paired import LEVEL
-from .replicates import replicate_hypervolumes
+from .replicates import has_equal_effort, replicate_hypervolumes
 
 _N_RESAMPLES, _BATCH = 2000, 200
 """Number of bootstrap samples, and of those that are in memory at the same time."""
@@ -107,8 +107,8 @@ class AcrossInfo:
 def across_info(loaded: LoadedStudy) -> AcrossInfo | None:
     """Compare the methods of a study over its benchmarks.
 
-    The benchmarks are those with the first method and at least two repetitions, and the methods
-    those that were run on all of these benchmarks.
+    The benchmarks are those with the first method and at least two repetitions in which all methods
+    had equal effort, and the methods those that were run on all of these benchmarks.
 
     Returns:
         None with fewer than two such benchmarks or methods, with a single objective, and for fixed
@@ -121,7 +121,7 @@ def across_info(loaded: LoadedStudy) -> AcrossInfo | None:
     volumes = {
         name: of_methods
         for name, of_methods in volumes.items()
-        if focus in of_methods and len(of_methods[focus]) > 1
+        if focus in of_methods and len(of_methods[focus]) > 1 and has_equal_effort(loaded, name)
     }
     methods = [m for m in loaded.methods if all(m in each for each in volumes.values())]
     if len(volumes) < 2 or len(methods) < 2:

@@ -15,7 +15,7 @@ from ngm_tune.metrics.pareto import normalised_hypervolume
 from ..loaded_study import LoadedStudy
 from .endpoints import Endpoint, search_endpoints, value_endpoints
 from .optimism import jackknife_variance
-from .replicates import hypervolume_of_means, replicate_values
+from .replicates import has_equal_effort, hypervolume_of_means, replicate_values
 from .verdict import Comparison, compare
 
 
@@ -43,7 +43,9 @@ class Answer:
         benchmark: Name of the benchmark.
         focus: The study's first method.
         comparisons: By endpoint, the primary one first, then by rival. Empty if the first method or
-            all its rivals were not run.
+            all its rivals were not run, and while the effort is unequal.
+        is_unequal: Whether the searches that would be compared have not all ended and nothing is
+            confirmed yet, so that the methods differ in their numbers of trials.
         n_replicates: Number of compared repetitions or, in a study of fixed runs, of seeds.
         confirmed: Whether the values are from test data.
         without_front: For each method whose trials cannot be on a front, the number of its trials
@@ -56,6 +58,7 @@ class Answer:
     benchmark: str
     focus: str
     comparisons: Sequence[Comparison]
+    is_unequal: bool
     n_replicates: int
     confirmed: bool
     without_front: Mapping[str, Mapping[str, int]]
@@ -98,11 +101,13 @@ def answer(loaded: LoadedStudy, benchmark: str) -> Answer:
     """Return the answer for one benchmark."""
     values = replicate_values(loaded, benchmark)
     focus, *rivals = loaded.study.methods
-    is_comparable = focus in values and len(values) > 1
+    is_unequal = not has_equal_effort(loaded, benchmark)
+    is_comparable = focus in values and len(values) > 1 and not is_unequal
     return Answer(
         benchmark,
         focus,
         compare(values, endpoints_of(loaded, benchmark)) if is_comparable else [],
+        is_unequal,
         len(next(iter(values.values()))),
         loaded.is_confirmed(benchmark),
         _without_front(loaded, benchmark),

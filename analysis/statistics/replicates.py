@@ -75,6 +75,23 @@ def hypervolume_of_means(loaded: LoadedStudy, benchmark: str, runs: Floats) -> f
     return round(volume, 12)
 
 
+def has_equal_effort(loaded: LoadedStudy, benchmark: str) -> bool:
+    """Return whether every method had all its trials in the compared repetitions.
+
+    Confirmed repetitions and fixed runs are complete. Without a confirmation, a running study has
+    searches with different numbers of trials.
+    """
+    if loaded.has_fixed_runs or loaded.is_confirmed(benchmark):
+        return True
+    trials = loaded.search_trials(benchmark)
+    return all(
+        trials.filter(method=method, repetition=repetition).height
+        >= loaded.expected_trials(benchmark, method)
+        for method in loaded.methods_on(benchmark)
+        for repetition in compared_repetitions(loaded, benchmark)
+    )
+
+
 def compared_repetitions(loaded: LoadedStudy, benchmark: str) -> list[int]:
     """Return the complete repetitions or, without any, those in which every method has a trial."""
     if loaded.is_confirmed(benchmark):

@@ -60,7 +60,8 @@ def test_a_single_seed_gives_no_interval(tmp_path: Path) -> None:
     assert "±" not in text
 
 
-def test_an_answer_from_validation_data_says_not_confirmed(made: MadeUp) -> None:
+def test_an_answer_from_validation_data_says_not_confirmed(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path, study=STUDY.replace("trials = 8", "trials = 1"))
     made.trial(0, (0.7, 0.1), method="ngm-sgd")
     made.trial(0, (0.9, 0.4))
     text = answer(made)
@@ -68,6 +69,20 @@ def test_an_answer_from_validation_data_says_not_confirmed(made: MadeUp) -> None
         "(the validation data that selected the configurations (not confirmed), 1 repetition of "
         "the search)" in text
     )
+
+
+def test_unequal_searches_have_no_outcome(tmp_path: Path) -> None:
+    """While a study runs, one method can have had a trial more than another."""
+    made = MadeUp(tmp_path, study=STUDY.replace("trials = 8", "trials = 2"))
+    made.trial(0, (0.7, 0.1), method="ngm-sgd")
+    made.trial(1, (0.9, 0.1), method="ngm-sgd")
+    made.trial(0, (0.9, 0.4))
+    assert answer(made).startswith(
+        f"{SPLIT}: the searches have not ended and methods differ in their numbers of trials, so "
+        "there is no outcome yet. Hypervolume: NGM-SGD"
+    )
+    made.trial(1, (0.9, 0.5))
+    assert "NGM-SGD is better than SGD in hypervolume (the validation data" in answer(made)
 
 
 def test_fixed_runs_are_compared_in_every_objective(tmp_path: Path) -> None:
