@@ -216,6 +216,8 @@ def test_unconfirmed_benchmarks_are_named(tmp_path: Path) -> None:
     write(made, GAPS)
     for path in (tmp_path / "trials").glob("*.confirm.parquet"):
         path.unlink()
+    assert across_info(made.load()) is None  # one trial of two: the searches have not ended
+    made.results.write_text("study.toml", study.replace("trials = 2", "trials = 1"))
     loaded = made.load()
     assert info_of(loaded).unconfirmed == [SPLIT, ROTATED]
     assert f"{SPLIT} (3 repetitions, not confirmed)" in section_text(loaded)
