@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from ..charts.across import profile_chart
+from ..charts.attainment import attainment_chart
 from ..charts.effort import effort_chart, robustness_chart
 from ..charts.mechanism import cost_chart, curvature_chart, fast_and_slow_chart
 from ..charts.pareto import pareto_chart
@@ -16,6 +17,7 @@ from ..charts.verdict import verdict_chart
 from ..loaded_study import LoadedStudy
 from ..statistics.across import AcrossInfo, across_info
 from ..statistics.answer import Answer
+from ..statistics.attainment import AttainmentInfo, attainment_info
 from ..statistics.choice import Choice
 from ..statistics.effort import EffortInfo, effort_info
 from ..statistics.mechanism import (
@@ -46,6 +48,7 @@ Info = (
     AcrossInfo
     | Answer
     | ParetoInfo
+    | AttainmentInfo
     | TransitionInfo
     | GainInfo
     | CurvatureInfo
@@ -162,6 +165,9 @@ def _figures(loaded: LoadedStudy, answer: Answer, choices: list[Choice]) -> list
         add("verdict", answer, verdict_chart(answer, loaded.method_title))
     pareto = pareto_info(loaded, benchmark, choices)
     add("pareto", pareto, pareto_chart(pareto))
+    attainment = attainment_info(loaded, answer)
+    if attainment is not None:
+        add("attainment", attainment, attainment_chart(attainment))
     transitions = transition_info(loaded, benchmark, choices)
     if transitions.accuracy.height:
         add("transitions", transitions, transition_chart(transitions))
