@@ -126,10 +126,16 @@ def run(
             from ngm_tune.execution.driver import drive
             from ngm_tune.study.files import load_study
             from ngm_tune.study.warnings import study_warnings
+            from ngm_tune.workspace.manifest import is_started
             from ngm_tune.workspace.warm_start import add_warm_start_points
 
-        loaded = load_study(study, set_ or []).resolved()
-        location = f"results/{loaded.name}" if results is None else results
+        def location_of(loaded: Study) -> str:
+            return f"results/{loaded.name}" if results is None else results
+
+        loaded = load_study(
+            study, set_ or [], is_started=lambda loaded: is_started(loaded, location_of(loaded))
+        ).resolved()
+        location = location_of(loaded)
         if warm_start is not None:
             loaded, n_outside = add_warm_start_points(loaded, warm_start, location)
             points = counted(len(loaded.points_to_evaluate), "configuration")
@@ -181,13 +187,17 @@ def _stoppable() -> Iterator[None]:
 
 def _report_remaining(study: Study, location: str) -> None:
     """Print the runs that a study has left, and their estimated time."""
-    from ngm_tune.execution.estimate import estimate
     from ngm_tune.study.plan import StudyPlan
+    from ngm_tune.workspace.remaining import is_complete, read_sources
 
-    remaining = estimate(StudyPlan.resolve(study), location)
-    if not remaining:
+    plan = StudyPlan.resolve(study)
+    sources = read_sources(plan, location)
+    if is_complete(sources):
         console.print(f"{study.name} is complete: no runs are left")
         return
+    from ngm_tune.execution.estimate import estimate  # imports torch
+
+    remaining = estimate(plan, location, sources)
     print_table(
         ("benchmark", "method", "phase", "runs of one seed", "seconds each", "core-hours"),
         (

@@ -1,4 +1,8 @@
-"""The driver of a study: it opens the results, executes the remaining runs and summarises."""
+"""The driver of a study: it opens the results, executes the remaining runs and summarises.
+
+Importing this module loads neither torch nor Ray, which take seconds. They are imported once runs
+remain to be trained, so a complete study answers from its results at once.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ngm_tune.errors import UserError
-from ngm_tune.execution import runner
-from ngm_tune.execution.runner import Executor
+from ngm_tune.execution.ray_address import CLIENT, require_listener
 from ngm_tune.execution.signals import graceful_signals, interrupt
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.summary import StudySummary, summarise
@@ -22,7 +25,11 @@ from ngm_tune.results.directory import Results
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
+from ngm_tune.workspace.remaining import is_complete, needs_costs
 from ngm_tune.workspace.resume import open_study
+
+if TYPE_CHECKING:
+    from ngm_tune.execution.runner import Executor
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +77,6 @@ def drive(
             raise UserError(f"--address {address}: --executor local uses no Ray cluster")
         open_executor: AbstractContextManager[Executor] = _open_local_executor()
     else:
-        from ngm_tune.execution.ray_session import CLIENT, require_listener
-
         cluster = address or os.environ.get("RAY_ADDRESS") or "local"
         if cluster.startswith(CLIENT):
             from ngm_tune.execution.ray_client import drive_in_cluster
@@ -114,12 +119,12 @@ def drive(
         graceful_signals(),
         open_study(plan, shared_location, stop_study, retry_failed=retry_failed) as sources,
     ):
-        already_complete = runner.is_complete(sources) and not runner.needs_costs(
-            study, shared_location, sources
-        )
+        already_complete = is_complete(sources) and not needs_costs(study, shared_location, sources)
         timed_out = False
         if not already_complete:
             with show(sources), open_executor as opened_executor:
+                from ngm_tune.execution import runner
+
                 timed_out = runner.run(
                     plan,
                     shared_location,

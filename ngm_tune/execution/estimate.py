@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from optuna.storages import InMemoryStorage
 
 from ngm_tune.benchmarks import Benchmark
 from ngm_tune.benchmarks.pool import DataPool
@@ -17,7 +16,6 @@ from ngm_tune.errors import UserError
 from ngm_tune.execution.split_cache import Arrays, SplitCache
 from ngm_tune.execution.trial_config import TrialConfig, build_trial_config, device_of
 from ngm_tune.methods import get_method
-from ngm_tune.results.directory import Results
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.plan import StudyPlan
@@ -25,8 +23,6 @@ from ngm_tune.training.adaptive import TYPICAL_SHARE
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, StreamOptions
-from ngm_tune.workspace.manifest import load_stored_study, load_study_copy, require_same_study
-from ngm_tune.workspace.resume import create_sources, read_outcomes
 
 _TIMED_ITERATIONS = 20
 
@@ -58,7 +54,9 @@ class RemainingRuns:
         return self.seed_runs * self.seconds * self.cores / 3600.0
 
 
-def estimate(plan: StudyPlan, location: str) -> list[RemainingRuns]:
+def estimate(
+    plan: StudyPlan, location: str, sources: Sequence[RunSource]
+) -> list[RemainingRuns]:
     """Count the runs that a study has left, and time some iterations of each method.
 
     Nothing is written. The methods train with the hyper-parameters of ``settings``, or else with
@@ -67,13 +65,14 @@ def estimate(plan: StudyPlan, location: str) -> list[RemainingRuns]:
     Args:
         plan: The plan of the study.
         location: The results directory; it need not exist.
+        sources: The searches and fixed runs of the study
+            (:func:`ngm_tune.workspace.remaining.read_sources`).
 
     Raises:
-        UserError: The directory has a different study or damaged results, data is missing, or a
-            method raises an exception.
+        UserError: Data is missing, or a method raises an exception.
     """
     remaining: dict[tuple[str, str, str], list[RunSource]] = {}
-    for source in _read_sources(plan, location):
+    for source in sources:
         if not source.complete:
             key = (source.phase, source.benchmark, source.method.name)
             remaining.setdefault(key, []).append(source)
@@ -91,19 +90,6 @@ def estimate(plan: StudyPlan, location: str) -> list[RemainingRuns]:
 
 def _load_data(benchmark: Benchmark) -> Arrays:
     return DataPool.of(benchmark.load(), permutes_pixels=benchmark.permutes_pixels).arrays()
-
-
-def _read_sources(plan: StudyPlan, location: str) -> Sequence[RunSource]:
-    results = Results(location)
-    finished = {}
-    if results.has_study():
-        require_same_study(
-            plan.study,
-            (load_stored_study(results, plan.study.name), load_study_copy(results)),
-            location,
-        )
-        finished = read_outcomes(results, plan)
-    return create_sources(plan, InMemoryStorage(), finished)
 
 
 def _estimate_repetitions(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +13,7 @@ import ray
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
 from ngm_tune.errors import UserError
+from ngm_tune.execution.ray_address import CLIENT, require_listener
 from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred
 
 _RAY_SETTINGS = {
@@ -22,14 +22,10 @@ _RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-_CONNECT_SECONDS = 10.0
 _CLIENT_ATTEMPTS = 3
 _START_ATTEMPTS = 2
 _NEEDED_FOR_SHUTDOWN = ("raylet", "gcs_server")
 """Processes of Ray that a driver communicates with until it has left the cluster."""
-
-CLIENT = "ray://"
-"""Prefix of the addresses to which Ray Client connects from outside the cluster."""
 
 
 @contextmanager
@@ -183,25 +179,3 @@ def _extract_reason(message: str) -> str:
     """Return the last line of a Ray message with a traceback; otherwise the first line."""
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no reason given"]
     return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
-
-
-def require_listener(address: str) -> None:
-    """Check that a process listens at an address, since Ray itself would retry for minutes.
-
-    Args:
-        address: As for :func:`ray_session`.
-
-    Raises:
-        UserError: The address is invalid, or no process listens there.
-    """
-    if address in ("local", "auto"):
-        return
-    host, colon, port = address.removeprefix(CLIENT).rpartition(":")
-    if not colon or not port.isdecimal():
-        raise UserError(
-            f"--address {address}: must be auto, HOST:PORT or ray://HOST:PORT of a Ray cluster"
-        )
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError, ValueError) as error:
-        raise UserError(f"the Ray cluster at {address} cannot be reached: {error}") from error

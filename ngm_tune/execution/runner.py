@@ -13,13 +13,14 @@ from ngm_tune.execution.split_cache import Arrays
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.trial_config import device_of
 from ngm_tune.results.directory import CHECKPOINTS, Results
-from ngm_tune.results.schema import COSTS_SCHEMA, Status
+from ngm_tune.results.schema import COSTS_SCHEMA
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.schedule import Schedule
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.manifest import record_data_checksum
+from ngm_tune.workspace.remaining import is_complete, needs_costs, working_methods
 
 Data = Mapping[str, Arrays]
 """The data of each benchmark with remaining runs, by name."""
@@ -96,19 +97,6 @@ def run(
     return timed_out
 
 
-def is_complete(sources: Sequence[RunSource]) -> bool:
-    """Whether every run has ended."""
-    return all(source.complete for source in sources)
-
-
-def needs_costs(study: Study, location: str, sources: Sequence[RunSource]) -> bool:
-    """Whether the costs of training steps are still to be measured."""
-    if not study.cost:
-        return False
-    measured = set(Results(location).read("costs")["method"].to_pylist())
-    return not set(_working_methods(study, sources)) <= measured
-
-
 def record_exhausted_searches(location: str, sources: Sequence[RunSource]) -> None:
     """Write to ``environment.json`` which searches tried their whole space, in how many runs."""
     exhausted: dict[str, dict[str, int]] = {}
@@ -119,17 +107,6 @@ def record_exhausted_searches(location: str, sources: Sequence[RunSource]) -> No
     environment = results.read_environment()
     if environment.get("exhausted", {}) != exhausted:
         results.write_environment(environment | {"exhausted": exhausted})
-
-
-def _working_methods(study: Study, sources: Sequence[RunSource]) -> list[str]:
-    """Return the methods of a study with at least one run that did not fail, or without runs."""
-    failed = {
-        name
-        for name in study.methods
-        if {o.status for s in sources if s.method.name == name for o in s.outcomes}
-        == {Status.FAILED}
-    }
-    return [name for name in study.methods if name not in failed]
 
 
 def _load_data(
@@ -173,7 +150,7 @@ def _measure_costs(
 
     from ngm_tune.training import step_cost
 
-    methods, networks = _working_methods(study, sources), step_cost.NETWORKS
+    methods, networks = working_methods(study, sources), step_cost.NETWORKS
     threads, device = study.resources.cpu, device_of(study)
 
     def measure() -> list[dict[str, Any]]:

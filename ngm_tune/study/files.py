@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
@@ -18,6 +18,8 @@ from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import StudyError, UserError
 from ngm_tune.messages import describe_problem, dotted, locate_keys
 from ngm_tune.results.legacy_keys import REMOVED_KEYS, current_key
+from ngm_tune.study.builds import check_builds
+from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm, Resources
 from ngm_tune.study.shipped import shipped_names, shipped_text
 from ngm_tune.study.study import Study
@@ -33,13 +35,20 @@ _KEYS = {
 """Allowed keys of each table of the file."""
 
 
-def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
+def load_study(
+    source: str,
+    overrides: Iterable[str] = (),
+    *,
+    is_started: Callable[[Study], bool] = lambda study: False,
+) -> Study:
     """Read and validate a study.
 
     Args:
         source: Name of a study shipped with ngm-tune, or path of a TOML file.
         overrides: ``key=value`` pairs that replace entries of the file. A value that is not TOML
             is read as a string, unless it is in square brackets or braces.
+        is_started: Returns whether a study was started already. Its methods were built then, so
+            they are not built again, which would import torch.
 
     Raises:
         UserError: The study does not exist or is invalid, or an override is malformed.
@@ -60,22 +69,34 @@ def load_study(source: str, overrides: Iterable[str] = ()) -> Study:
             f"{origin}: the file name contains no study name; add the key 'name' to the file"
         )
     try:
-        return validate_study(content, origin)
+        return _validate_and_build(content, origin, is_started)
     except UserError:
         if content != without_overrides and _is_valid(without_overrides):
-            return validate_study(content, f"{origin} with --set")
+            return _validate_and_build(content, f"{origin} with --set", is_started)
         raise
 
 
 def _is_valid(content: dict[str, Any]) -> bool:
     with suppress(ValueError):  # pydantic's ValidationError is one
-        validate(Study.model_validate(content))
+        check_builds(validate(Study.model_validate(content)))
         return True
     return False
 
 
+def _validate_and_build(
+    content: dict[str, Any], origin: str, is_started: Callable[[Study], bool]
+) -> Study:
+    study = validate_study(content, origin)
+    if not is_started(study):
+        try:
+            check_builds(StudyPlan.resolve(study))
+        except ValueError as error:
+            raise StudyError(origin, str(error)) from None
+    return study
+
+
 def validate_study(content: dict[str, Any], origin: str) -> Study:
-    """Validate the content of a study file.
+    """Validate the content of a study file, without building its methods.
 
     Args:
         content: The content.

@@ -1,4 +1,4 @@
-"""Validation of a study against its methods, benchmarks and networks."""
+"""Validation of a study against its methods and benchmarks, without building anything."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
-from ngm_tune.methods import Config, Method, methods
-from ngm_tune.methods.finite_space import corner
+from ngm_tune.methods import Config, methods
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64_LIMIT
 from ngm_tune.results.ids import is_like_repetition
@@ -24,7 +23,9 @@ _SEARCH_KEYS = ("search_space", "points_to_evaluate", "constraints", "confirm")
 
 
 def validate(study: Study) -> StudyPlan:
-    """Check a study against its methods, benchmarks and networks.
+    """Check a study against its methods and benchmarks.
+
+    :func:`ngm_tune.study.builds.check_builds` checks further that the methods can be built.
 
     Returns:
         The plan of the study.
@@ -83,8 +84,6 @@ def _check_search(plan: StudyPlan) -> None:
         return
     _check_transfer(study)
     _check_arguments(plan)
-    for method in study.search_space:
-        _check_corners(plan, method)
     for benchmark_name, method in product(study.benchmarks, study.methods):
         count = len(plan.points_of(benchmark_name, method))
         if count > study.trials:
@@ -161,18 +160,6 @@ def _check_arguments(plan: StudyPlan) -> None:
             ) from error
 
 
-def _check_corners(plan: StudyPlan, name: str) -> None:
-    """Raise ValueError unless a method can be built at both ends of its ranges."""
-    method = plan.methods[name]
-    for high in (False, True):
-        point = corner(plan.spaces[name], high=high)
-        for benchmark in plan.study.benchmarks:
-            arguments = plan.fixed_hyperparameters(benchmark, name) | method.settings_at(point)
-            problem = _explain_build_failure(plan, benchmark, method, arguments)
-            if problem is not None:
-                raise ValueError(f"search_space.{name} allows {point}: {problem}")
-
-
 def _check_fixed(plan: StudyPlan) -> None:
     for name, fixed in plan.study.fixed.items():
         _require_method(plan.study, "fixed", name)
@@ -197,7 +184,7 @@ def _check_settings(plan: StudyPlan) -> None:
 def _check_hyperparameters(
     plan: StudyPlan, key: str, name: str, settings: Config, *, complete: bool
 ) -> None:
-    """Raise ValueError unless a method can be built with these hyper-parameters.
+    """Raise ValueError unless hyper-parameters have values of the right types.
 
     Args:
         plan: The plan of the study.
@@ -221,32 +208,6 @@ def _check_hyperparameters(
             raise ValueError(f"{key}.{parameter} = {value}: must be a finite number")
         if type(value) is int and not -INT64_LIMIT <= value < INT64_LIMIT:
             raise ValueError(f"{key}.{parameter} = {value}: must be a 64-bit whole number")
-    for benchmark in plan.study.benchmarks:
-        example = {} if complete else method.example
-        arguments = example | plan.fixed_hyperparameters(benchmark, name) | settings
-        problem = _explain_build_failure(plan, benchmark, method, arguments)
-        if problem is not None:
-            values = ", ".join(f"{k} = {v!r}" for k, v in settings.items()) or "nothing"
-            where = f" on {benchmark}" if len(plan.study.benchmarks) > 1 else ""
-            raise ValueError(
-                f"{key} has {values}{where}: {problem}; the searched hyper-parameters are "
-                f"{', '.join(method.hyperparameters) or 'none'}"
-            )
-
-
-def _explain_build_failure(
-    plan: StudyPlan, benchmark: str, method: Method, arguments: Config
-) -> str | None:
-    """Return why a method cannot be built on the network of a benchmark; None if it can."""
-    try:
-        model = plan.build_network(benchmark)
-        signature(method.build).bind(model, **arguments)
-        method.build(model, **arguments)
-    except (TypeError, ValueError) as error:
-        return str(error)
-    except Exception as error:  # build can be user code
-        return repr(error)
-    return None
 
 
 class _Kind(NamedTuple):

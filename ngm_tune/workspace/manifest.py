@@ -173,6 +173,14 @@ def load_study_copy(results: Results) -> Study | None:
     return None
 
 
+def is_started(study: Study, location: str) -> bool:
+    """Return whether a results directory holds exactly this study, so that it was valid there."""
+    with suppress(OSError, UserError):
+        stored: object = Results(location).read_environment().get("study")
+        return stored == study.content()
+    return False
+
+
 def _resolve_custom_data(study: Study) -> Study:
     """Return the study with every value of ``custom`` that is determined by the data.
 

@@ -12,6 +12,7 @@ from ngm_tune.study.files import load_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.training.options import EVERY_ITERATION, EvaluationSchedule
+from ngm_tune.workspace.remaining import read_sources
 from tests.helpers.commands import Command
 from tests.helpers.interrupting import interrupt_before_task
 
@@ -24,7 +25,8 @@ STUDY = load_study("quickstart", CHANGES)
 
 def count_left(study: Study, location: Path) -> dict[tuple[str, str, str], int]:
     """Return the seed-runs that are left, by benchmark, method and phase."""
-    remaining = estimate(StudyPlan.resolve(study), str(location))
+    plan = StudyPlan.resolve(study)
+    remaining = estimate(plan, str(location), read_sources(plan, str(location)))
     assert all(runs.seconds > 0.0 and runs.core_hours > 0.0 for runs in remaining)
     return {(runs.benchmark, runs.method, runs.phase): runs.seed_runs for runs in remaining}
 

@@ -19,11 +19,11 @@ from ngm_tune.analysis.statistics.mechanism import (
     fast_and_slow_info,
 )
 from ngm_tune.benchmarks.models import MLP
-from ngm_tune.execution import runner
 from ngm_tune.execution.driver import drive
 from ngm_tune.study.files import load_study
 from ngm_tune.training import step_cost as cost
 from ngm_tune.training.step_cost import Network
+from ngm_tune.workspace.remaining import needs_costs
 
 pytestmark = pytest.mark.slow
 
@@ -108,9 +108,9 @@ def test_every_method_has_a_cost_relative_to_sgd(mechanism: LoadedStudy) -> None
 
 def test_costs_are_due_only_for_methods_without_costs(mechanism: LoadedStudy) -> None:
     study = load_study("mechanism")
-    assert runner.needs_costs(study, mechanism.results.location, [])  # for the methods omitted here
+    assert needs_costs(study, mechanism.results.location, [])  # for the methods omitted here
     some = study.model_copy(update={"methods": ["sgd", "ngm-sgd"]})
-    assert not runner.needs_costs(some, mechanism.results.location, [])
+    assert not needs_costs(some, mechanism.results.location, [])
 
 
 def test_report_shows_the_mechanism(mechanism: LoadedStudy, tmp_path: Path) -> None:
