@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 from ngm_tune.errors import UserError
 from ngm_tune.execution.ray_address import CLIENT, require_listener
-from ngm_tune.execution.signals import graceful_signals, interrupt
+from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred, graceful_signals, interrupt
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.summary import StudySummary, summarise
 from ngm_tune.execution.trial_config import read_checkpoint_seconds
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SLOW_IMPORTS = ("ngm_tune.execution.ray_executor", "sklearn.model_selection")
+"""What training needs besides Ray itself: torch, Ray Tune, and scikit-learn to split data."""
 ExecutorName = Literal["ray", "local"]
 Show = Callable[[Sequence[RunSource]], AbstractContextManager[None]]
 """Returns a context that displays the searches and fixed runs of a study while they run."""
@@ -163,13 +168,34 @@ def _open_ray_executor(
     study: Study, address: str, notice: Callable[[str], None], *, verbose: bool
 ) -> Iterator[Executor]:
     """Join or start Ray, and check that a trial fits on one of its nodes."""
-    from ngm_tune.execution.ray_executor import RayExecutor
     from ngm_tune.execution.ray_session import explain_missing_resources, ray_session
 
+    imports = _import_in_background(*_SLOW_IMPORTS)
     with ray_session(address, verbose=verbose):
+        imports.join()
+        from ngm_tune.execution.ray_executor import RayExecutor
+
         problem = explain_missing_resources(study.resources.cpu, study.resources.gpu)
         if problem is not None and address == "local":
             raise UserError(problem)
         if problem is not None:  # nodes may join the cluster later
             notice(f"{problem}. The study waits for a node that has them.")
         yield RayExecutor(verbose=verbose)
+
+
+def _import_in_background(*modules: str) -> Thread:
+    """Import modules in a thread, while the caller waits for the processes of Ray.
+
+    The thread handles no signals. An import that fails is repeated where the module is needed, and
+    raises there.
+    """
+
+    def import_all() -> None:
+        for module in modules:
+            with suppress(Exception):
+                import_module(module)
+
+    thread = Thread(target=import_all, name="imports")
+    with deferred(signal.SIGINT, *SENT_BY_SCHEDULERS):  # the thread inherits the mask
+        thread.start()
+    return thread

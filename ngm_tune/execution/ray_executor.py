@@ -14,6 +14,7 @@ import ray
 from ray import tune
 
 from ngm_tune.execution.runner import Data
+from ngm_tune.execution.scheduler import OrderOfSubmission
 from ngm_tune.execution.searcher import ScheduleSearcher
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.trainable import ContinualTrainable
@@ -64,6 +65,7 @@ class RayExecutor:
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
+                    scheduler=OrderOfSubmission(),
                     num_samples=-1,  # until the searcher is finished
                     time_budget_s=time_budget,
                     max_concurrent_trials=len(schedule) * study.max_concurrent_trials,
