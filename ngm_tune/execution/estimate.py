@@ -54,9 +54,7 @@ class RemainingRuns:
         return self.seed_runs * self.seconds * self.cores / 3600.0
 
 
-def estimate(
-    plan: StudyPlan, location: str, sources: Sequence[RunSource]
-) -> list[RemainingRuns]:
+def estimate(plan: StudyPlan, location: str, sources: Sequence[RunSource]) -> list[RemainingRuns]:
     """Count the runs that a study has left, and time some iterations of each method.
 
     Nothing is written. The methods train with the hyper-parameters of ``settings``, or else with
