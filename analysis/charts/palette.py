@@ -76,11 +76,18 @@ def _legend_columns(entries: int) -> int:
 
 def styled(chart: Any) -> Any:
     """Apply the report's fonts, grid and spacing to a chart."""
-    text = {"labelColor": MUTED, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12}
-    return (
-        chart.configure(font=FONT, background="white", padding=8)
-        .configure_view(stroke=None)
-        .configure_axis(
+    text: dict[str, Any] = {
+        "labelColor": MUTED,
+        "titleColor": INK,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+    }
+    return chart.configure(  # in one call, since each would copy the chart
+        font=FONT,
+        background="white",
+        padding=8,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
             **text,
             grid=True,
             gridColor=GRID,
@@ -88,8 +95,8 @@ def styled(chart: Any) -> Any:
             tickColor="#c3c9d0",
             titleFontWeight=600,
             titlePadding=10,
-        )
-        .configure_legend(
+        ),
+        legend=alt.LegendConfig(
             **text,
             orient="top",
             title=None,
@@ -97,8 +104,8 @@ def styled(chart: Any) -> Any:
             symbolType="circle",
             symbolSize=110,
             symbolOpacity=1.0,
-        )
-        .configure_header(
+        ),
+        header=alt.HeaderConfig(
             labelColor=INK, labelFontSize=12, labelFontWeight=600, titleColor=INK, title=None
-        )
+        ),
     )

@@ -22,12 +22,12 @@ def transition_chart(info: TransitionInfo) -> Any:
         ),
         color=method_colour(info.methods),
     )
-    band = base.mark_area(clip=True).encode(
+    band = base.mark_area().encode(
         y=alt.Y("low:Q"),
         y2="high:Q",
         opacity=alt.when(selection).then(alt.value(0.13)).otherwise(alt.value(0.0)),
     )
-    line = base.mark_line(strokeWidth=2, clip=True).encode(
+    line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y(
             "mean:Q", title=f"Accuracy on the {info.old_task} task", scale=alt.Scale(zero=False)
         ),

@@ -128,7 +128,9 @@ def sections(
     result = []
     across = across_info(loaded)
     if across is not None:
-        figure = Figure("across-profile", "profile", across, profile_chart(across).to_dict())
+        figure = Figure(
+            "across-profile", "profile", across, profile_chart(across).to_dict(validate=False)
+        )
         rows = across_rows(loaded, across)
         result.append(Section("Across benchmarks", None, [figure], across=rows))
     result += [
@@ -150,7 +152,7 @@ def sections(
     ]
     costs = cost_info(loaded)
     if costs is not None:
-        figure = Figure("cost", "cost", costs, cost_chart(costs).to_dict())
+        figure = Figure("cost", "cost", costs, cost_chart(costs).to_dict(validate=False))
         result.append(Section("Cost", None, [figure]))
     return result
 
@@ -159,7 +161,7 @@ def _figures(loaded: LoadedStudy, answer: Answer, choices: list[Choice]) -> list
     figures, benchmark = [], answer.benchmark
 
     def add(kind: str, info: Info, chart: Any) -> None:
-        figures.append(Figure(f"{benchmark}-{kind}", kind, info, chart.to_dict()))
+        figures.append(Figure(f"{benchmark}-{kind}", kind, info, chart.to_dict(validate=False)))
 
     if answer.comparisons:
         add("verdict", answer, verdict_chart(answer, loaded.method_title))

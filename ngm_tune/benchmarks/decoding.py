@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ngm_tune.benchmarks.encoded import CHUNK_SIZE, Encoded, EncodedImage
-from ngm_tune.benchmarks.folders import cache_folder
 from ngm_tune.errors import UserError
+from ngm_tune.paths import cache_folder
 
 _FORMATS_OF_16_BITS = ("PNG", "PPM")
 """Formats with 16 bits per pixel that Pillow may open with 32 bits."""

@@ -1,19 +1,21 @@
-"""Folders of datasets and of decoded images."""
+"""The folder of datasets."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from ngm_tune.paths import cache_folder, expand_home
 
-
-def cache_folder() -> Path:
-    """Return the cache folder, on Linux ``ngm-tune`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    return user_cache_path("ngm-tune", appauthor=False)
+_DATA = "NGM_TUNE_DATA"
+"""Environment variable: the folder that holds datasets."""
 
 
 def data_folder() -> Path:
-    """Return the folder that holds datasets and receives downloads."""
-    folder = os.environ.get("NGM_TUNE_DATA")
-    return Path(folder) if folder else cache_folder() / "data"
+    """Return the folder that holds datasets and receives downloads.
+
+    Raises:
+        UserError: The environment variable begins with ``~`` and the name of an unknown user.
+    """
+    folder = os.environ.get(_DATA)
+    return Path(expand_home(folder, f"{_DATA} =")) if folder else cache_folder() / "data"

@@ -227,7 +227,9 @@ class Results(Directory):
         """
         try:
             return pa.concat_tables(
-                list(parts) or [SCHEMAS[table].empty_table()], promote_options="default"
+                # unlike this, `Schema.empty_table` loads pandas
+                list(parts) or [pa.Table.from_batches([], SCHEMAS[table])],
+                promote_options="default",
             )
         except pa.ArrowException as error:
             raise UserError(

@@ -20,7 +20,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.results.schema import SCHEMAS, trials_schema
 from tests.helpers.commands import Command
 from tests.helpers.made_up import REPEATED, MadeUp, Point, identity
-from tests.helpers.report_text import answer_texts, fact_texts
+from tests.helpers.report_text import answer_texts, chart_kinds, fact_texts
 
 SPLIT, ROTATED = "split-digits", "rotated-digits"
 BETTER = [[(0.9, 0.10)], [(0.9, 0.11)], [(0.9, 0.12)]]
@@ -317,7 +317,8 @@ def test_a_report_of_several_directories_is_written(tmp_path: Path, ngm_tune: Co
     assert (written.code, written.err) == (0, "")
     assert f"Left out: {second}/trials/damaged.parquet: not readable" in written.out
     assert f"ngm-tune doctor {second}" in written.out
-    page = (tmp_path / "report" / "report.html").read_text()
-    assert "NGM-SGD against each rival" in page
+    page = tmp_path / "report" / "report.html"
+    assert chart_kinds(page) >= {"verdict", "pareto"}
+    assert "NGM-SGD against each rival" in page.read_text()
     report = write_report([first, second], tmp_path / "again", images=False)
     assert f"{second}/trials/damaged.parquet" in report.left_out

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+from pathlib import Path
+
+from altair.vegalite.v6.schema.core import Root
 
 from ngm_tune.analysis.loaded_study import LoadedStudy
 from ngm_tune.analysis.report.rendering import render
@@ -17,6 +21,15 @@ from ngm_tune.analysis.statistics.pareto import ParetoInfo
 def plain_text(markup: str) -> str:
     """Return the text of HTML with single spaces."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+def chart_kinds(page: Path) -> set[str]:
+    """Return the kinds of the charts in a report, each of which agrees with Vega-Lite's schema."""
+    scripts = page.read_text().rpartition("<script>")[2]
+    specs, _ = json.JSONDecoder().raw_decode(scripts, scripts.index("{"))
+    for spec in specs.values():
+        Root.validate(spec)
+    return {name.rpartition("-digits-")[2] for name in specs}
 
 
 def answer_texts(loaded: LoadedStudy) -> list[str]:

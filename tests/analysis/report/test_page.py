@@ -16,7 +16,7 @@ from ngm_tune.analysis import write_report
 from tests.conftest import Finished
 from tests.helpers.commands import Command
 from tests.helpers.comparing import SCHEMA_1
-from tests.helpers.report_text import plain_text
+from tests.helpers.report_text import chart_kinds, plain_text
 from tests.helpers.transferred import make_transfers
 
 
@@ -50,6 +50,10 @@ def test_a_report_has_a_page_images_and_tables(report: Path) -> None:
     assert table.height == 8
     markdown = (report.parent / "methods.md").read_text()
     assert markdown.count("\n") == 8 + 2
+
+
+def test_every_chart_agrees_with_the_schema_of_vega_lite(report: Path) -> None:
+    assert chart_kinds(report) == {"verdict", "pareto", "transitions", "gain", "effort"}
 
 
 def test_text_from_results_cannot_add_markup(report: Path) -> None:

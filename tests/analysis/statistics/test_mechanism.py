@@ -24,6 +24,7 @@ from ngm_tune.study.files import load_study
 from ngm_tune.training import step_cost as cost
 from ngm_tune.training.step_cost import Network
 from ngm_tune.workspace.remaining import needs_costs
+from tests.helpers.report_text import chart_kinds
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +116,7 @@ def test_costs_are_due_only_for_methods_without_costs(mechanism: LoadedStudy) ->
 
 def test_report_shows_the_mechanism(mechanism: LoadedStudy, tmp_path: Path) -> None:
     page = write_report(mechanism.results.location, tmp_path).page
+    assert chart_kinds(page) >= {"curvature", "fast-and-slow", "cost"}
     text = page.read_text()
     for heading in ("Curvature: ", "Fast and slow weights", "Time and memory of a training step"):
         assert heading in text
