@@ -15,6 +15,7 @@ from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.errors import UserError
 from ngm_tune.execution.split_cache import Arrays, SplitCache
 from ngm_tune.execution.trial_config import TrialConfig, build_trial_config, device_of
+from ngm_tune.learners.modes import evaluation_weights
 from ngm_tune.methods import get_method
 from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.search.run_spec import Phase, RunSpec
@@ -155,7 +156,8 @@ def _time(
     while not run.finished:  # the first task includes work that happens once
         record = run.train_task()
     started = time.perf_counter()
-    evaluator(run.learner.evaluated, range(evaluator.tasks))[0].sum().item()
+    with evaluation_weights(run.learner) as model:
+        evaluator(model, range(evaluator.tasks))[0].sum().item()
     per_evaluation = time.perf_counter() - started
     step = max(0.0, record.seconds - per_evaluation) / len(record.steps)
     return step, per_evaluation / sum(evaluator.sizes)

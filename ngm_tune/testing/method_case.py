@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.benchmarks.models import SlimResNet18
 from ngm_tune.learners import Batch, Learner
+from ngm_tune.learners.modes import set_training_mode
 from ngm_tune.methods import Config, Method
 from ngm_tune.methods.finite_space import draw_points
 from ngm_tune.testing.runs import (
@@ -304,7 +305,7 @@ def _train_losses(method: Method, point: Config, iterations: int, *, informed: b
             if informed:
                 learner.begin_task(task)
             for _ in range(iterations):
-                learner.model.train()
+                set_training_mode(learner)
                 losses.append(float(learner.learn(draw(16)).loss))
             if informed:
                 learner.end_task(task, draw)

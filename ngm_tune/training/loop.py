@@ -22,6 +22,11 @@ from torch.optim import Optimizer
 
 from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Batch, Learner
+from ngm_tune.learners.modes import (
+    evaluation_weights,
+    set_training_mode,
+    set_training_weights,
+)
 from ngm_tune.metrics.curves import AccuracyCurves
 from ngm_tune.optim.predictions import predictive_entropy
 from ngm_tune.training.adaptive import AdaptiveEvaluation
@@ -206,7 +211,8 @@ class ContinualTraining:
             self.learner.begin_task(task)
             adaptive = self._begin_adaptive_evaluation(task)
             if self._probe is not None:
-                self._probe.begin_task(self.learner)
+                with evaluation_weights(self.learner):
+                    self._probe.begin_task(self.learner)
             for i, batch in enumerate(batches):
                 steps[i] = self._train_step(batch)
                 last = i == len(batches) - 1
@@ -216,17 +222,18 @@ class ContinualTraining:
                         diverged_at = first + int(non_finite[0])
                         break
                 if tasks := self.evaluation.tasks_at(task, i, len(batches)):
-                    model = self.learner.evaluated
-                    if adaptive is None or last:
-                        evaluation = self._evaluator(model, tasks)
-                    else:
-                        evaluation = adaptive(model)
+                    with evaluation_weights(self.learner) as model:
+                        if adaptive is None or last:
+                            evaluation = self._evaluator(model, tasks)
+                        else:
+                            evaluation = adaptive(model)
                     if last and not evaluation.loss[: task + 1].isfinite().all():
                         diverged_at = first + i  # the last update caused it
                         break
                     evaluations.append((first + i, evaluation))
                 if self._probe is not None:
-                    measured = self._probe(self.learner, task, i + 1)
+                    with evaluation_weights(self.learner):
+                        measured = self._probe(self.learner, task, i + 1)
                     probed += [(first + i, name, value) for name, value in measured.items()]
             else:
                 self.learner.end_task(task, lambda count: self._draw(batches, count))
@@ -254,7 +261,8 @@ class ContinualTraining:
             return None
         before = self.records[-1].accuracy[-1] if self.records else torch.empty(0)
         tasks = self.evaluation.tasks_during(task)
-        return AdaptiveEvaluation(self._evaluator, self.learner.evaluated, task, tasks, before)
+        with evaluation_weights(self.learner) as model:
+            return AdaptiveEvaluation(self._evaluator, model, task, tasks, before)
 
     def _by_task(self, evaluations: list[Tensor]) -> Tensor:
         """Stack evaluations to a tensor of shape (E, K) on the CPU."""
@@ -262,7 +270,7 @@ class ContinualTraining:
 
     def _train_step(self, batch: Tensor) -> Tensor:
         """Take one step on a batch; return loss, entropy and gain before the step, shape (3,)."""
-        self.learner.model.train()
+        set_training_mode(self.learner)
         step = self.learner.learn(self._examples(batch, self._augment))
         entropy = predictive_entropy(step.logits).mean()
         gain = self.learner.gain
@@ -308,6 +316,7 @@ class ContinualTraining:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the last finished task, as tensors and plain values."""
+        set_training_weights(self.learner)
         return {
             "learner": self.learner.state_dict(),
             "records": [vars(record) for record in self.records],
@@ -315,6 +324,7 @@ class ContinualTraining:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state of :meth:`state_dict`; training then continues bit for bit."""
+        set_training_weights(self.learner)  # otherwise a later train() would change loaded weights
         self.learner.load_state_dict(deepcopy(state["learner"]))  # a learner may keep these tensors
         # On the CPU, since records would fill the memory of a GPU.
         on_cpu = [

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ngm_tune.benchmarks.models import MLP, SlimResNet18
 from ngm_tune.learners import Batch, Learner
+from ngm_tune.learners.modes import set_training_mode
 from ngm_tune.methods import Method, get_method
 
 _ROUNDS = 11
@@ -173,6 +174,7 @@ def _build_learner(method: Method, network: Network, batch: Batch) -> Learner:
         built = method.build(model, **method.example)
         learner = built if isinstance(built, Learner) else Learner(model, built)
         learner.begin_task(0)
+        set_training_mode(learner)
         learner.learn(batch)
         learner.end_task(0, lambda count: Batch(*(column[:count] for column in batch)))
         learner.begin_task(1)
@@ -181,7 +183,7 @@ def _build_learner(method: Method, network: Network, batch: Batch) -> Learner:
 
 def _seconds_per_step(learner: Learner, batch: Batch, steps: int) -> float:
     """Return the seconds per training step."""
-    learner.model.train()
+    set_training_mode(learner)
     _wait_for(batch.inputs)
     start = time.perf_counter()
     for _ in range(steps):
@@ -202,7 +204,7 @@ def training_bytes(learner: Learner, batch: Batch) -> int:
     It is the size of the parameters, buffers and gradients of the model, of the state of the method
     and of the tensors that autograd saves for the backward pass. Each storage counts once.
     """
-    learner.model.train()
+    set_training_mode(learner)
     learner.learn(batch)  # allocates gradients and state
     persistent = _storages(_collect_tensors(learner.state_dict()))
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
