@@ -68,6 +68,21 @@ def corner(space: Mapping[str, BaseDistribution], *, high: bool) -> dict[str, An
     return {name: _bound(axis, high=high) for name, axis in space.items()}
 
 
+def centre(space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """Return the centre of a search space: the geometric mean of bounds on a logarithmic scale."""
+    return {name: _middle(axis) for name, axis in space.items()}
+
+
+def _middle(axis: BaseDistribution) -> Any:
+    if isinstance(axis, CategoricalDistribution):
+        return axis.choices[len(axis.choices) // 2]
+    assert isinstance(axis, IntDistribution | FloatDistribution)
+    middle = (axis.low * axis.high) ** 0.5 if axis.log else (axis.low + axis.high) / 2
+    if axis.step is not None:
+        middle = axis.low + round((middle - axis.low) / axis.step) * axis.step
+    return type(axis.low)(middle)
+
+
 def _bound(axis: BaseDistribution, *, high: bool) -> Any:
     if isinstance(axis, CategoricalDistribution):
         return axis.choices[-1 if high else 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import random
 from collections.abc import Iterator
@@ -25,14 +24,18 @@ from ngm_tune.testing.runs import (
     corners,
     digits,
     digits_network,
-    finish,
-    first_difference,
     middle,
     start_run,
 )
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, Strategy, StreamOptions
+from ngm_tune.training.resumption import (
+    find_difference_after_resuming,
+    finish,
+    first_difference,
+    train_and_save,
+)
 from ngm_tune.training.seeding import seeded
 
 _ROUNDING = 1e-9
@@ -156,18 +159,20 @@ class MethodTestCase:
                 self.method, middle(self.method), iterations=self.iterations, strategy=strategy
             )
 
-        uninterrupted, states = start(), []
-        while not uninterrupted.finished:
-            uninterrupted.train_task()
-            states.append(_save_state(uninterrupted.state_dict()))
+        uninterrupted = start()
+        states = train_and_save(uninterrupted)
         assert uninterrupted.diverged_at is None, (
             "the run in the middle of the space diverges at iteration "
             f"{uninterrupted.diverged_at}; search a smaller space"
         )
-        for task, state in enumerate(states[:-1]):
-            resumed = start()
-            resumed.load_state_dict(_load_state(state))
-            difference = first_difference(uninterrupted.records, finish(resumed))
+        for task, state in enumerate(states):
+            try:
+                difference = find_difference_after_resuming(uninterrupted, state, start())
+            except ValueError as error:
+                pytest.fail(
+                    "state_dict does not survive torch.load(weights_only=True); keep tensors, "
+                    f"numbers, strings, lists and dicts in it: {error.__cause__ or error}"
+                )
             assert not difference, (
                 f"a run resumed after task {task} differs from an uninterrupted one: {difference}; "
                 "state_dict and load_state_dict must cover everything that training changes"
@@ -265,23 +270,6 @@ def _are_close(a: Config, b: Config) -> bool:
         return bool(x == y)
 
     return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-
-
-def _save_state(state: dict[str, Any]) -> bytes:
-    stream = io.BytesIO()
-    torch.save(state, stream)
-    return stream.getvalue()
-
-
-def _load_state(state: bytes) -> dict[str, Any]:
-    try:
-        loaded: dict[str, Any] = torch.load(io.BytesIO(state), weights_only=True)
-    except Exception as error:
-        pytest.fail(
-            "state_dict does not survive torch.load(weights_only=True); keep tensors, numbers, "
-            f"strings, lists and dicts in it: {error}"
-        )
-    return loaded
 
 
 def _train_losses(method: Method, point: Config, iterations: int, *, informed: bool) -> list[float]:

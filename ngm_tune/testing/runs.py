@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from torch import Tensor, nn
+from torch import nn
 
 from ngm_tune.benchmarks import TaskData, TaskSplit, get_benchmark
 from ngm_tune.methods import Config, Method
-from ngm_tune.methods.finite_space import corner
+from ngm_tune.methods.finite_space import centre, corner
 from ngm_tune.training.evaluation import Evaluator
-from ngm_tune.training.loop import ContinualTraining, TaskRecord
+from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, Strategy, StreamOptions
 
 TASKS = 3
@@ -28,18 +26,7 @@ def corners(method: Method) -> list[Config]:
 
 def middle(method: Method) -> Config:
     """Return the centre of a search space: the geometric mean of bounds on a logarithmic scale."""
-    point: Config = {}
-    for name, distribution in method.space.items():
-        if isinstance(distribution, CategoricalDistribution):
-            point[name] = distribution.choices[len(distribution.choices) // 2]
-            continue
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
-        low, high = distribution.low, distribution.high
-        centre = (low * high) ** 0.5 if distribution.log else (low + high) / 2
-        if distribution.step is not None:
-            centre = low + round((centre - low) / distribution.step) * distribution.step
-        point[name] = type(low)(centre)
-    return point
+    return centre(method.space)
 
 
 @cache
@@ -95,31 +82,3 @@ def start_run(
         stream=StreamOptions(16, strategy, 40 if strategy == "replay" else None),
         evaluation=EvaluationSchedule(every=eval_every or iterations),
     )
-
-
-def finish(run: ContinualTraining) -> list[TaskRecord]:
-    """Train the remaining tasks of a run and return the records of all tasks."""
-    while not run.finished:
-        run.train_task()
-    return run.records
-
-
-def first_difference(
-    a: Sequence[TaskRecord], b: Sequence[TaskRecord], names: Sequence[str] = ("steps", "accuracy")
-) -> str:
-    """Describe the first difference between the records of two runs; empty if they are equal."""
-    if len(a) != len(b):
-        return f"they trained {len(a)} and {len(b)} tasks"
-    for task, (one, other) in enumerate(zip(a, b, strict=True)):
-        for name in names:
-            difference = _different_row(getattr(one, name), getattr(other, name))
-            if difference is not None:
-                return f"{name} of task {task} differ, first at index {difference}"
-    return ""
-
-
-def _different_row(a: Tensor, b: Tensor) -> int | None:
-    if a.shape != b.shape:
-        return min(len(a), len(b))
-    rows = (a.nan_to_num(-1.0) != b.nan_to_num(-1.0)).flatten(1).any(dim=1).nonzero()
-    return int(rows[0]) if len(rows) else None
