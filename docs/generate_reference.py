@@ -18,7 +18,8 @@ from typer.main import get_command
 
 from ngm_tune.benchmarks import BENCHMARKS
 from ngm_tune.cli import app
-from ngm_tune.methods import Method, methods
+from ngm_tune.methods import Method, get_method, methods
+from ngm_tune.methods.named_spaces import NAMED_SPACES
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.results.schema import KEYS, SCHEMA_VERSION, SCHEMAS
 from ngm_tune.study.study import Study
@@ -214,7 +215,17 @@ def methods_page() -> str:
         "name ends in `-oracle` are upper bounds: real applications rarely know the boundaries.",
         "",
     ]
-    for method in methods().values():
+    by_name = [get_method(name) for name in NAMED_SPACES]
+    for method in [*methods().values(), *by_name]:
+        if by_name and method is by_name[0]:
+            lines += [
+                "## Optimizers by name",
+                "",
+                "Any optimizer of `torch.optim` and `pytorch_optimizer` is a method, too: see "
+                "[Optimizers by name](../tutorials/own-optimizer.md#optimizers-by-name). These "
+                "have a search space of their own.",
+                "",
+            ]
         hyperparameters = ", ".join(f"`{name}`" for name in method.hyperparameters)
         lines += [
             f"## `{method.name}`",

@@ -117,6 +117,7 @@ def benchmarks() -> None:
 def methods() -> None:
     """List the methods and their search spaces."""
     from ngm_tune.methods import methods as all_methods
+    from ngm_tune.methods.named_spaces import NAMED_SPACES
 
     print_table(
         ("method", "title", "search space", "task-aware", "source"),
@@ -130,6 +131,10 @@ def methods() -> None:
             )
             for method in all_methods().values()
         ),
+    )
+    console.print(
+        "Optimizers of torch.optim and pytorch_optimizer are methods, too, such as torch:Adagrad. "
+        f"With a search space of their own: {', '.join(NAMED_SPACES)}."
     )
 
 

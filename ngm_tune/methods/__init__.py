@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from ngm_tune.errors import UserError
 from ngm_tune.methods.built_in import BUILT_IN
 from ngm_tune.methods.method import Config, Method, log_uniform
+from ngm_tune.methods.named import is_named, named_method
 
 __all__ = ["Config", "Method", "get_method", "log_uniform", "methods"]
 
@@ -46,9 +47,14 @@ def methods() -> dict[str, Method]:
 def get_method(name: str) -> Method:
     """Return a method by name.
 
+    Args:
+        name: Name of a method, or of an optimizer such as ``torch:Adagrad``.
+
     Raises:
         ValueError: No method has this name.
     """
+    if is_named(name) and name not in methods():
+        return named_method(name)
     if name not in methods():
         raise ValueError(f"no method {name!r}; the methods are {', '.join(methods())}")
     return methods()[name]

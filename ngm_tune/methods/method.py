@@ -31,7 +31,7 @@ _CHOICE_TYPES = (type(None), bool, int, float, str)
 _RESERVED = ("method", "benchmark")
 """Keys of initial points in studies, which no hyper-parameter can have as its name."""
 _N_RANDOM_POINTS = 16
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"(?:(?:torch|pytorch_optimizer):)?[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def log_uniform(low: float, high: float) -> FloatDistribution:

@@ -10,6 +10,8 @@ CONFIRM_SUFFIX = ".confirm"
 
 _ORIGIN = ".from-"
 _REPETITION = "r"
+_COLON, _PLUS = ":", "+"
+"""Names of optimizers have a colon, which file names on Windows and in archives cannot have."""
 _TRIAL = re.compile(
     rf"(.+?)\.([^.]+)(?:\.{_REPETITION}([1-9]\d*))?\.(\d+)"
     rf"(?:({re.escape(CONFIRM_SUFFIX)})|{re.escape(_ORIGIN)}([^.]+))?",
@@ -19,7 +21,11 @@ _TRIAL = re.compile(
 
 def search_name(benchmark: str, method: str, repetition: int, separator: str = ".") -> str:
     """Return the name of the search of a method on a benchmark, in one of its repetitions."""
-    parts = [benchmark, method, *([f"{_REPETITION}{repetition}"] if repetition else [])]
+    parts = [
+        benchmark,
+        method.replace(_COLON, _PLUS),
+        *([f"{_REPETITION}{repetition}"] if repetition else []),
+    ]
     return separator.join(parts)
 
 
@@ -38,7 +44,8 @@ class TrialId:
 
     Attributes:
         benchmark: Name of the benchmark on which the trial runs.
-        method: Name of the method; it contains no dot and is not like ``r1``.
+        method: Name of the method; it contains no dot and no plus sign, and is not like ``r1``.
+            Its colon, as in ``torch:Adagrad``, is a plus sign in the id.
         number: Number of the configuration in the method's search, from 0.
         confirms: Whether the trial is a confirmation: the same configuration on test data.
         repetition: Repetition of the search, from 0.
@@ -52,6 +59,10 @@ class TrialId:
         True
         >>> TrialId.parse("split-digits.sgd.0003.from-rotated-digits").origin
         'rotated-digits'
+        >>> str(TrialId("split-digits", "torch:Adagrad", 3))
+        'split-digits.torch+Adagrad.0003'
+        >>> TrialId.parse("split-digits.torch+Adagrad.0003").method
+        'torch:Adagrad'
     """
 
     benchmark: str
@@ -72,6 +83,7 @@ class TrialId:
         if match is None:
             raise ValueError(f"{text!r} is not the id of a trial")
         benchmark, method, repetition, number, confirm, origin = match.groups()
+        method = method.replace(_PLUS, _COLON)
         return cls(benchmark, method, int(number), bool(confirm), int(repetition or 0), origin)
 
     def __str__(self) -> str:

@@ -31,7 +31,7 @@ SeedCount = Annotated[int, Field(ge=1, le=MAX_SEEDS)]
 
 
 def _check_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+    if not re.fullmatch(r"(?:[a-z_]+:)?[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         raise ValueError(
             f"{name!r} is not a valid name of a benchmark or method; allowed are letters, digits, "
             "'_', '.' and '-'"

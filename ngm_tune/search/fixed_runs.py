@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ngm_tune.methods import get_method
+from ngm_tune.methods import Method, get_method
 from ngm_tune.results.ids import RunId, TrialId
 from ngm_tune.results.outcome import Outcome, Values
 from ngm_tune.results.schema import Status
@@ -21,7 +21,7 @@ class FixedRuns:
 
     Args:
         benchmark: Name of the benchmark.
-        method: Name of the method.
+        method: The method.
         repetition: Repetition to which the runs belong, from 0.
         seeds: Seeds of each configuration.
         find_configurations: Returns the configurations to run; None while they are unknown.
@@ -33,7 +33,7 @@ class FixedRuns:
     def __init__(
         self,
         benchmark: str,
-        method: str,
+        method: Method,
         repetition: int,
         *,
         seeds: Sequence[int],
@@ -44,7 +44,7 @@ class FixedRuns:
     ) -> None:
         self.phase: Phase = phase
         self.benchmark = benchmark
-        self.method = get_method(method)
+        self.method = method
         self.repetition = repetition
         self._seeds = tuple(seeds)
         self._find_configurations = find_configurations
@@ -155,7 +155,7 @@ def create_fixed_run(
     configuration = Configuration(trial_id, dict(study.settings[method]), {})
     return FixedRuns(
         benchmark,
-        method,
+        get_method(method),
         repetition,
         seeds=study.run_seeds.of_search(repetition),
         find_configurations=lambda: [configuration],
@@ -224,7 +224,7 @@ def _create_runs_of_selected(
 
     return FixedRuns(
         benchmark,
-        search.method.name,
+        search.method,
         search.repetition,
         seeds=study.run_seeds.of_confirmation(search.repetition),
         find_configurations=find_selected,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from inspect import signature
 
 from ngm_tune.methods import Config, Method
-from ngm_tune.methods.finite_space import corner
+from ngm_tune.methods.finite_space import centre, corner
+from ngm_tune.methods.named import explain_unusable, is_named
 from ngm_tune.study.plan import StudyPlan
 
 
 def check_builds(plan: StudyPlan) -> None:
     """Build the methods with the hyper-parameters that the study gives itself.
 
-    These are the ends of the ranges in ``search_space``, ``fixed`` and ``settings``. Methods that a
+    These are the ends of the ranges in ``search_space``, ``fixed`` and ``settings``. Optimizers of
+    libraries are built at the centre of their search space, and take some steps. Methods that a
     study uses with their own search spaces are not built, so that most studies do not import torch.
 
     Args:
@@ -28,6 +30,26 @@ def check_builds(plan: StudyPlan) -> None:
         _check_hyperparameters(plan, f"fixed.{name}", plan.methods[name].example, name, fixed)
     for name, settings in (study.settings or {}).items():
         _check_hyperparameters(plan, f"settings.{name}", {}, name, settings)
+    for name in filter(is_named, study.methods):
+        _check_named(plan, name)
+
+
+def _check_named(plan: StudyPlan, name: str) -> None:
+    """Raise ValueError unless an optimizer of a library can be built and trained."""
+    study, method = plan.study, plan.methods[name]
+    searched = (
+        method.settings_at(centre(plan.spaces[name]))
+        if study.settings is None
+        else study.settings[name]
+    )
+    for benchmark in study.benchmarks:
+        settings = plan.fixed_hyperparameters(benchmark, name) | searched
+        problem = _explain_build_failure(plan, benchmark, method, settings)
+        if problem is not None:
+            raise ValueError(f"{name} cannot be used on {benchmark}: {problem}")
+    problem = explain_unusable(method, settings)
+    if problem is not None:
+        raise ValueError(problem)
 
 
 def _check_corners(plan: StudyPlan, name: str) -> None:

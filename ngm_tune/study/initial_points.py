@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from optuna.distributions import (
@@ -14,7 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ngm_tune.methods import Config, Method, get_method
+from ngm_tune.methods import Config, Method
 from ngm_tune.results.columns import decode
 from ngm_tune.study.paper import paper_study
 from ngm_tune.study.search_spaces import Point, Reference, SearchSpace, is_whole
@@ -131,7 +131,7 @@ def select_points(
     benchmark: str,
     method: str,
     benchmarks: Sequence[str],
-    methods: Sequence[str],
+    methods: Mapping[str, Method],
 ) -> list[InitialPoint]:
     """Return the initial points of a benchmark and method.
 
@@ -142,7 +142,7 @@ def select_points(
         benchmark: Name of the benchmark.
         method: Name of the method.
         benchmarks: Benchmarks of the study.
-        methods: Methods of the study.
+        methods: Methods of the study by name.
 
     Raises:
         ValueError: The study does not have the method or benchmark of a point, the paper has no
@@ -153,7 +153,7 @@ def select_points(
         key = f"points_to_evaluate[{number}]"
         if isinstance(point, str):
             of_methods = _reference_settings(key, point, benchmark, methods)
-            searched = get_method(method).hyperparameters
+            searched = methods[method].hyperparameters
             settings = {k: v for k, v in of_methods.get(method, {}).items() if k in searched}
             selected += [InitialPoint(key, settings, point)] if settings else []
             continue
@@ -170,7 +170,7 @@ def select_points(
 
 
 def _reference_settings(
-    key: str, reference: Reference, benchmark: str, methods: Sequence[str]
+    key: str, reference: Reference, benchmark: str, methods: Mapping[str, Method]
 ) -> dict[str, Config]:
     """Return the settings of a reference by method, for the methods that have any.
 
@@ -182,7 +182,7 @@ def _reference_settings(
         if not published:
             raise ValueError(f'{key} = "paper": the paper has no settings for {benchmark}')
         return published
-    defaults = {name: get_method(name).default for name in methods}
+    defaults = {name: each.default for name, each in methods.items()}
     settings = {name: dict(default) for name, default in defaults.items() if default}
     if not settings:
         raise ValueError(

@@ -13,10 +13,15 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from ngm_tune.benchmarks import Benchmark, get_benchmark
 from ngm_tune.benchmarks.arrangement import Arrangement
 from ngm_tune.benchmarks.custom_benchmark import with_placeholder_classes
-from ngm_tune.methods import Config, Method, get_method
+from ngm_tune.methods import Config, Method
 from ngm_tune.results.columns import Domain, column_type
 from ngm_tune.study.initial_points import locate, select_points
-from ngm_tune.study.search_spaces import Reference, SearchSpace, narrow_space
+from ngm_tune.study.search_spaces import (
+    Reference,
+    SearchSpace,
+    method_with_ranges,
+    narrow_space,
+)
 from ngm_tune.study.study import Study
 
 if TYPE_CHECKING:
@@ -49,7 +54,10 @@ class StudyPlan:
         Raises:
             ValueError: A name is unknown, or a range is invalid.
         """
-        methods = {name: get_method(name) for name in study.methods}
+        methods = {
+            name: method_with_ranges(name, study.search_space.get(name, {}))
+            for name in study.methods
+        }
         custom = study.custom and with_placeholder_classes(study.custom)
         return cls(
             study=study,
@@ -134,7 +142,7 @@ class StudyPlan:
         """Yield the name of the reference and the search coordinates of each initial point."""
         study = self.study
         for key, settings, reference in select_points(
-            study.points_to_evaluate, benchmark, method, study.benchmarks, study.methods
+            study.points_to_evaluate, benchmark, method, study.benchmarks, self.methods
         ):
             yield reference, locate(key, self.methods[method], self.spaces[method], settings)
 

@@ -11,7 +11,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ngm_tune.methods import Method
+from ngm_tune.methods import Method, get_method
+from ngm_tune.methods.named import is_named, with_ranges
 from ngm_tune.results.columns import INT64_LIMIT, decode
 
 SearchSpace = dict[str, BaseDistribution]
@@ -25,6 +26,20 @@ Reference = Literal["default", "paper"]
 """Untuned default settings of each optimizer, or the paper's settings for the benchmark."""
 Point = Reference | dict[str, bool | int | float | str]
 """Hyper-parameters with their method and optionally a benchmark, or the name of a reference."""
+
+
+def method_with_ranges(name: str, ranges: Mapping[str, Sequence[Any]]) -> Method:
+    """Return a method by name; an optimizer of a library also has the ranges of the study.
+
+    Args:
+        name: Name of the method.
+        ranges: Its ranges in ``search_space`` of the study.
+
+    Raises:
+        ValueError: The name is unknown, or a range is invalid.
+    """
+    method = get_method(name)
+    return with_ranges(method, ranges) if is_named(name) else method
 
 
 def narrow_space(method: Method, ranges: Mapping[str, Sequence[Any]]) -> SearchSpace:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
 from ngm_tune.methods import Config, methods
+from ngm_tune.methods.named import is_named, require_space
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64_LIMIT
 from ngm_tune.results.ids import is_like_repetition
@@ -43,13 +44,15 @@ def validate(study: Study) -> StudyPlan:
     _check_search(plan)
     _check_fixed(plan)
     _check_settings(plan)
+    for name in filter(is_named, study.methods) if study.settings is None else ():
+        require_space(plan.methods[name], study.fixed.get(name, {}))
     return plan
 
 
 def _check_names(study: Study) -> None:
     for kind, names, allowed, hint in (
         ("benchmark", study.benchmarks, [*BENCHMARKS, CUSTOM], ""),
-        ("method", study.methods, methods(), _METHOD_HINT),
+        ("method", study.methods, [*methods(), *filter(is_named, study.methods)], _METHOD_HINT),
     ):
         try:
             check_names(names, allowed, kind, hint)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngm_tune.errors import UserError
-from ngm_tune.methods import Config, get_method
+from ngm_tune.methods import Config
 from ngm_tune.metrics.pareto import on_front
 from ngm_tune.metrics.selection import hypervolume_subset
 from ngm_tune.results.columns import decode_hyperparameters
@@ -19,7 +19,7 @@ from ngm_tune.results.outcome import Row, compute_outcome
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.initial_points import locate
 from ngm_tune.study.plan import StudyPlan
-from ngm_tune.study.search_spaces import TOML_TYPES, Point
+from ngm_tune.study.search_spaces import TOML_TYPES, Point, method_with_ranges
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.manifest import load_stored_study, load_study_copy
 
@@ -140,11 +140,12 @@ def _find_front(rows: Sequence[Row], study: Study) -> list[Config]:
     values = np.array(list(candidates))
     front = values[on_front(values, objectives)]
     order = hypervolume_subset(front, objectives, study.reference_point, len(front))
-    return [_searched_hyperparameters(candidates[tuple(front[i])]) for i in order]
+    return [_searched_hyperparameters(candidates[tuple(front[i])], study) for i in order]
 
 
-def _searched_hyperparameters(row: Row) -> Config:
+def _searched_hyperparameters(row: Row, study: Study) -> Config:
     """Return the searched hyper-parameters of a row in ``trials/``."""
-    domains = get_method(row["method"]).domains
+    name = row["method"]
+    domains = method_with_ranges(name, study.search_space.get(name, {})).domains
     hyperparameters = decode_hyperparameters(row, domains)
     return {name: hyperparameters[name] for name in domains if name in hyperparameters}

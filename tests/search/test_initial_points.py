@@ -162,7 +162,9 @@ def test_every_benchmark_of_the_paper_has_paper_settings() -> None:
 
 def test_paper_points_keep_their_place_among_other_points() -> None:
     points: list[Any] = [{"method": "sgd", "lr": 0.3}, "paper"]
-    selected = select_points(points, "split-mnist", "sgd", ["split-mnist"], ["sgd"])
+    selected = select_points(
+        points, "split-mnist", "sgd", ["split-mnist"], {"sgd": get_method("sgd")}
+    )
     assert selected == [
         ("points_to_evaluate[0]", {"lr": 0.3}, None),
         ("points_to_evaluate[1]", {"lr": 0.01}, "paper"),
