@@ -11,10 +11,11 @@ from ngm_tune.errors import UserError, printable
 # isort: off
 from ngm_tune.cli import run
 from ngm_tune.cli import results
+from ngm_tune.cli import methods
 from ngm_tune.cli import lists
 # isort: on
 
-__all__ = ["app", "lists", "main", "results", "run"]
+__all__ = ["app", "lists", "main", "methods", "results", "run"]
 
 
 def main() -> None:

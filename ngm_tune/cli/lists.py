@@ -7,8 +7,15 @@ from typing import Annotated
 import typer
 
 from ngm_tune.cli.app import app
-from ngm_tune.cli.terminal import DataOption, console, print_table, use_data_folder
-from ngm_tune.errors import UserError
+from ngm_tune.cli.terminal import (
+    DataOption,
+    MethodsOption,
+    console,
+    print_table,
+    use_data_folder,
+    use_methods,
+)
+from ngm_tune.errors import UserError, printable
 
 
 @app.command(epilog="Example:\n\n`ngm-tune data split-mnist --data /datasets`")
@@ -22,6 +29,7 @@ def data(
         str | None,
         typer.Option(metavar="STUDY", help="The study that defines the benchmark `custom`."),
     ] = None,
+    methods: MethodsOption = None,
 ) -> None:
     """Find or download the data of a benchmark, verify it and describe it."""
     from ngm_tune.benchmarks import get_benchmark
@@ -33,6 +41,7 @@ def data(
     if study is not None:
         from ngm_tune.study.files import load_study
 
+        use_methods(methods)
         custom = load_study(study).resolved().custom
     try:
         selected = get_benchmark(benchmark, custom)
@@ -114,13 +123,14 @@ def benchmarks() -> None:
 
 
 @app.command()
-def methods() -> None:
-    """List the methods and their search spaces."""
-    from ngm_tune.methods import methods as all_methods
+def methods(files: MethodsOption = None) -> None:
+    """List the methods, their search spaces, and the package or file that each comes from."""
     from ngm_tune.methods.named_spaces import NAMED_SPACES
+    from ngm_tune.methods.registry import registry
 
+    use_methods(files)
     print_table(
-        ("method", "title", "search space", "task-aware", "source"),
+        ("method", "title", "search space", "task-aware", "source", "from"),
         (
             (
                 method.name,
@@ -128,14 +138,17 @@ def methods() -> None:
                 ", ".join(f"{k} {_range(d)}" for k, d in method.space.items()),
                 "yes" if method.task_aware else "",
                 method.source,
+                registry().origins.get(name, "ngm-tune"),
             )
-            for method in all_methods().values()
+            for name, method in registry().methods.items()
         ),
     )
     console.print(
         "Optimizers of torch.optim and pytorch_optimizer are methods, too, such as torch:Adagrad. "
         f"With a search space of their own: {', '.join(NAMED_SPACES)}."
     )
+    for broken in registry().broken:
+        console.print(printable(f"Not usable: {broken.method}: {broken.reason}"))
 
 
 @app.command()

@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from ngm_tune.cli.app import app
-from ngm_tune.cli.terminal import ResultsArgument, SelectOption, console, print_table
+from ngm_tune.cli.terminal import (
+    MethodsOption,
+    ResultsArgument,
+    SelectOption,
+    console,
+    print_table,
+    use_methods,
+)
 from ngm_tune.errors import printable
 from ngm_tune.messages import counted
 
@@ -67,6 +74,7 @@ def doctor(
     look: Annotated[
         bool, typer.Option("--look", help="Report problems without repairing them.")
     ] = False,
+    methods: MethodsOption = None,
 ) -> None:
     """Find and repair damage in a results directory. Nothing is deleted.
 
@@ -74,6 +82,7 @@ def doctor(
     """
     from ngm_tune.workspace.doctor import examine
 
+    use_methods(methods)
     findings = examine(results, repair=not look)
     for finding in findings:
         console.print(printable(f"{finding.name}: {finding.description}"))

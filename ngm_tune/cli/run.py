@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngm_tune.cli.app import app
-from ngm_tune.cli.terminal import DataOption, console, log_to_stderr, print_table, use_data_folder
+from ngm_tune.cli.terminal import (
+    DataOption,
+    MethodsOption,
+    console,
+    log_to_stderr,
+    print_table,
+    use_data_folder,
+    use_methods,
+)
 from ngm_tune.errors import UserError
 from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred, graceful_signals
 from ngm_tune.messages import counted
@@ -35,7 +43,7 @@ class ExecutorChoice(StrEnum):
     epilog="Examples:\n\n"
     "`ngm-tune run quickstart`\n\n"
     "`ngm-tune run quickstart --set trials=4 --set seeds=1 --results /tmp/first-look`\n\n"
-    "`ngm-tune run my-study.toml`"
+    "`ngm-tune run my-study.toml --methods my.py`"
 )
 def run(
     study: Annotated[
@@ -56,6 +64,7 @@ def run(
         ),
     ] = None,
     data: DataOption = None,
+    methods: MethodsOption = None,
     executor: Annotated[
         ExecutorChoice,
         typer.Option(help="Train on Ray, or locally in this process, to debug your own method."),
@@ -132,6 +141,7 @@ def run(
         def location_of(loaded: Study) -> str:
             return f"results/{loaded.name}" if results is None else results
 
+        use_methods(methods)
         loaded = load_study(
             study, set_ or [], is_started=lambda loaded: is_started(loaded, location_of(loaded))
         ).resolved()

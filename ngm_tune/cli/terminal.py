@@ -32,6 +32,15 @@ DataOption = Annotated[
         show_default="the environment variable NGM_TUNE_DATA",
     ),
 ]
+MethodsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--methods",
+        metavar="FILE",
+        help="A Python file with methods of your own, which `ngm-tune new-method` starts; can be "
+        "repeated.",
+    ),
+]
 SelectOption = Annotated[
     str,
     typer.Option(
@@ -82,6 +91,21 @@ def use_data_folder(folder: Path | None) -> None:
     if not folder.is_dir():
         raise UserError(f"--data {folder}: no such folder")
     os.environ["NGM_TUNE_DATA"] = str(folder.resolve())
+
+
+def use_methods(paths: Iterable[str] | None) -> list[str]:
+    """Register the methods of Python files in this process, and return their names.
+
+    Raises:
+        UserError: A file cannot be used, or has no method.
+    """
+    if not paths:
+        return []
+    from ngm_tune.methods.files import MethodsFile
+    from ngm_tune.methods.registry import registry
+
+    files = [MethodsFile.read(path) for path in paths]
+    return [method.name for file in files for method in registry().add_file(file)]
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[Iterable[object]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
@@ -13,6 +13,8 @@ from ngm_tune.errors import UserError
 from ngm_tune.execution.ray_session import ray_session
 from ngm_tune.execution.signals import graceful_signals
 from ngm_tune.execution.summary import StudySummary
+from ngm_tune.methods.files import MethodsFile
+from ngm_tune.methods.registry import registry
 
 
 def drive_in_cluster(
@@ -34,7 +36,7 @@ def drive_in_cluster(
         remote_call = ray.remote(_call).options(
             num_cpus=0, max_retries=0, runtime_env={"env_vars": variables}
         )
-        task = remote_call.remote(drive_study)
+        task = remote_call.remote(drive_study, registry().files)
         try:
             try:
                 return _wait_for(task)
@@ -55,7 +57,9 @@ def drive_in_cluster(
             ) from error
 
 
-def _call(drive_study: Callable[[], StudySummary]) -> StudySummary:
+def _call(drive_study: Callable[[], StudySummary], files: Sequence[MethodsFile]) -> StudySummary:
+    for file in files:
+        registry().add_file(file)
     return drive_study()
 
 

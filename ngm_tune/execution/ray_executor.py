@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -20,6 +20,8 @@ from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.trainable import ContinualTrainable
 from ngm_tune.execution.trial_config import build_trial_config
 from ngm_tune.execution.worker_failures import MAX_LOSSES, WorkerFailures
+from ngm_tune.methods.files import MethodsFile
+from ngm_tune.methods.registry import registry
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome, read_outcome
 from ngm_tune.search.schedule import Schedule
@@ -95,8 +97,16 @@ class RayExecutor:
     def call(self, study: Study, function: Callable[[], list[dict[str, Any]]]) -> Any:
         """Call a function in a worker with the resources of one trial and return its result."""
         resources = {"num_cpus": study.resources.cpu, "num_gpus": study.resources.gpu}
-        task = ray.remote(function).options(**resources, max_retries=MAX_LOSSES)
-        return ray.get(task.remote())
+        task = ray.remote(_call).options(**resources, max_retries=MAX_LOSSES)
+        return ray.get(task.remote(function, registry().files))
+
+
+def _call(
+    function: Callable[[], list[dict[str, Any]]], files: Sequence[MethodsFile]
+) -> list[dict[str, Any]]:
+    for file in files:
+        registry().add_file(file)
+    return function()
 
 
 class _TuneStopper(tune.Stopper):

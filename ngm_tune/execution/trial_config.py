@@ -7,6 +7,8 @@ import os
 from typing import Any, TypedDict
 
 from ngm_tune.errors import UserError
+from ngm_tune.methods.files import MethodsFile
+from ngm_tune.methods.registry import registry
 from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
@@ -25,6 +27,8 @@ class TrialConfig(TypedDict):
     """Results directory: a path or URI that every node reaches under the same name."""
     benchmark: str
     method: str
+    methods_files: list[MethodsFile]
+    """Files with methods, which the worker registers before it looks the method up."""
     repetition: int
     trial_id: str
     run_id: str
@@ -74,6 +78,7 @@ def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialCo
         "results": location,
         "benchmark": spec.benchmark,
         "method": spec.method,
+        "methods_files": registry().files,
         "repetition": spec.repetition,
         "trial_id": spec.trial_id,
         "run_id": spec.run_id,

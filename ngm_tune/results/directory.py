@@ -12,6 +12,7 @@ A results directory contains::
     costs/<study>.parquet           one row per method and network; with ``cost``
     failures/<run>.txt              traceback of a failed trial
     checkpoints/<run>.pt            checkpoint of an unfinished trial
+    methods/<name>.<hash>.py        copy of a file with methods (``--methods``); never executed
     optuna.journal, driver.json     search record; lock of the driver that runs the study
     damaged/                        quarantine of damaged, failed and replaced files
 
@@ -57,6 +58,7 @@ from ngm_tune.results.schema import (
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
 JOURNAL, LOCK = "optuna.journal", "driver.json"
 CHECKPOINTS, FAILURES, DAMAGED, REPORT = "checkpoints", "failures", "damaged", "report"
+METHODS = "methods"
 
 
 def checkpoint_of(run_id: str) -> str:

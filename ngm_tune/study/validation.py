@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
 from ngm_tune.methods import Config, methods
 from ngm_tune.methods.named import is_named, require_space
+from ngm_tune.methods.registry import registry
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64_LIMIT
 from ngm_tune.results.ids import is_like_repetition
@@ -18,7 +19,7 @@ from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm
 from ngm_tune.study.study import Study
 
-_METHOD_HINT = "other methods need a package that is not installed"
+_METHOD_HINT = "other methods need --methods FILE or a package that is not installed"
 _SEARCH_KEYS = ("search_space", "points_to_evaluate", "constraints", "confirm")
 """Keys that a study with fixed hyper-parameters (``settings``) cannot have."""
 
@@ -50,9 +51,13 @@ def validate(study: Study) -> StudyPlan:
 
 
 def _check_names(study: Study) -> None:
+    for name in study.methods:
+        if (reason := registry().explain_missing(name)) is not None:
+            raise ValueError(f"methods = {study.methods!r}: no method {name!r}: {reason}")
+    about_methods = "; ".join([_METHOD_HINT, *(broken.reason for broken in registry().broken)])
     for kind, names, allowed, hint in (
         ("benchmark", study.benchmarks, [*BENCHMARKS, CUSTOM], ""),
-        ("method", study.methods, [*methods(), *filter(is_named, study.methods)], _METHOD_HINT),
+        ("method", study.methods, [*methods(), *filter(is_named, study.methods)], about_methods),
     ):
         try:
             check_names(names, allowed, kind, hint)

@@ -22,6 +22,7 @@ from ngm_tune.results.legacy_keys import with_current_keys
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
+from ngm_tune.workspace.method_files import require_same_files, write_copies
 from ngm_tune.workspace.provenance import collect_provenance, describe_references
 
 _MUTABLE_KEYS = {"title", "margin", "searches", "trials", "confirm", "cost", "resources"}
@@ -30,11 +31,17 @@ _KEYS_OF_METHODS = ("search_space", "fixed", "settings")
 """Keys of a study with an entry for each method."""
 
 
-def write_manifest(plan: StudyPlan, results: Results) -> None:
-    """Write ``study.toml`` and ``environment.json``, unless they are up to date.
+def write_manifest(plan: StudyPlan, results: Results, *, retry_failed: bool = False) -> None:
+    """Write ``study.toml``, ``environment.json`` and ``methods/``, unless they are up to date.
+
+    Args:
+        plan: The plan of the study.
+        results: The results directory.
+        retry_failed: Whether failed trials are re-run, also with a method that has changed.
 
     Raises:
-        UserError: The directory holds a different study, or its manifest is damaged or missing.
+        UserError: The directory holds a different study, its manifest is damaged or missing, or a
+            method with trials has changed.
     """
     study = plan.study
     trial_files = results.list_table_files("trials")
@@ -45,11 +52,13 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
         raise UserError(f"{error}; `{results.doctor_command}` repairs it if possible") from error
     copy = load_study_copy(results)
     require_same_study(study, (stored, copy), results.location)
+    changed = require_same_files(plan, results, environment, retry_failed=retry_failed)
     if stored is None and copy is None and trial_files:
         raise UserError(
             f"{results.location}: trials/ contains results but {STUDY} is missing; restore the "
             "original study file under this name, or choose another directory with --results"
         )
+    write_copies(plan, results)
     if stored != study or "name" not in results.read_study():
         write_study(study, results)
     if not environment:
@@ -57,8 +66,10 @@ def write_manifest(plan: StudyPlan, results: Results) -> None:
         if trial_files:  # an earlier driver started the study, perhaps on another machine
             environment["resumed"] = environment.pop("started")
     has_references = environment.get("references", {}) == describe_references(plan)
-    if environment.get("study") != study.content() or not has_references:
+    if environment.get("study") != study.content() or not has_references or changed:
         described = collect_provenance(plan)
+        for method in changed:
+            del environment["methods"][method]
         for key in ("benchmarks", "methods"):  # the study may have more of them than before
             environment[key] = described[key] | environment.get(key, {})
         for key in ("points", "references"):

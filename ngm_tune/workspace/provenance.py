@@ -13,6 +13,7 @@ from typing import Any
 from ngm_tune.command import typed_command
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.search_spaces import Reference
+from ngm_tune.workspace.method_files import describe_file
 
 
 def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
         },
         "methods": {
             name: {
+                **({} if (file := describe_file(name)) is None else {"file": file}),
                 "title": method.title,
                 "source": method.source,
                 "task_aware": method.task_aware,

@@ -12,6 +12,7 @@ from ngm_tune.search.fixed_runs import RunSource
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 from ngm_tune.workspace.manifest import load_stored_study, load_study_copy, require_same_study
+from ngm_tune.workspace.method_files import require_same_files
 from ngm_tune.workspace.resume import create_sources, read_outcomes
 
 
@@ -35,6 +36,7 @@ def read_sources(plan: StudyPlan, location: str) -> Sequence[RunSource]:
             (load_stored_study(results, plan.study.name), load_study_copy(results)),
             location,
         )
+        require_same_files(plan, results, results.read_environment())
         finished = read_outcomes(results, plan)
     return create_sources(plan, InMemoryStorage(), finished)
 

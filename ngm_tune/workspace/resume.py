@@ -64,7 +64,7 @@ def open_study(
 
     try:
         with study_lock(results, handle_lost_lock):
-            write_manifest(plan, results)
+            write_manifest(plan, results, retry_failed=retry_failed)
             if retry_failed:
                 _quarantine_failed_runs(plan, results)
             with reconcile_record(plan, results, is_lost.is_set) as sources:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+import zipfile
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -73,7 +76,7 @@ def test_blocks_of_a_page_work_in_order(
         with suppress(SkipTest):
             example.evaluate()
         for value in list(document.namespace.values()):
-            if isinstance(value, Method):  # as if its entry point were installed
+            if isinstance(value, Method):  # as if its file were given with --methods
                 monkeypatch.setitem(methods(), value.name, value)
 
 
@@ -94,3 +97,19 @@ def test_links_of_pages_outside_of_the_site_lead_to_files(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_package_of_the_tutorial_can_be_built(tmp_path: Path) -> None:
+    """The `pyproject.toml` is complete: the wheel holds the module and its entry point."""
+    page = (ROOT / "docs/tutorials/own-optimizer.md").read_text(encoding="utf-8")
+    (project,) = re.findall(r"```toml\n(\[build-system\].*?)```", page, flags=re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
+    (tmp_path / "rmsprop.py").write_text("rmsprop = None\n")
+    build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entries,) = (name for name in names if name.endswith("entry_points.txt"))
+        assert "rmsprop.py" in names
+        assert b"[ngm_tune.methods]\nrmsprop = rmsprop:rmsprop\n" in archive.read(entries)

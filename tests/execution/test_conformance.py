@@ -127,3 +127,41 @@ def test_both_executors_extend_a_study_and_retry_its_failed_runs_alike(
     assert costs["time_ratio"].is_finite().all()
     same = ["method", "family", "depth", "width", "parameters", "memory_ratio", "bytes"]
     assert costs.select(same).equals(expected.select(same))
+
+
+METHODS_FILE = """
+    from ngm_tune.methods import Method, get_method
+
+    mine = Method(
+        name="mine",
+        title="Mine",
+        source="tests",
+        space=get_method("adam").space,
+        build=lambda model, lr: get_method("adam").build(model, lr=lr),
+    )
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_both_executors_run_a_method_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file need not exist where the workers run; the cost of its steps is measured too."""
+    for name in ("NETWORKS", "_SECONDS_PER_ROUND"):
+        monkeypatch.setattr(step_cost, name, getattr(step_cost, name))
+    file = tmp_path / "my.py"
+    file.write_text(dedent(METHODS_FILE) + dedent(ONE_NETWORK))
+    changes = ("searches=1", "trials=2", "seeds=1", "iterations_per_task=8", "cost=true")
+    study = ("run", "quickstart", "--methods", "my.py", "--set", 'methods=["mine", "sgd"]')
+    study += tuple(word for change in changes for word in ("--set", change))
+    for command, name in ((in_process(), "local"), (in_subprocess(), "ray")):
+        done = command(*study, "--results", name, cwd=tmp_path)
+        assert (done.code, done.err) == (0, "")
+    assert_same_results(tmp_path / "ray", tmp_path / "local")
+    trials = pl.read_parquet(tmp_path / "ray" / "trials" / "*.parquet")
+    assert set(trials["method"]) == {"mine", "sgd"}
+    assert set(trials["status"]) == {"completed"}
+    costs = pl.read_parquet(tmp_path / "ray" / "costs" / "quickstart.parquet")
+    assert "mine" in set(costs["method"])

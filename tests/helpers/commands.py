@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from ngm_tune.cli import main
 from ngm_tune.cli.terminal import console
-from ngm_tune.methods import methods
+from ngm_tune.methods.registry import registry
 
 PLAIN = Path(__file__).parents[1] / "plain"
 """Folder on the import path of subprocesses. It hides a package of ray[default], which users
@@ -57,12 +57,12 @@ def with_package(site: Path) -> Iterator[None]:
     path = list(sys.path)
     sys.path.insert(0, str(site))
     sys.modules.pop("own_methods", None)
-    methods.cache_clear()
+    registry.cache_clear()
     try:
         yield
     finally:
         sys.path[:] = path
-        methods.cache_clear()
+        registry.cache_clear()
 
 
 def in_process(site: Path | None = None) -> Command:
@@ -90,6 +90,8 @@ def in_process(site: Path | None = None) -> Command:
                 main()
             except SystemExit as ended:
                 code = ended.code
+            if registry().files:  # of --methods: in a process of its own the command forgets them
+                registry.cache_clear()
         return Outcome(int(code or 0), out.getvalue(), err.getvalue())
 
     return command

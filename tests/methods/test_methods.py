@@ -25,10 +25,12 @@ from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
 from ngm_tune.methods import Method, get_method, methods
 from ngm_tune.methods.built_in import BUILT_IN
+from ngm_tune.methods.registry import registry
 from ngm_tune.study.initial_points import locate
 from ngm_tune.study.search_spaces import narrow_space
 from ngm_tune.testing.runs import corners, middle, start_run
 from ngm_tune.training.loop import ContinualTraining
+from tests.helpers.searches import a_study
 
 
 def model() -> nn.Module:
@@ -229,16 +231,22 @@ def test_dc_gain_and_decay_give_eta_and_gamma() -> None:
         ("tests.methods.test_methods:TWIN", "'sgd' already exists"),
     ],
 )
-def test_invalid_entry_points_are_user_errors(
+def test_an_invalid_entry_point_stops_only_studies_that_name_its_method(
     monkeypatch: pytest.MonkeyPatch, value: str, message: str
 ) -> None:
+    name = "sgd" if "TWIN" in value else "x"
     point = EntryPoint(name="x", value=value, group="ngm_tune.methods")
-    monkeypatch.setattr("ngm_tune.methods.entry_points", lambda group: [point])
-    methods.cache_clear()
-    with pytest.raises(UserError, match=message):
-        methods()
+    monkeypatch.setattr("ngm_tune.methods.registry.entry_points", lambda group: [point])
+    registry.cache_clear()
+    assert a_study(methods=["adam"]).methods == ["adam"]
+    for reject in (lambda: get_method(name), lambda: a_study(methods=[name, "adam"])):
+        with pytest.raises((ValueError, UserError), match=message):
+            reject()
+    # The name of a method need not be that of its entry point.
+    with pytest.raises(UserError, match=f"no method 'other'.*{message}"):
+        a_study(methods=["other"])
     monkeypatch.undo()
-    methods.cache_clear()
+    registry.cache_clear()
 
 
 TWIN = get_method("sgd")

@@ -18,6 +18,7 @@ from ngm_tune.results.directory import (
     FAILURES,
     JOURNAL,
     LOCK,
+    METHODS,
     REPORT,
     STUDY,
     Results,
@@ -38,7 +39,7 @@ _FOREIGN = "not created by ngm-tune; left unchanged"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 """Names of files that are renamed once they are completely written."""
 _FILES = {STUDY, ENVIRONMENT, JOURNAL, LOCK, "defaults.toml"}
-_FOLDERS_TO_WRITE = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, REPORT}
+_FOLDERS_TO_WRITE = {*get_args(Table), CHECKPOINTS, FAILURES, DAMAGED, METHODS, REPORT}
 _FOLDERS = {*_FOLDERS_TO_WRITE, "tune"}
 
 
