@@ -78,7 +78,7 @@ def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialCo
         "results": location,
         "benchmark": spec.benchmark,
         "method": spec.method,
-        "methods_files": registry().files,
+        "methods_files": list(registry().files),
         "repetition": spec.repetition,
         "trial_id": spec.trial_id,
         "run_id": spec.run_id,
