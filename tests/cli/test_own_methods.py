@@ -81,7 +81,8 @@ def test_a_method_of_a_file_is_run_recorded_resumed_and_analyzed(ngm_tune: Comma
     for options in ((), ("--dry-run",), ("--retry-failed",), ("--set", "trials=2")):
         refused(
             ngm_tune(*study, *options, "--methods", "my.py"),
-            "results: 1 run of my-method used the method in results/methods/my.",
+            "results: 1 run of my-method used the method in ",
+            "results/methods/my.",
             "choose another directory with --results",
         )
     # A method without trials may change, and others may be added.
