@@ -204,7 +204,10 @@ def _build_torch_muon(
 
     hidden, others = split_for_muon(model, lambda p: p.ndim == 2)
     if not hidden:
-        raise ValueError(f"{type(model).__name__} has no hidden weight matrix, which Muon is for")
+        raise ValueError(
+            f"{type(model).__name__} has no hidden layer that is linear, and torch:Muon is for "
+            "matrices; pytorch_optimizer:Muon also trains convolutions"
+        )
     lr, decay = arguments.pop("adamw_lr", 3e-4), arguments.pop("adamw_wd", 0.0)
     adamw = AdamW(others, lr=lr, weight_decay=decay) if others else None
     return WithAdamW(model, muon(hidden, **arguments), adamw)

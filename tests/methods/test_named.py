@@ -231,8 +231,15 @@ class TestAdagrad(MethodTestCase):
     method = get_method("torch:Adagrad")
 
 
+class _MuonCase(MethodTestCase):
+    """torch.optim.Muon takes matrices only, so it refuses a network of convolutions."""
+
+    def test_trains_a_convolutional_network(self) -> None:
+        with pytest.raises(ValueError, match="pytorch_optimizer:Muon also trains convolutions"):
+            super().test_trains_a_convolutional_network()
+
+
 for _name in NAMES[1:]:
     _case = f"Test{_name.partition(':')[0].title()}{_name.partition(':')[2]}".replace("_", "")
-    globals()[_case] = pytest.mark.slow(
-        type(_case, (MethodTestCase,), {"method": get_method(_name)})
-    )
+    _base = _MuonCase if _name == "torch:Muon" else MethodTestCase
+    globals()[_case] = pytest.mark.slow(type(_case, (_base,), {"method": get_method(_name)}))
