@@ -126,7 +126,7 @@ def benchmarks() -> None:
 def methods(files: MethodsOption = None) -> None:
     """List the methods, their search spaces, and the package or file that each comes from."""
     from ngm_tune.methods.named_spaces import NAMED_SPACES
-    from ngm_tune.methods.registry import registry
+    from ngm_tune.methods.registry import current_registry
 
     use_methods(files)
     print_table(
@@ -138,16 +138,16 @@ def methods(files: MethodsOption = None) -> None:
                 ", ".join(f"{k} {_range(d)}" for k, d in method.space.items()),
                 "yes" if method.task_aware else "",
                 method.source,
-                registry().origins.get(name, "ngm-tune"),
+                current_registry().origins.get(name, "ngm-tune"),
             )
-            for name, method in registry().methods.items()
+            for name, method in current_registry().methods.items()
         ),
     )
     console.print(
         "Optimizers of torch.optim and pytorch_optimizer are methods, too, such as torch:Adagrad. "
         f"With a search space of their own: {', '.join(NAMED_SPACES)}."
     )
-    for broken in registry().broken:
+    for broken in current_registry().broken:
         console.print(printable(f"Not usable: {broken.method}: {broken.reason}"))
 
 

@@ -40,10 +40,10 @@ def check_method(
     method passes every check, 1 otherwise, 2 for a file that cannot be used.
     """
     from ngm_tune.methods.files import MethodsFile
-    from ngm_tune.methods.registry import registry
+    from ngm_tune.methods.registry import current_registry
 
     source = MethodsFile.read(file)
-    names = [method.name for method in registry().add_file(source)]
+    names = [method.name for method in current_registry().add_file(source)]
     try:
         from ngm_tune.testing.check import check_methods
     except ImportError as error:

@@ -102,10 +102,10 @@ def use_methods(paths: Iterable[str] | None) -> list[str]:
     if not paths:
         return []
     from ngm_tune.methods.files import MethodsFile
-    from ngm_tune.methods.registry import registry
+    from ngm_tune.methods.registry import current_registry
 
     files = [MethodsFile.read(path) for path in paths]
-    return [method.name for file in files for method in registry().add_file(file)]
+    return [method.name for file in files for method in current_registry().add_file(file)]
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[Iterable[object]]) -> None:

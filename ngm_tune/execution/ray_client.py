@@ -14,7 +14,7 @@ from ngm_tune.execution.ray_session import ray_session
 from ngm_tune.execution.signals import graceful_signals
 from ngm_tune.execution.summary import StudySummary
 from ngm_tune.methods.files import MethodsFile
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 
 
 def drive_in_cluster(
@@ -36,7 +36,7 @@ def drive_in_cluster(
         remote_call = ray.remote(_call).options(
             num_cpus=0, max_retries=0, runtime_env={"env_vars": variables}
         )
-        task = remote_call.remote(drive_study, registry().files)
+        task = remote_call.remote(drive_study, current_registry().files)
         try:
             try:
                 return _wait_for(task)
@@ -59,7 +59,7 @@ def drive_in_cluster(
 
 def _call(drive_study: Callable[[], StudySummary], files: Sequence[MethodsFile]) -> StudySummary:
     for file in files:
-        registry().add_file(file)
+        current_registry().add_file(file)
     return drive_study()
 
 

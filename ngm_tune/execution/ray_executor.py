@@ -21,7 +21,7 @@ from ngm_tune.execution.trainable import ContinualTrainable
 from ngm_tune.execution.trial_config import build_trial_config
 from ngm_tune.execution.worker_failures import MAX_LOSSES, WorkerFailures
 from ngm_tune.methods.files import MethodsFile
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.results.directory import Results
 from ngm_tune.results.outcome import Outcome, read_outcome
 from ngm_tune.search.schedule import Schedule
@@ -98,14 +98,14 @@ class RayExecutor:
         """Call a function in a worker with the resources of one trial and return its result."""
         resources = {"num_cpus": study.resources.cpu, "num_gpus": study.resources.gpu}
         task = ray.remote(_call).options(**resources, max_retries=MAX_LOSSES)
-        return ray.get(task.remote(function, registry().files))
+        return ray.get(task.remote(function, current_registry().files))
 
 
 def _call(
     function: Callable[[], list[dict[str, Any]]], files: Sequence[MethodsFile]
 ) -> list[dict[str, Any]]:
     for file in files:
-        registry().add_file(file)
+        current_registry().add_file(file)
     return function()
 
 

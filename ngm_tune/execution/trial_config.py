@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from ngm_tune.errors import UserError
 from ngm_tune.methods.files import MethodsFile
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
@@ -78,7 +78,7 @@ def build_trial_config(plan: StudyPlan, location: str, spec: RunSpec) -> TrialCo
         "results": location,
         "benchmark": spec.benchmark,
         "method": spec.method,
-        "methods_files": list(registry().files),
+        "methods_files": list(current_registry().files),
         "repetition": spec.repetition,
         "trial_id": spec.trial_id,
         "run_id": spec.run_id,

@@ -28,7 +28,7 @@ from ngm_tune.execution.split_cache import SplitCache
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.execution.trial_report import TrialReport
 from ngm_tune.methods import get_method
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.results.directory import Results, checkpoint_of
 from ngm_tune.results.outcome import Outcome, compute_outcome, read_outcome
 from ngm_tune.results.schema import Status
@@ -71,7 +71,7 @@ class TrialTraining:
             self._final_report = self._read_final_report()
             if self._final_report is None:
                 for file in config["methods_files"]:
-                    registry().add_file(file)
+                    current_registry().add_file(file)
                 self._build(self._results.read_bytes(checkpoint_of(config["run_id"])))
         except (OSError, UserError) as error:
             self._final_report = self._report_problem(error)
@@ -206,7 +206,7 @@ class TrialTraining:
     def _identity(self) -> dict[str, Any]:
         """Return the identity of the trial, which its checkpoint must have."""
         config = self.config
-        file = registry().file_of(config["method"])
+        file = current_registry().file_of(config["method"])
         return {
             "run_id": config["run_id"],
             "phase": config["phase"],

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from ngm_tune.methods.method import Config, Method, log_uniform
 from ngm_tune.methods.named import is_named, named_method
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 
 __all__ = ["Config", "Method", "get_method", "log_uniform", "methods"]
 
 
 def methods() -> dict[str, Method]:
     """Return all methods by name: built-in ones, then those of installed packages and of files."""
-    return registry().methods
+    return current_registry().methods
 
 
 def get_method(name: str) -> Method:
@@ -30,7 +30,7 @@ def get_method(name: str) -> Method:
     """
     if is_named(name) and name not in methods():
         return named_method(name)
-    problem = registry().explain_missing(name)
+    problem = current_registry().explain_missing(name)
     if problem is not None:
         raise ValueError(problem)
     if name not in methods():

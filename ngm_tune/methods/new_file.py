@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from ngm_tune.errors import FileError
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.results.ids import is_like_repetition
 
 _NAME, _TITLE, _FILE = '"my-method"', '"My method"', "FILE"
@@ -46,5 +46,5 @@ def _method_name(stem: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_").lower()
     if name in ("", "my"):
         return "my-method"
-    is_taken = name in registry().methods or is_like_repetition(name)
+    is_taken = name in current_registry().methods or is_like_repetition(name)
     return f"my-{name}" if is_taken else name

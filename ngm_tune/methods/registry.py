@@ -139,7 +139,7 @@ class Registry:
 
 
 @cache
-def registry() -> Registry:
+def current_registry() -> Registry:
     """Return the registry of this process."""
     found = Registry.built_in()
     for entry_point in entry_points(group=_GROUP):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
 from ngm_tune.methods import Config, methods
 from ngm_tune.methods.named import is_named, require_space
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import INT64_LIMIT
 from ngm_tune.results.ids import is_like_repetition
@@ -51,10 +51,13 @@ def validate(study: Study) -> StudyPlan:
 
 
 def _check_names(study: Study) -> None:
+    registry = current_registry()
     for name in study.methods:
-        if (reason := registry().explain_missing(name)) is not None:
+        if (reason := registry.explain_missing(name)) is not None:
             raise ValueError(f"methods = {study.methods!r}: no method {name!r}: {reason}")
-    about_methods = "; ".join([_METHOD_HINT, *(broken.reason for broken in registry().broken)])
+    about_methods = "; ".join(
+        [_METHOD_HINT, *(broken.reason for broken in registry.broken)]
+    )
     for kind, names, allowed, hint in (
         ("benchmark", study.benchmarks, [*BENCHMARKS, CUSTOM], ""),
         ("method", study.methods, [*methods(), *filter(is_named, study.methods)], about_methods),

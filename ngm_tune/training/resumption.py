@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,33 +21,20 @@ from ngm_tune.training.options import EvaluationSchedule, StreamOptions
 
 _ITERATIONS = 60
 """Iterations of each of two tasks in the check of a method. State of which no effect shows within
-the second task, other than the state of a scheduler, is not found."""
+the second task is not found, except that of a scheduler."""
 
 
-class SavedRun(NamedTuple):
-    """State of a run after a task.
-
-    Attributes:
-        content: The run's ``state_dict``, serialised as in a checkpoint.
-        schedulers: States of the schedulers that the optimizer or the learner has as attributes.
-    """
-
-    content: bytes
-    schedulers: list[dict[str, Any]]
-
-
-def train_and_save(run: ContinualTraining) -> list[SavedRun]:
-    """Train a run to its end, and return its state after each task but the last."""
+def train_and_save(run: ContinualTraining) -> list[bytes]:
+    """Train a run to its end, and return its state after each task but the last, as checkpoints."""
     states = []
     while not run.finished:
         run.train_task()
-        content = pack({"run_id": ""}, [run.state_dict()])
-        states.append(SavedRun(content, _scheduler_states(run.learner)))
+        states.append(pack({"run_id": ""}, [run.state_dict()]))
     return states[:-1]
 
 
 def find_difference_after_resuming(
-    whole: ContinualTraining, saved: SavedRun, resumed: ContinualTraining
+    whole: ContinualTraining, saved: bytes, resumed: ContinualTraining
 ) -> str:
     """Resume a run, and describe its first difference to an uninterrupted one; empty if none.
 
@@ -59,10 +46,12 @@ def find_difference_after_resuming(
     Raises:
         ValueError: ``torch.load(weights_only=True)`` cannot load the state.
     """
-    resumed.load_state_dict(unpack(saved.content).states[0])
-    if _scheduler_states(resumed.learner) != saved.schedulers:
+    resumed.load_state_dict(unpack(saved).states[0])
+    difference = first_difference(whole.records, finish(resumed))
+    # A scheduler can have an effect after these few iterations only. It may be built for each task.
+    if not difference and _scheduler_states(resumed.learner) != _scheduler_states(whole.learner):
         return "the state of a learning-rate scheduler differs"
-    return first_difference(whole.records, finish(resumed))
+    return difference
 
 
 def explain_lost_state(method: Method, settings: Config) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from ngm_tune.errors import UserError
 from ngm_tune.messages import counted
 from ngm_tune.methods.files import MethodsFile
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.results.directory import METHODS, Results
 from ngm_tune.results.ids import parse_run
 from ngm_tune.results.schema import Status
@@ -20,7 +20,7 @@ _PACKAGE = "an installed package"
 
 def describe_file(method: str) -> dict[str, str] | None:
     """Return name, hash and copy of the file of a method; None if it comes from a package."""
-    file = registry().file_of(method)
+    file = current_registry().file_of(method)
     if file is None:
         return None
     return {"name": file.name, "sha256": file.sha256, "copy": copy_of(file)}
@@ -65,7 +65,7 @@ def require_same_files(
     ]
     for method in changed:
         if count := _count_trials(results, method, retry_failed=retry_failed):
-            stored, current = recorded[method].get("file"), registry().file_of(method)
+            stored, current = recorded[method].get("file"), current_registry().file_of(method)
             then = _PACKAGE if stored is None else f"{results.location}/{_copy(stored)}"
             now = _PACKAGE if current is None else current.path
             raise UserError(
@@ -79,7 +79,7 @@ def require_same_files(
 def write_copies(plan: StudyPlan, results: Results) -> None:
     """Write a copy of the file of each method that comes from a file, unless it exists."""
     for method in plan.methods:
-        file = registry().file_of(method)
+        file = current_registry().file_of(method)
         if file is not None and not results.has(copy_of(file)):
             results.write_text(copy_of(file), file.source)
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from ngm_tune.cli import main
 from ngm_tune.cli.terminal import console
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 
 PLAIN = Path(__file__).parents[1] / "plain"
 """Folder on the import path of subprocesses. It hides a package of ray[default], which users
@@ -57,12 +57,12 @@ def with_package(site: Path) -> Iterator[None]:
     path = list(sys.path)
     sys.path.insert(0, str(site))
     sys.modules.pop("own_methods", None)
-    registry.cache_clear()
+    current_registry.cache_clear()
     try:
         yield
     finally:
         sys.path[:] = path
-        registry.cache_clear()
+        current_registry.cache_clear()
 
 
 def in_process(site: Path | None = None) -> Command:
@@ -90,8 +90,10 @@ def in_process(site: Path | None = None) -> Command:
                 main()
             except SystemExit as ended:
                 code = ended.code
-            if registry().files:  # of --methods: in a process of its own the command forgets them
-                registry.cache_clear()
+            if (
+                current_registry().files
+            ):  # of --methods: in a process of its own the command forgets them
+                current_registry.cache_clear()
         return Outcome(int(code or 0), out.getvalue(), err.getvalue())
 
     return command

@@ -16,7 +16,7 @@ from ngm_tune.errors import FileError
 from ngm_tune.methods import get_method, methods
 from ngm_tune.methods.files import MethodsFile
 from ngm_tune.methods.new_file import write_template
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.methods.template import my_method
 from ngm_tune.testing import MethodTestCase
 
@@ -58,9 +58,9 @@ METHOD = """
 
 @pytest.fixture(autouse=True)
 def _own_registry() -> Iterator[None]:
-    registry.cache_clear()
+    current_registry.cache_clear()
     yield
-    registry.cache_clear()
+    current_registry.cache_clear()
 
 
 def write(folder: Path, text: str = METHOD, name: str = "my.py") -> MethodsFile:
@@ -75,11 +75,11 @@ def test_a_file_adds_its_own_methods_and_is_executed_once(
     monkeypatch.setattr(sys, "executions", 0, raising=False)
     file = write(tmp_path)
     for _ in range(2):
-        assert [method.name for method in registry().add_file(file)] == ["mine"]
+        assert [method.name for method in current_registry().add_file(file)] == ["mine"]
     assert sys.executions == 1  # type: ignore[attr-defined]
     assert get_method("mine").title == "Mine"
-    assert registry().origins["mine"] == str(tmp_path / "my.py")
-    assert registry().file_of("adam") is None
+    assert current_registry().origins["mine"] == str(tmp_path / "my.py")
+    assert current_registry().file_of("adam") is None
 
 
 def test_a_file_reaches_a_process_that_does_not_have_it(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_file_reaches_a_process_that_does_not_have_it(tmp_path: Path) -> None:
     file = write(tmp_path)
     (tmp_path / "my.py").unlink()
     received = cloudpickle.loads(cloudpickle.dumps(file))
-    registry().add_file(received)
+    current_registry().add_file(received)
     with pytest.raises(ValueError, match="too fast") as raised:
         get_method("mine").build(nn.Linear(2, 2), lr=2.0)
     lines = "".join(traceback.format_exception(raised.value))
@@ -98,19 +98,19 @@ def test_a_file_reaches_a_process_that_does_not_have_it(tmp_path: Path) -> None:
 
 
 def test_a_changed_file_replaces_its_methods(tmp_path: Path) -> None:
-    registry().add_file(write(tmp_path))
+    current_registry().add_file(write(tmp_path))
     changed = METHOD.replace('"Mine"', '"Changed"').replace("again = mine", "")
-    registry().add_file(write(tmp_path, changed))
+    current_registry().add_file(write(tmp_path, changed))
     assert get_method("mine").title == "Changed"
-    registry().add_file(write(tmp_path, changed.replace('"mine"', '"other"')))
+    current_registry().add_file(write(tmp_path, changed.replace('"mine"', '"other"')))
     assert "mine" not in methods()
     assert get_method("other").title == "Changed"
 
 
 def test_a_broken_version_of_a_file_replaces_nothing(tmp_path: Path) -> None:
-    registry().add_file(write(tmp_path))
+    current_registry().add_file(write(tmp_path))
     with pytest.raises(FileError):
-        registry().add_file(write(tmp_path, METHOD.replace('"mine"', '"sgd"')))
+        current_registry().add_file(write(tmp_path, METHOD.replace('"mine"', '"sgd"')))
     assert get_method("mine").title == "Mine"
 
 
@@ -137,7 +137,7 @@ def test_a_file_without_usable_methods_is_one_sentence(
 ) -> None:
     before = dict(methods())
     with pytest.raises(FileError, match=rf"^{tmp_path}/my\.py: .*{message}"):
-        registry().add_file(write(tmp_path, text))
+        current_registry().add_file(write(tmp_path, text))
     assert methods() == before
 
 
@@ -168,7 +168,7 @@ def test_a_template_is_a_method_named_after_its_file(
 ) -> None:
     path = tmp_path / file
     assert write_template(str(path)) == method
-    (added,) = registry().add_file(MethodsFile.read(path))
+    (added,) = current_registry().add_file(MethodsFile.read(path))
     assert (added.name, added.title) == (method, title)
     content = path.read_text()
     assert "FILE" not in content

@@ -25,7 +25,7 @@ from ngm_tune.errors import UserError
 from ngm_tune.learners import Learner
 from ngm_tune.methods import Method, get_method, methods
 from ngm_tune.methods.built_in import BUILT_IN
-from ngm_tune.methods.registry import registry
+from ngm_tune.methods.registry import current_registry
 from ngm_tune.study.initial_points import locate
 from ngm_tune.study.search_spaces import narrow_space
 from ngm_tune.testing.runs import corners, middle, start_run
@@ -237,7 +237,7 @@ def test_an_invalid_entry_point_stops_only_studies_that_name_its_method(
     name = "sgd" if "TWIN" in value else "x"
     point = EntryPoint(name="x", value=value, group="ngm_tune.methods")
     monkeypatch.setattr("ngm_tune.methods.registry.entry_points", lambda group: [point])
-    registry.cache_clear()
+    current_registry.cache_clear()
     assert a_study(methods=["adam"]).methods == ["adam"]
     for reject in (lambda: get_method(name), lambda: a_study(methods=[name, "adam"])):
         with pytest.raises((ValueError, UserError), match=message):
@@ -246,7 +246,7 @@ def test_an_invalid_entry_point_stops_only_studies_that_name_its_method(
     with pytest.raises(UserError, match=f"no method 'other'.*{message}"):
         a_study(methods=["other"])
     monkeypatch.undo()
-    registry.cache_clear()
+    current_registry.cache_clear()
 
 
 TWIN = get_method("sgd")
