@@ -148,7 +148,7 @@ def test_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
         ("none.py", "no such file; `ngm-tune new-method .*none.py` writes a template"),
         ("", "is a folder"),
         ("study.toml", "its name must end in .py"),
-        ("latin.py", "cannot be read: .*utf-8"),
+        ("latin.py", "cannot be read: invalid or missing encoding"),
     ):
         with pytest.raises(FileError, match=message):
             MethodsFile.read(tmp_path / name)
