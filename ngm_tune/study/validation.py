@@ -55,9 +55,7 @@ def _check_names(study: Study) -> None:
     for name in study.methods:
         if (reason := registry.explain_missing(name)) is not None:
             raise ValueError(f"methods = {study.methods!r}: no method {name!r}: {reason}")
-    about_methods = "; ".join(
-        [_METHOD_HINT, *(broken.reason for broken in registry.broken)]
-    )
+    about_methods = "; ".join([_METHOD_HINT, *(broken.reason for broken in registry.broken)])
     for kind, names, allowed, hint in (
         ("benchmark", study.benchmarks, [*BENCHMARKS, CUSTOM], ""),
         ("method", study.methods, [*methods(), *filter(is_named, study.methods)], about_methods),

@@ -16,6 +16,7 @@ from ngm_tune.results.outcome import Outcome
 from ngm_tune.search.method_search import MethodSearch
 from ngm_tune.search.optuna_journal import open_storage
 from ngm_tune.search.run_spec import RunSpec
+from ngm_tune.study.builds import check_builds
 from ngm_tune.study.files import validate_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
@@ -46,6 +47,13 @@ def a_study(**changes: Any) -> Study:
     if "settings" in changes:
         del content["confirm"]
     return validate_study({**content, **changes}, "test")
+
+
+def a_built_study(**changes: Any) -> Study:
+    """Return such a study, and build its methods as loading its file does."""
+    study = a_study(**changes)
+    check_builds(StudyPlan.resolve(study))
+    return study
 
 
 def make_method_search(

@@ -22,7 +22,7 @@ from ngm_tune.results.ids import TrialId
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.testing import MethodTestCase
 from tests.helpers.commands import in_process
-from tests.helpers.searches import a_study
+from tests.helpers.searches import a_built_study, a_study
 
 NAMES = list(NAMED_SPACES)
 
@@ -145,7 +145,7 @@ def test_a_name_that_cannot_be_used_is_refused(name: str, message: str) -> None:
 )
 def test_an_optimizer_that_cannot_train_is_refused(name: str, message: str) -> None:
     with pytest.raises((ValueError, UserError), match=message):
-        a_study(methods=["sgd", name], search_space={name: {"lr": [1e-3, 1e-1]}})
+        a_built_study(methods=["sgd", name], search_space={name: {"lr": [1e-3, 1e-1]}})
 
 
 @pytest.mark.parametrize("kind", ["AdaHessian", "SophiaH", "AliG", "RAdam", "AdaShift", "NorMuon"])
