@@ -70,7 +70,7 @@ class EntropyLearningRate(Learner):
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr * float(self._value) ** self._exponent
         step = super().learn(batch)
-        entropy = self.optimizer.modulation.entropies(step.logits).mean()
+        entropy = self.optimizer.modulation.observer.entropies(step.logits).mean()
         self._next = next_gain(self._value, entropy, **self._dynamics)
         return step
 
@@ -105,7 +105,7 @@ class MeanEntropy(Learner):
         """Do one step, and compute g_{t+1} from the mean entropy of all batches so far."""
         step = super().learn(batch)
         modulation = self.optimizer.modulation
-        self._sum = self._sum + modulation.entropies(step.logits).mean()
+        self._sum = self._sum + modulation.observer.entropies(step.logits).mean()
         self._steps += 1
         modulation.override(modulation.compute_next(self._sum / self._steps))
         return step

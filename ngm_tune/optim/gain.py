@@ -9,7 +9,6 @@ The equations of NGM-SGD (arXiv 2507.14056):
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from collections.abc import Iterable
@@ -25,15 +24,8 @@ from ngm_tune.optim.layers import (
     find_tied_modules,
     select_layers,
     spatial_dimensions,
-    weighted_layers,
 )
-from ngm_tune.optim.predictions import (
-    class_dimension,
-    find_logits,
-    is_training_pass,
-    is_transformed,
-    predictive_entropy,
-)
+from ngm_tune.optim.observer import PredictionObserver
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -88,6 +80,8 @@ class NeuronalGain:
     """g_t, the gain of the latest training pass; a scalar."""
     layers: tuple[Weighted, ...]
     """The gained layers."""
+    observer: PredictionObserver
+    """What observes the predictions."""
 
     def __init__(
         self,
@@ -104,18 +98,19 @@ class NeuronalGain:
         self.sensitivity = sensitivity
         self.smoothing = smoothing
         self.baseline = baseline
-        self.normalise_entropy = normalise_entropy
         self.model = model
+        self.observer = PredictionObserver(
+            [output] if isinstance(output, str) else output or [],
+            normalise_entropy=normalise_entropy,
+            on_begin=self._begin,
+        )
         self._selected = layers if isinstance(layers, str) else list(layers)
-        self._outputs = [output] if isinstance(output, str) else list(output or [])
         self._handles: list[Any] = []
-        self._unseen_steps: int | None = 0
-        self._last: Weighted | None = None
+        self._steps_without_pass = 0
         self.attach()
         device = self.layers[0].weight.device
         self.value = torch.tensor(baseline, dtype=torch.float32, device=device)
         self._next = self.value
-        self._forget()
 
     def attach(self) -> None:
         """Attach the gain to the layers that the model has now, and keep its value.
@@ -125,7 +120,7 @@ class NeuronalGain:
         Raises:
             ValueError: As for the constructor. The gain then stays as it was.
         """
-        model, outputs = self.model, self._outputs
+        model, outputs = self.model, self.observer.outputs
         modules = dict(model.named_modules(remove_duplicate=False))
         for name in outputs:
             if name not in modules:
@@ -135,8 +130,6 @@ class NeuronalGain:
         gained = select_layers(model, self._selected, outputs[0] if outputs else None)
         self.layers = tuple(gained)
         self._tied = find_tied_modules(gained, model)
-        # The layer that is registered last is likely to compute the logits.
-        self._candidates = [layer for _, layer in weighted_layers(model)][::-1]
         paths = [name.split(".") for name, module in modules.items() if module in gained]
         prefixes = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
         prefixes.discard("")
@@ -148,55 +141,24 @@ class NeuronalGain:
         for former in (self, *attached_gains(model)):  # two attached gains would both multiply
             former.remove()
         _forget_compiled_code()
-        weighted = set(self._candidates)
-        called = [m for name, m in modules.items() if "parametrizations" not in name.split(".")]
-        for module in dict.fromkeys(called):
-            if module not in gained and (module in weighted or _may_predict(module)):
-                self._handles += [
-                    module.register_forward_pre_hook(self._enter),
-                    module.register_forward_hook(self._leave, always_call=True),
-                ]
+        self.observer.attach(model, gained)
         self._handles += [layer.register_forward_hook(self._modulate) for layer in gained]
-        for module in dict.fromkeys(modules[name] for name in outputs):  # after the modulation
-            self._handles.append(module.register_forward_hook(self._observe_output))
+        self.observer.attach_outputs()
 
-    def _forget(self) -> None:
-        """Discard the observed entropies."""
-        self._depth = 0
-        self._is_training = False
-        self._seen: dict[nn.Module | None, Tensor] = {}
-        self._source: nn.Module | None = None
-        self._given: Tensor | None = None
-        self._unreadable: str | None = None
-        self._trained = False
-
-    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """Note the call of a module that may return the predictions."""
-        if self._depth == 0:
-            self._begin(module)
-        self._depth += 1
-
-    def _leave(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
-        """Note the end of such a call, also if it raised an exception."""
-        self._depth -= 1
-        if self._depth == 0 and returned is not None:
-            self._observe_call(module, returned)
-
-    def _begin(self, module: nn.Module) -> None:
-        """Set the gain to g_{t+1} if this call is the start of a training pass."""
-        self._is_training = is_training_pass(module)
-        if self._is_training:
+    def _begin(self, is_training: bool) -> None:
+        """Set the gain to g_{t+1} at the start of a training pass."""
+        if is_training:
             self.value = self._next
-            self._trained, self._unseen_steps = True, None
 
     def _modulate(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        self._last = layer
-        if self._depth == 0:  # not called by another module
-            self._begin(layer)
-            modulated = self._multiply(layer, args, output)
-            self._observe_call(layer, modulated)
-            return modulated
-        return self._multiply(layer, args, output)
+        observer = self.observer
+        observer.last_layer = layer
+        if observer.depth:
+            return self._multiply(layer, args, output)
+        observer.begin(layer)  # not called by another module
+        modulated = self._multiply(layer, args, output)
+        observer.end(layer, modulated)
+        return modulated
 
     def _multiply(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
         """Return the output that the layer would have with the weight ``g * W``."""
@@ -210,103 +172,6 @@ class NeuronalGain:
         if bias.dtype == output.dtype == self.value.dtype:
             return torch.lerp(bias, output, self.value)  # b + g (W x + b - b), in one pass
         return output * self.value + ((1 - self.value) * bias).to(output.dtype)
-
-    def _observe_call(self, module: nn.Module, returned: Any) -> None:
-        """Observe what the model returns, or a part of it that was called without the model."""
-        if not self._outputs and self._is_training:
-            self._observe_returned(module, returned)
-
-    def _observe_output(self, module: nn.Module, args: tuple[Any, ...], returned: Any) -> None:
-        """Observe what a named output returns."""
-        if self._is_training if self._depth else is_training_pass(module):
-            self._observe_returned(None, returned)
-
-    def _observe_returned(self, source: nn.Module | None, returned: Any) -> None:
-        logits = find_logits(returned)
-        if logits is None:
-            self._unreadable = f"a {type(returned).__name__} without logits"
-        elif not is_transformed(logits):
-            dim = self._class_dimension(logits)
-            if dim is None:
-                self._unreadable = f"values of shape {tuple(logits.shape)}, with a single class"
-                return
-            seen = self._sum(self.entropies(logits.detach(), dim))
-            self._seen[source] = self._seen[source] + seen if source in self._seen else seen
-            self._source = source
-            self._unseen_steps = None
-
-    def _sum(self, entropies: Tensor) -> Tensor:
-        """Return the sum of the entropies that are numbers, and how many these are, shape (2,)."""
-        flat = entropies.to(self.value.dtype).flatten()
-        return torch.stack((flat, flat.isfinite().to(flat.dtype))).nansum(dim=1)
-
-    def entropies(self, logits: Tensor, dim: int | None = None) -> Tensor:
-        """Return the entropies of predictions.
-
-        Args:
-            logits: Logits of any shape.
-            dim: The class dimension. By default it is found from the layers of the model.
-
-        Returns:
-            Entropies in nats, or between 0 and 1 with ``normalise_entropy``, in the shape of
-            ``logits`` without the class dimension.
-
-        Raises:
-            ValueError: There is a single class.
-        """
-        dim = self._class_dimension(logits) if dim is None else dim
-        if dim is None or logits.size(dim) < 2:
-            raise ValueError(
-                f"logits of shape {tuple(logits.shape)} have a single class, whose softmax has no "
-                "entropy"
-            )
-        entropies = predictive_entropy(logits, dim)
-        return entropies / math.log(logits.size(dim)) if self.normalise_entropy else entropies
-
-    def _class_dimension(self, logits: Tensor) -> int | None:
-        """Return the class dimension of logits; None if there is a single class."""
-        # The layer that ran last is the likeliest to have computed them.
-        likeliest = [] if self._last is None else [self._last]
-        dim = class_dimension(logits, [*likeliest, *self._candidates])
-        return None if dim is None or logits.size(dim) < 2 else dim
-
-    def observe(
-        self, logits: Tensor, *, mask: Tensor | None = None, dim: int | None = None
-    ) -> None:
-        """Take the predictions of a training pass from the training loop.
-
-        Until the next step, the gain follows these predictions only, and not what modules return.
-        Several calls pool their predictions.
-
-        Args:
-            logits: Logits of any shape.
-            mask: Predictions that count, such as those of tokens that are not padding: boolean, in
-                the shape of ``logits`` without the class dimension. By default all count.
-            dim: The class dimension. The default is that of the model's layers.
-
-        Raises:
-            ValueError: There is a single class, or the mask has another shape.
-        """
-        entropies = self.entropies(logits.detach(), dim)
-        if mask is not None:
-            if mask.shape != entropies.shape:
-                raise ValueError(
-                    f"mask has shape {tuple(mask.shape)}; the predictions have shape "
-                    f"{tuple(entropies.shape)}"
-                )
-            entropies = entropies[mask.bool()]
-        self.observe_entropy(entropies)
-
-    def observe_entropy(self, entropy: Tensor) -> None:
-        """Take the entropies of the predictions of a training pass, as :meth:`observe` does.
-
-        Args:
-            entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
-        """
-        entropy = entropy.detach()
-        seen = self._sum(entropy.where(entropy.isfinite(), torch.nan))
-        self._given = seen if self._given is None else self._given + seen
-        self._unseen_steps = None
 
     def advance(self, processes: ProcessGroup | None = None) -> None:
         """Compute g_{t+1} from the entropy of the training passes since the last call.
@@ -322,12 +187,10 @@ class NeuronalGain:
                 their gains stay equal.
         """
         self._warn_of_replaced_modules()
-        source = self.model if self.model in self._seen else self._source
-        seen = self._seen.get(source) if self._given is None else self._given
+        seen = self.observer.take()
         if seen is None:
             self._warn_of_missing_passes()
             if processes is None:
-                self._forget()
                 return
             seen = torch.zeros(2, device=self.layers[0].weight.device)
         with torch.inference_mode(False):
@@ -336,7 +199,6 @@ class NeuronalGain:
                 torch.distributed.all_reduce(seen, group=processes)
             following = self.compute_next(seen[0] / seen[1])
             self._next = torch.where(following.isnan(), self._next, following)
-        self._forget()
 
     def _warn_of_replaced_modules(self) -> None:
         replaced = [
@@ -355,26 +217,14 @@ class NeuronalGain:
             )
 
     def _warn_of_missing_passes(self) -> None:
-        if self._unseen_steps is not None:
-            self._unseen_steps += 1
-            if self._unseen_steps == 2 and self.sensitivity > 0.0:
+        if self.observer.expects_pass:
+            self._steps_without_pass += 1
+            if self._steps_without_pass == 2 and self.sensitivity > 0.0:
                 warnings.warn(
                     "the gain observed no training pass before the second step; pass the trained "
                     "model to the optimizer and call model.train()",
                     stacklevel=5,
                 )
-        if self._trained:
-            if self._outputs:
-                reason = f"{' and '.join(self._outputs)} took no part in the training pass"
-            elif self._unreadable:
-                reason = f"the model returned {self._unreadable}"
-            else:
-                reason = "calls inside torch.func transforms are not observed"
-            warnings.warn(
-                f"the gain observed no logits: {reason}; name the module that returns them with "
-                "output=..., or pass them to the optimizer's observe()",
-                stacklevel=5,
-            )
 
     def compute_next(self, entropy: Tensor) -> Tensor:
         """Return g_{t+1}, a scalar, if the latest training pass has this entropy.
@@ -417,6 +267,7 @@ class NeuronalGain:
 
     def remove(self) -> None:
         """Detach the gain; the model then computes with its plain weights."""
+        self.observer.remove()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -457,7 +308,7 @@ class NeuronalGain:
             "sensitivity": self.sensitivity,
             "smoothing": self.smoothing,
             "baseline": self.baseline,
-            "normalise_entropy": self.normalise_entropy,
+            "normalise_entropy": self.observer.normalise_entropy,
             "value": self.value.clone(),
             "next": self._next.clone(),
         }
@@ -467,17 +318,11 @@ class NeuronalGain:
         self.sensitivity = state["sensitivity"]
         self.smoothing = state["smoothing"]
         self.baseline = state["baseline"]
-        self.normalise_entropy = state["normalise_entropy"]
+        self.observer.normalise_entropy = state["normalise_entropy"]
         with torch.inference_mode(False):
             self.value = state["value"].to(self.value.device, copy=True)
             self._next = state["next"].to(self.value.device, copy=True)
-        self._forget()
-
-
-def _may_predict(module: nn.Module) -> bool:
-    """Whether a module has parameters, and is more than a single layer of torch."""
-    is_layer = type(module).__module__.startswith("torch.nn.") and not any(module.children())
-    return not is_layer and next(module.parameters(), None) is not None
+        self.observer.forget()
 
 
 def _forget_compiled_code() -> None:

@@ -135,7 +135,7 @@ class NGMSGD(SGD):
         gain = self.modulation
         settings = (
             f"gain_sensitivity={gain.sensitivity}, entropy_smoothing={gain.smoothing}, "
-            f"baseline_gain={gain.baseline}, normalise_entropy={gain.normalise_entropy}"
+            f"baseline_gain={gain.baseline}, normalise_entropy={gain.observer.normalise_entropy}"
         )
         return f"{super().__repr__()}\nGain on {len(gain.layers)} layers: {settings}"
 
@@ -226,7 +226,7 @@ class NGMSGD(SGD):
         Raises:
             ValueError: There is a single class, or the mask has another shape.
         """
-        self.modulation.observe(logits, mask=mask, dim=dim)
+        self.modulation.observer.observe(logits, mask=mask, dim=dim)
 
     def observe_entropy(self, entropy: Tensor) -> None:
         """Take the entropies of the predictions of a training pass, as :meth:`observe` does.
@@ -236,7 +236,7 @@ class NGMSGD(SGD):
         Args:
             entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
         """
-        self.modulation.observe_entropy(entropy)
+        self.modulation.observer.observe_entropy(entropy)
 
     def reattach(self) -> None:
         """Attach the gain to the modules that the model has now, and optimize their parameters.

@@ -236,7 +236,7 @@ def test_repr_shows_the_settings() -> None:
 def test_normalised_entropy_of_a_uniform_prediction_is_one() -> None:
     gain = NeuronalGain(tiny(), sensitivity=1.0, smoothing=0.0, normalise_entropy=True)
     for classes in (2, 7):
-        torch.testing.assert_close(gain.entropies(torch.zeros(3, classes)), torch.ones(3))
+        torch.testing.assert_close(gain.observer.entropies(torch.zeros(3, classes)), torch.ones(3))
 
 
 def test_the_class_dimension_of_convolutional_logits_precedes_space() -> None:

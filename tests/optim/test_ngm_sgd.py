@@ -376,7 +376,7 @@ def test_normalised_entropy_is_independent_of_the_number_of_classes(classes: int
     assert optimizer.gain.item() == pytest.approx(1.3)
     other = NGMSGD(nn.Linear(2, classes))
     other.load_state_dict(optimizer.state_dict())
-    assert other.modulation.normalise_entropy is True
+    assert other.modulation.observer.normalise_entropy is True
 
 
 def test_model_and_optimizer_copied_together_train_on() -> None:
