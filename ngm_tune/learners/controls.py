@@ -52,12 +52,9 @@ class EntropyLearningRate(Learner):
         super().__init__(model, NGMSGD(model, lr=lr, gain_sensitivity=0.0, **settings))
         self._lr = lr
         self._exponent = exponent
-        self._dynamics = {
-            "sensitivity": gain_sensitivity,
-            "smoothing": entropy_smoothing,
-            "baseline": baseline_gain,
-        }
-        self._value = self._next = torch.full_like(self.optimizer.gain, baseline_gain)
+        self._dynamics = {"sensitivity": gain_sensitivity, "smoothing": entropy_smoothing}
+        self._baseline = torch.full_like(self.optimizer.gain, baseline_gain)
+        self._value = self._next = self._baseline
 
     @property
     def gain(self) -> Tensor:
@@ -71,7 +68,7 @@ class EntropyLearningRate(Learner):
             group["lr"] = self._lr * float(self._value) ** self._exponent
         step = super().learn(batch)
         entropy = self.optimizer.modulation.observer.entropies(step.logits).mean()
-        self._next = next_gain(self._value, entropy, **self._dynamics)
+        self._next = next_gain(self._value, entropy, baseline=self._baseline, **self._dynamics)
         return step
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 
 def next_gain(
-    gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: float
+    gain: Tensor, entropy: Tensor, *, sensitivity: float, smoothing: float, baseline: Tensor
 ) -> Tensor:
     """Compute g_{t+1} from g_t and H_t with the leaky integrator of arXiv 2507.14056.
 
@@ -17,12 +18,12 @@ def next_gain(
         entropy: H_t, a scalar in nats.
         sensitivity: eta.
         smoothing: gamma.
-        baseline: g_0.
+        baseline: g_0, a scalar.
 
     Returns:
         g_{t+1}, a scalar.
     """
-    return baseline + smoothing * (gain - baseline) + sensitivity * entropy
+    return torch.lerp(baseline, gain, smoothing).add(entropy, alpha=sensitivity)
 
 
 def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
+SETTINGS = ("sensitivity", "smoothing", "baseline", "normalise_entropy")
+"""Names of the settings of the dynamics, in a state of the gain."""
+
+
 class NeuronalGain:
     """A gain that is attached to the layers of a network and follows its predictive entropy.
 
@@ -94,10 +98,6 @@ class NeuronalGain:
         output: str | Iterable[str] | None = None,
         normalise_entropy: bool = False,
     ) -> None:
-        check_dynamics(sensitivity, smoothing, baseline)
-        self.sensitivity = sensitivity
-        self.smoothing = smoothing
-        self.baseline = baseline
         self.model = model
         self.observer = PredictionObserver(
             [output] if isinstance(output, str) else output or [],
@@ -107,10 +107,31 @@ class NeuronalGain:
         self._selected = layers if isinstance(layers, str) else list(layers)
         self._handles: list[Any] = []
         self._steps_without_pass = 0
+        check_dynamics(sensitivity, smoothing, baseline)
         self.attach()
         device = self.layers[0].weight.device
-        self.value = torch.tensor(baseline, dtype=torch.float32, device=device)
-        self._next = self.value
+        self.value = self._next = torch.tensor(baseline, dtype=torch.float32, device=device)
+        self.configure(
+            sensitivity=sensitivity,
+            smoothing=smoothing,
+            baseline=baseline,
+            normalise_entropy=normalise_entropy,
+        )
+
+    def configure(
+        self, *, sensitivity: float, smoothing: float, baseline: float, normalise_entropy: bool
+    ) -> None:
+        """Change the settings of the dynamics. The arguments are those of the constructor.
+
+        Raises:
+            ValueError: A setting is out of range.
+        """
+        check_dynamics(sensitivity, smoothing, baseline)
+        self.sensitivity = sensitivity
+        self.smoothing = smoothing
+        self.baseline = baseline
+        self.observer.normalise_entropy = normalise_entropy
+        self._rest = torch.full_like(self.value, baseline)
 
     def attach(self) -> None:
         """Attach the gain to the layers that the model has now, and keep its value.
@@ -192,12 +213,14 @@ class NeuronalGain:
             self._warn_of_missing_passes()
             if processes is None:
                 return
-            seen = torch.zeros(2, device=self.layers[0].weight.device)
+            seen = torch.zeros_like(self.value), torch.zeros_like(self.value)
         with torch.inference_mode(False):
             if processes is not None:
-                seen = seen.clone()
-                torch.distributed.all_reduce(seen, group=processes)
-            following = self.compute_next(seen[0] / seen[1])
+                pooled = torch.stack([each.to(self.value.dtype) for each in seen])
+                torch.distributed.all_reduce(pooled, group=processes)
+                seen = pooled[0], pooled[1]
+            total, count = seen
+            following = self.compute_next((total / count).to(self.value.dtype))
             self._next = torch.where(following.isnan(), self._next, following)
 
     def _warn_of_replaced_modules(self) -> None:
@@ -237,7 +260,7 @@ class NeuronalGain:
             entropy,
             sensitivity=self.sensitivity,
             smoothing=self.smoothing,
-            baseline=self.baseline,
+            baseline=self._rest,
         )
 
     def override(self, gain: Tensor) -> None:
@@ -315,13 +338,10 @@ class NeuronalGain:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state from :meth:`state_dict`; entropies observed since the last step are lost."""
-        self.sensitivity = state["sensitivity"]
-        self.smoothing = state["smoothing"]
-        self.baseline = state["baseline"]
-        self.observer.normalise_entropy = state["normalise_entropy"]
         with torch.inference_mode(False):
             self.value = state["value"].to(self.value.device, copy=True)
             self._next = state["next"].to(self.value.device, copy=True)
+            self.configure(**{name: state[name] for name in SETTINGS})
         self.observer.forget()
 
 

@@ -17,6 +17,7 @@ from ngm_tune.optim.predictions import (
     is_training_pass,
     is_transformed,
     predictive_entropy,
+    total_entropy,
 )
 
 
@@ -84,9 +85,9 @@ class PredictionObserver:
         """Discard the observed entropies."""
         self.depth = 0
         self._is_training = False
-        self._seen: dict[nn.Module | None, Tensor] = {}
+        self._seen: dict[nn.Module | None, tuple[Tensor, Tensor]] = {}
         self._source: nn.Module | None = None
-        self._given: Tensor | None = None
+        self._given: tuple[Tensor, Tensor] | None = None
         self._unreadable: str | None = None
         self._trained = False
 
@@ -126,8 +127,10 @@ class PredictionObserver:
             if dim is None:
                 self._unreadable = f"values of shape {tuple(logits.shape)}, with a single class"
                 return
-            seen = _sum(self.entropies(logits.detach(), dim))
-            self._seen[source] = self._seen[source] + seen if source in self._seen else seen
+            total, count = total_entropy(logits.detach(), dim)
+            if self.normalise_entropy:
+                total = total / math.log(logits.size(dim))
+            self._seen[source] = _add(self._seen.get(source), (total, count))
             self._source = source
 
     def entropies(self, logits: Tensor, dim: int | None = None) -> Tensor:
@@ -192,15 +195,15 @@ class PredictionObserver:
         Args:
             entropy: Entropies of any shape, in nats, or between 0 and 1 with ``normalise_entropy``.
         """
-        entropy = entropy.detach()
-        seen = _sum(entropy.where(entropy.isfinite(), torch.nan))
-        self._given = seen if self._given is None else self._given + seen
+        finite = entropy.isfinite()
+        total = entropy.detach().where(finite, torch.zeros_like(entropy)).sum()
+        self._given = _add(self._given, (total, finite.sum()))
 
-    def take(self) -> Tensor | None:
+    def take(self) -> tuple[Tensor, Tensor] | None:
         """Return what was observed since the last call; warn if a training pass had no logits.
 
         Returns:
-            The sum of the entropies and their number, shape (2,); None if there are none.
+            The sum of the entropies and their number, scalars; None if there are none.
         """
         source = self._model if self._model in self._seen else self._source
         seen = self._seen.get(source) if self._given is None else self._given
@@ -224,10 +227,10 @@ class PredictionObserver:
         )
 
 
-def _sum(entropies: Tensor) -> Tensor:
-    """Return the sum of the entropies that are numbers, and how many these are, shape (2,)."""
-    flat = entropies.to(torch.float32).flatten()
-    return torch.stack((flat, ~flat.isnan())).nansum(dim=1)
+def _add(
+    former: tuple[Tensor, Tensor] | None, seen: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    return seen if former is None else (former[0] + seen[0], former[1] + seen[1])
 
 
 def _may_predict(module: nn.Module) -> bool:

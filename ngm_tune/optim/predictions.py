@@ -24,10 +24,35 @@ def predictive_entropy(logits: Tensor, dim: int = -1) -> Tensor:
         Entropies in nats, from 0 to ln C. The shape is that of ``logits`` without ``dim``. Inputs
         in half precision give float32.
     """
+    probabilities, dim = _softmax(logits, dim)
+    entropy: Tensor = torch.special.entr(probabilities).sum(dim)
+    return entropy
+
+
+def total_entropy(logits: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Compute the sum of the entropies of predictions, and how many predictions these are.
+
+    Predictions with NaN are left out.
+
+    Args:
+        logits: Unnormalised log-probabilities, classes along ``dim``.
+        dim: The class dimension.
+
+    Returns:
+        The sum in nats and the number, both scalars.
+    """
+    probabilities, _ = _softmax(logits, dim)
+    # The probabilities of a prediction sum to 1. Each operation counts in small networks.
+    return torch.special.entr(probabilities).nansum(), probabilities.nansum()
+
+
+def _softmax(logits: Tensor, dim: int) -> tuple[Tensor, int]:
+    """Return probabilities, and their class dimension."""
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    entropy: Tensor = torch.special.entr(logits.softmax(dim)).sum(dim)
-    return entropy
+    if logits.size(dim) < 16:  # torch is slow along a short last dimension
+        logits, dim = logits.movedim(dim, 0), 0
+    return logits.softmax(dim), dim
 
 
 def is_training_pass(module: nn.Module) -> bool:

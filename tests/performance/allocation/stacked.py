@@ -121,7 +121,7 @@ def train(
                 entropy,
                 sensitivity=rule.gain_sensitivity,
                 smoothing=rule.entropy_smoothing,
-                baseline=1.0,
+                baseline=torch.ones_like(gain),
             )
     diverged |= ~torch.stack([w.flatten(1).isfinite().all(dim=1) for w in weights]).all(dim=0)
     ends = [(task + 1) * iterations for task in range(len(split.sizes))]
