@@ -348,7 +348,7 @@ def results_page() -> str:
 def api_page() -> str:
     """The public Python API."""
     sections = {
-        "The optimizer": ("ngm_tune.optim.NGMSGD",),
+        "The optimizer": ("ngm_tune.optim.NGMSGD", "ngm_tune.optim.attach_gain"),
         "Methods": ("ngm_tune.methods.Method", "ngm_tune.methods.get_method"),
         "Learners": (
             "ngm_tune.learners.Learner",

@@ -23,7 +23,7 @@ def next_gain(
     Returns:
         g_{t+1}, a scalar.
     """
-    return torch.lerp(baseline, gain, smoothing).add(entropy, alpha=sensitivity)
+    return torch.lerp(baseline, gain, smoothing) + sensitivity * entropy
 
 
 def check_dynamics(sensitivity: float, smoothing: float, baseline: float) -> None:

@@ -19,20 +19,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngm_tune.optim.dynamics import check_dynamics, next_gain
+from ngm_tune.optim.gain_buffer import NAME, GainBuffer
 from ngm_tune.optim.layers import (
+    Places,
     Weighted,
-    find_tied_modules,
+    multiply_weights,
     select_layers,
     spatial_dimensions,
 )
 from ngm_tune.optim.observer import PredictionObserver
+from ngm_tune.optim.predictions import is_transforming
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
-
-
-SETTINGS = ("sensitivity", "smoothing", "baseline", "normalise_entropy")
-"""Names of the settings of the dynamics, in a state of the gain."""
 
 
 class NeuronalGain:
@@ -72,6 +71,9 @@ class NeuronalGain:
             are pooled. By default the predictions are what ``model`` returns.
         normalise_entropy: Divide the entropy by ln C, which maps it to [0, 1]. One sensitivity then
             transfers between benchmarks with different numbers of classes.
+        buffer: Keep g_t and g_{t+1} in a buffer of the model, so that they are part of its
+            ``state_dict``. If the model has such a buffer already, it is kept, and the gains start
+            from its values.
 
     Raises:
         ValueError: A setting is out of range, a name does not belong to a module, or the
@@ -82,6 +84,8 @@ class NeuronalGain:
     """The network."""
     value: Tensor
     """g_t, the gain of the latest training pass; a scalar."""
+    following: Tensor
+    """g_{t+1}, the gain of the next training pass; a scalar."""
     layers: tuple[Weighted, ...]
     """The gained layers."""
     observer: PredictionObserver
@@ -97,6 +101,7 @@ class NeuronalGain:
         layers: str | Iterable[str] = "all",
         output: str | Iterable[str] | None = None,
         normalise_entropy: bool = False,
+        buffer: bool = False,
     ) -> None:
         self.model = model
         self.observer = PredictionObserver(
@@ -107,16 +112,17 @@ class NeuronalGain:
         self._selected = layers if isinstance(layers, str) else list(layers)
         self._handles: list[Any] = []
         self._steps_without_pass = 0
-        check_dynamics(sensitivity, smoothing, baseline)
-        self.attach()
-        device = self.layers[0].weight.device
-        self.value = self._next = torch.tensor(baseline, dtype=torch.float32, device=device)
+        self._buffer: GainBuffer | None = None
+        self._owner = model if buffer else None
+        self._lacks_gain = self._has_new_gain = False
+        self.value = self.following = torch.tensor(baseline, dtype=torch.float32, device="cpu")
         self.configure(
             sensitivity=sensitivity,
             smoothing=smoothing,
             baseline=baseline,
             normalise_entropy=normalise_entropy,
         )
+        self.attach()
 
     def configure(
         self, *, sensitivity: float, smoothing: float, baseline: float, normalise_entropy: bool
@@ -149,27 +155,72 @@ class NeuronalGain:
                     f"output names {name!r}, which is not a module of {type(model).__name__}"
                 )
         gained = select_layers(model, self._selected, outputs[0] if outputs else None)
-        self.layers = tuple(gained)
-        self._tied = find_tied_modules(gained, model)
-        paths = [name.split(".") for name, module in modules.items() if module in gained]
-        prefixes = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
-        prefixes.discard("")
-        self._places = [
-            (name, modules[name.rpartition(".")[0]], name.rpartition(".")[2], modules[name])
-            for name in prefixes
-        ]
+        device = gained[0].weight.device
+        if device.type == "meta":
+            raise ValueError("the model is on the meta device; give it weights before a gain")
+        formers = attached_gains(model)
+        kept = next((former._buffer for former in formers if former._buffer is not None), None)
+        owner = self._owner if kept is None else kept.owner
+        buffer = None if owner is None else GainBuffer(owner, gained)
+        value, following = self.value, self.following
+        if kept is not None and buffer is not None and kept.is_used():
+            buffer.require_layers_of(kept)
+            value, following = kept.read()
 
-        for former in (self, *attached_gains(model)):  # two attached gains would both multiply
+        for former in (self, *formers):  # two attached gains would both multiply
             former.remove()
         _forget_compiled_code()
+        self.layers = tuple(gained)
+        self._places = Places(model, gained)
         self.observer.attach(model, gained)
-        self._handles += [layer.register_forward_hook(self._modulate) for layer in gained]
+        self._handles = [
+            layer.register_forward_hook(self._modulate, prepend=True) for layer in gained
+        ]
         self.observer.attach_outputs()
+        self._buffer = buffer
+        if buffer is not None:
+            buffer.register()
+        loads = (model if owner is None else owner).register_load_state_dict_post_hook
+        self._handles.append(loads(self._note_loaded_weights))  # type: ignore[no-untyped-call]
+        self.assign(value.to(device), following.to(device))
+        self._rest = self._rest.to(device)
+
+    def assign(self, value: Tensor, following: Tensor) -> None:
+        """Set g_t, the gain of evaluation passes, and g_{t+1}, that of the next training pass."""
+        self.value, self.following = value, following
+        if self._buffer is not None:
+            self._buffer.write(value, following)
+        self._lacks_gain, self._has_new_gain = False, True
 
     def _begin(self, is_training: bool) -> None:
         """Set the gain to g_{t+1} at the start of a training pass."""
+        buffer = None if self._buffer is None or is_transforming() else self._buffer
+        if buffer is not None:  # an average of models is written to the buffers of a copy
+            self.value, self.following = buffer.read()
+        if self._lacks_gain and not torch.compiler.is_compiling():
+            self._warn_of_lacking_gain()
         if is_training:
-            self.value = self._next
+            self.value = self.following
+            self._has_new_gain = False
+            if buffer is not None:
+                buffer.write(self.value, self.following)
+
+    def _note_loaded_weights(self, module: nn.Module, incompatible_keys: Any) -> None:
+        """Note that weights were loaded, with their gain or without it."""
+        missing = {key.rpartition(".")[2] for key in incompatible_keys.missing_keys}
+        if self._buffer is not None and NAME not in missing:
+            self._buffer.check()
+            self.assign(*self._buffer.read())
+        elif not self._has_new_gain:
+            self._lacks_gain = bool(self.value != self._rest) or bool(self.following != self._rest)
+
+    def _warn_of_lacking_gain(self) -> None:
+        self._lacks_gain = False
+        warnings.warn(
+            "weights were loaded into the model, but not the gain they were trained with; load the "
+            "optimizer's state, too, or keep the gain in the weights with gain_buffer=True",
+            stacklevel=2,
+        )
 
     def _modulate(self, layer: Weighted, args: tuple[Any, ...], output: Tensor) -> Tensor:
         observer = self.observer
@@ -194,50 +245,44 @@ class NeuronalGain:
             return torch.lerp(bias, output, self.value)  # b + g (W x + b - b), in one pass
         return output * self.value + ((1 - self.value) * bias).to(output.dtype)
 
-    def advance(self, processes: ProcessGroup | None = None) -> None:
+    def advance(self, processes: ProcessGroup | None = None, *, expects_pass: bool = True) -> None:
         """Compute g_{t+1} from the entropy of the training passes since the last call.
 
         The next training pass uses g_{t+1}. Without a training pass since the last call, the gain
         does not change. A warning is issued if a gained layer is no longer part of the model, if a
-        training pass returned no logits, or if no training pass precedes the second step. The first
-        step may lack one, because distributed checkpoints initialise optimizers with such a step.
+        training pass returned no logits, or if no training pass precedes the second expected one.
 
         Args:
             processes: The process group of the replicas of the network. All of its processes must
                 call this method. The entropy is averaged over the predictions of all processes, so
                 their gains stay equal.
+            expects_pass: Whether a training pass should have preceded this call.
         """
-        self._warn_of_replaced_modules()
+        if self._lacks_gain:
+            self._warn_of_lacking_gain()
+        if replaced := self._places.find_replaced():
+            warnings.warn(
+                f"{replaced} was replaced and is no longer part of the model, so its successor has "
+                "no gain; call the optimizer's reattach() after replacing modules",
+                stacklevel=4,
+            )
         seen = self.observer.take()
         if seen is None:
-            self._warn_of_missing_passes()
+            if expects_pass:
+                self._warn_of_missing_passes()
             if processes is None:
                 return
             seen = torch.zeros_like(self.value), torch.zeros_like(self.value)
         with torch.inference_mode(False):
             if processes is not None:
-                pooled = torch.stack([each.to(self.value.dtype) for each in seen])
+                pooled = torch.stack([_whole(each).to(self.value.dtype) for each in seen])
                 torch.distributed.all_reduce(pooled, group=processes)
                 seen = pooled[0], pooled[1]
-            total, count = seen
+            total, count = (_whole(each) for each in seen)
             following = self.compute_next((total / count).to(self.value.dtype))
-            self._next = torch.where(following.isnan(), self._next, following)
-
-    def _warn_of_replaced_modules(self) -> None:
-        replaced = [
-            name
-            for name, parent, key, module in self._places
-            if parent._modules.get(key) is not module
-        ]
-        if replaced:  # but a module that was wrapped is still there
-            present = set(self.model.modules())
-            replaced = [name for name, _, _, module in self._places if module not in present]
-        if replaced:
-            warnings.warn(
-                f"{min(replaced, key=len)} was replaced and is no longer part of the model, so its "
-                "successor has no gain; call the optimizer's reattach() after replacing modules",
-                stacklevel=5,
-            )
+            self.following = torch.where(following.isnan(), self.following, following)
+            if self._buffer is not None:
+                self._buffer.write(self.value, self.following)
 
     def _warn_of_missing_passes(self) -> None:
         if self.observer.expects_pass:
@@ -260,12 +305,12 @@ class NeuronalGain:
             entropy,
             sensitivity=self.sensitivity,
             smoothing=self.smoothing,
-            baseline=self._rest,
+            baseline=self._rest.to(self.value.device),
         )
 
     def override(self, gain: Tensor) -> None:
         """Use ``gain``, a scalar, in the next training pass instead of the computed g_{t+1}."""
-        self._next = gain
+        self.assign(self.value, gain)
 
     def copy_to(self, copy: nn.Module) -> None:
         """Set the gain of a deep copy of the model to the current gain.
@@ -286,7 +331,7 @@ class NeuronalGain:
                 f"{type(copy).__name__} has no gain: it is not a copy of a gained model"
             )
         for gain in gains:
-            gain.value = gain._next = self.value
+            gain.assign(self.value, self.value)
 
     def remove(self) -> None:
         """Detach the gain; the model then computes with its plain weights."""
@@ -294,8 +339,10 @@ class NeuronalGain:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        if self._buffer is not None:
+            self._buffer.remove()
+            self._buffer = None
 
-    @torch.no_grad()
     def fold(self) -> None:
         """Multiply the weights by the gain in place, and detach the gain from the model.
 
@@ -309,40 +356,40 @@ class NeuronalGain:
         """
         if not self._handles:
             raise RuntimeError("the gain is not attached to the model, so it cannot be folded")
-        for layer in self.layers:
-            if "weight" not in layer._parameters:
-                raise RuntimeError(
-                    f"the weight of {layer} is computed from other parameters, into which the gain "
-                    "cannot be multiplied; remove the parametrization first"
-                )
-        if self._tied:
-            raise RuntimeError(
-                f"a gained layer shares its weight with {', '.join(self._tied)}, which has no gain "
-                "and would be multiplied as well; give one of them a copy of the weight, and build "
-                "the gain after that"
-            )
-        for weight in dict.fromkeys(layer.weight for layer in self.layers):  # shared weights once
-            weight.mul_(self.value)
+        multiply_weights(self.layers, self.value, self.model)
         self.remove()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the settings, g_t (``value``) and g_{t+1} (``next``)."""
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the dynamics, by name."""
         return {
             "sensitivity": self.sensitivity,
             "smoothing": self.smoothing,
             "baseline": self.baseline,
             "normalise_entropy": self.observer.normalise_entropy,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings, g_t (``value``) and g_{t+1} (``next``)."""
+        return {
+            **self.settings,
             "value": self.value.clone(),
-            "next": self._next.clone(),
+            "next": self.following.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state from :meth:`state_dict`; entropies observed since the last step are lost."""
         with torch.inference_mode(False):
-            self.value = state["value"].to(self.value.device, copy=True)
-            self._next = state["next"].to(self.value.device, copy=True)
-            self.configure(**{name: state[name] for name in SETTINGS})
+            self.configure(**{name: state[name] for name in self.settings})
+            value, following = state["value"], state["next"]
+            device = self.value.device
+            self.assign(value.to(device, copy=True), following.to(device, copy=True))
         self.observer.forget()
+
+
+def _whole(value: Tensor) -> Tensor:
+    """Return a tensor that is not distributed."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 def _forget_compiled_code() -> None:

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 Weighted = nn.Linear | nn.modules.conv._ConvNd
 """A layer that is linear in its weight; also ``Conv1D`` of GPT-2, which needs no import."""
@@ -122,7 +123,61 @@ def count_units(layer: Weighted) -> int:
     raise AssertionError(f"{type(layer).__name__} is not a weighted layer")
 
 
-def find_tied_modules(gained: list[Weighted], model: nn.Module) -> tuple[str, ...]:
+class Places:
+    """The places of layers in a model, and of the modules that contain them."""
+
+    def __init__(self, model: nn.Module, layers: Iterable[nn.Module]) -> None:
+        chosen = set(layers)
+        modules = dict(model.named_modules(remove_duplicate=False))
+        paths = [name.split(".") for name, module in modules.items() if module in chosen]
+        prefixes = {".".join(path[:end]) for path in paths for end in range(1, len(path) + 1)}
+        prefixes.discard("")
+        self._model = model
+        self._places = [
+            (name, modules[name.rpartition(".")[0]], name.rpartition(".")[2], modules[name])
+            for name in prefixes
+        ]
+
+    def find_replaced(self) -> str | None:
+        """Return the name of a module that is no longer part of the model; None if all are."""
+        replaced = [
+            name
+            for name, parent, key, module in self._places
+            if parent._modules.get(key) is not module
+        ]
+        if replaced:  # but a module that was wrapped is still there
+            present = set(self._model.modules())
+            replaced = [name for name, _, _, module in self._places if module not in present]
+        return min(replaced, key=len, default=None)
+
+
+@torch.no_grad()
+def multiply_weights(layers: Iterable[Weighted], factor: Tensor, model: nn.Module) -> None:
+    """Multiply the weights of layers of a model by a factor, in place.
+
+    Raises:
+        RuntimeError: A weight is computed from other parameters, as by
+            ``torch.nn.utils.parametrizations``, or is shared with a module that is not a layer of
+            these, such as an embedding.
+    """
+    layers = list(layers)
+    for layer in layers:
+        if "weight" not in layer._parameters:
+            raise RuntimeError(
+                f"the weight of {layer} is computed from other parameters, into which the gain "
+                "cannot be multiplied; remove the parametrization first"
+            )
+    if tied := _find_tied_modules(layers, model):
+        raise RuntimeError(
+            f"a gained layer shares its weight with {', '.join(tied)}, which has no gain and would "
+            "be multiplied as well; give one of them a copy of the weight, and build the gain "
+            "after that"
+        )
+    for weight in dict.fromkeys(layer.weight for layer in layers):  # shared weights once
+        weight.mul_(factor)
+
+
+def _find_tied_modules(gained: list[Weighted], model: nn.Module) -> tuple[str, ...]:
     """Return the names of the modules without a gain that share the weight of a gained layer."""
     weights = {id(layer._parameters.get("weight")) for layer in gained}
     return tuple(

@@ -35,7 +35,8 @@ class NGMSGD(SGD):
     The training loop needs no changes. A hook observes the logits that the model returns in
     training passes, and each ``step()`` updates the gain. Evaluation passes use the gain of the
     latest training pass and do not change it. ``state_dict()`` stores the gain in every parameter
-    group, because distributed checkpoints keep values there that belong to no single parameter.
+    group, because distributed checkpoints keep values there that belong to no single parameter. Its
+    settings can be changed in the first group, as ``param_groups[0]["gain_sensitivity"]``.
 
     If ``torch.distributed`` is initialised, the entropy is averaged over the predictions of all
     processes, so that the gain is equal in all of them, however the model is wrapped. All processes
@@ -62,9 +63,13 @@ class NGMSGD(SGD):
         weight_decay: L2 penalty, as in ``torch.optim.SGD``.
         process_group: The processes over which the entropy is averaged. The default is the group of
             ``DistributedDataParallel`` if ``model`` is wrapped in it, else the default group.
+        gain_buffer: Keep the gain in the model's ``state_dict``, as the buffer ``neuronal_gain``.
+            The weights alone then describe the network. Models that load these weights need the
+            buffer, too: see :func:`ngm_tune.attach_gain`. A model that has the buffer keeps it, and
+            its gain starts from the values in it.
 
     Raises:
-        TypeError: ``model`` is not a module, or its parameters are distributed tensors.
+        TypeError: ``model`` is not a module, or its parameters are flattened.
         ValueError: A setting is out of range, a name does not belong to a module, or the
             ``forward`` of a gained layer is not that of a linear or convolutional layer.
 
@@ -95,6 +100,7 @@ class NGMSGD(SGD):
         normalise_entropy: bool = False,
         weight_decay: float = 0.0,
         process_group: ProcessGroup | None = None,
+        gain_buffer: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -105,7 +111,8 @@ class NGMSGD(SGD):
         self._replica = model if isinstance(model, DistributedDataParallel) else None
         self._process_group = _Shared(process_group)
         model = model if self._replica is None else self._replica.module
-        _refuse_distributed_tensors(model)
+        _refuse_flat_parameters(model)
+        _refuse_threads(model)
         modulation = NeuronalGain(
             model,
             sensitivity=gain_sensitivity,
@@ -114,6 +121,7 @@ class NGMSGD(SGD):
             layers=layers,
             output=output,
             normalise_entropy=normalise_entropy,
+            buffer=gain_buffer,
         )
         try:
             gained, backbone = _split_parameters(model, modulation)
@@ -127,22 +135,35 @@ class NGMSGD(SGD):
             modulation.remove()
             raise
         self.modulation = modulation
+        self._share_gain()
         self._backbone_momentum = backbone_momentum
         self._groups = {role: number for number, role in enumerate(present)}
         self._follow_steps()
 
     def __repr__(self) -> str:
-        gain = self.modulation
-        settings = (
-            f"gain_sensitivity={gain.sensitivity}, entropy_smoothing={gain.smoothing}, "
-            f"baseline_gain={gain.baseline}, normalise_entropy={gain.observer.normalise_entropy}"
-        )
-        return f"{super().__repr__()}\nGain on {len(gain.layers)} layers: {settings}"
+        self._follow_settings()
+        self._share_gain()
+        return f"{super().__repr__()}\nGain on {len(self.modulation.layers)} layers"
+
+    def _share_gain(self) -> None:
+        """Write the state of the gain into the parameter groups."""
+        state = {f"gain_{key}": value for key, value in self.modulation.state_dict().items()}
+        self.defaults.update(state)
+        for group in self.param_groups:
+            group.update(state)
+
+    def _follow_settings(self) -> None:
+        """Use the settings of the gain in the first parameter group, which code may change."""
+        settings = self.modulation.settings
+        given = {name: self.param_groups[0][f"gain_{name}"] for name in settings}
+        if given != settings:
+            self.modulation.configure(**given)
 
     def _follow_steps(self) -> None:
         def refuse_uneven_inputs(*_: object) -> None:
             # torch does not reset this flag when a join() has ended.
-            if self._replica is not None and self._replica._join_config.enable:
+            known = self._replica is not None and self._replica._join_config.enable
+            if known or self.modulation.observer.joins:
                 raise RuntimeError(
                     "NGMSGD averages the entropy over all processes in every step, so it cannot be "
                     "used in or after a join() of DistributedDataParallel; give all processes "
@@ -150,7 +171,11 @@ class NGMSGD(SGD):
                 )
 
         def advance(*_: object) -> None:
-            self.modulation.advance(self._processes())
+            self._follow_settings()
+            waits = self.modulation.observer.expects_pass
+            # Distributed checkpoints initialise optimizers with steps of learning rate 0.
+            trains = not waits or any(group["lr"] != 0.0 for group in self.param_groups)
+            self.modulation.advance(self._processes(), expects_pass=trains)
 
         self.register_step_pre_hook(refuse_uneven_inputs)
         self.register_step_post_hook(advance)
@@ -271,9 +296,13 @@ class NGMSGD(SGD):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of SGD, with the state of the gain in every parameter group."""
-        state = super().state_dict()
-        gain = {f"gain_{key}": value for key, value in self.modulation.state_dict().items()}
-        return {**state, "param_groups": [{**group, **gain} for group in state["param_groups"]]}
+        self._follow_settings()
+        self._share_gain()
+        if self.state:  # distributed checkpoints then expect the state of every parameter
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    self.state.setdefault(parameter, {})
+        return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state from :meth:`state_dict`.
@@ -282,12 +311,11 @@ class NGMSGD(SGD):
             ValueError: ``state_dict`` lacks the gain or a part of its state.
         """
         names = {f"gain_{key}": key for key in self.modulation.state_dict()}
-        groups = state_dict["param_groups"]
-        if not all(names.keys() <= group.keys() for group in groups):
+        if not all(names.keys() <= group.keys() for group in state_dict["param_groups"]):
             raise ValueError("state_dict holds no gain: it is not the state of an NGMSGD optimizer")
-        plain = [{k: v for k, v in group.items() if k not in names} for group in groups]
-        super().load_state_dict({**state_dict, "param_groups": plain})
-        self.modulation.load_state_dict({key: groups[0][name] for name, key in names.items()})
+        super().load_state_dict(state_dict)
+        group = self.param_groups[0]
+        self.modulation.load_state_dict({key: group[name] for name, key in names.items()})
 
 
 class _Shared(NamedTuple):
@@ -308,10 +336,17 @@ def _split_parameters(
     return gained, [p for p in model.parameters() if id(p) not in in_gained]
 
 
-def _refuse_distributed_tensors(model: nn.Module) -> None:
-    for name, parameter in model.named_parameters():
-        if hasattr(parameter, "device_mesh"):
-            raise TypeError(
-                f"{name} is a distributed tensor, as made by fully_shard or parallelize_module; "
-                "NGMSGD takes models with whole parameters, such as DistributedDataParallel"
-            )
+def _refuse_flat_parameters(model: nn.Module) -> None:
+    if any(getattr(parameter, "_is_flat_param", False) for parameter in model.parameters()):
+        raise TypeError(
+            "FullyShardedDataParallel has flattened the parameters of gained and other layers into "
+            "one; build it with use_orig_params=True, or use fully_shard"
+        )
+
+
+def _refuse_threads(model: nn.Module) -> None:
+    if any(isinstance(m, nn.DataParallel) and len(m.device_ids) > 1 for m in model.modules()):
+        raise TypeError(
+            "nn.DataParallel runs copies of the model in several threads, which cannot share one "
+            "gain; use DistributedDataParallel"
+        )

@@ -14,6 +14,7 @@ from ngm_tune.optim.layers import Weighted, weighted_layers
 from ngm_tune.optim.predictions import (
     class_dimension,
     find_logits,
+    is_joining,
     is_training_pass,
     is_transformed,
     predictive_entropy,
@@ -41,6 +42,8 @@ class PredictionObserver:
     """The gained layer that was called last; it is the likeliest to have computed the logits."""
     expects_pass: bool
     """Whether no training pass was observed yet."""
+    joins: bool
+    """Whether the latest training pass was made in a ``join()`` of DistributedDataParallel."""
 
     def __init__(
         self, outputs: Iterable[str], *, normalise_entropy: bool, on_begin: Callable[[bool], None]
@@ -49,6 +52,7 @@ class PredictionObserver:
         self.normalise_entropy = normalise_entropy
         self.last_layer = None
         self.expects_pass = True
+        self.joins = False
         self._on_begin = on_begin
         self._handles: list[Any] = []
         self.forget()
@@ -93,8 +97,15 @@ class PredictionObserver:
 
     def begin(self, module: nn.Module) -> None:
         """Note that a pass begins with a call of a module."""
+        if "_is_replica" in module.__dict__:
+            raise RuntimeError(
+                "nn.DataParallel runs copies of the model in several threads, which cannot share "
+                "one gain; use DistributedDataParallel"
+            )
         self._is_training = is_training_pass(module)
-        self._trained = self._trained or self._is_training
+        if self._is_training:
+            self._trained = True
+            self.joins = is_joining()
         self._on_begin(self._is_training)
 
     def end(self, module: nn.Module, returned: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import CheckpointFunction
 
 from ngm_tune.optim.layers import Weighted, count_units, spatial_dimensions
@@ -85,6 +86,22 @@ def is_transformed(values: Tensor) -> bool:
     """Whether a tensor belongs to a ``torch.func`` transform, which it must not outlive."""
     return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(
         values
+    )
+
+
+def is_joining() -> bool:
+    """Whether a ``DistributedDataParallel`` runs that was used in a ``join()``, now or before."""
+    if torch.compiler.is_compiling():
+        return False
+    replica = DistributedDataParallel._active_ddp_module
+    return replica is not None and replica._join_config.enable
+
+
+def is_transforming() -> bool:
+    """Whether this code runs in a ``torch.func`` transform, in which tensors must not change."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._functorch.peek_interpreter_stack() is not None
     )
 
 

@@ -174,12 +174,12 @@ def _attached_gain(model: nn.Module) -> NeuronalGain | None:
 
 @contextmanager
 def _gain_of_one(modulation: NeuronalGain) -> Iterator[None]:
-    value = modulation.value
-    modulation.value = torch.ones_like(value)
+    value, following = modulation.value, modulation.following
+    modulation.assign(torch.ones_like(value), following)
     try:
         yield
     finally:
-        modulation.value = value
+        modulation.assign(value, following)
 
 
 def _largest_eigenvalue(

@@ -214,7 +214,11 @@ def test_steps_without_a_training_pass_warn_once() -> None:
     optimizer, insensitive = NGMSGD(tiny()), NGMSGD(tiny(), gain_sensitivity=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        optimizer.step()  # distributed checkpoints do this to initialise the state
+        optimizer.step()  # as code does to initialise the state
+        optimizer.param_groups[0]["lr"] = 0.0
+        for _ in range(3):
+            optimizer.step()
+        optimizer.param_groups[0]["lr"] = 0.1
     with pytest.warns(
         UserWarning, match="observed no training pass before the second step"
     ) as warned:
@@ -230,7 +234,35 @@ def test_steps_without_a_training_pass_warn_once() -> None:
 def test_repr_shows_the_settings() -> None:
     shown = repr(NGMSGD(tiny(), gain_sensitivity=0.25))
     assert shown.startswith("NGMSGD (")
-    assert "Gain on 2 layers: gain_sensitivity=0.25, entropy_smoothing=0.9" in shown
+    assert "gain_sensitivity: 0.25" in shown
+    assert shown.endswith("Gain on 2 layers")
+
+
+def test_settings_can_be_changed_in_the_parameter_groups() -> None:
+    model, other = tiny(), tiny()
+    optimizer, reference = NGMSGD(model, gain_sensitivity=0.3), NGMSGD(other, gain_sensitivity=0.7)
+    optimizer.param_groups[0]["gain_sensitivity"] = 0.7
+    assert optimizer.state_dict()["param_groups"][0]["gain_sensitivity"] == 0.7
+    for seed in range(3):
+        step(model, optimizer, *batch(seed))
+        step(other, reference, *batch(seed))
+    assert torch.equal(optimizer.gain, reference.gain)
+    optimizer.param_groups[0]["gain_smoothing"] = 1.0
+    with pytest.raises(ValueError, match=r"Invalid entropy smoothing: 1\.0"):
+        step(model, optimizer, *batch(0))
+
+
+def test_data_parallel_over_several_devices_is_refused() -> None:
+    """Its replicas run in threads; here one replica runs, because machines have few devices."""
+    model = tiny()
+    parallel = nn.DataParallel(model)
+    optimizer = NGMSGD(parallel, lr=0.1)  # a single device needs no replicas
+    step(parallel, optimizer, *batch(0))
+    with pytest.raises(RuntimeError, match="DataParallel runs copies of the model in several"):
+        model._replicate_for_data_parallel()(batch(0)[0])
+    parallel.device_ids = [0, 1]
+    with pytest.raises(TypeError, match="DataParallel runs copies of the model in several threads"):
+        NGMSGD(parallel)
 
 
 def test_normalised_entropy_of_a_uniform_prediction_is_one() -> None:
