@@ -33,8 +33,8 @@ def model() -> nn.Module:
     return nn.Linear(2, 2)
 
 
-@pytest.mark.parametrize("benchmark", ["split-digits", "rotated-digits"])
-def test_defaults_ship_for_the_digits_benchmarks(benchmark: str) -> None:
+@pytest.mark.parametrize("benchmark", ["split-digits", "rotated-digits", "split-mnist"])
+def test_defaults_ship_for_the_benchmarks_of_the_findings(benchmark: str) -> None:
     optimizer = NGMSGD.from_defaults(model(), benchmark)
     assert 0 < optimizer.param_groups[0]["lr"] <= 1
     assert optimizer.modulation.sensitivity > 0
