@@ -245,8 +245,8 @@ def _merge_nested(
 def _concatenate(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return the rows of all tables. Columns that a table lacks are null.
 
-    A column with numbers of several types has floats, and one with other types has text, as if
-    all methods were in one study (:func:`ngm_tune.results.columns.column_type`).
+    A setting that is a number in one table and text in another one has text, as if
+    all methods were in one study (:func:`ngm_tune.results.columns.column_kind`).
     """
     types: dict[str, set[pl.DataType]] = {}
     for table in tables:

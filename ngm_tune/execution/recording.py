@@ -11,7 +11,13 @@ import pyarrow as pa
 
 from ngm_tune.execution.trial_config import TrialConfig
 from ngm_tune.metrics.registry import METRICS, compute_metrics
-from ngm_tune.results.columns import CONFIG_PREFIX, INT64_LIMIT, SEARCH_PREFIX
+from ngm_tune.results.columns import (
+    CONFIG_PREFIX,
+    SEARCH_PREFIX,
+    WHOLE_LIMIT,
+    Kind,
+    encode,
+)
 from ngm_tune.results.directory import FAILURES, Results, checkpoint_of
 from ngm_tune.results.outcome import Row
 from ngm_tune.results.schema import (
@@ -80,21 +86,16 @@ def trial_identity(config: TrialConfig, seed: int) -> Row:
             raise ValueError(
                 f"{config['method']}: configure returns {name} = {value!r} for "
                 f"{config['coordinates']}"
-                + (f"; its column has the type {kinds[name]}" if name in kinds else "")
+                + ("; its column has the type float" if name in kinds else "")
             )
     return _identity(config, seed, settings)
 
 
-def _can_store(kind: str, value: Any) -> bool:
-    """Whether a column of this type stores a value without loss; a text column stores any value."""
-    match kind:
-        case "int":
-            return type(value) is int and -INT64_LIMIT <= value < INT64_LIMIT
-        case "float":
-            return type(value) in (int, float)
-        case "bool":
-            return type(value) is bool
-    return kind == "str"
+def _can_store(kind: Kind, value: Any) -> bool:
+    """Whether the columns store a value without loss; a text column stores any value."""
+    if kind != "float":
+        return True
+    return type(value) is float or (type(value) is int and abs(value) <= WHOLE_LIMIT)
 
 
 def _identity(config: TrialConfig, seed: int, settings: Mapping[str, Any]) -> Row:
@@ -115,9 +116,12 @@ def _identity(config: TrialConfig, seed: int, settings: Mapping[str, Any]) -> Ro
     }
 
 
-def _prefixed_columns(prefix: str, values: Mapping[str, Any], kinds: Mapping[str, str]) -> Row:
-    """Return values by prefixed column name; values of text columns are converted to text."""
-    return {prefix + k: str(v) if kinds[k] == "str" else v for k, v in values.items()}
+def _prefixed_columns(prefix: str, values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Row:
+    """Return the columns of hyper-parameters or search coordinates."""
+    row: Row = {}
+    for name, value in values.items():
+        row |= encode(prefix + name, value, kinds[name])
+    return row
 
 
 def write_trial(config: TrialConfig, rows: Sequence[Row], tasks: Sequence[Row]) -> None:
@@ -143,7 +147,7 @@ def write_failure(config: TrialConfig, report: str) -> None:
     Results(config["results"]).write_text(f"{FAILURES}/{config['run_id']}.txt", report)
     kinds = config["hyperparameter_columns"]
     settings = config["hyperparameters"].items()
-    storable = {name: value for name, value in settings if _can_store(kinds.get(name, ""), value)}
+    storable = {n: value for n, value in settings if n in kinds and _can_store(kinds[n], value)}
     rows = [{**_identity(config, seed, storable), "status": "failed"} for seed in config["seeds"]]
     write_trial(config, rows, [])
 

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from ngm_tune.errors import UserError
 from ngm_tune.methods.files import MethodsFile
 from ngm_tune.methods.registry import current_registry
+from ngm_tune.results.columns import Kind
 from ngm_tune.search.run_spec import Phase, RunSpec
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
@@ -35,11 +36,11 @@ class TrialConfig(TypedDict):
     phase: Phase
     seeds: list[int]
     hyperparameters: dict[str, Any]
-    hyperparameter_columns: dict[str, str]
-    """Types of the columns ``config_*`` by name, for all methods of the study."""
+    hyperparameter_columns: dict[str, Kind]
+    """The columns ``config_*`` of each hyper-parameter, for all methods of the study."""
     coordinates: dict[str, Any]
-    coordinate_columns: dict[str, str]
-    """Types of the columns ``search_*`` by name, for all methods of the study."""
+    coordinate_columns: dict[str, Kind]
+    """The columns ``search_*`` of each search coordinate, for all methods of the study."""
     objectives: list[str]
     constraints: list[str]
     iterations_per_task: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from ngm_tune.methods.finite_space import corner, draw_points
-from ngm_tune.results.columns import INT64_LIMIT, Domain, column_type, infer_domain
+from ngm_tune.results.columns import WHOLE_LIMIT, Domain, common_type, infer_domain
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -145,7 +145,7 @@ class Method:
     @property
     def hyperparameters(self) -> dict[str, type]:
         """Types of the hyper-parameters by name; ``str`` for mixed types."""
-        return {name: column_type([domain]) for name, domain in self.domains.items()}
+        return {name: common_type(domain) for name, domain in self.domains.items()}
 
     @cached_property
     def domains(self) -> dict[str, Domain]:
@@ -188,6 +188,8 @@ def _check_range(name: str, distribution: object) -> None:
                 f"Invalid range of {name}: {distribution!r} (must be a FloatDistribution, "
                 "IntDistribution or CategoricalDistribution of Optuna)"
             )
+        if isinstance(distribution, IntDistribution):
+            _check_whole_numbers(f"range of {name}", (distribution.low, distribution.high))
         return
     choices = distribution.choices
     numbers = [choice for choice in choices if isinstance(choice, float)]
@@ -196,14 +198,16 @@ def _check_range(name: str, distribution: object) -> None:
             f"Invalid choices of {name}: {choices} (must be None, bool, int, float or str, "
             "and not NaN; configure can convert them to other objects)"
         )
-    if any(
-        isinstance(choice, int) and not -INT64_LIMIT <= choice < INT64_LIMIT for choice in choices
-    ):
-        raise ValueError(f"Invalid choices of {name}: {choices} (an integer has more than 64 bits)")
+    _check_whole_numbers(f"choices of {name}", choices)
     if min(len(set(choices)), len(set(map(str, choices)))) < len(choices):
         raise ValueError(
             f"Invalid choices of {name}: {choices} (two are equal or have the same string)"
         )
+
+
+def _check_whole_numbers(what: str, values: Sequence[object]) -> None:
+    if any(isinstance(value, int) and abs(value) > WHOLE_LIMIT for value in values):
+        raise ValueError(f"Invalid {what}: {values} (a whole number is larger than 2**53)")
 
 
 def _plain(values: Config) -> Config:

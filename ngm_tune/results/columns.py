@@ -1,7 +1,9 @@
-"""Types of the columns that methods share, and decoding of their values.
+"""Columns of hyper-parameters and search coordinates, and decoding of their values.
 
-A column has one type for all methods. For example, integers of one method are stored as floats if
-another method has floats, and choices of mixed types are stored as strings.
+The type of a column depends on its name alone, so that tables of different studies have the same
+types and can be read together. Numbers are in the column ``config_NAME``, as float64. Other values
+are in the column ``config_NAME_text``. If a study has both, the text column has every value, and
+the numeric one has the numbers, and true and false as 1 and 0.
 """
 
 from __future__ import annotations
@@ -9,16 +11,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 CONFIG_PREFIX = "config_"
 """Prefix of the columns with hyper-parameters."""
 SEARCH_PREFIX = "search_"
 """Prefix of the columns with search coordinates, for hyper-parameters that were searched."""
-INT64_LIMIT = 2**63
-"""Integers in results are at least ``-INT64_LIMIT`` and less than ``INT64_LIMIT``."""
+TEXT_SUFFIX = "_text"
+"""Suffix of the columns with values as text."""
+WHOLE_LIMIT = 2**53
+"""Largest absolute value of whole numbers in results: float64 has all of them exactly."""
 Domain = type | Sequence[Any]
 """The values that a hyper-parameter can have: all values of a type, or a list of choices."""
+Kind = Literal["float", "str", "float and str"]
+"""The columns that a hyper-parameter has."""
 
 
 def infer_domain(values: Sequence[Any]) -> Domain:
@@ -29,17 +35,43 @@ def infer_domain(values: Sequence[Any]) -> Domain:
     return list({str(value): value for value in values}.values())
 
 
-def column_type(domains: Sequence[Domain]) -> type:
-    """Return the type of a column that holds values of all domains; str if no other type does."""
-    kinds = {
-        kind
-        for domain in domains
-        for kind in ([domain] if isinstance(domain, type) else map(type, domain))
-    }
+def common_type(domain: Domain) -> type:
+    """Return the type of all values of a domain: bool, int, float, or str if no other type is."""
+    kinds = _types_in(domain)
     if kinds == {int, float}:
         return float
     kind = kinds.pop()
     return str if kinds or kind not in (bool, int, float) else kind
+
+
+def column_kind(domains: Sequence[Domain]) -> Kind:
+    """Return the columns that store the values of all domains."""
+    kinds = {kind for domain in domains for kind in _types_in(domain)}
+    if kinds <= {int, float}:
+        return "float"
+    return "float and str" if kinds & {bool, int, float} else "str"
+
+
+def _types_in(domain: Domain) -> set[type]:
+    return {domain} if isinstance(domain, type) else set(map(type, domain))
+
+
+def columns_of(name: str, kind: Kind) -> dict[str, type]:
+    """Return the columns of a hyper-parameter, with its prefix in ``name``, and their types."""
+    numbers: dict[str, type] = {} if kind == "str" else {name: float}
+    return numbers if kind == "float" else {**numbers, name + TEXT_SUFFIX: str}
+
+
+def encode(name: str, value: Any, kind: Kind) -> dict[str, float | str | None]:
+    """Return the values of the columns of a hyper-parameter.
+
+    Example:
+        >>> encode("config_width", 3, "float and str")
+        {'config_width': 3.0, 'config_width_text': '3'}
+    """
+    is_exact = isinstance(value, float) or (isinstance(value, int) and abs(value) <= WHOLE_LIMIT)
+    stored = {float: float(value) if is_exact else None, str: str(value)}
+    return {column: stored[type_] for column, type_ in columns_of(name, kind).items()}
 
 
 def decode(stored: Any, domain: Domain) -> Any:
@@ -57,28 +89,37 @@ def decode(stored: Any, domain: Domain) -> Any:
         return _decode_choice(stored, domain)
     if domain is bool:
         return {"True": True, "False": False}.get(stored, stored)
+    if domain is int and isinstance(stored, str):
+        with suppress(ValueError):
+            return int(stored)
     try:
-        value = domain(stored)
+        number = float(stored) if domain is int else None
+        value = domain(stored if number is None else number)
     except (TypeError, ValueError, OverflowError):
         return stored
-    return stored if domain is int and isinstance(stored, float) and value != stored else value
+    return stored if number is not None and value != number else value
 
 
 def _decode_choice(stored: Any, choices: Sequence[Any]) -> Any:
     """Return the choice that is stored as this value.
 
-    A string that is not a choice is parsed, if the result has the type of a choice: choices
-    can be computed from a continuous search coordinate.
+    A string that is not a choice is parsed. The result is a choice if it equals one, such as 1,
+    stored as 1.0, or has the type of one, since choices can be computed from a continuous search
+    coordinate.
     """
     for choice in choices:
         if str(choice) == str(stored):
             return choice
+    value = stored
     if isinstance(stored, str):
         with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             value = ast.literal_eval(stored)
-            return value if type(value) in map(type, choices) else stored
-        return stored
-    return next((choice for choice in choices if choice == stored), stored)  # 1, stored as 1.0
+        if isinstance(value, str):
+            return stored
+    for choice in choices:
+        if choice == value and isinstance(choice, bool) == isinstance(value, bool):
+            return choice
+    return value if type(value) in map(type, choices) else stored
 
 
 def decode_hyperparameters(row: Mapping[str, Any], domains: Mapping[str, Domain]) -> dict[str, Any]:

@@ -53,6 +53,7 @@ from ngm_tune.results.schema import (
     is_newer_version,
     schema_version,
     with_repetition,
+    with_settings,
 )
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
@@ -319,7 +320,7 @@ class Results(Directory):
         run = name.removesuffix(".parquet")
         problem = find_schema_problem(table, rows.schema)
         if problem is None:
-            rows = with_repetition(table, rows)
+            rows = with_settings(table, with_repetition(table, rows))
             problem = find_rows_problem(table, run, rows)
         if problem is not None and is_newer_version(rows.schema):
             raise NewerResultsError(

@@ -15,12 +15,13 @@ from ngm_tune.results.schema import Status, Table, schema_version
 
 GAPS = ("avg_sg", "avg_sg_first", "avg_sg_old", "avg_sg_signed", "avg_sg_first_signed")
 """Metrics whose definition schema version 3 changed or added."""
-_FIRST_VERSION = 3
+FIRST_CURRENT_VERSION = 3
+"""Schema version of the first files whose gaps are stored as they are defined now."""
 
 
 def needs_recomputation(table: Table, rows: pa.Table) -> bool:
     """Return whether rows have stability gaps of an earlier schema."""
-    return table in ("trials", "tasks") and schema_version(rows.schema) < _FIRST_VERSION
+    return table in ("trials", "tasks") and schema_version(rows.schema) < FIRST_CURRENT_VERSION
 
 
 def recompute_gaps(table: Table, rows: pa.Table, curves: pa.Table | None) -> pa.Table:

@@ -12,17 +12,20 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ngm_tune.metrics.registry import METRICS
-from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
+from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX, TEXT_SUFFIX, Kind, columns_of
 from ngm_tune.results.ids import TrialId, parse_run, trial_of
 
-SCHEMA_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
+SCHEMA_VERSION = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
 """Schema versions that can be read.
 
 Version 1 had neither ``tasks/`` nor ``search_`` columns. Until version 2 stability gaps were
 signed; :mod:`ngm_tune.results.recomputation` computes the present ones when results are read.
+Until version 3 the types of hyper-parameters depended on the study: they could be int64 and bool,
+and text was in columns without the suffix ``_text``.
 """
 VERSION_KEY = b"ngm_tune.schema_version"
 """Key of the schema version in the metadata of a file."""
@@ -55,22 +58,17 @@ class Status(StrEnum):
         return max(map(cls, statuses), key=order.index)
 
 
-_ARROW_TYPES = {
-    "float": pa.float64(),
-    "int": pa.int64(),
-    "bool": pa.bool_(),
-    "str": pa.string(),
-}
+_ARROW_TYPES = {float: pa.float64(), str: pa.string()}
 
 
 def trials_schema(
-    hyperparameters: Mapping[str, str], coordinates: Mapping[str, str] | None = None
+    hyperparameters: Mapping[str, Kind], coordinates: Mapping[str, Kind] | None = None
 ) -> pa.Schema:
     """Return the schema of ``trials/`` for a study.
 
     Args:
-        hyperparameters: Type of each hyper-parameter: ``float``, ``int``, ``bool`` or ``str``.
-        coordinates: Type of each search coordinate.
+        hyperparameters: Columns of each hyper-parameter, by name.
+        coordinates: Columns of each search coordinate, by name.
     """
     identity = [
         ("study", pa.string()),
@@ -82,9 +80,11 @@ def trials_schema(
         ("phase", pa.string()),
         ("status", pa.string()),
     ]
-    config = [(CONFIG_PREFIX + name, _ARROW_TYPES[kind]) for name, kind in hyperparameters.items()]
-    config += [
-        (SEARCH_PREFIX + name, _ARROW_TYPES[kind]) for name, kind in (coordinates or {}).items()
+    settings = [
+        (column, _ARROW_TYPES[type_])
+        for prefix, kinds in ((CONFIG_PREFIX, hyperparameters), (SEARCH_PREFIX, coordinates or {}))
+        for name, kind in kinds.items()
+        for column, type_ in columns_of(prefix + name, kind).items()
     ]
     metrics = [(name, pa.float64()) for name in METRICS]
     outcome = [
@@ -93,7 +93,7 @@ def trials_schema(
         ("wall_seconds", pa.float64()),
         ("node", pa.string()),
     ]
-    return _versioned(pa.schema(identity + config + metrics + outcome))
+    return _versioned(pa.schema(identity + settings + metrics + outcome))
 
 
 def _versioned(schema: pa.Schema) -> pa.Schema:
@@ -238,6 +238,32 @@ def with_repetition(table: Table, rows: pa.Table) -> pa.Table:
         return rows
     zeros = pa.array([0] * rows.num_rows, pa.int64())
     return rows.add_column(rows.column_names.index("trial_id"), REPETITION, zeros)
+
+
+def with_settings(table: Table, rows: pa.Table) -> pa.Table:
+    """Return the rows of a file; those of ``trials/`` with one column for each setting.
+
+    The column of a hyper-parameter or search coordinate has its name without the suffix ``_text``.
+    It has text if the file has its values as text, and otherwise float64. Integers and booleans of
+    older files are converted.
+    """
+    if table != "trials":
+        return rows
+    has_suffix = schema_version(rows.schema) >= 4
+    columns: dict[str, pa.ChunkedArray] = {}
+    for field, column in zip(rows.schema, rows.columns, strict=True):
+        name, values = field.name, column
+        if name.startswith((CONFIG_PREFIX, SEARCH_PREFIX)):
+            if has_suffix and name.endswith(TEXT_SUFFIX) and field.type == pa.string():
+                name = name.removesuffix(TEXT_SUFFIX)  # replaces the column with numbers
+            elif pa.types.is_integer(field.type):
+                values = column.cast(pa.float64())
+            elif pa.types.is_boolean(field.type):
+                values = pc.if_else(column, "True", "False")
+        columns[name] = values
+    return pa.Table.from_arrays(
+        list(columns.values()), names=list(columns), metadata=rows.schema.metadata
+    )
 
 
 def find_rows_problem(table: Table, run: str, rows: pa.Table) -> str | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from ngm_tune.benchmarks import Benchmark, get_benchmark
 from ngm_tune.benchmarks.arrangement import Arrangement
 from ngm_tune.benchmarks.custom_benchmark import with_placeholder_classes
 from ngm_tune.methods import Config, Method
-from ngm_tune.results.columns import Domain, column_type
+from ngm_tune.results.columns import Domain, Kind, column_kind
 from ngm_tune.study.initial_points import locate, select_points
 from ngm_tune.study.search_spaces import (
     Reference,
@@ -26,8 +26,6 @@ from ngm_tune.study.study import Study
 
 if TYPE_CHECKING:
     from torch import nn
-
-_TYPES = {FloatDistribution: "float", IntDistribution: "int"}
 
 
 @dataclass(frozen=True)
@@ -70,23 +68,24 @@ class StudyPlan:
         )
 
     @cached_property
-    def hyperparameters(self) -> dict[str, str]:
-        """Type of the results column of each hyper-parameter, by name, over all methods."""
-        domains: dict[str, list[Domain]] = {}
-        for method in self.methods:
-            for name, domain in self.domains_of(method).items():
-                domains.setdefault(name, []).append(domain)
-        return {name: column_type(of_methods).__name__ for name, of_methods in domains.items()}
+    def hyperparameters(self) -> dict[str, Kind]:
+        """The results columns of each hyper-parameter, by name, over all methods."""
+        return _column_kinds(map(self.domains_of, self.methods))
 
     @cached_property
-    def coordinates(self) -> dict[str, str]:
-        """Type of the results column of each search coordinate, by name, over all methods."""
-        types: dict[str, str] = {}
-        for method in self.methods.values() if self.study.settings is None else ():
-            for name, distribution in method.space.items():
-                kind = _TYPES.get(type(distribution), "str")
-                types[name] = kind if types.get(name, kind) == kind else "str"
-        return types
+    def coordinates(self) -> dict[str, Kind]:
+        """The results columns of each search coordinate, by name, over all methods."""
+        if self.study.settings is not None:
+            return {}
+        spaces = (method.space for method in self.methods.values())
+        kinds = _column_kinds({k: _domain_of(d) for k, d in space.items()} for space in spaces)
+        chosen = [
+            name
+            for method in self.methods.values()
+            for name, distribution in method.space.items()
+            if isinstance(distribution, CategoricalDistribution) and kinds[name] == "float"
+        ]
+        return kinds | dict.fromkeys(chosen, "float and str")
 
     def domains_of(self, method: str) -> dict[str, Domain]:
         """Return the domain of each hyper-parameter of a method, searched or fixed."""
@@ -182,6 +181,21 @@ class StudyPlan:
         The network of an unresolved ``custom`` has a placeholder number of outputs.
         """
         return self.outlines[benchmark].build_model()
+
+
+def _column_kinds(domains_of_methods: Iterable[Mapping[str, Domain]]) -> dict[str, Kind]:
+    """Return the results columns of each name, over the domains of all methods."""
+    domains: dict[str, list[Domain]] = {}
+    for of_method in domains_of_methods:
+        for name, domain in of_method.items():
+            domains.setdefault(name, []).append(domain)
+    return {name: column_kind(of_name) for name, of_name in domains.items()}
+
+
+def _domain_of(distribution: BaseDistribution) -> Domain:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    return int if isinstance(distribution, IntDistribution) else float
 
 
 def _derive(seed: int, repetition: int, purpose: str) -> int:

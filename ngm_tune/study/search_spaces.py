@@ -13,7 +13,7 @@ from optuna.distributions import (
 
 from ngm_tune.methods import Method, get_method
 from ngm_tune.methods.named import is_named, with_ranges
-from ngm_tune.results.columns import INT64_LIMIT, decode
+from ngm_tune.results.columns import WHOLE_LIMIT, decode
 
 SearchSpace = dict[str, BaseDistribution]
 """Distribution of each search coordinate of a method."""
@@ -75,7 +75,7 @@ def _replace_range(key: str, former: BaseDistribution, values: list[Any]) -> Bas
             )
         return CategoricalDistribution(values)
     is_integer = isinstance(former, IntDistribution)
-    types, limit = ((int,), INT64_LIMIT) if is_integer else ((int, float), _FLOAT_LIMIT)
+    types, limit = ((int,), WHOLE_LIMIT) if is_integer else ((int, float), _FLOAT_LIMIT)
     if len(values) != 2 or not all(type(v) in types and abs(v) < limit for v in values):
         numbers = "whole numbers" if is_integer else "finite numbers"
         raise ValueError(f"{key} = {values}: must be the lowest and the highest value, {numbers}")

@@ -12,7 +12,7 @@ from ngm_tune.methods import Config, methods
 from ngm_tune.methods.named import is_named, require_space
 from ngm_tune.methods.registry import current_registry
 from ngm_tune.metrics.constraints import Constraint
-from ngm_tune.results.columns import INT64_LIMIT
+from ngm_tune.results.columns import TEXT_SUFFIX, WHOLE_LIMIT
 from ngm_tune.results.ids import is_like_repetition
 from ngm_tune.study.names import check_names
 from ngm_tune.study.plan import StudyPlan
@@ -41,6 +41,7 @@ def validate(study: Study) -> StudyPlan:
     for method in study.search_space:
         _require_method(study, "search_space", method)
     plan = StudyPlan.resolve(study)
+    _check_columns(plan)
     _check_arrangement(plan)
     _check_search(plan)
     _check_fixed(plan)
@@ -72,6 +73,18 @@ def _require_method(study: Study, key: str, name: str) -> None:
             f"{key} has {name}, which is not a method of the study; its methods are "
             f"{', '.join(study.methods)}"
         )
+
+
+def _check_columns(plan: StudyPlan) -> None:
+    """Raise ValueError if two hyper-parameters have a results column in common."""
+    for kinds in (plan.hyperparameters, plan.coordinates):
+        for name, kind in kinds.items():
+            other = name + TEXT_SUFFIX
+            if kind != "float" and kinds.get(other, "str") != "str":
+                raise ValueError(
+                    f"methods = {plan.study.methods}: the hyper-parameter {name}, as text, and the "
+                    f"hyper-parameter {other} have the same results column; rename one of them"
+                )
 
 
 def _check_arrangement(plan: StudyPlan) -> None:
@@ -215,8 +228,10 @@ def _check_hyperparameters(
             raise ValueError(f"{key}.{parameter} = {value!r}: must be {_KINDS[kind].title}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{key}.{parameter} = {value}: must be a finite number")
-        if type(value) is int and not -INT64_LIMIT <= value < INT64_LIMIT:
-            raise ValueError(f"{key}.{parameter} = {value}: must be a 64-bit whole number")
+        if type(value) is int and abs(value) > WHOLE_LIMIT:
+            raise ValueError(
+                f"{key}.{parameter} = {value}: must be a whole number from -2**53 to 2**53"
+            )
 
 
 class _Kind(NamedTuple):

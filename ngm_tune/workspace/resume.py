@@ -12,10 +12,11 @@ import pyarrow as pa
 from optuna.storages import BaseStorage
 
 from ngm_tune.errors import RecordError, UserError
+from ngm_tune.results.columns import CONFIG_PREFIX, SEARCH_PREFIX
 from ngm_tune.results.directory import FAILURES, JOURNAL, Results
 from ngm_tune.results.outcome import Outcome, compute_outcome, extract_coordinates
 from ngm_tune.results.recomputation import needs_recomputation
-from ngm_tune.results.schema import Status, trials_schema
+from ngm_tune.results.schema import Status
 from ngm_tune.search.fixed_runs import (
     RunSource,
     create_confirmation,
@@ -182,12 +183,12 @@ def find_trial_problem(run: str, rows: pa.Table, plan: StudyPlan) -> str | None:
     problem = plan.study.expected_runs.find_problem(run, rows)
     if problem is not None:
         return problem
-    for column in trials_schema(plan.hyperparameters, plan.coordinates):
-        if column.name not in rows.schema.names:
-            continue
-        column_type = rows.schema.field(column.name).type
-        if column_type != column.type:
-            return f"column {column.name} is of type {column_type} instead of {column.type}"
+    for prefix, kinds in ((CONFIG_PREFIX, plan.hyperparameters), (SEARCH_PREFIX, plan.coordinates)):
+        for name, kind in kinds.items():
+            column, expected = prefix + name, pa.float64() if kind == "float" else pa.string()
+            if column in rows.schema.names and rows.schema.field(column).type != expected:
+                actual = rows.schema.field(column).type
+                return f"column {column} is of type {actual} instead of {expected}"
     if plan.study.settings is not None:
         return None
     space = plan.spaces[rows["method"][0].as_py()]

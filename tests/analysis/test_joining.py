@@ -17,6 +17,7 @@ from ngm_tune.analysis.loading import load
 from ngm_tune.analysis.statistics.answer import answers
 from ngm_tune.analysis.statistics.mechanism import cost_info
 from ngm_tune.errors import UserError
+from ngm_tune.results.columns import Kind, encode
 from ngm_tune.results.schema import SCHEMAS, trials_schema
 from tests.helpers.commands import Command
 from tests.helpers.made_up import REPEATED, MadeUp, Point, identity
@@ -279,10 +280,10 @@ def test_the_cost_of_a_method_is_that_of_the_first_directory(tmp_path: Path) -> 
 
 
 def test_columns_of_different_types_have_the_type_of_one_study(tmp_path: Path) -> None:
-    values = [
+    values: list[tuple[str, Kind, object]] = [
         ("ngm-sgd", "float", 0.5),
-        ("sgd", "int", 3),
-        ("adam", "bool", True),
+        ("sgd", "float", 3),
+        ("adam", "float and str", True),
         ("ema", "str", "x"),
     ]
     locations = []
@@ -291,7 +292,7 @@ def test_columns_of_different_types_have_the_type_of_one_study(tmp_path: Path) -
         rows = [
             {
                 **identity(f"{SPLIT}.{method}.0000", seed),
-                "phase": "search", "status": "completed", "config_mode": value,
+                "phase": "search", "status": "completed", **encode("config_mode", value, kind),
                 "avg_acc": 0.9, "avg_sg": 0.1,
             }
             for seed in (0, 1)
@@ -302,7 +303,7 @@ def test_columns_of_different_types_have_the_type_of_one_study(tmp_path: Path) -
         )
         locations.append(location)
     assert load_joined(locations[:2]).search["config_mode"].to_list() == [0.5, 3.0]
-    assert load_joined(locations).search["config_mode"].to_list() == ["0.5", "3", "True", "x"]
+    assert load_joined(locations).search["config_mode"].to_list() == ["0.5", "3.0", "True", "x"]
 
 
 def test_a_report_of_several_directories_is_written(tmp_path: Path, ngm_tune: Command) -> None:

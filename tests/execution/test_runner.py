@@ -301,10 +301,10 @@ def test_custom_images_are_trained_with_the_strategy_replay(
     assert set(rows["status"]) == {"completed"}
     assert set(rows["phase"]) == {"search", "confirm"}
     settings = dict(rows.select("method", pl.struct(pl.col("^config_.*$"))).iter_rows())
-    assert settings["ngm-sgd"]["config_normalise_entropy"] is True
-    assert settings["ngm-sgd"]["config_layers"] == "output"
+    assert settings["ngm-sgd"]["config_normalise_entropy_text"] == "True"
+    assert settings["ngm-sgd"]["config_layers_text"] == "output"
     assert settings["er"]["config_buffer_size"] == 7
-    assert settings["ewc"]["config_layers"] is None
+    assert settings["ewc"]["config_layers_text"] is None
     assert "is complete" in ngm_tune(*command).out
     assert ngm_tune("analyze", results, "--no-images").code == 0
     # The tasks are part of the study, so other classes make it a different study.

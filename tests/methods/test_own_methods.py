@@ -83,11 +83,11 @@ def test_computed_tuples_are_decode() -> None:
 
 
 def a_trial(location: Path, **settings: Any) -> dict[str, Any]:
-    """Return the config of a trial whose study has an integer column ``k``."""
-    return OtherStudy(location).trial_config(settings, hyperparameter_columns={"k": "int"})
+    """Return the config of a trial whose study has a numeric column ``k``."""
+    return OtherStudy(location).trial_config(settings, hyperparameter_columns={"k": "float"})
 
 
-@pytest.mark.parametrize("settings", [{"k": 0.1}, {"k": "many"}, {"k": 2**70}, {"l": 1}])
+@pytest.mark.parametrize("settings", [{"k": True}, {"k": "many"}, {"k": 2**70}, {"l": 1}])
 def test_a_value_that_no_column_can_store_is_a_failure(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:

@@ -25,6 +25,7 @@ from ngm_tune.results.directory import (
     checkpoint_of,
     is_completed,
 )
+from ngm_tune.results.recomputation import FIRST_CURRENT_VERSION
 from ngm_tune.results.schema import SCHEMA_VERSION, Table, schema_version
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
@@ -106,7 +107,7 @@ def examine_tables(results: Results, study: Study | None) -> Iterator[Finding]:
                 yield from _examine_gaps(results, table, name, rows)
         for version, count in sorted(n_older.items()):
             description = f"{count} files of schema version {version}, which can still be read"
-            if table in ("trials", "tasks"):
+            if table in ("trials", "tasks") and version < FIRST_CURRENT_VERSION:
                 description += "; their stability gaps are recomputed from curves/"
             yield Finding(f"{table}/", description, "note")
 

@@ -166,8 +166,9 @@ normalise_entropy = true
     done = ngm_tune("run", study, "--results", results)
     assert done.code == 0, done
     rows = pl.read_parquet(results / "trials" / "*.parquet")
-    assert set(rows["config_layers"]) == {"output"}
-    assert set(rows["config_normalise_entropy"]) == {True}
+    assert set(rows["config_layers_text"]) == {"output"}
+    assert set(rows["config_normalise_entropy"]) == {1.0}
+    assert set(rows["config_normalise_entropy_text"]) == {"True"}
     assert set(rows["phase"]) == {"confirm"}
     for command in ("analyze", "defaults"):
         done = ngm_tune(command, results)
