@@ -75,7 +75,8 @@ COLUMNS_OF = {
 
 TABLES = {
     "trials": "One row for each run. Beside the columns below, `config_*` columns hold the "
-    "hyper-parameters and `search_*` columns the search coordinates.",
+    "hyper-parameters and `search_*` columns the search coordinates: numbers as double, with true "
+    "and false as 1 and 0, and other values as text in columns that end in `_text`.",
     "tasks": "One row for each run and task. Each metric is computed as if `task` were the last.",
     "curves": "One row for each evaluation of a task.",
     "steps": "One row for each training iteration.",

@@ -12,8 +12,11 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from unittest import SkipTest
 
+import duckdb
+import polars as pl
 import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
@@ -78,6 +81,46 @@ def test_blocks_of_a_page_work_in_order(
         for value in list(document.namespace.values()):
             if isinstance(value, Method):  # as if its file were given with --methods
                 monkeypatch.setitem(methods(), value.name, value)
+
+
+QUERIES = [page for page in PAGES if "_parquet(" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", QUERIES, ids=lambda page: page.name)
+def test_queries_never_average_validation_with_test_data(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the search, on validation data, are negative here, which no result may be."""
+    results = tmp_path / "results" / "quickstart"
+    shutil.copytree(ROOT / "tests/data/schema-3-without-searches", results)
+    for file in results.glob("[tc]*/*.parquet"):
+        if not file.stem.endswith(".confirm"):
+            rows = pl.read_parquet(file)
+            columns = {"avg_acc", "avg_sg", "accuracy"} & set(rows.columns)
+            rows.with_columns(
+                pl.lit(-99, rows.schema[name]).alias(name) for name in columns
+            ).write_parquet(file)
+    monkeypatch.chdir(tmp_path)
+    document, checked = SYBIL.parse(page), 0
+    for example in document.examples():
+        before = dict(document.namespace)
+        with suppress(SkipTest):
+            example.evaluate()
+        for name in ("by_trial", "by_method", "first_task"):
+            table = document.namespace.get(name)
+            if table is not before.get(name):
+                averages = as_polars(table).select("^(avg_acc|avg_sg|accuracy|gap)$")
+                assert averages.height
+                assert min(column.min() for column in averages) >= 0.0
+                checked += 1
+    assert checked == 5
+
+
+def as_polars(table: Any) -> pl.DataFrame:
+    """Return the result of a query with DuckDB, pandas or polars."""
+    if isinstance(table, duckdb.DuckDBPyRelation):
+        return table.pl()
+    return table if isinstance(table, pl.DataFrame) else pl.from_pandas(table)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
