@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from math import isnan
 from pathlib import Path
@@ -15,6 +14,7 @@ from ngm_tune import __version__
 from ngm_tune.errors import UserError
 from ngm_tune.messages import counted
 from ngm_tune.results.filesystem import Directory
+from ngm_tune.toml import parse_toml
 
 from .loaded_study import LoadedStudy
 from .loading import load, output_beside
@@ -181,6 +181,6 @@ def _is_replaceable(path: Path) -> bool:
     if not path.is_file() or not path.stat().st_size:
         return not path.is_dir()
     try:
-        return "defaults" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+        return "defaults" in parse_toml(path.read_text(encoding="utf-8"))
+    except ValueError:
         return False

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+_MAX_LENGTH = 300
+"""Number of characters of a value that messages show."""
+
 
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun, in the plural unless the count is 1.
@@ -17,6 +20,11 @@ def counted(count: int, noun: str) -> str:
         '2 trials'
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def shortened(text: str) -> str:
+    """Return a text, or its beginning if it is longer than a message should be."""
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]} …"
 
 
 def locate_keys(problem: ErrorDetails, content: Any) -> list[str]:
@@ -67,7 +75,7 @@ def describe_problem(problem: ErrorDetails, key: str, others: Iterable[ErrorDeta
     kinds = [message, *(_message(other).removeprefix("Input should be ") for other in others)]
     *first, last = dict.fromkeys(kinds)
     allowed = f"{', '.join(first)} or {last}" if first else last
-    return f"{key} = {problem['input']!r}: {allowed[0].lower()}{allowed[1:]}"
+    return f"{key} = {shortened(repr(problem['input']))}: {allowed[0].lower()}{allowed[1:]}"
 
 
 def _message(problem: ErrorDetails) -> str:

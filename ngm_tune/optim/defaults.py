@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from ngm_tune.toml import parse_toml
 
 
 def load_defaults(
@@ -29,7 +30,7 @@ def load_defaults(
     source = files("ngm_tune.optim") / "defaults.toml" if path is None else Path(path)
     name = "the shipped defaults" if path is None else str(path)
     try:
-        entries = tomllib.loads(source.read_text(encoding="utf-8"))["defaults"]
+        entries = parse_toml(source.read_text(encoding="utf-8"))["defaults"]
         settings = {
             entry["benchmark"]: {
                 name: None if value == "None" else value  # TOML has no null value
@@ -38,7 +39,7 @@ def load_defaults(
             for entry in entries
             if entry["method"] == method
         }
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} is not a file of ngm-tune defaults: {error!r}") from error
     benchmarks = ", ".join(map(repr, settings)) or "no benchmark"
     if benchmark is None and len(settings) != 1:

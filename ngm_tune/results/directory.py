@@ -28,7 +28,6 @@ of :mod:`ngm_tune.results.schema`, so any tool that reads Parquet reads their fo
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -55,6 +54,7 @@ from ngm_tune.results.schema import (
     with_repetition,
     with_settings,
 )
+from ngm_tune.toml import parse_toml
 
 STUDY, ENVIRONMENT = "study.toml", "environment.json"
 JOURNAL, LOCK = "optuna.journal", "driver.json"
@@ -119,8 +119,8 @@ class Results(Directory):
 
     def _parse_study(self) -> dict[str, Any]:
         try:
-            return tomllib.loads(self._read_text(STUDY))
-        except (ValueError, RecursionError) as error:
+            return parse_toml(self._read_text(STUDY))
+        except ValueError as error:
             raise self._file_error(STUDY, f"not valid TOML: {error}") from error
 
     def read_environment(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import deepcopy
@@ -16,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from ngm_tune.benchmarks import Custom
 from ngm_tune.errors import StudyError, UserError
-from ngm_tune.messages import describe_problem, dotted, locate_keys
+from ngm_tune.messages import describe_problem, dotted, locate_keys, shortened
 from ngm_tune.results.legacy_keys import REMOVED_KEYS, current_key
 from ngm_tune.study.builds import check_builds
 from ngm_tune.study.plan import StudyPlan
@@ -24,6 +23,7 @@ from ngm_tune.study.sections import Confirm, Resources
 from ngm_tune.study.shipped import shipped_names, shipped_text
 from ngm_tune.study.study import Study
 from ngm_tune.study.validation import validate
+from ngm_tune.toml import check_depth, parse_toml
 
 _LIST_OR_TABLE = re.compile(r"\s*(\[.*\]|\{.*\})\s*")
 _KEYS = {
@@ -55,8 +55,8 @@ def load_study(
     """
     origin, text = _read_source(source)
     try:
-        content = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_toml(text)
+    except ValueError as error:
         raise StudyError(origin, f"not valid TOML: {error}") from error
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem).strip("-._")
     if name:
@@ -141,15 +141,16 @@ def _apply(content: dict[str, Any], override: str) -> None:
     """Apply a ``key=value`` override to the content of a study."""
     key, equals, text = override.partition("=")
     *tables, last = key.strip().split(".")
+    shown = shortened(override)
     if not equals or not last or not all(tables):
-        raise UserError(f"--set {override}: expected KEY=VALUE, such as trials=4")
+        raise UserError(f"--set {shown}: expected KEY=VALUE, such as trials=4")
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError) as error:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError as error:
         if _LIST_OR_TABLE.fullmatch(text):  # usually the shell has removed the quotes
             raise UserError(
-                f"--set {override}: {text.strip()} is not valid TOML ({error}); put the whole "
-                f"argument in single quotes, such as --set 'methods=[\"sgd\"]'"
+                f"--set {shown}: {shortened(text.strip())} is not valid TOML ({error}); put the "
+                f"whole argument in single quotes, such as --set 'methods=[\"sgd\"]'"
             ) from error
         parsed = {}
     value = parsed["value"] if parsed.keys() == {"value"} else text.strip()
@@ -157,8 +158,12 @@ def _apply(content: dict[str, Any], override: str) -> None:
     for name in tables:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise UserError(f"--set {override}: {name} is not a table of the study")
+            raise UserError(f"--set {shown}: {name} is not a table of the study")
     table[last] = value
+    try:
+        check_depth(content)
+    except ValueError as error:
+        raise UserError(f"--set {shown}: {error}") from None
 
 
 def _explain(error: ValidationError, content: dict[str, Any]) -> str:
