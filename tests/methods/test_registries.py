@@ -46,7 +46,8 @@ def test_reading_a_registry_loads_no_heavy_package(statements: str) -> None:
 def test_the_builder_of_ngm_sgd_has_the_arguments_of_the_optimizer() -> None:
     """The builder repeats the signature so that it can be read without torch."""
     ours, theirs = signature(builders.ngm_sgd), signature(NGMSGD)
-    expected = [p for name, p in theirs.parameters.items() if name != "process_group"]
+    of_stacks = ("process_group", "gain_buffer")  # studies train on one device, without exports
+    expected = [p for name, p in theirs.parameters.items() if name not in of_stacks]
     assert list(ours.parameters.values()) == expected
 
 

@@ -76,7 +76,7 @@ def test_a_method_takes_the_settings_of_its_benchmark_and_the_study(file: Path) 
         "backbone_momentum": 0.9,
         "normalise_entropy": True,
     }
-    assert StudyPlan.resolve(fixed).hyperparameters["normalise_entropy"] == "bool"
+    assert StudyPlan.resolve(fixed).hyperparameters["normalise_entropy"] == "float and str"
 
 
 def test_layer_names_must_exist_in_every_network_of_the_study(file: Path) -> None:
@@ -145,7 +145,7 @@ def test_search_coordinates_are_not_hyperparameters(file: Path) -> None:
         "lr": "float",
         "dc_gain": "float",
         "gain_decay": "float",
-        "warmup": "int",
+        "warmup": "float",
     }
     assert "dc_gain" not in StudyPlan.resolve(study).hyperparameters
 

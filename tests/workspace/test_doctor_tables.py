@@ -79,7 +79,7 @@ def test_results_of_a_newer_version_are_reported_and_left_unchanged(
     before = count_contents(copy)
     answer = ngm_tune("doctor", copy)
     assert answer.code == 1
-    assert "schema version 99; this version of ngm-tune reads 1 to 3; a newer" in answer.out
+    assert "schema version 99; this version of ngm-tune reads 1 to 4; a newer" in answer.out
     assert path.exists()
     assert before.items() <= count_contents(copy).items()
 

@@ -18,6 +18,7 @@ from ngm_tune.study.files import load_study
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.workspace.doctor import examine
 from ngm_tune.workspace.manifest import write_manifest, write_study
+from ngm_tune.workspace.remaining import is_complete, read_sources
 from ngm_tune.workspace.warm_start import add_warm_start_points
 
 COMMON = [
@@ -53,7 +54,8 @@ def before(location: Path) -> list[Answer]:
 def grown(location: Path, before: list[Answer]) -> Path:
     """Results of the finished study, to which transfer was added."""
     ended = {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*")}
-    left = estimate(StudyPlan.resolve(WITH), str(location))
+    plan = StudyPlan.resolve(WITH)
+    left = estimate(plan, str(location), read_sources(plan, str(location)))
     summary = drive(WITH, str(location), executor="local")
     assert summary.complete
     after = {path.name: path.stat().st_mtime_ns for path in location.glob("trials/*")}
@@ -111,7 +113,7 @@ def test_verdicts_are_those_without_transfers(grown: Path, before: list[Answer])
 def test_a_study_with_transfers_is_undamaged_and_complete(grown: Path) -> None:
     assert examine(str(grown)) == []
     assert drive(WITH, str(grown), executor="local").already_complete
-    assert estimate(StudyPlan.resolve(WITH), str(grown)) == []
+    assert is_complete(read_sources(StudyPlan.resolve(WITH), str(grown)))
 
 
 def test_the_doctor_updates_a_study_file_from_before_transfers(grown: Path) -> None:
