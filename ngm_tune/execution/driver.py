@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal
 
 from ngm_tune.errors import UserError
 from ngm_tune.execution.ray_address import CLIENT, require_listener
-from ngm_tune.execution.resumable import require_resumable_methods
 from ngm_tune.execution.signals import SENT_BY_SCHEDULERS, deferred, graceful_signals, interrupt
 from ngm_tune.execution.stopper import StudyStopper
 from ngm_tune.execution.summary import StudySummary, summarise
@@ -128,7 +127,6 @@ def drive(
         already_complete = is_complete(sources) and not needs_costs(study, shared_location, sources)
         timed_out = False
         if not already_complete:
-            require_resumable_methods(plan)
             with show(sources), open_executor as opened_executor:
                 from ngm_tune.execution import runner
 

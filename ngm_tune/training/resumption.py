@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from ngm_tune.benchmarks.models import MLP
-from ngm_tune.benchmarks.tasks import TaskSplit
 from ngm_tune.learners import Learner
-from ngm_tune.methods import Config, Method
 from ngm_tune.training.checkpoints import pack, unpack
-from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining, TaskRecord
-from ngm_tune.training.options import EvaluationSchedule, StreamOptions
-
-_ITERATIONS = 60
-"""Iterations of each of two tasks in the check of a method. State of which no effect shows within
-the second task is not found, except that of a scheduler."""
 
 
 def train_and_save(run: ContinualTraining) -> list[bytes]:
@@ -52,41 +41,6 @@ def find_difference_after_resuming(
     if not difference and _scheduler_states(resumed.learner) != _scheduler_states(whole.learner):
         return "the state of a learning-rate scheduler differs"
     return difference
-
-
-def explain_lost_state(method: Method, settings: Config) -> str | None:
-    """Return why a method cannot be resumed; None if a resumed run equals an uninterrupted one.
-
-    The runs are short, on random data and a small network. None is also returned where they give
-    no answer: the method raises an exception, or its runs with one seed differ.
-
-    Args:
-        method: The method.
-        settings: Arguments of its ``build``.
-    """
-    start = partial(_start_small_run, method, settings)
-    try:
-        whole = start()
-        difference = next(
-            filter(
-                None,
-                (
-                    find_difference_after_resuming(whole, saved, start())
-                    for saved in train_and_save(whole)
-                ),
-            ),
-            None,
-        )
-        if difference is None or first_difference(whole.records, finish(start())):
-            return None
-    except Exception:  # the method is user code; the study records what it raises
-        return None
-    return (
-        f"{method.name} cannot be resumed: a run that continues from a checkpoint differs from an "
-        f"uninterrupted one ({difference}), because training changes something that is not in the "
-        "optimizer's state_dict; put it into state_dict, or return a Learner whose state_dict and "
-        "load_state_dict include it"
-    )
 
 
 def finish(run: ContinualTraining) -> list[TaskRecord]:
@@ -125,20 +79,3 @@ def _scheduler_states(learner: Learner) -> list[dict[str, Any]]:
         for scheduler in attributes
         if isinstance(scheduler, LRScheduler)
     ]
-
-
-def _start_small_run(method: Method, settings: Config) -> ContinualTraining:
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(64, 8, generator=generator)
-    examples = TaskSplit(inputs, torch.arange(64) // 16, (32, 32))
-
-    return ContinualTraining(
-        examples,
-        Evaluator(examples),
-        lambda: MLP((8, 8, 4), hidden_std=0.3, output_std=0.3),
-        partial(method.build, **settings),
-        seed=0,
-        iterations_per_task=_ITERATIONS,
-        stream=StreamOptions(batch_size=8),
-        evaluation=EvaluationSchedule(every=_ITERATIONS),
-    )
