@@ -34,17 +34,27 @@ def set_training_weights(learner: Learner) -> None:
         optimizer.train()
 
 
+def has_modes(learner: Learner) -> bool:
+    """Return whether the optimizer of a learner has the methods ``train`` and ``eval``."""
+    return _optimizer_with_modes(learner) is not None
+
+
 @contextmanager
-def evaluation_weights(learner: Learner) -> Iterator[nn.Module]:
+def evaluation_weights(learner: Learner, *, is_new: bool = False) -> Iterator[nn.Module]:
     """Return a context with the model at the weights that the method is evaluated at.
 
     Afterwards the weights are those of training, bit for bit: ``eval()`` followed by ``train()``
     rounds, so the context restores them from a copy. Without an optimizer that has both methods
     nothing is copied.
+
+    Args:
+        learner: The method and its network.
+        is_new: Whether no step was taken yet. The weights of both modes are then equal, and some
+            optimizers, such as SPlus, cannot change their mode.
     """
     optimizer = _optimizer_with_modes(learner)
-    if optimizer is None or not any(learner.optimizer.state.values()):
-        yield learner.evaluated  # SPlus cannot average before its first step
+    if optimizer is None or is_new:
+        yield learner.evaluated
         return
     optimizer.train()
     weights = [p for p in learner.model.parameters() if p.requires_grad]

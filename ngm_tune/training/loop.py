@@ -211,7 +211,7 @@ class ContinualTraining:
             self.learner.begin_task(task)
             adaptive = self._begin_adaptive_evaluation(task)
             if self._probe is not None:
-                with evaluation_weights(self.learner):
+                with evaluation_weights(self.learner, is_new=task == 0):
                     self._probe.begin_task(self.learner)
             for i, batch in enumerate(batches):
                 steps[i] = self._train_step(batch)
@@ -261,7 +261,7 @@ class ContinualTraining:
             return None
         before = self.records[-1].accuracy[-1] if self.records else torch.empty(0)
         tasks = self.evaluation.tasks_during(task)
-        with evaluation_weights(self.learner) as model:
+        with evaluation_weights(self.learner, is_new=task == 0) as model:
             return AdaptiveEvaluation(self._evaluator, model, task, tasks, before)
 
     def _by_task(self, evaluations: list[Tensor]) -> Tensor:

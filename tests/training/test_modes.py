@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pytorch_optimizer import ScheduleFreeAdamW, ScheduleFreeSGD, ScheduleFreeWrapper, SPlus
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from ngm_tune.benchmarks import get_benchmark
@@ -27,6 +27,38 @@ def schedule_free(model: nn.Module) -> Optimizer:
 
 def wrapped(model: nn.Module) -> Optimizer:
     return ScheduleFreeWrapper(SGD(model.parameters(), lr=0.3))
+
+
+class Averaging(SGD):
+    """Averages its weights, and keeps everything in attributes instead of ``state``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model.parameters(), lr=0.3)
+        self.weights = list(model.parameters())
+        self.average = [p.detach().clone() for p in self.weights]
+        self.trained: list[Tensor] = []
+        self.steps = 0
+
+    def step(self, closure: Any = None) -> Any:
+        assert not self.trained, "a step in evaluation mode"
+        loss = super().step(closure)
+        self.steps += 1
+        torch._foreach_lerp_(self.average, self.weights, weight=1.0 / self.steps)
+        return loss
+
+    def eval(self) -> None:
+        if not self.trained:
+            self.trained = [p.detach().clone() for p in self.weights]
+            self._set(self.average)
+
+    def train(self) -> None:
+        if self.trained:
+            self._set(self.trained)
+            self.trained = []
+
+    @torch.no_grad()
+    def _set(self, values: list[Tensor]) -> None:
+        torch._foreach_copy_(self.weights, values)
 
 
 def splus(model: nn.Module) -> Optimizer:
@@ -117,6 +149,18 @@ def test_a_resumed_run_is_bit_identical(build: Build) -> None:
     second.load_state_dict(first.state_dict())
     finish(second)
     assert all(map(are_equal, whole.records, second.records))
+
+
+def test_state_outside_of_the_state_attribute_is_averaged_too() -> None:
+    run = start(Averaging, iterations_per_task=8)
+    record = run.train_task()
+    optimizer = run.learner.optimizer
+    assert isinstance(optimizer, Averaging)
+    of_training = score(run.learner.model)
+    optimizer.eval()
+    averaged = score(run.learner.model)
+    assert record.loss[-1, 0].item() == pytest.approx(averaged[1], rel=1e-6)
+    assert record.loss[-1, 0].item() != pytest.approx(of_training[1], rel=1e-2)
 
 
 def test_probes_measure_the_averaged_weights() -> None:
