@@ -125,30 +125,34 @@ def benchmarks() -> None:
 @app.command()
 def methods(files: MethodsOption = None) -> None:
     """List the methods, their search spaces, and the package or file that each comes from."""
+    from importlib.metadata import version
+
     from ngm_tune.methods.named_spaces import NAMED_SPACES
     from ngm_tune.methods.registry import current_registry
 
     use_methods(files)
-    print_table(
-        ("method", "title", "search space", "task-aware", "source", "from"),
+    rows = [
         (
-            (
-                method.name,
-                method.title,
-                ", ".join(f"{k} {_range(d)}" for k, d in method.space.items()),
-                "yes" if method.task_aware else "",
-                method.source,
-                current_registry().origins.get(name, "ngm-tune"),
-            )
-            for name, method in current_registry().methods.items()
-        ),
-    )
-    console.print(
-        "Optimizers of torch.optim and pytorch_optimizer are methods, too, such as torch:Adagrad. "
-        f"With a search space of their own: {', '.join(NAMED_SPACES)}."
-    )
+            method.name,
+            method.title,
+            ", ".join(f"{k} {_range(d)}" for k, d in method.space.items()),
+            "yes" if method.task_aware else "",
+            method.source,
+            current_registry().origins.get(name, "ngm-tune"),
+        )
+        for name, method in current_registry().methods.items()
+    ]
+    for name, known in NAMED_SPACES.items():
+        package = name.partition(":")[0].replace("_", "-")
+        space = ", ".join(f"{k} {_range(d)}" for k, d in known.space.items())
+        rows.append((name, name, space, "", known.source, f"{package} {version(package)}"))
+    print_table(("method", "title", "search space", "task-aware", "source", "from"), rows)
     for broken in current_registry().broken:
         console.print(printable(f"Not usable: {broken.method}: {broken.reason}"))
+    console.print(
+        "Every other optimizer of torch.optim and pytorch_optimizer is a method, too, such as "
+        "torch:Adadelta; the study gives its search space."
+    )
 
 
 @app.command()

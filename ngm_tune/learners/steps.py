@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -49,6 +50,31 @@ class CurvatureStep(Learner):
         step = super().learn(batch)
         self.optimizer.zero_grad()
         return step
+
+
+class SlowWeights(Learner):
+    """Lookahead, which returns its slow weights (Zhang et al. 2019, algorithm 1).
+
+    The trained weights are the fast ones.
+
+    Args:
+        model: The network.
+        optimizer: Lookahead of pytorch-optimizer, whose state has ``slow_params``.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+        super().__init__(model, optimizer)
+        self._slow = deepcopy(model)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model with the slow weights, and the buffers of the trained model."""
+        with torch.no_grad():
+            for slow, fast in zip(self._slow.parameters(), self.model.parameters(), strict=True):
+                slow.copy_(self.optimizer.state[fast].get("slow_params", fast))
+            for slow, fast in zip(self._slow.buffers(), self.model.buffers(), strict=True):
+                slow.copy_(fast)
+        return self._slow
 
 
 class WithAdamW(Learner):

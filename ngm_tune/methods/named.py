@@ -34,11 +34,20 @@ LIBRARIES = {"torch": "torch.optim", "pytorch_optimizer": "pytorch_optimizer"}
 
 _TECHNICAL = {"foreach", "fused", "capturable", "differentiable", "maximize", "kwargs", "use_gc"}
 """Arguments of optimizers that are not hyper-parameters."""
-_CLOSURE = {"LBFGS", "AliG", "BSAM"}
+_CLOSURE = {"LBFGS", "AliG", "BSAM", "EmoNavi", "EmoFact", "EmoLynx"}
 _CURVATURE = {"AdaHessian", "SophiaH"}
+_REFUSED = {
+    **dict.fromkeys(
+        ("APOLLO", "Fira", "GaLore"),
+        "groups of parameters with 'rank', without which it is AdamW",
+    ),
+    "AdamC": "groups of parameters with 'normalized', without which it is AdamW",
+    "AdamWSN": "groups of parameters with 'sn', without which it is AdamW",
+    "MuonClip": "the logits of attention, without which it is Muon",
+    "LoRARite": "pairs of factors of LoRA",
+}
+"""What optimizers of pytorch-optimizer need that a study cannot give; they do not miss it."""
 _INNER_MOMENTUM = 0.9
-_TRIED_STEPS = 20
-"""Steps after which weights must have changed; AdaShift begins after ten, RAdam after five."""
 _LOG_RATIO = 10.0
 """Ranges of positive numbers that span a factor of ten are searched on a logarithmic scale."""
 
@@ -67,7 +76,7 @@ def named_method(name: str) -> Method:
     return Method(
         name=name,
         title=name,
-        source=source if known is None else f"{known.paper}; ranges: {known.ranges}",
+        source=source if known is None else known.source,
         space=space,
         build=_Build(name, tuple(arguments.values())),
         **_defaults(name, arguments, space),
@@ -99,46 +108,6 @@ def with_ranges(method: Method, ranges: Mapping[str, Sequence[Any]]) -> Method:
     if not added:
         return method
     return replace(method, space=space, **_defaults(method.name, parameters, space))
-
-
-def require_space(method: Method, fixed: Mapping[str, Any]) -> None:
-    """Check that a named method has a search space.
-
-    Raises:
-        ValueError: It has none; the message names the hyper-parameters.
-    """
-    if not method.space and not fixed:
-        names = list(signature(method.build).parameters)[1:]
-        raise ValueError(
-            f"{method.name} has no search space of its own: give ranges in "
-            f'search_space."{method.name}"; it takes {", ".join(names)}'
-        )
-
-
-def explain_unusable(method: Method, settings: Mapping[str, Any]) -> str | None:
-    """Return why a named method cannot train a small network; None if it can."""
-    import torch
-    from torch import nn
-
-    from ngm_tune.learners import Batch, Learner
-    from ngm_tune.learners.modes import set_training_mode
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 4, bias=False))
-        batch = Batch(torch.randn(16, 8), torch.arange(16) % 4, torch.zeros(16, dtype=torch.long))
-        before = [p.detach().clone() for p in model.parameters()]
-        try:
-            built = method.build(model, **settings)
-            learner = built if isinstance(built, Learner) else Learner(model, built)
-            for _ in range(_TRIED_STEPS):
-                set_training_mode(learner)
-                learner.learn(batch)
-        except Exception as error:  # optimizers raise exceptions of every type
-            return f"{method.name} cannot be used: {str(error) or repr(error)}"
-    if all(map(torch.equal, before, model.parameters())):
-        return f"{method.name} cannot be used: its step does not change the weights"
-    return None
 
 
 @dataclass(frozen=True)
@@ -174,7 +143,7 @@ class _Build:
             from torch.optim import SGD
 
             inner = SGD(model.parameters(), arguments.pop("lr", 1e-3), momentum=_INNER_MOMENTUM)
-            return optimizer(inner, **arguments)
+            return steps.SlowWeights(model, optimizer(inner, **arguments))
         first = next(iter(signature(optimizer).parameters))
         built = optimizer(model if first == "model" else model.parameters(), **arguments)
         if kind in _CLOSURE:
@@ -233,6 +202,10 @@ def _find_class(name: str) -> Callable[..., Any]:
             f"no method {name!r}: {LIBRARIES[library]} has no optimizer {kind!r}; it has "
             f"{', '.join(sorted(optimizers))}"
         )
+    if library != "torch" and found.__module__.startswith("torch.optim"):
+        raise ValueError(f"no method {name!r}: the optimizer is one of torch, named torch:{kind}")
+    if library != "torch" and kind in _REFUSED:
+        raise ValueError(_explain_need(name, _REFUSED[kind]))
     return found
 
 
@@ -255,7 +228,7 @@ def _arguments(name: str) -> Mapping[str, Parameter]:
     if is_lookahead:
         add("lr", float, 1e-3)
     elif parameters[0].name not in ("params", "model"):
-        raise ValueError(_explain_object(name, parameters[0].name))
+        raise ValueError(_explain_need(name, parameters[0].name))
     tuples = _tuples(optimizer)
     for parameter in parameters[1:]:
         if parameter.name in _TECHNICAL or parameter.kind is Parameter.VAR_KEYWORD:
@@ -268,16 +241,16 @@ def _arguments(name: str) -> Mapping[str, Parameter]:
         if kind is not None:
             add(parameter.name, kind, parameter.default)
         elif parameter.default is Parameter.empty:
-            raise ValueError(_explain_object(name, parameter.name))
+            raise ValueError(_explain_need(name, parameter.name))
     if name == "torch:Muon":
         add("adamw_lr", float, 3e-4)
         add("adamw_wd", float, 0.0)
     return arguments
 
 
-def _explain_object(name: str, argument: str) -> str:
+def _explain_need(name: str, need: str) -> str:
     hint = "use the method sam" if "SAM" in name else "write a method of your own"
-    return f"{name} needs {argument}, which a study cannot give: {hint}"
+    return f"{name} needs {need}; a study cannot give this: {hint}"
 
 
 def _tuples(optimizer: Callable[..., Any]) -> dict[str, tuple[float, ...]]:

@@ -10,8 +10,10 @@ from ngm_tune.errors import FileError, printable
 from ngm_tune.methods.built_in import BUILT_IN
 from ngm_tune.methods.files import MethodsFile
 from ngm_tune.methods.method import Method
+from ngm_tune.methods.named import is_named
 
 _GROUP = "ngm_tune.methods"
+_RESERVED = "the name of an optimizer of a library"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Registry:
             return
         if not isinstance(method, Method):
             self._reject(entry_point.name, f"{subject} is not an ngm_tune.methods.Method")
+        elif is_named(method.name):
+            self._reject(method.name, f"{subject}: {method.name!r} is {_RESERVED}")
         elif method.name in self.methods:
             other = self.origins.get(method.name, "ngm-tune")
             self._reject(
@@ -99,6 +103,10 @@ class Registry:
         for variable, method in file.load().items():
             if id(method) in known:
                 continue
+            if is_named(method.name):
+                raise FileError(
+                    file.path, f"the method {variable} has the name {method.name!r}, {_RESERVED}"
+                )
             if method.name in added or method.name in others:
                 origin = self.origins.get(method.name, "ngm-tune")
                 owner = "the same file" if method.name in added else origin

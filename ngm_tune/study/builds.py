@@ -6,7 +6,8 @@ from inspect import signature
 
 from ngm_tune.methods import Config, Method
 from ngm_tune.methods.finite_space import centre, corner
-from ngm_tune.methods.named import explain_unusable, is_named
+from ngm_tune.methods.named import is_named
+from ngm_tune.methods.named_checks import explain_unusable
 from ngm_tune.study.plan import StudyPlan
 
 

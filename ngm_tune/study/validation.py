@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from ngm_tune.benchmarks import BENCHMARKS, CUSTOM
 from ngm_tune.methods import Config, methods
-from ngm_tune.methods.named import is_named, require_space
+from ngm_tune.methods.named import is_named
+from ngm_tune.methods.named_checks import require_space
 from ngm_tune.methods.registry import current_registry
 from ngm_tune.metrics.constraints import Constraint
 from ngm_tune.results.columns import TEXT_SUFFIX, WHOLE_LIMIT
@@ -19,7 +20,10 @@ from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.sections import Confirm
 from ngm_tune.study.study import Study
 
-_METHOD_HINT = "other methods need --methods FILE or a package that is not installed"
+_METHOD_HINT = (
+    "an optimizer of a library is named as torch:Adagrad or pytorch_optimizer:Lion; other methods "
+    "need --methods FILE or a package that is not installed"
+)
 _SEARCH_KEYS = ("search_space", "points_to_evaluate", "constraints", "confirm")
 """Keys that a study with fixed hyper-parameters (``settings``) cannot have."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from inspect import signature
+import re
+from inspect import getsource, isclass, signature
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_optimizer
 import torch
 import torch.nn.functional as F
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -15,8 +17,9 @@ from torch import nn
 
 from ngm_tune.errors import UserError
 from ngm_tune.learners import Batch, Learner
-from ngm_tune.methods import get_method
-from ngm_tune.methods.named import LIBRARIES, explain_unusable, with_ranges
+from ngm_tune.methods import get_method, named
+from ngm_tune.methods.named import LIBRARIES, with_ranges
+from ngm_tune.methods.named_checks import explain_unusable
 from ngm_tune.methods.named_spaces import NAMED_SPACES
 from ngm_tune.results.ids import TrialId
 from ngm_tune.study.plan import StudyPlan
@@ -25,6 +28,11 @@ from tests.helpers.commands import in_process
 from tests.helpers.searches import a_built_study, a_study
 
 NAMES = list(NAMED_SPACES)
+REQUIRED = {"BSAM": {"num_data": 100}, "Ranger21": {"num_iterations": 100}}
+VARIANTS = {"foreach", "use_gc", "cautious", "adanorm", "adanorm_r", "adam_debias", "stable_adamw"}
+SCHEDULED = {"initial_lr", "max_lr"}
+"""Keys of parameter groups by which pytorch-optimizer has variants of optimizers, and those that
+learning-rate schedulers set."""
 
 
 def network() -> nn.Module:
@@ -105,6 +113,19 @@ def test_l_bfgs_evaluates_its_closure() -> None:
     assert all(map(torch.equal, by_name.parameters(), by_hand.parameters()))
 
 
+def test_lookahead_is_evaluated_at_its_slow_weights() -> None:
+    model = network()
+    initial = [p.detach().clone() for p in model.parameters()]
+    learner = get_method("pytorch_optimizer:Lookahead").build(model, lr=0.1, k=3, alpha=0.5)
+    for _ in range(2):
+        learner.learn(batch())
+    assert all(map(torch.equal, learner.evaluated.parameters(), initial))
+    assert not any(map(torch.equal, model.parameters(), initial))
+    learner.learn(batch())
+    assert all(map(torch.equal, learner.evaluated.parameters(), model.parameters()))
+    assert not any(map(torch.equal, model.parameters(), initial))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("torch:Muon", {"4.weight"}), ("pytorch_optimizer:Muon", {"1.weight", "4.weight"})],
@@ -126,8 +147,11 @@ def test_muon_updates_hidden_matrices_only(name: str, expected: set[str]) -> Non
         ("torch:Adagard", r"torch\.optim has no optimizer 'Adagard'; it has .*Adagrad"),
         ("jax:Adam", "before the colon must be one of torch, pytorch_optimizer"),
         ("torch:Optimizer", "has no optimizer 'Optimizer'"),
-        ("pytorch_optimizer:SAM", "needs base_optimizer, .*: use the method sam"),
-        ("pytorch_optimizer:TRAC", "needs optimizer, which a study cannot give"),
+        ("pytorch_optimizer:SAM", "needs base_optimizer; .*: use the method sam"),
+        ("pytorch_optimizer:TRAC", "needs optimizer; a study cannot give this"),
+        ("pytorch_optimizer:GaLore", "needs groups of parameters with 'rank', without which it is"),
+        ("pytorch_optimizer:LoRARite", "needs pairs of factors of LoRA; a study cannot give this"),
+        ("pytorch_optimizer:AdamW", "the optimizer is one of torch, named torch:AdamW"),
         ("torch:Rprop", r'give ranges in search_space\."torch:Rprop"; it takes lr, eta1, eta2'),
     ],
 )
@@ -146,6 +170,39 @@ def test_a_name_that_cannot_be_used_is_refused(name: str, message: str) -> None:
 def test_an_optimizer_that_cannot_train_is_refused(name: str, message: str) -> None:
     with pytest.raises((ValueError, UserError), match=message):
         a_built_study(methods=["sgd", name], search_space={name: {"lr": [1e-3, 1e-1]}})
+
+
+def test_an_optimizer_that_needs_the_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the loss EmoLynx takes other steps, in silence."""
+    assert explain_unusable(get_method("pytorch_optimizer:EmoLynx"), {"lr": 0.01}) is None
+    monkeypatch.setattr(named, "_CLOSURE", set())
+    problem = explain_unusable(get_method("pytorch_optimizer:EmoLynx"), {"lr": 0.02})
+    assert problem is not None
+    assert "its step depends on the loss, which it is not given" in problem
+
+
+def test_no_other_optimizer_reads_parameter_groups_that_nobody_sets() -> None:
+    """Such an optimizer is another one in silence, as GaLore is AdamW without ``rank``."""
+    reads = re.compile(r"group\.get\('(\w+)'|'(\w+)' (?:not )?in group\b")
+    unset = {}
+    for kind, optimizer in vars(pytorch_optimizer).items():
+        is_optimizer = isclass(optimizer) and issubclass(optimizer, torch.optim.Optimizer)
+        if not is_optimizer or optimizer.__module__.startswith("torch."):
+            continue
+        model, settings = network(), REQUIRED.get(kind, {})
+        try:
+            built = get_method(f"pytorch_optimizer:{kind}").build(model, **settings)
+            learner = built if isinstance(built, Learner) else Learner(model, built)
+            learner.learn(batch())  # some keys are set in the first step
+        except (ValueError, TypeError, ImportError, RuntimeError, NotImplementedError):
+            continue  # refused
+        inner = learner.optimizer
+        read = {a or b for a, b in reads.findall(getsource(optimizer))}
+        unset[kind] = (
+            read - VARIANTS - SCHEDULED - {key for group in inner.param_groups for key in group}
+        )
+    assert len(unset) > 80
+    assert not {kind: keys for kind, keys in unset.items() if keys}
 
 
 @pytest.mark.parametrize("kind", ["AdaHessian", "SophiaH", "AliG", "RAdam", "AdaShift", "NorMuon"])
