@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 from torch.optim import Optimizer
 
 from ngm_tune.benchmarks import TaskSplit, get_benchmark
 from ngm_tune.benchmarks.models import SlimResNet18
 from ngm_tune.learners import Batch, Learner
-from ngm_tune.learners.modes import set_training_mode
+from ngm_tune.learners.modes import has_modes, set_training_mode
 from ngm_tune.methods import Config, Method
 from ngm_tune.methods.finite_space import draw_points
 from ngm_tune.testing.runs import (
@@ -188,6 +189,27 @@ class MethodTestCase:
         )
         difference = first_difference(finish(often), finish(rarely), ["steps"])
         assert not difference, f"evaluation changes training: {difference}"
+
+    def test_train_undoes_eval(self) -> None:
+        """``train()`` of an optimizer undoes ``eval()``, and a second call of either does nothing.
+
+        Runs call them around evaluations: Schedule-Free optimizers are evaluated at other weights
+        than they train.
+        """
+        run = start_run(self.method, middle(self.method), iterations=self.iterations)
+        run.train_task()
+        optimizer: Any = run.learner.optimizer
+        if not has_modes(run.learner):
+            pytest.skip("the optimizer has no methods train() and eval()")
+        weights = []
+        for change in (optimizer.train, optimizer.eval, optimizer.eval, optimizer.train):
+            change()
+            weights.append(parameters_to_vector(run.learner.model.parameters()).detach().clone())
+        trained, evaluated, again, restored = weights
+        assert torch.equal(evaluated, again), "a second call of eval() changes the weights"
+        assert torch.allclose(trained, restored, rtol=1e-3, atol=1e-5), (
+            "train() after eval() does not restore the weights"
+        )
 
     def test_learns_somewhere_in_its_space(self) -> None:
         """At some point of the space the method learns to tell two digits apart.

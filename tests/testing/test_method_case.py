@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -110,6 +111,26 @@ class ReadsTasks(Learner):
         )
 
 
+class Swapping(SGD):
+    """Evaluates other weights, which it forgets to take back, or takes twice."""
+
+    evaluations = 0
+
+    def __init__(self, model: nn.Module, lr: float, *, twice: bool = False) -> None:
+        super().__init__(model.parameters(), lr=lr)
+        self.twice = twice
+
+    @torch.no_grad()
+    def eval(self) -> None:
+        self.evaluations += 1
+        if self.twice or self.evaluations == 1:
+            for p in self.param_groups[0]["params"]:
+                p.mul_(0.5)
+
+    def train(self) -> None:
+        self.evaluations = 0
+
+
 def forgets_the_model(model: nn.Module, lr: float) -> Optimizer:
     return SGD(nn.Linear(2, 2).parameters(), lr=lr)
 
@@ -138,6 +159,8 @@ def learns_nothing(model: nn.Module, lr: float) -> Optimizer:
         (learner(Begins), "test_task_awareness_is_declared", "task_aware=True"),
         (learner(Ends), "test_task_awareness_is_declared", "task_aware=True"),
         (learner(ReadsTasks), "test_task_awareness_is_declared", "task_aware=True"),
+        (Swapping, "test_train_undoes_eval", r"train\(\) after eval\(\) does not restore"),
+        (partial(Swapping, twice=True), "test_train_undoes_eval", r"second call of eval\(\)"),
         (learns_nothing, "test_learns_somewhere_in_its_space", "learns nothing in 100 iterations"),
     ],
 )
