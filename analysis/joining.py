@@ -176,7 +176,14 @@ def _known_facts(part: LoadedStudy) -> dict[str, Any]:
         f"data.{name}": " and ".join(each[:16] for each in sorted(checksums))
         for name, checksums in environment.data.items()
     }
-    return spaces | data | {f"plateaus.{name}": n for name, n in environment.plateaus.items()}
+    files = {
+        f"the file of {method}": "none" if record.file is None else record.file.sha256[:16]
+        for method in part.methods
+        if (record := environment.methods.get(method)) is not None
+    }
+    return (
+        spaces | data | files | {f"plateaus.{name}": n for name, n in environment.plateaus.items()}
+    )
 
 
 def _shown(value: Any) -> str:

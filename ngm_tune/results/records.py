@@ -74,7 +74,14 @@ class Range(_Record):
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, str)}
 
 
+class _File(_Record):
+    """A file of ``--methods``."""
+
+    sha256: str = ""
+
+
 class _Method(_Titled):
+    file: _File | None = None
     space: dict[str, Range] = {}
     hyperparameters: dict[str, Literal["bool", "int", "float", "str"] | list[Any]] = {}
     task_aware: bool = False

@@ -76,6 +76,24 @@ def require_same_files(
     return changed
 
 
+def require_files(results: Results) -> None:
+    """Check that the files of the methods of a results directory are given.
+
+    Raises:
+        UserError: A file is not given; the message names it and its copy.
+    """
+    recorded: Any = {}
+    with suppress(UserError, OSError):  # damage is reported elsewhere
+        recorded = results.read_environment().get("methods", {})
+    for method, record in recorded.items() if isinstance(recorded, dict) else ():
+        file = record.get("file") if isinstance(record, dict) else None
+        if isinstance(file, dict) and method not in current_registry().methods:
+            raise UserError(
+                f"{results.location}: its method {method} is in {file.get('name')}, which must be "
+                f"given with --methods; {results.location}/{_copy(file)} is a copy"
+            )
+
+
 def write_copies(plan: StudyPlan, results: Results) -> None:
     """Write a copy of the file of each method that comes from a file, unless it exists."""
     for method in plan.methods:

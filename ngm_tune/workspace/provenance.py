@@ -15,6 +15,11 @@ from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.search_spaces import Reference
 from ngm_tune.workspace.method_files import describe_file
 
+_PACKAGES = (
+    *("ngm-tune", "torch", "pytorch-optimizer", "ray", "optuna"),
+    *("numpy", "pyarrow", "scikit-learn"),
+)
+
 
 def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
     """Return the content of ``environment.json`` for a study that starts now.
@@ -22,7 +27,6 @@ def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
     It describes software and hardware, and the benchmarks, methods and search spaces that the names
     in the study stand for.
     """
-    packages = ("ngm-tune", "torch", "ray", "optuna", "numpy", "pyarrow", "scikit-learn")
     points = {benchmark: plan.count_initial_points(benchmark) for benchmark in plan.outlines}
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -31,7 +35,7 @@ def collect_provenance(plan: StudyPlan) -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "git_revision": _git_revision(),
-        "versions": {package: version(package) for package in packages},
+        "versions": {package: version(package) for package in _PACKAGES},
         "benchmarks": {
             name: {
                 "title": benchmark.title,

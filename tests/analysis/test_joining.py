@@ -124,6 +124,22 @@ def test_results_of_different_protocols_are_refused(
     assert not (tmp_path / "report").exists()
 
 
+def test_versions_of_the_file_of_a_method_are_not_mixed(tmp_path: Path) -> None:
+    def of_file(name: str, sha256: str, benchmark: str) -> str:
+        environment = {
+            "methods": {"sgd": {"file": {"name": "my.py", "sha256": sha256}}, "adam": {}}
+        }
+        methods = {"sgd": BETTER, "adam": WORSE}
+        folder = tmp_path / name
+        return results(folder, methods, benchmark=benchmark, environment=environment)
+
+    first, same = of_file("first", "1" * 64, SPLIT), of_file("same", "1" * 64, ROTATED)
+    assert load_joined([first, same]).methods == ["sgd", "adam"]
+    changed = of_file("changed", "2" * 64, ROTATED)
+    with pytest.raises(UserError, match=r"do not compare: the file of sgd is 1{16} in .* 2{16} in"):
+        load_joined([first, changed])
+
+
 def test_reference_points_of_one_benchmark_must_be_equal(tmp_path: Path) -> None:
     first = results(tmp_path / "first", {"ngm-sgd": BETTER})
     lower = ("avg_sg = 1.0", "avg_sg = 0.9")

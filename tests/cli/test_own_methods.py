@@ -74,6 +74,11 @@ def test_a_method_of_a_file_is_run_recorded_resumed_and_analyzed(ngm_tune: Comma
     Path("my.py").rename("other/my.py")
     assert "is complete" in ngm_tune(*study, "--methods", "other/my.py").out
     refused(ngm_tune(*study), "no method 'my-method'", "--methods FILE")
+    refused(
+        ngm_tune("doctor", "results"),
+        "results: its method my-method is in my.py, which must be given with --methods",
+        f"results/{stored['copy']} is a copy",
+    )
     doctor = ngm_tune("doctor", "results", "--methods", "other/my.py")
     assert (doctor.code, doctor.out) == (0, "results: nothing is damaged\n")
 

@@ -22,6 +22,7 @@ from ngm_tune.workspace.doctor.finding import Finding, quarantine
 from ngm_tune.workspace.doctor.journal import examine_journal
 from ngm_tune.workspace.doctor.study import examine_study
 from ngm_tune.workspace.lock import find_lock_holder, study_lock
+from ngm_tune.workspace.method_files import require_files
 
 
 def examine(location: str, *, repair: bool = True) -> list[Finding]:
@@ -32,11 +33,13 @@ def examine(location: str, *, repair: bool = True) -> list[Finding]:
         repair: Repair damage, unless a driver is running the study.
 
     Raises:
-        UserError: The directory contains no results, or cannot be read or written.
+        UserError: The directory contains no results, cannot be read or written, or a file of its
+            methods is not given.
     """
     results = Results(location)
     if not set(results.list_folders()) & set(get_args(Table)):
         results.require_study()
+    require_files(results)
     try:
         findings = []
         can_quarantine = DAMAGED not in results.list_files()
