@@ -143,9 +143,10 @@ def methods(files: MethodsOption = None) -> None:
         for name, method in current_registry().methods.items()
     ]
     for name, known in NAMED_SPACES.items():
-        package = name.partition(":")[0].replace("_", "-")
+        library, _, title = name.partition(":")
+        package = library.replace("_", "-")
         space = ", ".join(f"{k} {_range(d)}" for k, d in known.space.items())
-        rows.append((name, name, space, "", known.source, f"{package} {version(package)}"))
+        rows.append((name, title, space, "", known.source, f"{package} {version(package)}"))
     print_table(("method", "title", "search space", "task-aware", "source", "from"), rows)
     for broken in current_registry().broken:
         console.print(printable(f"Not usable: {broken.method}: {broken.reason}"))

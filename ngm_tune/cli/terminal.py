@@ -111,6 +111,7 @@ def use_methods(paths: Iterable[str] | None) -> list[str]:
 def print_table(header: tuple[str, ...], rows: Iterable[Iterable[object]]) -> None:
     """Print rows as a table without borders."""
     table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True  # it has names, which are typed as they are
     for row in rows:
         table.add_row(*map(str, row))
     console.print(table)

@@ -72,8 +72,8 @@ class SlowWeights(Learner):
         with torch.no_grad():
             for slow, fast in zip(self._slow.parameters(), self.model.parameters(), strict=True):
                 slow.copy_(self.optimizer.state[fast].get("slow_params", fast))
-            for slow, fast in zip(self._slow.buffers(), self.model.buffers(), strict=True):
-                slow.copy_(fast)
+            for kept, buffer in zip(self._slow.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(buffer)
         return self._slow
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,9 @@ def test_the_list_names_packages_files_and_broken_entry_points(tmp_path: Path) -
         "Not usable: missing: the entry point missing = own_methods:missing of own-methods" in words
     )
     assert "my-method" in words
+    adagrad = next(line for line in listed.out.splitlines() if line.startswith("torch:Adagrad "))
+    assert f"torch {version('torch')}" in adagrad
+    assert "pytorch_optimizer:ScheduleFreeAdamW " in listed.out  # not shortened
     # The broken entry point stops the studies that name its method, and no other.
     for name, code in (("missing", 2), ("sgd", 0)):
         study = (*STUDY, "--set", f'methods=["{name}"]', "--results", f"results-{name}")
