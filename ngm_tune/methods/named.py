@@ -126,7 +126,7 @@ class _Build:
         """Build the optimizer of a model, or a learner that takes its steps."""
         from ngm_tune.learners import steps
 
-        optimizer = _find_class(self.name)
+        optimizer = find_optimizer(self.name)
         arguments = self._join(settings)
         kind = optimizer.__name__
         if self.name == "torch:Muon":
@@ -155,7 +155,7 @@ class _Build:
     def _join(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of the optimizer, with tuples such as betas put together."""
         arguments = dict(settings)
-        for argument, default in _tuples(_find_class(self.name)).items():
+        for argument, default in _tuples(find_optimizer(self.name)).items():
             parts = [f"{argument.removesuffix('s')}{i + 1}" for i in range(len(default))]
             if any(part in arguments for part in parts):
                 arguments[argument] = tuple(
@@ -182,7 +182,12 @@ def _build_torch_muon(
     return WithAdamW(model, muon(hidden, **arguments), adamw)
 
 
-def _find_class(name: str) -> Callable[..., Any]:
+def find_optimizer(name: str) -> Callable[..., Any]:
+    """Return the class of an optimizer by name.
+
+    Raises:
+        ValueError: As for :func:`named_method`.
+    """
     from torch.optim import Optimizer
 
     library, _, kind = name.partition(":")
@@ -215,7 +220,7 @@ def _takes_muon_groups(optimizer: Callable[..., Any]) -> bool:
 
 def _arguments(name: str) -> Mapping[str, Parameter]:
     """Return the hyper-parameters of an optimizer, as parameters of ``build``."""
-    optimizer = _find_class(name)
+    optimizer = find_optimizer(name)
     parameters = list(signature(optimizer).parameters.values())
     arguments: dict[str, Parameter] = {}
 

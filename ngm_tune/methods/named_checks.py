@@ -8,7 +8,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ngm_tune.methods.method import Method
-from ngm_tune.methods.named import named_method
+from ngm_tune.methods.named import find_optimizer, is_named, named_method
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +32,15 @@ def require_space(method: Method, fixed: Mapping[str, Any]) -> None:
             f"{method.name} has no search space of its own: give ranges in "
             f'search_space."{method.name}"; it takes {", ".join(names)}'
         )
+
+
+def averages_weights(name: str) -> bool:
+    """Whether a method is an optimizer of a library that is evaluated at averaged weights."""
+    if not is_named(name):
+        return False
+    optimizer = find_optimizer(name)
+    has_modes = hasattr(optimizer, "train") and hasattr(optimizer, "eval")
+    return has_modes or name == "pytorch_optimizer:Lookahead"
 
 
 def explain_unusable(method: Method, settings: Mapping[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ngm_tune.methods.finite_space import grid_of
+from ngm_tune.methods.named_checks import averages_weights
 from ngm_tune.study.plan import StudyPlan
 from ngm_tune.study.study import Study
 
@@ -16,6 +17,7 @@ def study_warnings(study: Study) -> list[str]:
         *warn_of_unequal_starts(plan),
         *warn_of_small_spaces(plan),
         *warn_of_a_sampler_without_effect(study),
+        *warn_of_averaged_weights(plan),
     ]
 
 
@@ -51,3 +53,24 @@ def warn_of_a_sampler_without_effect(study: Study) -> Iterator[str]:
             f"the {study.sampler} sampler will learn nothing: max_concurrent_trials = {concurrent} "
             f"starts all {study.trials} trials of a method before one ends"
         )
+
+
+def warn_of_averaged_weights(plan: StudyPlan) -> Iterator[str]:
+    """Yield a warning for each optimizer by name that averages weights with batch normalisation.
+
+    Running statistics are those of the trained weights, and the averaged ones are evaluated.
+    """
+    averaging = [name for name in plan.methods if averages_weights(name)]
+    if not averaging:
+        return
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for benchmark in plan.outlines:
+        if any(
+            isinstance(module, _BatchNorm) for module in plan.build_network(benchmark).modules()
+        ):
+            yield (
+                f"{', '.join(averaging)} on {benchmark}: accuracies can be too low, because batch "
+                "normalisation has the statistics of the trained weights, and averaged weights are "
+                "evaluated"
+            )

@@ -23,6 +23,7 @@ from ngm_tune.methods.named_checks import explain_unusable
 from ngm_tune.methods.named_spaces import NAMED_SPACES
 from ngm_tune.results.ids import TrialId
 from ngm_tune.study.plan import StudyPlan
+from ngm_tune.study.warnings import study_warnings
 from ngm_tune.testing import MethodTestCase
 from tests.helpers.commands import in_process
 from tests.helpers.searches import a_built_study, a_study
@@ -239,6 +240,18 @@ def test_ranges_have_the_type_of_the_hyperparameter() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             with_ranges(soap, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "warned"), [("ScheduleFreeSGD", True), ("Lookahead", True), ("Lion", False)]
+)
+def test_averaged_weights_with_batch_normalisation_are_pointed_out(kind: str, warned: bool) -> None:
+    name = f"pytorch_optimizer:{kind}"
+    study = a_study(methods=[name, "sgd"], benchmarks=["split-cifar10", "split-mnist"])
+    warnings = [w for w in study_warnings(study) if "batch normalisation" in w]
+    assert [w.partition(": acc")[0] for w in warnings] == (
+        [f"{name} on split-cifar10"] if warned else []
+    )
 
 
 def test_technical_arguments_are_no_hyperparameters() -> None:
