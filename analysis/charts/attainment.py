@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from ..statistics.attainment import AttainmentInfo
-from .palette import WIDTH, styled
+from .palette import WIDTH, axis_title, styled
 
 _COLOURS = ("#1f5fa8", "#f4f5f7", "#c8401f")
 """Colours of the rival, of no difference, and of the first method."""
@@ -17,24 +17,18 @@ _COLOURS = ("#1f5fa8", "#f4f5f7", "#c8401f")
 def attainment_chart(info: AttainmentInfo) -> Any:
     """Draw the regions in which either method attains points in more of its replicates."""
     rows = info.differences.with_columns(pl.col(pl.Float64).round_sig_figs(5))
-    tooltip = alt.Tooltip("difference:Q", title="Difference of the shares", format="+.0%")
+    x_scale, y_scale = (
+        alt.Scale(domain=domain, nice=False, zero=False)
+        for domain in (info.x_domain, info.y_domain)
+    )
+    axis = alt.Axis(tickCount=8)
     chart = (
         alt.Chart(rows)
         .mark_rect(clip=True)
         .encode(
-            x=alt.X(
-                "x:Q",
-                title=_axis_title(info.x.title, info.x.direction == "minimize", "←", "→"),
-                scale=alt.Scale(domain=info.x_domain, nice=False, zero=False),
-                axis=alt.Axis(tickCount=8),
-            ),
+            x=alt.X("x:Q", title=axis_title(info.x), scale=x_scale, axis=axis),
             x2="x2:Q",
-            y=alt.Y(
-                "y:Q",
-                title=_axis_title(info.y.title, info.y.direction == "minimize", "↓", "↑"),
-                scale=alt.Scale(domain=info.y_domain, nice=False, zero=False),
-                axis=alt.Axis(tickCount=8),
-            ),
+            y=alt.Y("y:Q", title=axis_title(info.y), scale=y_scale, axis=axis),
             y2="y2:Q",
             color=alt.Color(
                 "difference:Q",
@@ -47,11 +41,7 @@ def attainment_chart(info: AttainmentInfo) -> Any:
                     titleOrient="top",
                 ),
             ),
-            tooltip=tooltip,
+            tooltip=alt.Tooltip("difference:Q", title="Difference of the shares", format="+.0%"),
         )
     )
     return styled(chart.properties(width=WIDTH, height=340))
-
-
-def _axis_title(title: str, is_minimized: bool, down: str, up: str) -> str:
-    return f"{title}  ({down if is_minimized else up} better)"

@@ -9,6 +9,8 @@ from typing import Any
 
 import altair as alt
 
+from ngm_tune.metrics.registry import Metric
+
 INK, MUTED, GRID = "#1c2430", "#6b7684", "#e6e9ed"
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 
@@ -72,6 +74,12 @@ def _colour_indices(titles: list[str]) -> list[int]:
 def _legend_columns(entries: int) -> int:
     """Return the number of columns that gives a legend rows of similar length."""
     return ceil(entries / max(1, ceil(entries / _MAX_LEGEND_COLUMNS)))
+
+
+def axis_title(metric: Metric) -> str:
+    """Return the title of the axis of a metric, with an arrow to its better values."""
+    arrow = "better →" if metric.direction == "maximize" else "← better"
+    return f"{metric.title}  ({arrow})"
 
 
 def styled(chart: Any) -> Any:

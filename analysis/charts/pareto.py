@@ -12,7 +12,7 @@ from ngm_tune.results.columns import CONFIG_PREFIX
 
 from ..statistics.optimism import SEARCHED
 from ..statistics.pareto import ParetoInfo
-from .palette import INK, WIDTH, method_colour, method_shape, styled
+from .palette import INK, WIDTH, axis_title, method_colour, method_shape, styled
 
 _CROSSES = {"default": "M-1,-1L1,1M1,-1L-1,1", "paper": "M-1.2,0L1.2,0M0,-1.2L0,1.2"}
 """Outline of the mark of each reference: × for default settings, + for the paper's."""
@@ -29,14 +29,14 @@ def pareto_chart(info: ParetoInfo) -> Any:
     x = alt.X(
         info.x.name,
         type="quantitative",
-        title=_axis_title(info.x),
+        title=axis_title(info.x),
         scale=alt.Scale(domain=info.x_domain, nice=False, zero=False),
         axis=_axis(info.x, info.x_domain),
     )
     y = alt.Y(
         info.y.name,
         type="quantitative",
-        title=_axis_title(info.y),
+        title=axis_title(info.y),
         scale=alt.Scale(domain=info.y_domain, nice=False, zero=False),
         axis=_axis(info.y, info.y_domain),
     )
@@ -140,11 +140,6 @@ def _axis(metric: Metric, domain: tuple[float, float]) -> alt.Axis:
     """Return an axis with few ticks and a constant number of digits."""
     digits = ".3f" if domain[1] - domain[0] < 0.05 else ".2f"
     return alt.Axis(tickCount=8, format="~g" if metric.unit == "iterations" else digits)
-
-
-def _axis_title(metric: Metric) -> str:
-    arrow = "better →" if metric.direction == "maximize" else "← better"
-    return f"{metric.title}  ({arrow})"
 
 
 def _displayed_columns(trials: pl.DataFrame) -> pl.DataFrame:

@@ -109,15 +109,11 @@ def facts(loaded: LoadedStudy) -> Facts:
 
 
 def _reference_points(loaded: LoadedStudy) -> list[tuple[list[str], Mapping[str, float]]]:
-    points: list[tuple[list[str], Mapping[str, float]]] = []
+    titles: dict[tuple[tuple[str, float], ...], list[str]] = {}
     for benchmark in loaded.study.benchmarks:
-        point, title = loaded.reference_point(benchmark), loaded.benchmark_title(benchmark)
-        same = next((titles for titles, other in points if other == point), None)
-        if same is None:
-            points.append(([title], point))
-        else:
-            same.append(title)
-    return points
+        point = tuple(loaded.reference_point(benchmark).items())
+        titles.setdefault(point, []).append(loaded.benchmark_title(benchmark))
+    return [(of_point, dict(point)) for point, of_point in titles.items()]
 
 
 def _incomplete(loaded: LoadedStudy) -> list[Progress]:

@@ -19,6 +19,12 @@ from ngm_tune.learners import Batch, Learner
 from ngm_tune.learners.modes import has_modes, set_training_mode
 from ngm_tune.methods import Config, Method
 from ngm_tune.methods.finite_space import draw_points
+from ngm_tune.testing.resumption import (
+    find_difference_after_resuming,
+    finish,
+    first_difference,
+    train_and_save,
+)
 from ngm_tune.testing.runs import (
     TASKS,
     build,
@@ -31,12 +37,6 @@ from ngm_tune.testing.runs import (
 from ngm_tune.training.evaluation import Evaluator
 from ngm_tune.training.loop import ContinualTraining
 from ngm_tune.training.options import EvaluationSchedule, Strategy, StreamOptions
-from ngm_tune.training.resumption import (
-    find_difference_after_resuming,
-    finish,
-    first_difference,
-    train_and_save,
-)
 from ngm_tune.training.seeding import seeded
 
 _ROUNDING = 1e-9

@@ -13,8 +13,8 @@ from ngm_tune.methods import get_method
 from ngm_tune.metrics.pareto import hypervolume
 from ngm_tune.metrics.registry import METRICS
 from ngm_tune.metrics.selection import hypervolume_subset
+from ngm_tune.testing.resumption import finish
 from ngm_tune.testing.runs import TASKS, digits, middle, start_run
-from ngm_tune.training.resumption import finish
 
 from .allocation.options import OPTIONS, Option, Replay
 from .allocation.report import Results, tables_of

@@ -11,6 +11,7 @@ import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import StepLR
 
 from ngm_tune.learners import Batch, Draw, Learner, Step
 from ngm_tune.methods import Method
@@ -57,6 +58,26 @@ class Forgetful(Learner):
         self.steps += 1
         self.optimizer.param_groups[0]["lr"] = 0.1 / self.steps
         return super().learn(batch)
+
+
+class LateDecay(Learner):
+    """Has a scheduler that its state lacks, and that acts after more steps than the suite takes."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+        super().__init__(model, optimizer)
+        self.scheduler = StepLR(optimizer, step_size=1000)
+
+    def learn(self, batch: Batch) -> Step:
+        step = super().learn(batch)
+        self.scheduler.step()
+        return step
+
+
+class ForEachTask(LateDecay):
+    """Builds its scheduler anew for each task, so its state need not contain it."""
+
+    def begin_task(self, task: int) -> None:
+        self.scheduler = StepLR(self.optimizer, step_size=1000)
 
 
 class Opaque(Learner):
@@ -184,12 +205,17 @@ def test_an_exception_of_build_is_not_hidden(check: str) -> None:
             Forgetful,
             "a run resumed after task 0 differs from an uninterrupted one: steps of task 1",
         ),
+        (LateDecay, "the state of a learning-rate scheduler differs"),
         (Opaque, r"does not survive torch.load\(weights_only=True\)"),
     ],
 )
 def test_an_incomplete_state_fails(kind: type[Learner], message: str) -> None:
     with pytest.raises((AssertionError, pytest.fail.Exception), match=message):
         case(learner(kind)).test_a_resumed_run_equals_an_uninterrupted_one("joint")
+
+
+def test_a_scheduler_of_each_task_need_not_be_in_the_state() -> None:
+    case(learner(ForEachTask)).test_a_resumed_run_equals_an_uninterrupted_one("joint")
 
 
 def test_a_locate_that_is_not_the_inverse_fails() -> None:

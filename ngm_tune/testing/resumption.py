@@ -37,7 +37,7 @@ def find_difference_after_resuming(
     """
     resumed.load_state_dict(unpack(saved).states[0])
     difference = first_difference(whole.records, finish(resumed))
-    # A scheduler can have an effect after these few iterations only. It may be built for each task.
+    # A scheduler may act only after more iterations than these. It may be built for each task.
     if not difference and _scheduler_states(resumed.learner) != _scheduler_states(whole.learner):
         return "the state of a learning-rate scheduler differs"
     return difference
