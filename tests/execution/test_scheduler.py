@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +33,29 @@ class ShortTrial(tune.Trainable):
         return {"done": True}
 
 
+def run_short_trials(folder: Path, actors: Path) -> None:
+    """Run many short trials on two CPUs."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    tune.Tuner(
+        ShortTrial,
+        param_space={"actors": str(actors), "number": tune.grid_search(list(range(60)))},
+        tune_config=tune.TuneConfig(scheduler=OrderOfSubmission(), reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=str(folder),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    ).fit()
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_an_actor_that_is_starting_is_not_stopped_for_one_that_is_free(tmp_path: Path) -> None:
     actors = tmp_path / "actors"
     actors.mkdir()
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        tune.Tuner(
-            ShortTrial,
-            param_space={"actors": str(actors), "number": tune.grid_search(list(range(60)))},
-            tune_config=tune.TuneConfig(scheduler=OrderOfSubmission(), reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=str(tmp_path),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                verbose=0,
-            ),
-        ).fit()
-    finally:
-        ray.shutdown()
+    # A process of its own: Ray keeps the authentication of its first start in a process.
+    process = get_context("spawn").Process(target=run_short_trials, args=(tmp_path, actors))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
     assert len(list(actors.iterdir())) == 2  # one for each CPU
